@@ -1,0 +1,186 @@
+package crm
+
+import (
+	"context"
+	"iter"
+	"time"
+)
+
+// Provider makes operations true in one account of one CRM.
+//
+// A provider is safe for concurrent use. It holds no state that a restart would
+// miss: what must survive is in the journal or in a ticket.
+type Provider interface {
+	// Check says whether the provider could send op, and returns it as it would be
+	// sent: identifiers in the vendor's spelling, defaults of the account filled in,
+	// fields that would not be sent cleared. It sends nothing. op.User may still be
+	// an e-mail address (it then contains an "@"), which Check leaves alone. The
+	// error is a *FieldError.
+	Check(op Operation) (Operation, error)
+
+	// Key names what at most one open call may work on. Operations of one key may
+	// share a Call; a Call holds at most one operation per target.
+	Key(op Operation) string
+
+	// Do performs the call's operations and returns one outcome for each, in the
+	// same order. A failure is an outcome, never a panic or a missing element.
+	//
+	// Every change is announced through j right before it is sent, with the rate
+	// slot already held. Repeating a write is Do's business: it knows what is safe
+	// to repeat, and looks first where it must. When ctx is done, Do sends no
+	// further change and comes back within 25 s; what was not sent is NotSent.
+	Do(ctx context.Context, call Call, j Journal) []Outcome
+}
+
+// Call is what a provider does together. It may cost several HTTP requests.
+type Call struct {
+	ID    string // our own id of the call, also in the log
+	Items []Item
+}
+
+// Item is an operation of a call, and what became of it earlier.
+type Item struct {
+	Op    Operation
+	Prior Prior
+	// Ticket is that of the earlier acceptance, where Prior is PriorAccepted.
+	Ticket string
+}
+
+// Prior says what is known of an earlier sending of the same operation.
+type Prior uint8
+
+const (
+	// PriorNone: never sent, or sent and refused.
+	PriorNone Prior = iota
+	// PriorLost: sent, and the answer was lost. An operation that is not safe to
+	// repeat is not sent again: its outcome is Unknown.
+	PriorLost
+	// PriorAccepted: accepted by an earlier run, asked about since, and still
+	// unconfirmed. What is not safe to repeat is not sent again: its outcome is
+	// Accepted, with the same ticket.
+	PriorAccepted
+	// PriorRedo: as PriorLost, and the operator says to send it again all the same.
+	PriorRedo
+)
+
+// Journal is told of every change before it is sent.
+type Journal interface {
+	// Intend returns when the intent to send the call's change is durable, with what
+	// the CRM showed before, where the provider looked. The change may be sent only
+	// then, and only if the error is nil. Each sending is announced, repeats too.
+	Intend(ctx context.Context, before State) error
+}
+
+// Verdict is what is known about an operation. The zero value means that nothing
+// is known, never success.
+type Verdict uint8
+
+const (
+	// Unknown: sent, the answer was lost, and it is not safe to repeat.
+	Unknown Verdict = iota
+	// NotSent: no change of this operation is under way; it is still to be done.
+	NotSent
+	// Accepted: the CRM took it and will do it later. The ticket asks about it.
+	Accepted
+	// Done: the CRM says, or shows, that it is so.
+	Done
+	// Unchanged: the CRM shows that it was so before; nothing was sent.
+	Unchanged
+	// Failed: the CRM refused it.
+	Failed
+)
+
+// String returns the verdict's name, for logs.
+func (v Verdict) String() string {
+	switch v {
+	case Unknown:
+		return "unknown"
+	case NotSent:
+		return "not_sent"
+	case Accepted:
+		return "accepted"
+	case Done:
+		return "done"
+	case Unchanged:
+		return "unchanged"
+	case Failed:
+		return "failed"
+	}
+	return "verdict"
+}
+
+// Outcome says three separate things: the verdict on the operation, whether and
+// when to come back to it, and whether the account has ended. It is never an
+// error: a refused row is a result like any other.
+type Outcome struct {
+	Verdict   Verdict
+	RequestID string // the Id that the CRM returned, as it came
+	// Ticket is what Confirm needs to ask about an Accepted operation, from another
+	// process too. Operations with equal tickets are asked about together.
+	Ticket string
+	// Code and Message are the CRM's, or ours ("inherited", "protected", ...), as
+	// they came: whoever shows them makes them safe.
+	Code, Message string
+	HTTPStatus    int // of the last answer; 0 where none came
+	// Attempts is how often the change was sent in this call, without those that a
+	// rate limit refused.
+	Attempts int
+	// Maybe says that the change may have taken effect although the verdict is
+	// Failed or NotSent (an answer was lost on the way there).
+	Maybe bool
+	// Later, if positive, says when to come back: a NotSent operation whose record is
+	// busy, or an Accepted one that is worth no look before.
+	Later time.Duration
+	// Ended, if not nil, says that the account can do no more in this run.
+	Ended *AccountError
+}
+
+// Confirmer is a Provider that can say what became of accepted operations.
+type Confirmer interface {
+	// Confirm looks once, with as few requests as it can, and returns one outcome for
+	// each item, in the same order: Done, Failed, or Accepted where the CRM has not
+	// come to it yet (with the raw code and text that it gave). A look that failed
+	// leaves the item Accepted. It changes nothing and is safe to repeat. Only an
+	// item's Op and Ticket matter; the items have one ticket.
+	Confirm(ctx context.Context, items []Item) []Outcome
+}
+
+// UserLister is a Provider that can list its users, inactive ones too.
+type UserLister interface {
+	// Users streams the whole list. An error ends it.
+	Users(ctx context.Context) iter.Seq2[User, error]
+}
+
+// Preflighter is a Provider that can tell whose keys it works with and whether
+// they may do the work.
+type Preflighter interface {
+	// Preflight costs a request or none (it may be remembered). The error is an
+	// *AccountError where the account can not be worked with.
+	Preflight(ctx context.Context) (Identity, error)
+}
+
+// Bundler is a Provider whose calls may hold operations of several keys.
+type Bundler interface {
+	// Bundle names the calls that op may go in with others, and how many operations
+	// such a call may hold; most < 2 means that op goes alone with its key.
+	Bundle(op Operation) (name string, most int)
+}
+
+// Meter is a Provider that counts what it asks of the CRM.
+type Meter interface {
+	Usage() Usage
+}
+
+// Usage is what a run has asked of an account so far, and how it stands.
+type Usage struct {
+	Calls    int64 // HTTP attempts of every kind
+	Refused  int64 // of these, refused by the rate limit
+	Repeats  int64 // of these, sent again after a failure
+	InFlight int
+	Limit    int           // calls that may stand in Window now
+	Window   time.Duration //
+	// PausedUntil is zero, or when the account's calls go on; Why says what stopped
+	// them.
+	PausedUntil time.Time
+	Why         string
+}
