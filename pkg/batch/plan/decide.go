@@ -1,0 +1,210 @@
+// Package plan holds the pure rules of a batch: which rows of a target are done
+// already, which go together, and what a run as a whole amounts to. Rows in,
+// decisions out; nothing here reads a file, a clock or a CRM.
+package plan
+
+import "github.com/bulkrevoke/bulkrevoke/pkg/crm"
+
+// Standing is how an earlier operation on a target ended.
+type Standing uint8
+
+const (
+	// Refused: it certainly had no effect.
+	Refused Standing = iota
+	// Lost: it was sent and may have taken effect, and nobody can be asked.
+	Lost
+	// Accepted: it may have taken effect, or may yet, and the CRM can be asked.
+	Accepted
+	// Settled: it is done, or was so before.
+	Settled
+)
+
+// open reports whether the operation may have taken effect without being settled.
+func (s Standing) open() bool { return s == Lost || s == Accepted }
+
+// Past is an earlier operation on a target, one for each row that it stood for.
+type Past struct {
+	Op       crm.Operation
+	Standing Standing
+}
+
+// Choice is what becomes of one row of the sheet.
+type Choice struct {
+	// Take is the index in the past whose outcome the row continues, or -1. A row
+	// that takes a Settled operation is done; one that takes an Accepted operation
+	// asks what became of it; one that takes a Lost or Refused operation tries it
+	// again, where that is safe.
+	Take int
+	// Moved says that an Accepted operation that this row takes says nothing about
+	// the end, because an earlier row of the target is sent in this run or because
+	// something else was sent after it: it is to be treated as Lost.
+	Moved bool
+	// Join is the index, among the target's rows, of the row that this one goes
+	// together with and shares the outcome of; its own index if it leads.
+	Join int
+}
+
+// Decide says for every row of one target, in sheet order, what becomes of it.
+// The past is in the order in which it happened.
+//
+// The rule: find the longest beginning of the sheet that is an end of what
+// happened. Those rows keep the outcome that they have; the others are done, in
+// order. Operations that were refused happened to nobody and do not count.
+//
+// An operation that is still open stands at the end of what happened. If the
+// sheet goes on with it, the row takes it; if the sheet no longer has it there,
+// it may have overtaken whatever was settled before it, so that nothing before it
+// counts as done. Either way the last operation of the target in the sheet is the
+// last one in force.
+func Decide(past []Past, sheet []crm.Operation) []Choice {
+	choices := make([]Choice, len(sheet))
+	for i := range choices {
+		choices[i] = Choice{Take: -1, Join: i}
+	}
+	happened := make([]int, 0, len(past))
+	for i, p := range past {
+		if p.Standing != Refused {
+			happened = append(happened, i)
+		}
+	}
+	before, open := splitOpen(past, happened)
+	kept, taken := overlap(past, before, open, sheet)
+	for i := range kept {
+		choices[i].Take = before[len(before)-kept+i]
+	}
+	takeOpen(past, open, sheet, choices, kept, taken)
+	takeRefused(past, sheet, choices, kept)
+	markMoved(past, choices, kept)
+	join(past, sheet, choices)
+	return choices
+}
+
+// splitOpen parts the trailing open operations from what happened before them. An
+// open operation beside a settled one that is the same makes no difference there.
+func splitOpen(past []Past, happened []int) (before, open []int) {
+	n := len(happened)
+	for n > 0 && past[happened[n-1]].Standing.open() {
+		n--
+	}
+	open = happened[n:]
+	for _, i := range happened[:n] {
+		last := len(before) - 1
+		switch {
+		case last < 0 || past[before[last]].Op != past[i].Op:
+			before = append(before, i)
+		case past[before[last]].Standing.open():
+			before[last] = i
+		case !past[i].Standing.open():
+			before = append(before, i)
+		}
+	}
+	return before, open
+}
+
+// overlap returns how many rows continue what is settled, and how many rows after
+// them go on with what is open.
+func overlap(past []Past, before, open []int, sheet []crm.Operation) (kept, taken int) {
+	for k := min(len(before), len(sheet)); k >= 0; k-- {
+		if !endsWith(past, before, sheet[:k]) {
+			continue
+		}
+		if taken, ok := goesOn(past, open, sheet, k); ok {
+			return k, taken
+		}
+	}
+	return 0, 0
+}
+
+// endsWith reports whether ops are the last operations of what happened. An open
+// operation that others came after is equal to nothing: nobody knows where in the
+// order it took effect.
+func endsWith(past []Past, happened []int, ops []crm.Operation) bool {
+	tail := happened[len(happened)-len(ops):]
+	for i, op := range ops {
+		if p := past[tail[i]]; p.Standing != Settled || p.Op != op {
+			return false
+		}
+	}
+	return true
+}
+
+// goesOn reports whether the rows from k on begin with the open operations, and
+// with how many rows. Open operations that are equal to the last of those rows
+// (they went together, and a row was deleted since) need no row of their own.
+func goesOn(past []Past, open []int, sheet []crm.Operation, k int) (taken int, ok bool) {
+	n := 0
+	for n < len(open) && k+n < len(sheet) && past[open[n]].Op == sheet[k+n] {
+		n++
+	}
+	for _, i := range open[n:] {
+		if k+n == 0 || past[i].Op != sheet[k+n-1] {
+			return 0, false
+		}
+	}
+	return n, true
+}
+
+// takeOpen lets the rows that go on with what is open take it. Of the rows behind
+// them, one that is equal to a further open operation takes that: what was sent
+// without an answer is not sent again as if it were new.
+func takeOpen(past []Past, open []int, sheet []crm.Operation, choices []Choice, kept, taken int) {
+	for i := range taken {
+		choices[kept+i].Take = open[i]
+	}
+	open = open[taken:]
+	for row := kept + taken; row < len(sheet); row++ {
+		for i, at := range open {
+			if past[at].Op == sheet[row] {
+				choices[row].Take, choices[row].Moved, open = at, true, open[i+1:]
+				break
+			}
+		}
+	}
+}
+
+// takeRefused lets the rows that are still to be done take up the newest refused
+// operations equal to them, so that a row refused every night remains one record
+// with its number of attempts.
+func takeRefused(past []Past, sheet []crm.Operation, choices []Choice, kept int) {
+	used := make(map[int]bool)
+	for row := kept; row < len(sheet); row++ {
+		for i := len(past) - 1; i >= 0 && choices[row].Take < 0; i-- {
+			if past[i].Standing == Refused && past[i].Op == sheet[row] && !used[i] {
+				choices[row].Take, used[i] = i, true
+			}
+		}
+	}
+}
+
+// markMoved marks the rows behind the first one that is sent.
+func markMoved(past []Past, choices []Choice, kept int) {
+	sends := false
+	for row := kept; row < len(choices); row++ {
+		choices[row].Moved = choices[row].Moved || sends
+		take := choices[row].Take
+		sends = sends || choices[row].Moved || take < 0 || past[take].Standing != Accepted
+	}
+}
+
+// join lets equal rows that stand together go as one, where the same is to be
+// done for them. What was sent already goes on with the rows that went with it: a
+// further equal row is a further operation.
+func join(past []Past, sheet []crm.Operation, choices []Choice) {
+	fresh := func(row int) bool {
+		take := choices[row].Take
+		return take < 0 || past[take].Standing == Refused
+	}
+	for row := 1; row < len(sheet); row++ {
+		if sheet[row] != sheet[row-1] || settled(past, choices[row]) || settled(past, choices[row-1]) {
+			continue
+		}
+		if fresh(row) && fresh(row-1) || !fresh(row) && !fresh(row-1) &&
+			past[choices[row].Take].Standing == past[choices[row-1].Take].Standing {
+			choices[row].Join = choices[row-1].Join
+		}
+	}
+}
+
+func settled(past []Past, c Choice) bool {
+	return c.Take >= 0 && past[c.Take].Standing == Settled
+}
