@@ -1,0 +1,153 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	dialLimit      = 10 * time.Second
+	handshakeLimit = 10 * time.Second
+	// idleLimit stays below the 5 s after which common servers (Apache, Node) close an
+	// idle connection, as of 2026. A request that meets such a close loses its answer,
+	// and a share whose answer is lost stays in doubt; with a window of 5 s, a burst
+	// would meet it every time.
+	idleLimit      = 4 * time.Second
+	maxHeaderBytes = 256 << 10
+)
+
+// newTransport returns the client's own transport, with a connection for each of so
+// many calls.
+func newTransport(caFile string, calls int) (*http.Transport, error) {
+	config := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		ClientSessionCache: tls.NewLRUClientSessionCache(calls), // makes a new connection cheap
+	}
+	if caFile != "" {
+		roots, err := x509.SystemCertPool()
+		if err != nil {
+			roots = x509.NewCertPool()
+		}
+		text, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, fmt.Errorf("read ca_file: %w", err)
+		}
+		if !roots.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("read ca_file: %s holds no certificate in PEM form", caFile)
+		}
+		config.RootCAs = roots
+	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                  proxy,
+		DialContext:            (&net.Dialer{Timeout: dialLimit, KeepAlive: 15 * time.Second}).DialContext,
+		TLSClientConfig:        config,
+		TLSHandshakeTimeout:    handshakeLimit,
+		Protocols:              &protocols,
+		MaxIdleConns:           calls,
+		MaxIdleConnsPerHost:    calls,
+		IdleConnTimeout:        idleLimit,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+	}, nil
+}
+
+// proxy is the environment's proxy. The error of one that can not be read would
+// print it, and with it the password that it may hold.
+func proxy(r *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(r)
+	if err != nil {
+		return nil, errors.New("the proxy that the environment names can not be read")
+	}
+	return u, nil
+}
+
+// watch sees whether a request was written.
+type watch struct {
+	traced  bool
+	started atomic.Bool
+	written atomic.Bool
+}
+
+// on returns a context in which w watches one request.
+func (w *watch) on(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      func(string) { w.started.Store(true) },
+		WroteHeaders: func() { w.written.Store(true) },
+	})
+}
+
+// sent says whether a request that ended in err may have reached the server. Of a
+// transport that does not tell, only what fails before sending is believed.
+func (w *watch) sent(err error) bool {
+	if w.traced || w.started.Load() {
+		return w.written.Load()
+	}
+	return w.written.Load() || !beforeSending(err)
+}
+
+// beforeSending says whether an error is one of making the connection.
+func beforeSending(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "dial" || op.Op == "proxyconnect") {
+		return true
+	}
+	_, dns := errors.AsType[*net.DNSError](err)
+	return dns || errors.Is(err, syscall.ECONNREFUSED) || badCertificate(err)
+}
+
+// leadsAstray says whether an error is of the kind that does not mend itself: a
+// name that nobody has, a server that is not who it says.
+func leadsAstray(err error) bool {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return ok && dns.IsNotFound || badCertificate(err)
+}
+
+func badCertificate(err error) bool {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[x509.CertificateInvalidError](err)
+	return ok
+}
+
+// clean returns an error that prints neither the URL, in which keys may stand, nor
+// a secret. What it wraps can still be told by errors.Is and errors.AsType.
+func (c *Client) clean(err error) error {
+	for {
+		wrapped, ok := errors.AsType[*url.Error](err)
+		if !ok || wrapped.Err == nil {
+			break
+		}
+		err = wrapped.Err
+	}
+	if text := c.redact.String(err.Error()); text != err.Error() {
+		return &cleaned{text: text, err: err}
+	}
+	return err
+}
+
+// cleaned is an error with another text.
+type cleaned struct {
+	text string
+	err  error
+}
+
+func (e *cleaned) Error() string { return e.text }
+func (e *cleaned) Unwrap() error { return e.err }

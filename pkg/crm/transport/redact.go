@@ -1,0 +1,113 @@
+package transport
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Redactor replaces secrets in texts that come from outside: server messages,
+// errors. It finds a secret as it is, escaped for a URL or for JSON, and in base64
+// and hex. It is safe for concurrent use, and learns secrets as they arrive. A nil
+// Redactor changes nothing.
+type Redactor struct {
+	mu       sync.RWMutex // guards what follows
+	forms    []string     // longest first, each once
+	replacer *strings.Replacer
+}
+
+// NewRedactor returns a redactor that knows the given secrets.
+func NewRedactor(secrets ...Secret) *Redactor {
+	r := &Redactor{}
+	for _, s := range secrets {
+		r.Add(s)
+	}
+	return r
+}
+
+// Add teaches the redactor one more secret. An empty one is ignored; a short one is
+// not, whatever else it then hides.
+func (r *Redactor) Add(s Secret) {
+	if s.IsZero() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forms = append(r.forms, secretForms(s.Reveal())...)
+	slices.SortFunc(r.forms, func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
+	})
+	r.forms = slices.Compact(r.forms)
+	pairs := make([]string, 0, 2*len(r.forms))
+	for _, form := range r.forms {
+		pairs = append(pairs, form, redacted)
+	}
+	r.replacer = strings.NewReplacer(pairs...)
+}
+
+// String returns s with every known secret replaced by "[redacted]".
+func (r *Redactor) String(s string) string {
+	if r == nil {
+		return s
+	}
+	r.mu.RLock()
+	replacer := r.replacer
+	r.mu.RUnlock()
+	if replacer == nil {
+		return s
+	}
+	return replacer.Replace(s)
+}
+
+// escape matches a percent escape, of which both cases mean the same.
+var escape = regexp.MustCompile(`%[0-9A-F]{2}`)
+
+// secretForms returns the ways in which a secret may be spelled. Some are equal.
+func secretForms(s string) []string {
+	b := []byte(s)
+	forms := []string{
+		s,
+		url.QueryEscape(s), url.PathEscape(s),
+		base64.StdEncoding.EncodeToString(b), base64.RawStdEncoding.EncodeToString(b),
+		base64.URLEncoding.EncodeToString(b), base64.RawURLEncoding.EncodeToString(b),
+		hex.EncodeToString(b), strings.ToUpper(hex.EncodeToString(b)),
+	}
+	for _, f := range forms[1:3] {
+		forms = append(forms, escape.ReplaceAllStringFunc(f, strings.ToLower))
+	}
+	for _, f := range forms {
+		forms = append(forms, jsonForms(f)...)
+	}
+	return forms
+}
+
+// jsonForms returns a text as it may stand between the quotes of a JSON string: as
+// encoding/json writes it, with and without regard to HTML, with slashes escaped,
+// and as .NET does it, in whose spelling LeadSquared answers.
+func jsonForms(s string) []string {
+	plain := func(html bool) string {
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(html)
+		_ = enc.Encode(s) // a string always encodes
+		return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(b.String()), `"`), `"`)
+	}
+	var dotnet strings.Builder
+	for _, c := range s {
+		if strings.ContainsRune("\"&'+<>`", c) {
+			fmt.Fprintf(&dotnet, `\u%04X`, c)
+		} else {
+			dotnet.WriteRune(c)
+		}
+	}
+	html, bare := plain(true), plain(false)
+	return []string{html, bare, strings.ReplaceAll(bare, "/", `\/`), dotnet.String()}
+}

@@ -1,0 +1,136 @@
+package transport
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// maxRemembered caps what Recall reads.
+const maxRemembered = 1 << 20
+
+// Store is the state folder of one account: the gate's stamps and what a provider
+// remembers from run to run. Its files are readable by the user only. Nothing in
+// it is needed: a run without it waits a little longer and asks a little more.
+//
+// A store is safe for concurrent use.
+type Store struct{ dir string }
+
+// StoreName returns the name of the folder that belongs to a key on a host: two
+// names for one account share it, and it gives neither host nor key away.
+func StoreName(host string, key Secret) string {
+	sum := sha256.Sum256([]byte(strings.ToLower(host) + "\x00" + key.Reveal()))
+	return hex.EncodeToString(sum[:])
+}
+
+// OpenStore opens the folder dir, and makes it if need be.
+func OpenStore(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the state folder: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the state folder: %w", err)
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("open the state folder: %s is not a folder", dir)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("close the state folder to others: %w", err)
+		}
+	}
+	return &Store{dir: dir}, nil
+}
+
+// path returns where a file of the store lies.
+func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
+
+// remembered is the file of one remembered value.
+type remembered struct {
+	Until time.Time       `json:"until"`
+	Value json.RawMessage `json:"value"`
+}
+
+// Remember keeps v, as JSON, until the given time, in place of what had the name
+// before. A name consists of small letters, digits, "-" and "_". A Secret in v is
+// kept as "[redacted]": what must be kept is revealed by the caller.
+func (s *Store) Remember(name string, v any, until time.Time) error {
+	path, err := s.valuePath(name)
+	if err != nil {
+		return err
+	}
+	value, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("remember %s: %w", name, err)
+	}
+	text, err := json.Marshal(remembered{Until: until.UTC().Round(0), Value: value})
+	if err != nil {
+		return fmt.Errorf("remember %s: %w", name, err)
+	}
+	if err := replaceFile(path, text); err != nil {
+		return fmt.Errorf("remember %s: %w", name, err)
+	}
+	return nil
+}
+
+// Recall reads what Remember kept into v. It returns false, and v is not to be
+// used, when nothing is kept under the name, its time is over, or it is unreadable.
+func (s *Store) Recall(name string, v any) bool {
+	path, err := s.valuePath(name)
+	if err != nil {
+		return false
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxRemembered))
+	if err != nil {
+		return false
+	}
+	var kept remembered
+	if json.Unmarshal(text, &kept) != nil || !time.Now().Before(kept.Until) {
+		return false
+	}
+	return json.Unmarshal(kept.Value, v) == nil
+}
+
+// Forget drops what Remember kept. Nothing kept is nothing to do.
+func (s *Store) Forget(name string) {
+	if path, err := s.valuePath(name); err == nil {
+		_ = os.Remove(path)
+	}
+}
+
+// valuePath returns the file of a remembered value.
+func (s *Store) valuePath(name string) (string, error) {
+	if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+		return "", fmt.Errorf("%q is not a name to remember something by", name)
+	}
+	return s.path(name + ".json"), nil
+}
+
+// replaceFile puts a file of mode 0600 in the place of path, at once and whole.
+func replaceFile(path string, text []byte) error {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(file.Name())
+	}
+	return err
+}

@@ -1,0 +1,89 @@
+package transport
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// RoundTripper returns a way for another HTTP client, that of access tokens, to go
+// through the same gate, cap, time limit and log. It adds no keys, repeats nothing,
+// and sends to any host by https; a redirect is an *crm.AccountError with
+// EndRedirect, so that no client follows it. op names the requests in the log.
+func (c *Client) RoundTripper(op string) http.RoundTripper {
+	return &tripper{client: c, op: op}
+}
+
+type tripper struct {
+	client *Client
+	op     string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *tripper) RoundTrip(req *http.Request) (*http.Response, error) {
+	clone, err := t.clone(req)
+	if err != nil {
+		return nil, err
+	}
+	slot, err := t.client.gate.Acquire(req.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer slot.Unused()
+	reply, _, err := t.client.exchange(req.Context(), exchange{req: clone, slot: slot, op: t.op, attempt: 1})
+	if err != nil {
+		return nil, err
+	}
+	if reply.Status/100 == 3 {
+		return nil, redirected(reply)
+	}
+	return &http.Response{
+		Status:        fmt.Sprintf("%d %s", reply.Status, http.StatusText(reply.Status)),
+		StatusCode:    reply.Status,
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        reply.Header,
+		Body:          io.NopCloser(bytes.NewReader(reply.Body)),
+		ContentLength: int64(len(reply.Body)),
+		Request:       req,
+	}, nil
+}
+
+// clone copies a request, whose body it closes, into a form that is sent once.
+func (t *tripper) clone(req *http.Request) (*http.Request, error) {
+	var body []byte
+	if req.Body != nil {
+		defer req.Body.Close()
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, fmt.Errorf("read the request's body: %w", err)
+		}
+	}
+	if err := checkScheme(req.URL); err != nil {
+		return nil, err
+	}
+	clone := req.Clone(req.Context())
+	setDefault(clone.Header, "User-Agent", t.client.agent)
+	setBody(clone, body)
+	noReplay(clone)
+	return clone, nil
+}
+
+// redirected returns the error of a redirect. It names the host alone: the rest of
+// the address may carry keys.
+func redirected(reply *Response) error {
+	to := "elsewhere"
+	if u, err := url.Parse(reply.Header.Get("Location")); err == nil && u.Host != "" {
+		to = "to " + u.Host
+	}
+	return &crm.AccountError{
+		Code: crm.EndRedirect,
+		Err:  fmt.Errorf("the host answers HTTP %d and sends us %s", reply.Status, to),
+		Hint: "Redirects are never followed. Check the host in the configuration, and whether a proxy stands in between.",
+	}
+}
