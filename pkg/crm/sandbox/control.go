@@ -1,0 +1,138 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// controlPrefix is where the sandbox's own paths begin.
+const controlPrefix = "/_sandbox/"
+
+// maxControlBody is the longest body that is read there: a large sheet's seeds.
+const maxControlBody = 64 << 20
+
+// State is the reply of GET /_sandbox/state.
+type State struct {
+	Shares          []Share   `json:"shares"`
+	Requests        []Request `json:"requests"`
+	OpenOnOneTarget int       `json:"open_on_one_target"`
+	Zoho            ZohoState `json:"zoho"`
+}
+
+func (s *Server) control(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	rep := textReply(http.StatusNotFound, "sandbox: no such path; see the package's documentation")
+	switch r.Method + " " + r.URL.Path[len(controlPrefix):] {
+	case "GET state":
+		rep = jsonReply(http.StatusOK, State{orEmpty(s.Shares()), orEmpty(s.Requests()), s.OpenOnOneTarget(), s.zohoState()})
+	case "GET arrivals":
+		rep = jsonReply(http.StatusOK, orEmpty(s.Arrivals()))
+	case "POST faults":
+		rep = each(w, r, s.controlFault)
+	case "DELETE faults":
+		s.ClearFaults()
+		rep = reply{status: http.StatusNoContent}
+	case "POST users":
+		rep = each(w, r, s.controlUser)
+	case "POST records":
+		rep = each(w, r, s.controlRecord)
+	case "POST seed":
+		rep = each(w, r, s.controlSeed)
+	}
+	s.send(ctx, w, rep, nil)
+}
+
+// orEmpty makes a list without elements one that JSON shows as [].
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// each reads the body as one T or an array of them and does what do says with
+// each, after all have been read and found right.
+func each[T any](w http.ResponseWriter, r *http.Request, do func(T) (func(), error)) reply {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxControlBody))
+	if err != nil {
+		return textReply(http.StatusBadRequest, "sandbox: read body: "+err.Error())
+	}
+	var list []T
+	if body = bytes.TrimSpace(body); !bytes.HasPrefix(body, []byte("[")) {
+		body = slices.Concat([]byte("["), body, []byte("]"))
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&list); err != nil {
+		return textReply(http.StatusBadRequest, "sandbox: "+err.Error())
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return textReply(http.StatusBadRequest, "sandbox: something follows the JSON")
+	}
+	var effects []func()
+	for i, v := range list {
+		effect, err := do(v)
+		if err != nil {
+			return textReply(http.StatusBadRequest, fmt.Sprintf("sandbox: element %d: %v", i, err))
+		}
+		effects = append(effects, effect)
+	}
+	for _, effect := range effects {
+		effect()
+	}
+	return reply{status: http.StatusNoContent}
+}
+
+func (s *Server) controlFault(f Fault) (func(), error) {
+	if !slices.Contains(faultKinds, f.Kind) {
+		return nil, fmt.Errorf("no fault of kind %q; there are %v", f.Kind, faultKinds)
+	}
+	return func() { s.Fault(f) }, nil
+}
+
+// controlledUser is a user as POST /_sandbox/users takes it; one who does not say
+// is active.
+type controlledUser struct {
+	ID     string `json:"id"`
+	Email  string `json:"email"`
+	Active *bool  `json:"active"`
+	Role   string `json:"role"`
+}
+
+func (s *Server) controlUser(u controlledUser) (func(), error) {
+	if u.ID == "" {
+		return nil, errors.New("a user needs an id")
+	}
+	user := crm.User{ID: u.ID, Email: u.Email, Active: u.Active == nil || *u.Active}
+	return func() { s.AddUser(user, u.Role) }, nil
+}
+
+// controlledSeed is an operation as POST /_sandbox/seed takes it.
+type controlledSeed struct {
+	Action  string `json:"action"`
+	Object  string `json:"object"`
+	Record  string `json:"record_id"`
+	Context string `json:"context_id"`
+	User    string `json:"user"`
+	Access  string `json:"access"`
+}
+
+func (s *Server) controlSeed(c controlledSeed) (func(), error) {
+	action, ok := crm.ParseAction(c.Action)
+	if !ok {
+		return nil, fmt.Errorf("unknown action %q", c.Action)
+	}
+	access, ok := crm.ParseAccess(c.Access)
+	if !ok {
+		return nil, fmt.Errorf("unknown access %q", c.Access)
+	}
+	op := crm.Operation{Action: action, Object: c.Object, Record: c.Record, Context: c.Context, User: c.User, Access: access}
+	return func() { s.Seed(op) }, nil
+}

@@ -1,0 +1,314 @@
+package sandbox
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// The kinds of recipient, as crm.Grant.Kind has them.
+const (
+	kindUser   = "user"
+	kindGroup  = "group"
+	kindRole   = "role"
+	kindPublic = "public"
+)
+
+// zohoLimits is how many entries of a kind a record may have.
+var zohoLimits = map[string]int{kindUser: 10, kindGroup: 5, kindRole: 5}
+
+// zohoEvent is something that changed the Zoho world, as the journal has it.
+type zohoEvent struct {
+	User  *ZohoUser  `json:"user,omitempty"`
+	Token *zohoToken `json:"token,omitempty"`
+	List  *zohoList  `json:"list,omitempty"`
+	Job   *zohoJob   `json:"job,omitempty"`
+}
+
+// zohoList is a record's list as somebody else made it.
+type zohoList struct {
+	Module string      `json:"module"`
+	Record string      `json:"record"`
+	At     time.Time   `json:"at"`
+	Grants []crm.Grant `json:"grants"`
+}
+
+// zohoJob is a write that was accepted.
+type zohoJob struct {
+	Key     string      `json:"key"` // of the record
+	Verb    string      `json:"verb"`
+	At      time.Time   `json:"at"`
+	Due     time.Time   `json:"due"`               // when it takes effect
+	Entries []crm.Grant `json:"entries,omitempty"` // those that succeeded
+	Spared  []crm.Grant `json:"spared,omitempty"`  // recipients who keep what they have, though they are no entries
+	Never   bool        `json:"never,omitempty"`   // the record stays busy
+	Void    bool        `json:"void,omitempty"`    // it ends without effect
+	Mails   int         `json:"mails,omitempty"`
+}
+
+// held is an entry of a record's list.
+type held struct {
+	crm.Grant
+	since time.Time
+}
+
+// same says that two entries are about one recipient.
+func same(a, b crm.Grant) bool { return a.Kind == b.Kind && a.ID == b.ID }
+
+func contains(list []crm.Grant, g crm.Grant) bool {
+	return slices.ContainsFunc(list, func(other crm.Grant) bool { return same(other, g) })
+}
+
+// zohoRecord is who has a record, in the order in which they got it.
+type zohoRecord struct {
+	known bool // it was seeded or written
+	list  []held
+	job   *zohoJob // accepted, without effect so far
+
+	changes int  // how often the list changed
+	looked  bool // read by the client since its last attempt to write
+	seen    int  // changes at that time
+}
+
+// record returns the record of a key, which is empty if nobody has it. The
+// server's mutex is held.
+func (z *zoho) record(key string) *zohoRecord {
+	rec, ok := z.records[key]
+	if !ok {
+		rec = &zohoRecord{}
+		z.records[key] = rec
+	}
+	return rec
+}
+
+// settle lets the record's job take effect if it is due.
+func (rec *zohoRecord) settle(now time.Time) {
+	job := rec.job
+	if job == nil || job.Never || job.Due.After(now) {
+		return
+	}
+	rec.job = nil
+	if job.Void {
+		return
+	}
+	rec.list = job.apply(rec.list)
+	rec.changes++
+}
+
+// apply returns a list as the job leaves it. Inherited access is beyond the reach
+// of a record's own calls.
+func (job *zohoJob) apply(list []held) []held {
+	var next []held
+	for _, h := range list {
+		entry := slices.IndexFunc(job.Entries, func(g crm.Grant) bool { return same(g, h.Grant) })
+		switch {
+		case h.Through != "":
+		case job.Verb == http.MethodPost:
+		case entry >= 0:
+			h.Grant = job.Entries[entry]
+		case !contains(job.Spared, h.Grant):
+			continue
+		}
+		next = append(next, h)
+	}
+	for _, g := range job.Entries {
+		if !slices.ContainsFunc(next, func(h held) bool { return h.Through == "" && same(h.Grant, g) }) {
+			next = append(next, held{g, job.Due})
+		}
+	}
+	return next
+}
+
+// direct returns the entries that are on the record itself.
+func (rec *zohoRecord) direct() []crm.Grant {
+	var list []crm.Grant
+	for _, h := range rec.list {
+		if h.Through == "" {
+			list = append(list, h.Grant)
+		}
+	}
+	return list
+}
+
+// grants returns the whole list.
+func (rec *zohoRecord) grants() []crm.Grant {
+	var list []crm.Grant
+	for _, h := range rec.list {
+		list = append(list, h.Grant)
+	}
+	return list
+}
+
+// put replaces the list by somebody else's hand. Entries that stay keep their time
+// and place.
+func (rec *zohoRecord) put(grants []crm.Grant, at time.Time) {
+	before := rec.list
+	rec.list = nil
+	for _, g := range grants {
+		h := held{normalised(g), at}
+		i := slices.IndexFunc(before, func(old held) bool { return same(old.Grant, h.Grant) && old.Through == h.Through })
+		if i >= 0 {
+			h.since = before[i].since
+		}
+		rec.list = append(rec.list, h)
+	}
+	rec.known = true
+	rec.changes++
+}
+
+// normalised returns a grant with what it leaves out filled in.
+func normalised(g crm.Grant) crm.Grant {
+	if g.Kind == "" {
+		g.Kind = kindUser
+	}
+	if g.Type == "" {
+		g.Type = "private"
+	}
+	if g.Kind == kindPublic {
+		g.Type, g.ID = "public", ""
+	}
+	g.Access = max(g.Access, crm.Read)
+	return g
+}
+
+// enlist puts a list in force that somebody else made, and the people on it into
+// the user list. The server's mutex is held.
+func (z *zoho) enlist(l *zohoList) {
+	z.modules[l.Module] = true
+	rec := z.record(l.Module + "/" + l.Record)
+	rec.settle(l.At)
+	rec.put(l.Grants, l.At)
+	for _, h := range rec.list {
+		if h.Kind == kindUser {
+			z.people.named(h.ID)
+		}
+	}
+}
+
+// take takes up a job that was accepted, now or in an earlier process. The
+// server's mutex is held.
+func (z *zoho) take(job *zohoJob) {
+	rec := z.record(job.Key)
+	rec.settle(job.At)
+	rec.known = true
+	rec.job = job
+	module, record, _ := strings.Cut(job.Key, "/")
+	z.modules[module] = true
+	for _, g := range job.Entries {
+		z.settled[crm.Target{Object: module, Record: record, User: g.ID}] = true
+	}
+	z.mails += job.Mails
+}
+
+// journal writes an event. Its error means that what it tells of may not happen.
+// The server's mutex is held.
+func (z *zoho) journal(ev zohoEvent) error {
+	if z.server.journalErr != nil {
+		return z.server.journalErr
+	}
+	return z.server.journal.append(record{Zoho: &ev})
+}
+
+func journalFailed(err error) reply {
+	return textReply(http.StatusInternalServerError, "sandbox: write journal: "+err.Error())
+}
+
+// replay does again what the journal says was done. The server's mutex need not be
+// held: nobody else knows the server yet.
+func (z *zoho) replay(ev *zohoEvent) {
+	switch {
+	case ev.User != nil:
+		z.people.put(*ev.User)
+	case ev.Token != nil:
+		z.issue(ev.Token)
+		if w := &z.grantee(ev.Token.Refresh).window; w.limit >= 0 {
+			w.admit(ev.Token.At)
+		}
+	case ev.List != nil:
+		z.enlist(ev.List)
+	case ev.Job != nil:
+		z.take(ev.Job)
+	}
+}
+
+// seed makes the world of an operation and says whether that changed anything. The
+// first revoke that names a record also gives it to a colleague, who is told from
+// the record's id alone. The server's mutex is held.
+func (z *zoho) seed(sd seed) bool {
+	op, changed := sd.Op, false
+	if op.User != "" {
+		op.User, changed = z.people.named(op.User)
+	}
+	rec := z.record(op.Object + "/" + op.Record)
+	rec.settle(sd.At)
+	changed = changed || !z.modules[op.Object] || !rec.known
+	z.modules[op.Object] = true
+	first := !rec.known
+	rec.known = true
+	if z.settled[op.Target()] {
+		return changed
+	}
+	z.settled[op.Target()] = true
+	if op.Action == crm.Share {
+		return true
+	}
+	list := rec.grants()
+	if first {
+		list = append(list, z.colleague(op, 0))
+	}
+	switch {
+	case op.Action == crm.Revoke:
+		list = withLeaver(list, normalised(crm.Grant{Kind: kindUser, ID: op.User, Access: op.Access}))
+	case first:
+		list = append(list, z.colleague(op, 1))
+	}
+	rec.put(list, sd.At)
+	return true
+}
+
+// withLeaver adds a user to a list, at the cost of its first entry if it is full.
+// A list that is full of leavers stays as it is.
+func withLeaver(list []crm.Grant, g crm.Grant) []crm.Grant {
+	if contains(list, g) {
+		return list
+	}
+	users := 0
+	for _, h := range list {
+		if h.Kind == kindUser && h.Through == "" {
+			users++
+		}
+	}
+	if users < zohoLimits[kindUser] {
+		return append(list, g)
+	}
+	if strings.HasPrefix(list[0].ID, colleagueIDs) {
+		return append(list[1:], g)
+	}
+	return list
+}
+
+// colleagueIDs is how the ids begin of those who are on seeded records beside the
+// people of the sheet.
+const colleagueIDs = "500000000000000010"
+
+// colleague returns the entry of the nth colleague who has the record of op, and
+// makes sure that he exists.
+func (z *zoho) colleague(op crm.Operation, n int) crm.Grant {
+	sum := sha256.Sum256([]byte(op.Object + "/" + op.Record))
+	who := (int(sum[0]) + n) % 10
+	if id := fmt.Sprintf("%s%d", colleagueIDs, who); id == op.User {
+		who = (who + 5) % 10
+	}
+	id := fmt.Sprintf("%s%d", colleagueIDs, who)
+	if _, ok := z.people.find(id); !ok {
+		z.people.put(ZohoUser{User: crm.User{ID: id, Email: fmt.Sprintf("colleague%d@sandbox.example", who), Active: true}})
+	}
+	return normalised(crm.Grant{
+		Kind: kindUser, ID: id, Access: crm.Read + crm.Access(sum[1])%3, Related: sum[2]%2 == 1,
+	})
+}
