@@ -1,0 +1,275 @@
+package leadsquared
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+// kind is what a request does: it decides which Id a success carries.
+type kind uint8
+
+const (
+	kindAccess kind = iota // share or revoke: Message.Id
+	kindGroup              // members of a sales group: Response.RequestId
+	kindLook               // changes nothing and answers as it likes: no Id
+)
+
+// class is what one attempt has come to.
+type class uint8
+
+const (
+	// lost: it may have taken effect or not; no answer says so. The zero value,
+	// because it promises least.
+	lost class = iota
+	// took: the CRM took it, and finding.id is the Id that it gave.
+	took
+	// refused: the CRM refused the row, and would again.
+	refused
+	// throttled: the rate limit refused the attempt, which had no effect.
+	throttled
+	// unsent: nothing left this machine.
+	unsent
+	// ended: the account can do no more in this run; finding.ended says why.
+	ended
+)
+
+// finding is what is known after one attempt.
+type finding struct {
+	class  class
+	id     string
+	code   string // the ExceptionType, or ours
+	text   string
+	status int
+	reply  reply  // of a look that was answered
+	body   []byte // likewise
+	ended  *crm.AccountError
+	// attempted says that the change reached, or may have reached, the server.
+	attempted bool
+}
+
+// Our own codes, for what the CRM gives none.
+const (
+	codeNoAnswer = "no_answer"
+	codeError    = "error"
+)
+
+var (
+	limitText = regexp.MustCompile(`(?i)exceeded the limit of (\d+) in (\d+) second`)
+	// keysText: any error that mentions keys is about keys, whatever its status.
+	keysText = regexp.MustCompile(`(?i)access\s?key|secret\s?key|access details`)
+	// passingText marks an exception that may be gone at the next attempt. It is a
+	// heuristic of the field, not the vendor's word. It counts as a lost answer and not
+	// as a refusal, because a server's own timeout may strike after the work was
+	// queued: a revoke is sent again, a share is not.
+	passingText = regexp.MustCompile(`(?i)time[d]?\s?-?out|dead\s?lock|try again|unavailable`)
+)
+
+// classify decides what one attempt has come to: from the error where no answer
+// came, else from the body before the status, because application errors come with
+// statuses of every kind. It is the only place that does, and it is pure.
+func classify(k kind, r *transport.Response, err error) finding {
+	if err != nil || r == nil {
+		return classifyError(err)
+	}
+	p, parsed := parse(r)
+	f := finding{status: r.Status, attempted: true}
+	switch {
+	case r.Throttled || limited(r, p, parsed):
+		f.class, f.text, f.attempted = throttled, p.says(), false
+		return f
+	case r.Status == http.StatusUnauthorized, aboutKeys(p, parsed),
+		r.Status == http.StatusForbidden && !isMX(p):
+		return f.end(crm.EndKeys, fmt.Sprintf("the CRM refused the keys (HTTP %d)", r.Status), p.says(),
+			"Check both keys and the host; the keys must be an administrator's.")
+	case r.Status >= 300 && r.Status < 400:
+		return f.end(crm.EndRedirect, fmt.Sprintf("the host answers with a redirect (HTTP %d) to %s", r.Status, target(r)), "",
+			"Set the host of the account to the one that serves its API.")
+	case r.Status == http.StatusNotFound:
+		return f.end(crm.EndHost, "the host does not know the path (HTTP 404)", p.says(),
+			"Check the host of the account, which is that of its region, and remove_users_path if it is set.")
+	}
+	if k == kindLook {
+		f.reply, f.body = p, r.Body
+	}
+	return f.judge(k, p, parsed)
+}
+
+// judge decides for a reply that is about the request and not about the account.
+func (f finding) judge(k kind, p reply, parsed bool) finding {
+	ok := f.status >= 200 && f.status < 300
+	gateway := f.status == 502 || f.status == 503 || f.status == 504
+	turnedDown := f.status >= 400 && f.status < 500 &&
+		f.status != http.StatusRequestTimeout && f.status != http.StatusTooEarly
+	f.code = codeNoAnswer
+	switch {
+	case parsed && p.ExceptionType != "":
+		f.code, f.text = string(p.ExceptionType), p.says()
+		// Exceptions of the MX family are deterministic, unless they speak of a passing
+		// condition; other types are failures of the system beneath.
+		if f.status == http.StatusBadRequest || (isMX(p) || turnedDown) && !passingText.MatchString(f.text) {
+			f.class = refused
+		}
+	case parsed && p.failed() && !gateway:
+		f.code, f.text = codeError, p.says()
+		if !passingText.MatchString(f.text) {
+			f.class = refused
+		}
+	case ok && parsed && k == kindLook:
+		f.class, f.code = took, ""
+	case ok && parsed && p.succeeded() && f.identify(k, p):
+		f.class, f.code = took, ""
+	case ok && parsed:
+		f.text = fmt.Sprintf("HTTP %d without both a success and a request Id", f.status)
+	case turnedDown:
+		f.class, f.code, f.text = refused, "http_"+strconv.Itoa(f.status), p.says()
+	case parsed && p.says() != "":
+		f.text = fmt.Sprintf("HTTP %d: %s", f.status, p.says())
+	default:
+		f.text = fmt.Sprintf("HTTP %d with a body that can not be read as an answer", f.status)
+	}
+	return f
+}
+
+// identify takes the Id that the reply to a change must carry.
+func (f *finding) identify(k kind, p reply) bool {
+	f.id = idText(p.Message.ID)
+	if k == kindGroup {
+		f.id = idText(p.Response.RequestID)
+	}
+	return f.id != ""
+}
+
+// end makes the finding one that ends the account, in our words and the server's.
+func (f finding) end(code, what, says, hint string) finding {
+	if says != "" {
+		what += ": " + says
+	}
+	f.class, f.code, f.text = ended, code, what
+	f.ended = &crm.AccountError{Code: code, Err: errors.New(what), Hint: hint}
+	return f
+}
+
+// over is the finding for a request that was not sent, because the account has ended.
+func over(e *crm.AccountError) finding {
+	f := finding{class: ended, code: e.Code, ended: e}
+	if e.Err != nil {
+		f.text = e.Err.Error()
+	}
+	return f
+}
+
+// classifyError decides for an attempt without an answer. An error that does not
+// say that nothing was sent counts as sent.
+func classifyError(err error) finding {
+	if err == nil {
+		err = errors.New("no answer")
+	}
+	f := finding{code: codeNoAnswer, text: err.Error(), attempted: true}
+	te, known := errors.AsType[*transport.Error](err)
+	ae, isEnd := errors.AsType[*crm.AccountError](err)
+	switch {
+	case isEnd && (!known || !te.Sent):
+		return over(ae)
+	case isEnd:
+		f.ended = ae
+	case known && !te.Sent:
+		f.class, f.code, f.attempted = unsent, "", false
+	}
+	return f
+}
+
+// limited recognises a rate-limit refusal in all its forms: by status, by type and
+// by text with any status.
+func limited(r *transport.Response, p reply, parsed bool) bool {
+	switch {
+	case r.Status == http.StatusTooManyRequests:
+		return true
+	case parsed && p.succeeded():
+		return false
+	case parsed:
+		return strings.EqualFold(string(p.ExceptionType), "MXAPIRateLimitExceededException") ||
+			limitText.MatchString(p.says())
+	}
+	return limitText.Match(opening(r.Body))
+}
+
+// inspect tells the transport of a refusal, with what its text says of the account's
+// limit, and of exceptions that came from the application itself.
+func inspect(r *transport.Response) transport.Signal {
+	p, parsed := parse(r)
+	if !limited(r, p, parsed) {
+		// An exception of the application is no sign of an outage, whatever its status.
+		return transport.Signal{Answered: parsed && isMX(p)}
+	}
+	t := transport.Throttle{Text: cut(p.says())}
+	words := []byte(p.says())
+	if !parsed {
+		words = opening(r.Body)
+	}
+	if m := limitText.FindSubmatch(words); m != nil {
+		n, errN := strconv.Atoi(string(m[1]))
+		w, errW := strconv.Atoi(string(m[2]))
+		if errN == nil && errW == nil && n > 0 && w > 0 && w <= 24*60*60 {
+			t.Limit, t.Window = n, time.Duration(w)*time.Second
+		}
+	}
+	return transport.Signal{Throttled: true, Throttle: t}
+}
+
+// opening is where a refusal that is not JSON says what it is. A list is no refusal.
+func opening(body []byte) []byte {
+	body = bytes.TrimSpace(body)
+	if bytes.HasPrefix(body, []byte("[")) {
+		return nil
+	}
+	return body[:min(len(body), 4096)]
+}
+
+// aboutKeys says whether an error reply speaks of the keys that it came for.
+func aboutKeys(p reply, parsed bool) bool {
+	if !parsed || !p.failed() {
+		return false
+	}
+	switch strings.ToLower(string(p.ExceptionType)) {
+	case "mxunauthorizedaccessexception", "mxauthenticationfailedexception":
+		return true
+	}
+	return keysText.MatchString(p.says())
+}
+
+// isMX says whether the reply carries an exception of the application's own family.
+func isMX(p reply) bool {
+	return len(p.ExceptionType) > 2 && strings.EqualFold(string(p.ExceptionType[:2]), "MX")
+}
+
+// target names the host that a redirect points to, and nothing else of it.
+func target(r *transport.Response) string {
+	u, err := url.Parse(r.Header.Get("Location"))
+	if err != nil || u.Hostname() == "" {
+		return "another path of the same host"
+	}
+	name := strings.ToLower(u.Hostname())
+	if !hostName.MatchString(name) {
+		return "a host whose name can not be shown"
+	}
+	return name
+}
+
+// cut bounds a text of the CRM that is kept for every row of a call.
+func cut(s string) string {
+	const most = 2048
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

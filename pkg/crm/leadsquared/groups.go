@@ -1,0 +1,249 @@
+package leadsquared
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// groupTicket begins the tickets of changes of sales groups, and the group's id
+// follows: the CRM has no status call for these, so the group is what Confirm looks
+// at, once for all of its rows.
+const groupTicket = "group:"
+
+// addUsers is the body of AddUsers. All permissions are always sent: what an
+// omitted one means is not documented.
+type addUsers struct {
+	GroupID     string      `json:"GroupId"`
+	GroupUsers  []groupUser `json:"GroupUsers"`
+	CallbackURL string      `json:"CallbackURL,omitzero"`
+}
+
+type groupUser struct {
+	UserID                   string `json:"UserId"`
+	ViewAllAccountsOfGroup   bool   `json:"ViewAllAccountsOfGroup"`
+	ModifyAllAccountsOfGroup bool   `json:"ModifyAllAccountsOfGroup"`
+	ViewAllLeadsOfGroup      bool   `json:"ViewAllLeadsOfGroup"`
+	ModifyAllLeadsOfGroup    bool   `json:"ModifyAllLeadsOfGroup"`
+	AddUsersToGroup          bool   `json:"AddUsersToGroup"`
+	CreateGroupAutomation    bool   `json:"CreateGroupAutomation"`
+}
+
+// removeUsers is the body of RemoveUsers.
+type removeUsers struct {
+	GroupID     string   `json:"GroupId"`
+	UserIDs     []string `json:"UserIds"`
+	CallbackURL string   `json:"CallbackURL,omitzero"`
+}
+
+// checkGroup checks what is particular to sales groups: who is in one has
+// permissions, not a level, and stays.
+func checkGroup(op crm.Operation) (crm.Operation, error) {
+	if op.Action == crm.Revoke {
+		op.Access = crm.AccessUnset
+		return op, nil
+	}
+	switch {
+	case op.Access != crm.AccessUnset:
+		return op, fault(colAccess, "a member of a sales group has permissions, not a level of access")
+	case op.Minutes != 0:
+		return op, fault(colMinutes, "membership of a sales group has no duration")
+	}
+	return op, nil
+}
+
+// group changes the members of one group: a look, what is already so told, the rest
+// added and removed, at most Config.MaxUsers in one body.
+func (w *work) group(ctx context.Context, pt *part) {
+	seen, f := w.seen(ctx, pt.items[0].Op.Record)
+	if f.class != took {
+		w.settleLook(ctx, pt, f)
+		return
+	}
+	var adds, removes []int
+	for i, item := range pt.items {
+		switch {
+		case seen.already(item.Op):
+			pt.out[i] = alreadySo(item, f)
+		case item.Op.Action == crm.Share:
+			adds = append(adds, i)
+		default:
+			removes = append(removes, i)
+		}
+	}
+	for _, at := range [][]int{adds, removes} {
+		for chunk := range slices.Chunk(at, w.p.cfg.MaxUsers) {
+			pt.within(chunk, func(sub *part) { w.change(ctx, sub, seen) })
+		}
+	}
+}
+
+// within runs f on a part made of some of pt's rows, and takes the outcomes back.
+func (pt *part) within(at []int, f func(*part)) {
+	sub := *pt
+	sub.items, sub.out = make([]crm.Item, len(at)), make([]crm.Outcome, len(at))
+	for i, n := range at {
+		sub.items[i] = pt.items[n]
+	}
+	f(&sub)
+	for i, n := range at {
+		pt.out[n] = sub.out[i]
+	}
+}
+
+// change sends one body, all of it additions or all of it removals, until every row
+// is settled. After a lost answer the group is looked at before anything is sent
+// again, and only what is not so yet is.
+func (w *work) change(ctx context.Context, pt *part, seen members) {
+	op, path, body := w.p.groupBody(pt.items)
+	f := w.attempt(ctx, kindGroup, pt, w.post(op, path, body, seen.state()))
+	switch {
+	case f.class == refused && len(pt.items) > 1:
+		for _, half := range pt.split() {
+			w.change(ctx, half, seen)
+		}
+		return
+	case f.class != lost && (f.class != refused || pt.lost == 0), w.ended != nil, ctx.Err() != nil:
+		w.settle(ctx, pt, f, groupTicket+pt.items[0].Op.Record)
+		return
+	}
+	again := f.class == lost && w.again(ctx, pt)
+	now, look := w.seen(ctx, pt.items[0].Op.Record)
+	if look.class != took {
+		w.settle(ctx, pt, f, "")
+		return
+	}
+	var rest []int
+	for i, item := range pt.items {
+		if !now.already(item.Op) {
+			rest = append(rest, i)
+			continue
+		}
+		pt.out[i] = crm.Outcome{
+			Verdict: crm.Done, HTTPStatus: look.status, Attempts: pt.sent,
+			Message: labelled("the answer was lost; a look at the group shows that it is done", item, pt),
+		}
+	}
+	if len(rest) == 0 {
+		return
+	}
+	pt.within(rest, func(sub *part) {
+		if again {
+			w.change(ctx, sub, now)
+		} else {
+			w.settle(ctx, sub, f, "")
+		}
+	})
+}
+
+// groupBody is the request for items that all add or all remove.
+func (p *Provider) groupBody(items []crm.Item) (op, path string, body any) {
+	group := items[0].Op.Record
+	if items[0].Op.Action == crm.Revoke {
+		ids := make([]string, len(items))
+		for i, item := range items {
+			ids[i] = item.Op.User
+		}
+		return "UserGroup.RemoveUsers", p.cfg.RemoveUsersPath, removeUsers{group, ids, p.cfg.CallbackURL}
+	}
+	users := make([]groupUser, len(items))
+	for i, item := range items {
+		has := func(one crm.Permissions) bool { return item.Op.Permissions&one != 0 }
+		users[i] = groupUser{
+			item.Op.User,
+			has(crm.ViewAllAccountsOfGroup), has(crm.ModifyAllAccountsOfGroup),
+			has(crm.ViewAllLeadsOfGroup), has(crm.ModifyAllLeadsOfGroup),
+			has(crm.AddUsersToGroup), has(crm.CreateGroupAutomation),
+		}
+	}
+	return "UserGroup.AddUsers", "/v2/UserGroup.svc/AddUsers", addUsers{group, users, p.cfg.CallbackURL}
+}
+
+// seen looks at a group, unless the account has ended.
+func (w *work) seen(ctx context.Context, group string) (members, finding) {
+	if w.ended != nil {
+		return nil, over(w.ended)
+	}
+	m, f := w.p.members(ctx, group)
+	if f.ended != nil {
+		w.ended = f.ended
+	}
+	return m, f
+}
+
+// settleLook settles rows for which the look before has failed: nothing was sent.
+func (w *work) settleLook(ctx context.Context, pt *part, f finding) {
+	for i, item := range pt.items {
+		o := crm.Outcome{
+			Verdict: crm.Failed, Code: f.code, Message: f.text, HTTPStatus: f.status,
+			Ended: f.ended, Maybe: item.Prior != crm.PriorNone,
+		}
+		switch {
+		case f.class == ended, ctx.Err() != nil:
+			o.Verdict = crm.NotSent
+		case f.class == unsent:
+			o.Verdict, o.Later = crm.NotSent, comeBack
+		default:
+			o.Message = "nothing was sent, because the look at the group failed: " + f.text
+		}
+		pt.out[i] = o
+	}
+}
+
+// alreadySo is the outcome of a row that the look before shows to be so: unchanged,
+// or done where an earlier run has sent it.
+func alreadySo(item crm.Item, f finding) crm.Outcome {
+	o := crm.Outcome{Verdict: crm.Unchanged, HTTPStatus: f.status, Message: "was a member with these permissions already"}
+	if item.Op.Action == crm.Revoke {
+		o.Message = "was not a member"
+	}
+	if item.Prior != crm.PriorNone {
+		o.Verdict, o.Message = crm.Done, "sent earlier; a look at the group shows that it is done"
+	}
+	return o
+}
+
+// confirmGroup looks at the group that the ticket names and judges every item by
+// its own membership. What is not so yet stays accepted: processing is asynchronous.
+func (p *Provider) confirmGroup(ctx context.Context, items []crm.Item) []crm.Outcome {
+	out := make([]crm.Outcome, len(items))
+	group, mine := strings.CutPrefix(items[0].Ticket, groupTicket)
+	var now members
+	f := finding{code: "ticket", text: "the ticket names no group"}
+	if mine && guid.MatchString(group) {
+		now, f = p.members(ctx, group)
+	}
+	for i, item := range items {
+		out[i] = unconfirmed(f)
+		if f.class == took {
+			out[i] = judgeMember(now, item.Op)
+			out[i].HTTPStatus = f.status
+		}
+		if out[i].Verdict == crm.Accepted {
+			out[i].Ticket = item.Ticket
+		}
+	}
+	return out
+}
+
+// judgeMember says whether the change of one member can be seen.
+func judgeMember(now members, op crm.Operation) crm.Outcome {
+	who, in := now[op.User]
+	switch {
+	case op.Action == crm.Revoke && in:
+		return crm.Outcome{Verdict: crm.Accepted, Code: "still_member", Message: "is still a member of the group"}
+	case op.Action == crm.Revoke:
+		return crm.Outcome{Verdict: crm.Done}
+	case !in:
+		return crm.Outcome{Verdict: crm.Accepted, Code: "not_member", Message: "is not yet a member of the group"}
+	case !who.agrees(op):
+		return crm.Outcome{Verdict: crm.Accepted, Code: "permissions_differ", Message: "is a member with other permissions: " + who.has.String()}
+	}
+	o := crm.Outcome{Verdict: crm.Done}
+	if hidden := op.Permissions &^ who.shown; hidden != 0 {
+		o.Message = "is a member; the CRM does not show " + hidden.String()
+	}
+	return o
+}

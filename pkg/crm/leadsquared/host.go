@@ -1,0 +1,77 @@
+package leadsquared
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// hostName is what the name of a host may look like; addresses are read apart.
+var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+
+// Host reads the host of an account in any of the forms that people paste: bare,
+// with a scheme, with /v2, with /v2/. It returns it as host or host:port, in lower
+// case and without the scheme's own port: equal accounts give equal texts, which is
+// what ledgers and state folders are named by. Plain http is accepted for loopback
+// addresses only.
+func Host(s string) (string, error) {
+	u, err := base(s)
+	if err != nil {
+		return "", err
+	}
+	return u.Host, nil
+}
+
+// base reads s as Host does and returns the URL that paths such as /v2/... are
+// joined to.
+func base(s string) (*url.URL, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return nil, errors.New("host: none given")
+	}
+	if !strings.Contains(s, "://") {
+		s = "https://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		// A parse error repeats the text, which may hold pasted keys.
+		return nil, errors.New("host: not a host name or URL")
+	}
+	name, port := strings.ToLower(u.Hostname()), u.Port()
+	switch path := strings.Trim(u.Path, "/"); {
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return nil, errors.New("host: only a host name is wanted, without keys or parameters")
+	case path != "" && !strings.EqualFold(path, "v2"):
+		return nil, errors.New("host: a path other than /v2 does not belong to it")
+	case net.ParseIP(name) == nil && !hostName.MatchString(name):
+		return nil, errors.New("host: not a host name")
+	}
+	scheme := strings.ToLower(u.Scheme)
+	switch {
+	case scheme == "http" && !loopback(name):
+		return nil, fmt.Errorf("host: plain http is for loopback addresses only, not for %s", name)
+	case scheme != "http" && scheme != "https":
+		return nil, errors.New("host: the scheme must be https")
+	case scheme == "https" && port == "443", scheme == "http" && port == "80":
+		port = ""
+	}
+	host := name
+	if port != "" {
+		host = net.JoinHostPort(name, port)
+	} else if strings.Contains(name, ":") {
+		host = "[" + name + "]"
+	}
+	return &url.URL{Scheme: scheme, Host: host}, nil
+}
+
+// loopback says whether a host, without port, is this machine.
+func loopback(name string) bool {
+	if name == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(name)
+	return ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,130 @@
+package leadsquared
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+// mostMemberBytes bounds the list of a group's members, which comes without paging.
+const mostMemberBytes = 16 << 20
+
+// member is what the CRM shows of somebody in a sales group.
+type member struct {
+	has crm.Permissions
+	// shown are the permissions that the CRM said anything about. Its documented
+	// reply leaves those about accounts out.
+	shown crm.Permissions
+}
+
+// members are the people of one group, by user id.
+type members map[string]member
+
+// state is what goes into the journal, in a stable order.
+func (m members) state() crm.State {
+	s := crm.State{Looked: true}
+	for _, id := range slices.Sorted(maps.Keys(m)) {
+		s.Grants = append(s.Grants, crm.Grant{Kind: "user", ID: id, Permissions: m[id].has})
+	}
+	return s
+}
+
+// already says whether the group is as the operation wants it, as far as the CRM
+// shows. A wanted permission that it does not show is not there for certain.
+func (m members) already(op crm.Operation) bool {
+	who, in := m[op.User]
+	if op.Action == crm.Revoke {
+		return !in
+	}
+	return in && who.agrees(op) && op.Permissions&^who.shown == 0
+}
+
+// agrees says whether nothing that the CRM shows of a member contradicts op.
+func (who member) agrees(op crm.Operation) bool {
+	return (who.has^op.Permissions)&who.shown == 0
+}
+
+// wireMembers is the reply to RetrieveUsers.
+type wireMembers struct {
+	RecordCount text
+	GroupUsers  []wireMember
+}
+
+type wireMember struct {
+	GroupID text
+	UserID  text
+
+	ViewAllAccountsOfGroup, ModifyAllAccountsOfGroup text
+	ViewAllLeadsOfGroup, ModifyAllLeadsOfGroup       text
+	AddUsersToGroup, CreateGroupAutomation           text
+}
+
+func (w wireMember) member() member {
+	var m member
+	for i, flag := range []text{
+		w.ViewAllAccountsOfGroup, w.ModifyAllAccountsOfGroup,
+		w.ViewAllLeadsOfGroup, w.ModifyAllLeadsOfGroup,
+		w.AddUsersToGroup, w.CreateGroupAutomation,
+	} {
+		switch strings.ToLower(string(flag)) {
+		case "true", "1":
+			m.has |= 1 << i
+			m.shown |= 1 << i
+		case "false", "0":
+			m.shown |= 1 << i
+		}
+	}
+	return m
+}
+
+// members looks at a group. The finding is took where the list can be relied on: a
+// reply that is cut, shorter than its own count or about another group says nothing
+// about who is not in it.
+func (p *Provider) members(ctx context.Context, group string) (members, finding) {
+	f := p.look(ctx, transport.Request{
+		Op: "UserGroup.RetrieveUsers", Path: "/v2/UserGroup.svc/RetrieveUsers",
+		Query: url.Values{"GroupId": {group}}, MaxBody: mostMemberBytes,
+	})
+	if f.class != took {
+		return nil, f
+	}
+	m, why := readMembers(f.body, group)
+	if why != "" {
+		f.class, f.code, f.text = lost, codeNoAnswer, "the list of the group's members can not be relied on: "+why
+	}
+	return m, f
+}
+
+// readMembers reads the reply to RetrieveUsers, or says why it can not be used.
+func readMembers(body []byte, group string) (m members, why string) {
+	var w wireMembers
+	if err := json.Unmarshal(trimBody(body), &w); err != nil {
+		return nil, "it is not readable"
+	}
+	count, err := strconv.Atoi(string(w.RecordCount))
+	switch {
+	case w.GroupUsers == nil && (err != nil || count != 0):
+		return nil, "it is missing"
+	case err == nil && count > len(w.GroupUsers):
+		return nil, "it is shorter than its own count"
+	}
+	m = members{}
+	for _, u := range w.GroupUsers {
+		if of, ok := readGUID(string(u.GroupID)); ok && of != group {
+			return nil, "it is another group's"
+		}
+		id, ok := readGUID(string(u.UserID))
+		if !ok {
+			return nil, "it holds somebody without an id"
+		}
+		m[id] = u.member()
+	}
+	return m, ""
+}

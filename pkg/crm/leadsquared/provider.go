@@ -1,0 +1,180 @@
+package leadsquared
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+// Defaults of a Config, each for a fact that the vendor leaves open.
+const (
+	// defaultUsers bounds a group call: several users are documented, a maximum is not.
+	defaultUsers = 25
+	// defaultRemovePath mirrors AddUsers: the vendor's page has lost its URL line.
+	defaultRemovePath = "/v2/UserGroup.svc/RemoveUsers"
+	// successCode is the only ShareStatus that the vendor documents.
+	successCode = 6
+)
+
+// Config describes an account. Only Host and the keys are needed.
+type Config struct {
+	Host                 string // as Host reads it
+	AccessKey, SecretKey transport.Secret
+
+	// Query sends the keys as query parameters instead of headers, which keep them
+	// out of URLs and are what the vendor recommends.
+	Query bool
+	// MaxEntries is how many revokes of one object go in one call; 0 is 1, because
+	// the vendor documents no more. Shares always go alone.
+	MaxEntries int
+	// MaxUsers is how many users go in one call to a sales group; 0 is 25.
+	MaxUsers int
+	// CallbackURL is where the CRM posts the result of a call to a sales group. It
+	// must be https; empty asks for none.
+	CallbackURL string
+	// RevokeAccess is the level that a revoke without one is sent with; AccessUnset is
+	// Read, the vendor's own default. It is always sent, never left to the server.
+	RevokeAccess crm.Access
+	// SuccessCodes and FailureCodes are the values of ShareStatus that end a request;
+	// empty is [6] and none. Every other value means not yet.
+	SuccessCodes, FailureCodes []int
+	// RemoveUsersPath is where users are taken out of a sales group; empty is
+	// /v2/UserGroup.svc/RemoveUsers.
+	RemoveUsersPath string
+}
+
+// Provider works on one LeadSquared account. It is safe for concurrent use.
+type Provider struct {
+	cfg    Config
+	base   *url.URL
+	client *transport.Client
+	redact *transport.Redactor
+	store  *transport.Store // nil: nothing is remembered
+}
+
+var (
+	_ crm.Provider    = (*Provider)(nil)
+	_ crm.Confirmer   = (*Provider)(nil)
+	_ crm.UserLister  = (*Provider)(nil)
+	_ crm.Preflighter = (*Provider)(nil)
+	_ crm.Bundler     = (*Provider)(nil)
+	_ crm.Meter       = (*Provider)(nil)
+)
+
+// New returns a provider that sends through a client of its own, made from tr: New
+// fills in Base, Authorize, Inspect and Redact (a redactor that is there already
+// learns the keys). store may be nil; then the preflight is not remembered.
+func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, error) {
+	cfg, u, err := cfg.checked()
+	if err != nil {
+		return nil, fmt.Errorf("leadsquared: %w", err)
+	}
+	if tr.Redact == nil {
+		tr.Redact = transport.NewRedactor()
+	}
+	tr.Redact.Add(cfg.AccessKey)
+	tr.Redact.Add(cfg.SecretKey)
+	tr.Base, tr.Inspect = u, inspect
+	tr.Authorize = authorizer(cfg)
+	client, err := transport.New(tr)
+	if err != nil {
+		return nil, fmt.Errorf("leadsquared: %w", err)
+	}
+	return &Provider{cfg: cfg, base: u, client: client, redact: tr.Redact, store: store}, nil
+}
+
+// servicePath is what a configured path may look like.
+var servicePath = regexp.MustCompile(`^/[A-Za-z0-9._/-]+$`)
+
+// checked returns the configuration with its defaults filled in.
+func (c Config) checked() (Config, *url.URL, error) {
+	u, err := base(c.Host)
+	if err != nil {
+		return c, nil, err
+	}
+	for _, key := range []struct {
+		name   string
+		secret transport.Secret
+	}{{"access key", c.AccessKey}, {"secret key", c.SecretKey}} {
+		if key.secret.IsZero() {
+			return c, nil, fmt.Errorf("%s: none given", key.name)
+		}
+		if strings.ContainsFunc(key.secret.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return c, nil, fmt.Errorf("%s: holds a space, a line break or another character that no key has", key.name)
+		}
+	}
+	if c.MaxEntries < 0 || c.MaxUsers < 0 {
+		return c, nil, errors.New("entries and users per call can not be negative")
+	}
+	c.MaxEntries = max(c.MaxEntries, 1)
+	if c.MaxUsers == 0 {
+		c.MaxUsers = defaultUsers
+	}
+	switch c.RevokeAccess {
+	case crm.AccessUnset:
+		c.RevokeAccess = crm.Read
+	case crm.Read, crm.Write:
+	default:
+		return c, nil, fmt.Errorf("access of revokes: read or write, not %s", c.RevokeAccess)
+	}
+	if c.CallbackURL != "" {
+		cb, err := url.Parse(c.CallbackURL)
+		if err != nil || cb.Scheme != "https" || cb.Hostname() == "" {
+			return c, nil, errors.New("callback URL: must be a whole https URL")
+		}
+	}
+	if c.RemoveUsersPath == "" {
+		c.RemoveUsersPath = defaultRemovePath
+	}
+	if !servicePath.MatchString(c.RemoveUsersPath) || strings.Contains(c.RemoveUsersPath, "..") {
+		return c, nil, errors.New("path to remove users: must be a path on the host, such as " + defaultRemovePath)
+	}
+	if len(c.SuccessCodes) == 0 {
+		c.SuccessCodes = []int{successCode}
+	}
+	for _, code := range c.FailureCodes {
+		for _, other := range c.SuccessCodes {
+			if code == other {
+				return c, nil, fmt.Errorf("status code %d is both success and failure", code)
+			}
+		}
+	}
+	return c, u, nil
+}
+
+// authorizer returns what adds the keys to a request. In a query they are escaped:
+// access keys hold characters such as "$".
+func authorizer(cfg Config) func(context.Context, *http.Request) error {
+	return func(_ context.Context, r *http.Request) error {
+		if !cfg.Query {
+			r.Header.Set("x-LSQ-AccessKey", cfg.AccessKey.Reveal())
+			r.Header.Set("x-LSQ-SecretKey", cfg.SecretKey.Reveal())
+			return nil
+		}
+		q := r.URL.Query()
+		q.Set("accessKey", cfg.AccessKey.Reveal())
+		q.Set("secretKey", cfg.SecretKey.Reveal())
+		r.URL.RawQuery = q.Encode()
+		return nil
+	}
+}
+
+// Usage returns what the account was asked so far.
+func (p *Provider) Usage() crm.Usage { return p.client.Usage() }
+
+// Bundle lets revokes of one kind of object share a call, as many as the
+// configuration allows. Shares go alone: one that is refused must not be sent
+// again with others. Sales groups go by their key.
+func (p *Provider) Bundle(op crm.Operation) (name string, most int) {
+	if op.Action != crm.Revoke || (op.Object != crm.Lead && op.Object != crm.Opportunity) {
+		return "", 0
+	}
+	return "revoke/" + op.Object, p.cfg.MaxEntries
+}

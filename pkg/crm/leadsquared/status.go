@@ -1,0 +1,93 @@
+package leadsquared
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+// Confirm asks once what became of the request that the items share, by its Id. A
+// change of a sales group has no status: there the group is looked at, and each
+// item judged by its own membership. See crm.Confirmer for what it promises.
+func (p *Provider) Confirm(ctx context.Context, items []crm.Item) []crm.Outcome {
+	out := make([]crm.Outcome, len(items))
+	if len(items) == 0 {
+		return out
+	}
+	ticket := items[0].Ticket
+	if items[0].Op.Object == crm.SalesGroup {
+		return p.confirmGroup(ctx, items)
+	}
+	f := finding{code: "ticket", text: "the ticket is no request Id"}
+	if idText(text(ticket)) != "" {
+		f = p.look(ctx, transport.Request{
+			Op: "EntityAccess.Status", Path: "/v2/EntityAccess.svc/Status/Get",
+			Query: url.Values{"id": {ticket}},
+		})
+	}
+	o := unconfirmed(f)
+	if f.class == took {
+		o = p.status(f)
+	}
+	o.RequestID = ticket
+	if o.Verdict == crm.Accepted {
+		o.Ticket = ticket
+	}
+	for i := range out {
+		out[i] = o
+	}
+	return out
+}
+
+// look sends a request that changes nothing and classifies the last answer.
+func (p *Provider) look(ctx context.Context, req transport.Request) finding {
+	req.Method = http.MethodGet
+	r, err := p.client.Read(ctx, req)
+	return p.clean(classify(kindLook, r, err))
+}
+
+// unconfirmed is the outcome of a look that brought no answer or a refusal. What a
+// refused look means is unknown: the request may be unknown, or too old to be asked
+// about. It is told as it came, and the operation stays accepted.
+func unconfirmed(f finding) crm.Outcome {
+	return crm.Outcome{
+		Verdict: crm.Accepted, Code: f.code, Message: f.text,
+		HTTPStatus: f.status, Ended: f.ended,
+	}
+}
+
+// status reads the answer of a status call. Its own Status speaks of the call and
+// not of the request; that is done only with a listed ShareStatus and no
+// ErrorMessage, and an unlisted one is never success.
+func (p *Provider) status(f finding) crm.Outcome {
+	r := f.reply
+	o := crm.Outcome{Verdict: crm.Accepted, HTTPStatus: f.status, Message: cut(p.redact.String(r.says()))}
+	raw := strings.TrimSpace(string(r.ShareStatus))
+	code, err := strconv.Atoi(raw)
+	switch {
+	case raw == "":
+		o.Code = "status_missing"
+	case err == nil:
+		o.Code = "status_" + strconv.Itoa(code)
+	default:
+		o.Code = "status_unreadable"
+	}
+	switch {
+	case !r.succeeded():
+		// The call did not say that it worked: nothing in it is believed.
+	case r.ErrorMessage != "":
+		o.Verdict, o.Message = crm.Failed, cut(p.redact.String(string(r.ErrorMessage)))
+	case err != nil:
+	case slices.Contains(p.cfg.FailureCodes, code):
+		o.Verdict = crm.Failed
+	case slices.Contains(p.cfg.SuccessCodes, code):
+		o.Verdict = crm.Done
+	}
+	return o
+}

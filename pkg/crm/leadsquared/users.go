@@ -1,0 +1,127 @@
+package leadsquared
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+// mostUserBytes bounds the user list, which the vendor sends as one reply without
+// paging. An entry is about 500 bytes, so this is some hundred thousand people.
+const mostUserBytes = 64 << 20
+
+// wireUser is an entry of the list. The id's name differs between the services.
+type wireUser struct {
+	ID           text
+	UserID       text
+	EmailAddress text // may be null
+	StatusCode   text // 0 active, 1 not
+}
+
+// Users lists everybody, inactive people too, with one request. The whole list is
+// read before the first user is given out, because a reply that breaks off is asked
+// for again from its start; what is kept of it is three short fields. Entries
+// without a GUID are left out: nothing could be sent for them. The error is an
+// *crm.AccountError where the account has ended.
+func (p *Provider) Users(ctx context.Context) iter.Seq2[crm.User, error] {
+	return func(yield func(crm.User, error) bool) {
+		var list userList
+		r, err := p.client.Read(ctx, transport.Request{
+			Op: "Users.Get", Method: http.MethodGet, Path: "/v2/UserManagement.svc/Users.Get",
+			MaxBody: mostUserBytes, Stream: list.read,
+		})
+		if err != nil || r.Status != http.StatusOK || !list.whole {
+			yield(crm.User{}, fmt.Errorf("list users: %w", p.listError(ctx, list, r, err)))
+			return
+		}
+		for _, u := range list.users {
+			if !yield(u, nil) {
+				return
+			}
+		}
+	}
+}
+
+// userList is what a reply has given so far.
+type userList struct {
+	users []crm.User
+	whole bool
+	other []byte // the beginning of a reply that is no list
+}
+
+// read reads a reply from its start and forgets what another has given.
+func (l *userList) read(body io.Reader) error {
+	*l = userList{}
+	in := bufio.NewReader(body)
+	if mark, err := in.Peek(3); err == nil && string(mark) == "\xef\xbb\xbf" {
+		_, _ = in.Discard(3)
+	}
+	first, err := in.Peek(1)
+	for err == nil && strings.ContainsAny(string(first), " \t\r\n") {
+		_, _ = in.Discard(1)
+		first, err = in.Peek(1)
+	}
+	if err != nil || first[0] != '[' {
+		l.other, err = io.ReadAll(io.LimitReader(in, 64<<10))
+		return err
+	}
+	d := json.NewDecoder(in)
+	_, err = d.Token()
+	for err == nil && d.More() {
+		var u wireUser
+		if err = d.Decode(&u); err != nil {
+			break
+		}
+		if user, ok := u.user(); ok {
+			l.users = append(l.users, user)
+		}
+	}
+	if err == nil {
+		_, err = d.Token()
+	}
+	if err != nil {
+		return fmt.Errorf("read the list: %w", err)
+	}
+	l.whole = true
+	return nil
+}
+
+// user returns the entry as the domain knows it; false where it has no usable id.
+func (u wireUser) user() (crm.User, bool) {
+	raw := u.ID
+	if raw == "" {
+		raw = u.UserID
+	}
+	id, ok := readGUID(string(raw))
+	return crm.User{ID: id, Email: string(u.EmailAddress), Active: u.StatusCode == "0"}, ok
+}
+
+// listError says why a read brought nothing of use.
+func (p *Provider) listError(ctx context.Context, list userList, r *transport.Response, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err == nil && r != nil && r.Body == nil {
+		with := *r
+		with.Body, r = list.other, &with
+	}
+	f := p.clean(classify(kindLook, r, err))
+	switch {
+	case f.ended != nil:
+		return f.ended
+	case f.class == took:
+		return errors.New("the answer is not a list")
+	case f.code == "" || f.code == codeNoAnswer:
+		return errors.New(f.text)
+	}
+	return fmt.Errorf("%s: %s", f.code, f.text)
+}

@@ -1,0 +1,91 @@
+package leadsquared
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+const usersPath = "GET /v2/UserManagement.svc/Users.Get"
+
+func TestUsers(t *testing.T) {
+	t.Parallel()
+	page := step{status: 502, reply: "<html>"}
+	list := step{reply: `[
+		{"ID":"` + strings.ToUpper(leaver) + `","FirstName":"Bob","EmailAddress":"bobdoe@example.com","StatusCode":0,"MemberOfGroups":["Test"],"Tag":null},
+		{"UserId":"` + stayer + `","EmailAddress":null,"StatusCode":1},
+		{"id":"` + activity + `","emailaddress":"c@example.com","statuscode":"0"},
+		{"ID":"system","EmailAddress":"x@example.com","StatusCode":0}]`}
+	users := []crm.User{
+		{ID: leaver, Email: "bobdoe@example.com", Active: true},
+		{ID: stayer},
+		{ID: activity, Email: "c@example.com", Active: true},
+	}
+	for name, c := range map[string]struct {
+		steps []step
+		want  []crm.User
+		err   string
+		ended string
+	}{
+		"the vendor's shape":       {[]step{list}, users, "", ""},
+		"with a BOM":               {[]step{{reply: "\ufeff \n" + list.reply}}, users, "", ""},
+		"nobody":                   {[]step{{reply: "[]"}}, nil, "", ""},
+		"throttled in a 200":       {[]step{{reply: limitBody}, list}, users, "", ""},
+		"a page, then the list":    {[]step{page, list}, users, "", ""},
+		"only pages":               {[]step{page, page, page}, nil, "502", ""},
+		"refused":                  {[]step{{status: 500, reply: exception("MXInvalidInputException", "no")}}, nil, "MXInvalidInputException: no", ""},
+		"refused keys":             {[]step{{status: 401, reply: "{}"}}, nil, "401", crm.EndKeys},
+		"an object":                {[]step{{reply: `{"Users":[]}`}}, nil, "not a list", ""},
+		"cut off within an entry":  {[]step{{reply: `[{"ID":"` + leaver + `","StatusCode":0},{"ID":`}}, nil, "list users", ""},
+		"cut off between entries":  {[]step{{reply: `[{"ID":"` + leaver + `","StatusCode":0}`}}, nil, "list users", ""},
+		"an entry that is no user": {[]step{{reply: `[7]`}}, nil, "list users", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for i := range c.steps {
+				c.steps[i].want = usersPath
+			}
+			synctest.Test(t, func(t *testing.T) {
+				s := newScript(t, c.steps...)
+				var got []crm.User
+				var failed error
+				for u, err := range newTestProvider(t, Config{}, s).Users(t.Context()) {
+					if err != nil {
+						failed = err
+						continue
+					}
+					got = append(got, u)
+				}
+				if diff := cmp.Diff(c.want, got); diff != "" {
+					t.Errorf("users (-want +got):\n%s", diff)
+				}
+				if (failed == nil) != (c.err == "") || failed != nil && !strings.Contains(failed.Error(), c.err) {
+					t.Errorf("error %v, want %q", failed, c.err)
+				}
+				if end, ok := errors.AsType[*crm.AccountError](failed); ok != (c.ended != "") || ok && end.Code != c.ended {
+					t.Errorf("error %v ends the account: %v", failed, ok)
+				}
+			})
+		})
+	}
+}
+
+func TestUsersStopsWhenAsked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(t, step{want: usersPath, reply: `[{"ID":"` + leaver + `"},{"ID":"` + stayer + `"}]`})
+		n := 0
+		for range newTestProvider(t, Config{}, s).Users(t.Context()) {
+			n++
+			break
+		}
+		if n != 1 {
+			t.Errorf("%d users came, want 1", n)
+		}
+	})
+}

@@ -1,0 +1,171 @@
+package leadsquared
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+// The numbers of the fields Entity, EntityType, ContextEntity and AccessType.
+const (
+	entityLead        = 1
+	entityOpportunity = 5
+	typeUser          = 3
+	contextActivity   = 1
+	accessRead        = 1
+	accessWrite       = 2
+)
+
+// entry is one element of the array that Share and Revoke take. EntityID is a
+// string for leads too, although their numbers are digits.
+type entry struct {
+	UserID            string `json:"UserId"`
+	Entity            int    `json:"Entity"`
+	EntityType        int    `json:"EntityType"`
+	EntityID          string `json:"EntityId"`
+	ContextEntity     int    `json:"ContextEntity,omitzero"`
+	ContextEntityID   string `json:"ContextEntityId,omitzero"`
+	AccessType        int    `json:"AccessType"`
+	DurationInMinutes int    `json:"DurationInMinutes,omitzero"`
+}
+
+// newEntry is the entry of an operation that Check has passed.
+func newEntry(op crm.Operation) entry {
+	e := entry{
+		UserID: op.User, EntityID: op.Record,
+		Entity: entityLead, EntityType: typeUser, AccessType: accessRead,
+		DurationInMinutes: op.Minutes,
+	}
+	if op.Access == crm.Write {
+		e.AccessType = accessWrite
+	}
+	if op.Object == crm.Opportunity {
+		e.Entity = entityOpportunity
+		return e
+	}
+	e.ContextEntity, e.ContextEntityID = contextActivity, op.Context
+	return e
+}
+
+// reply is the superset of what the services answer with. Every field takes any
+// JSON value, so that one odd field does not hide the others; names are matched
+// without regard to case.
+type reply struct {
+	Status           text
+	ExceptionType    text
+	ExceptionMessage text
+	Message          message
+	Response         response // of sales groups
+	ShareStatus      text     // of a status call, beside Message
+	ErrorMessage     text     // likewise; null where nothing is wrong
+}
+
+// message is the field Message: an object in a success, a text in some errors.
+type message struct {
+	ID           text
+	ResponseText text
+	Text         text
+}
+
+// response is the field Response of the replies about sales groups.
+type response struct{ RequestID text }
+
+// text is any JSON value as text: a string as it is, null as "", anything else as
+// it is written.
+type text string
+
+// UnmarshalJSON accepts every value.
+func (t *text) UnmarshalJSON(b []byte) error {
+	var s *string
+	switch {
+	case json.Unmarshal(b, &s) != nil:
+		*t = text(b)
+	case s != nil:
+		*t = text(strings.TrimSpace(*s))
+	default:
+		*t = ""
+	}
+	return nil
+}
+
+// UnmarshalJSON accepts every value.
+func (m *message) UnmarshalJSON(b []byte) error {
+	*m = message{}
+	if !bytes.HasPrefix(b, []byte("{")) {
+		return m.Text.UnmarshalJSON(b)
+	}
+	var object struct{ ID, ResponseText text }
+	if err := json.Unmarshal(b, &object); err != nil {
+		return err
+	}
+	m.ID, m.ResponseText = object.ID, object.ResponseText
+	return nil
+}
+
+// UnmarshalJSON accepts every value.
+func (r *response) UnmarshalJSON(b []byte) error {
+	var object struct{ RequestID text }
+	if bytes.HasPrefix(b, []byte("{")) {
+		if err := json.Unmarshal(b, &object); err != nil {
+			return err
+		}
+	}
+	*r = object
+	return nil
+}
+
+// parse reads the reply's body; false where it is not one JSON object, or was cut.
+func parse(r *transport.Response) (reply, bool) {
+	var p reply
+	body := trimBody(r.Body)
+	if r.Truncated || len(body) == 0 || body[0] != '{' {
+		return p, false
+	}
+	err := json.Unmarshal(body, &p)
+	return p, err == nil
+}
+
+// succeeded says whether the body itself speaks of success.
+func (p *reply) succeeded() bool {
+	return strings.EqualFold(string(p.Status), "success") && p.ExceptionType == ""
+}
+
+// failed says whether the body itself speaks of failure. Any other word for the
+// status is neither.
+func (p *reply) failed() bool {
+	switch strings.ToLower(string(p.Status)) {
+	case "error", "failure", "failed":
+		return true
+	}
+	return p.ExceptionType != ""
+}
+
+// says is the text of an error reply, wherever the service has put it.
+func (p *reply) says() string {
+	for _, t := range []text{p.ExceptionMessage, p.Message.Text, p.Message.ResponseText, p.ErrorMessage} {
+		if t != "" {
+			return string(t)
+		}
+	}
+	return ""
+}
+
+// idText returns an Id as it came. An Id is a short text or number; anything else
+// is none.
+func idText(t text) string {
+	s := string(t)
+	if s == "" || len(s) > 256 || strings.HasPrefix(s, "{") || strings.HasPrefix(s, "[") ||
+		s == "true" || s == "false" ||
+		strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\ufffd' }) {
+		return ""
+	}
+	return s
+}
+
+// trimBody takes off what may stand around JSON.
+func trimBody(b []byte) []byte {
+	return bytes.TrimSpace(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
+}
