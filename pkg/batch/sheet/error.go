@@ -1,0 +1,60 @@
+package sheet
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Error refuses the sheet as a whole: nothing of it may be sent.
+type Error struct {
+	Name   string // of the input, as given to Open; "-" is standard input
+	Line   int    // 1-based, 0 where none is at fault
+	Column int    // 1-based number of the column, 0 where none is at fault
+	Header string // name of that column as the sheet has it, may be empty
+	Reason string // what is wrong
+	Hint   string // what to do about it, a sentence; may be empty
+}
+
+// Error returns the place and the reason, as in
+// "offboarding.csv:12:3 (record_id): reason".
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(display(e.Name))
+	if e.Line > 0 {
+		b.WriteString(":" + strconv.Itoa(e.Line))
+		if e.Column > 0 {
+			b.WriteString(":" + strconv.Itoa(e.Column))
+		}
+	}
+	if e.Header != "" {
+		b.WriteString(" (" + e.Header + ")")
+	}
+	b.WriteString(": " + e.Reason)
+	return b.String()
+}
+
+// display is how messages call an input.
+func display(name string) string {
+	if name == "-" {
+		return "standard input"
+	}
+	return name
+}
+
+// fault is an Error by whoever does not know the names of the input and its
+// columns.
+type fault struct {
+	line, column int
+	reason, hint string
+}
+
+func (f *fault) Error() string { return f.reason }
+
+// refusal gives a fault the names that belong to it.
+func (f *fault) refusal(name string, columns []string) *Error {
+	e := &Error{Name: name, Line: f.line, Column: f.column, Reason: f.reason, Hint: f.hint}
+	if 0 < f.column && f.column <= len(columns) {
+		e.Header = printable(columns[f.column-1])
+	}
+	return e
+}

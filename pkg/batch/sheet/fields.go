@@ -1,0 +1,97 @@
+package sheet
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gocarina/gocsv"
+)
+
+// Fields are the values of the known columns, without the white space,
+// non-breaking and zero-width characters around them. A column that the sheet
+// does not have is "".
+//
+// gocsv fills the struct; the tags are the keys that columns.go gives the header.
+type Fields struct {
+	Action string `csv:"action"`
+	Object string `csv:"object"`
+	Record string `csv:"record_id"`
+	// User and Email are the two ways to name the user. Where the sheet has one
+	// column for it, under whatever name, the value is in Email if it contains an
+	// "@", else in User. Where it has both, each has its own.
+	User        string `csv:"user"`
+	Email       string `csv:"email"`
+	Context     string `csv:"context_id"`
+	Access      string `csv:"access"`
+	Duration    string `csv:"duration_minutes"`
+	Related     string `csv:"share_related"`
+	Permissions string `csv:"group_permissions"`
+	Account     string `csv:"account"`
+	// Permission holds the columns that are named after one permission, in the order
+	// of PermissionColumns.
+	Permission [6]string `csv:"permission" csv[]:"6"`
+}
+
+// PermissionColumn returns the value of the column that is named after the
+// permission with index i in PermissionColumns.
+func (f *Fields) PermissionColumn(i int) string { return f.Permission[i] }
+
+// filler fills the fields of records through gocsv, a batch at a time: gocsv's
+// row by row unmarshaller takes the standard library's reader only, and its
+// callbacks and channels lose errors.
+type filler struct {
+	header *header
+	rows   [][]string // the keys, then the trimmed known cells of each record
+	fields []Fields
+}
+
+var _ gocsv.CSVReader = (*filler)(nil)
+
+func newFiller(h *header) *filler {
+	keys := make([]string, len(h.known))
+	for i, k := range h.known {
+		keys[i] = k.key
+	}
+	return &filler{header: h, rows: [][]string{keys}}
+}
+
+// fill sets the Fields of records from their Cells.
+func (f *filler) fill(records []Record) error {
+	f.rows = f.rows[:1]
+	n := len(f.header.known)
+	cells := make([]string, n*len(records))
+	for i, rec := range records {
+		row := cells[i*n : (i+1)*n]
+		for j, k := range f.header.known {
+			row[j] = trim(rec.Cells[k.pos])
+		}
+		f.rows = append(f.rows, row)
+	}
+	if err := gocsv.UnmarshalCSV(f, &f.fields); err != nil {
+		return fmt.Errorf("fill the fields of %d rows: %w", len(records), err)
+	}
+	both := f.header.has("user") && f.header.has(keyEmail)
+	for i := range records {
+		records[i].Fields = f.fields[i]
+		if !both {
+			records[i].Fields.oneUser()
+		}
+	}
+	return nil
+}
+
+// oneUser puts the value of a sheet's only user column where it belongs.
+func (f *Fields) oneUser() {
+	user := f.User + f.Email
+	f.User, f.Email = user, ""
+	if strings.Contains(user, "@") {
+		f.User, f.Email = "", user
+	}
+}
+
+// ReadAll implements gocsv.CSVReader: it returns the keys and the batch.
+func (f *filler) ReadAll() ([][]string, error) { return f.rows, nil }
+
+// Read implements gocsv.CSVReader. gocsv asks for batches only.
+func (f *filler) Read() ([]string, error) { return nil, errors.ErrUnsupported }

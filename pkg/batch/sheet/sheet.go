@@ -1,0 +1,67 @@
+// Package sheet turns a spreadsheet into records, and does nothing else: it
+// knows how sheets are written and what their columns are called, not what a
+// valid row is.
+//
+// Text input (.csv, .tsv, .txt, standard input) is streamed, .xlsx goes through
+// excelize's row iterator. Blank rows are skipped, also those that have nothing
+// but delimiters and white space; rows that a filter hides are rows.
+//
+// What can not be read without guessing is refused with file, line and column; a
+// Reader never repairs a cell. The cells of a record are those of the input, byte
+// for byte, so that the result can give them back; the fields beside them are
+// trimmed and carry the names of the tool.
+package sheet
+
+// Layout is how the input is written, so that the result can be written the
+// same way. It is kept as JSON in the ledger.
+type Layout struct {
+	Delimiter string // ",", ";", "\t" or "|"; "," for an .xlsx
+	Newline   string // "\n" or "\r\n": the line end of the header; "\n" for an .xlsx
+	// BOM says that the result starts with a UTF-8 byte order mark: the input had
+	// one, was UTF-16, or was .xlsx.
+	BOM bool
+	// Columns are the header cells as read, without the result block. An unnamed
+	// column is "" here; whether it is dropped is known at the end only.
+	Columns []string
+	// Keep holds, for each of Columns, its index in the input's rows.
+	Keep []int
+	// IsResult says that the input ended in exactly the ten result columns: it is
+	// the result of an earlier run. The block is cut off.
+	IsResult bool
+	// Dropped are the positions in Columns of unnamed columns that were empty in
+	// every row, rising. The result leaves them out. It is final only after the last
+	// record.
+	Dropped []int
+}
+
+// Record is one row: its cells as read, and the fields that the tool knows.
+// Nothing in it is shared with the reader; it may be kept.
+type Record struct {
+	// Line is the 1-based line of the row's first character in the input; in an
+	// .xlsx the number of the row.
+	Line int
+	// Cells has one element per Layout.Columns, as read: decoded to UTF-8 and
+	// unquoted, white space and CR LF inside quotes kept. In an .xlsx, a number is as
+	// it is stored, a date as it is shown, a truth value TRUE or FALSE.
+	Cells  []string
+	Fields Fields
+	// Problem, if not nil, says that the row is invalid by itself, seen from how the
+	// sheet stores it.
+	Problem *Problem
+}
+
+// Problem is what makes a row invalid at this level: a numeric cell of an .xlsx
+// that can not hold the identifier it stands for. Column is the canonical name.
+type Problem struct {
+	Column string
+	Reason string // a sentence that says how to mend it
+}
+
+// Options say how to open a sheet. The zero value is for text input.
+type Options struct {
+	// Sheet names the sheet of an .xlsx; empty is the first.
+	Sheet string
+	// Path is the .xlsx as a real file. Where it is empty, the .xlsx is read from
+	// Open's reader.
+	Path string
+}
