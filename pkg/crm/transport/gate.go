@@ -68,6 +68,7 @@ type Gate struct {
 	pace    pace
 	slots   []hold // indices are those of the stamps file
 	free    []int  // indices of slots that nobody holds
+	backs   backs  // slots that come back by themselves
 	open    int    // granted and neither completed nor given back
 	maxOpen int    // bound on open, now
 	topOpen int    // what maxOpen grows back to
@@ -148,6 +149,7 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 			g.free = append(g.free, i)
 		}
 	}
+	g.awaitAll()
 	return g, nil
 }
 
@@ -289,33 +291,6 @@ func (g *Gate) next(now time.Time) (at time.Time, byTime bool) {
 		return g.firstBack()
 	}
 	return g.pace.next(now), true
-}
-
-// reap frees the slots that have come back.
-func (g *Gate) reap(now time.Time) {
-	for i, h := range g.slots {
-		if at, ok := h.back(g.window); ok && !now.Before(at) {
-			g.slots[i] = hold{}
-			g.free = append(g.free, i)
-		}
-	}
-}
-
-// firstBack returns when the held slots will be fewer than N, as far as that is
-// known. The more calls are still open, the less is known.
-func (g *Gate) firstBack() (time.Time, bool) {
-	var backs []time.Time
-	for _, h := range g.slots {
-		if at, ok := h.back(g.window); ok {
-			backs = append(backs, at)
-		}
-	}
-	over := len(g.slots) - len(g.free) - g.limit // how many more than one must come back
-	if over >= len(backs) {
-		return time.Time{}, false
-	}
-	slices.SortFunc(backs, time.Time.Compare)
-	return backs[over], true
 }
 
 // grant takes a slot. next has said that there is one.

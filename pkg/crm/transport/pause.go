@@ -123,6 +123,7 @@ func (g *Gate) lower(now time.Time, t Throttle) {
 	}
 	g.log.Warn("the CRM names a lower rate limit than the configuration", "limit", n, "window", window)
 	g.limit, g.window = n, window
+	g.awaitAll()
 	g.topOpen, g.maxOpen = min(g.topOpen, n), min(g.maxOpen, n)
 	g.pace.lower(now, n, window)
 }

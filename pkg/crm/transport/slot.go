@@ -58,6 +58,7 @@ func (s *Slot) complete(atLeast time.Duration) {
 		done = late
 	}
 	g.slots[s.index] = hold{state: holdDone, sent: s.sent, done: done}
+	g.awaitBack(s.index)
 	g.stamps.write(s.index, s.sent, done)
 	s.finish()
 }
