@@ -1,0 +1,137 @@
+package ledger
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Bind ties the account's name to a place. The first time it is recorded, and
+// durable when Bind returns; later another place is a *BindingError. Binding again
+// to the same place changes nothing.
+func (l *Ledger) Bind(ctx context.Context, b Binding) error {
+	known, err := l.bound(ctx, b.Account)
+	if err != nil || known != nil {
+		return agree(known, b, err)
+	}
+	return l.change(ctx, func(c *conn) error {
+		known, err := binding(c, b.Account)
+		if err != nil || known != nil {
+			return agree(known, b, err)
+		}
+		if _, err := accountID(c, b.Account); err != nil {
+			return err
+		}
+		if _, err := c.exec("UPDATE account SET crm = ?, host = ?, org = ? WHERE name = ?", b.CRM, b.Host, b.Org, b.Account); err != nil {
+			return fmt.Errorf("bind account %q: %w", b.Account, err)
+		}
+		return appendEvent(c, l.now(), "bind", map[string]string{
+			"account": b.Account, "crm": b.CRM, "host": b.Host, "org": b.Org,
+		})
+	})
+}
+
+func agree(known *Binding, now Binding, err error) error {
+	if err == nil && *known != now {
+		return &BindingError{Recorded: *known, Now: now}
+	}
+	return err
+}
+
+func (l *Ledger) bound(ctx context.Context, account string) (b *Binding, err error) {
+	err = l.read(ctx, func(c *conn) error {
+		b, err = binding(c, account)
+		return err
+	})
+	return b, err
+}
+
+func binding(c *conn, account string) (b *Binding, err error) {
+	err = c.query("SELECT crm, host, org FROM account WHERE name = ? AND crm IS NOT NULL", func(v []driver.Value) error {
+		b = &Binding{account, text(v[0]), text(v[1]), text(v[2])}
+		return nil
+	}, account)
+	return b, err
+}
+
+// Bindings returns all that Bind has recorded, by account.
+func (l *Ledger) Bindings(ctx context.Context) (all []Binding, err error) {
+	err = l.read(ctx, func(c *conn) error {
+		return c.query("SELECT name, crm, host, org FROM account WHERE crm IS NOT NULL ORDER BY name", func(v []driver.Value) error {
+			all = append(all, Binding{text(v[0]), text(v[1]), text(v[2]), text(v[3])})
+			return nil
+		})
+	})
+	return all, err
+}
+
+// accountID returns the number of an account, which gets one if it has none.
+func accountID(c *conn, name string) (id int64, err error) {
+	if _, err := c.exec("INSERT INTO account (name) VALUES (?) ON CONFLICT DO NOTHING", name); err != nil {
+		return 0, err
+	}
+	err = c.query("SELECT id FROM account WHERE name = ?", func(v []driver.Value) error {
+		id = integer(v[0])
+		return nil
+	}, name)
+	return id, err
+}
+
+// EmailBinding returns the user id that an address, without regard to case, was
+// bound to when the ledger first adopted a sheet with it.
+func (l *Ledger) EmailBinding(ctx context.Context, account, email string) (user string, ok bool, err error) {
+	err = l.read(ctx, func(c *conn) error {
+		return c.query("SELECT e.user FROM email e JOIN account a ON a.id = e.account WHERE a.name = ? AND e.address = ?",
+			func(v []driver.Value) error {
+				user, ok = text(v[0]), true
+				return nil
+			}, account, strings.ToLower(email))
+	})
+	return user, ok, err
+}
+
+// Source returns what sheet the ledger stands for; ok is false if none was ever
+// adopted.
+func (l *Ledger) Source(ctx context.Context) (src Source, ok bool, err error) {
+	err = l.read(ctx, func(c *conn) error {
+		return c.query("SELECT value FROM meta WHERE name = 'source'", func(v []driver.Value) error {
+			ok = true
+			return json.Unmarshal([]byte(text(v[0])), &src)
+		})
+	})
+	if err != nil {
+		err = fmt.Errorf("read the sheet's description: %w", err)
+	}
+	return src, ok, err
+}
+
+// Wrote remembers that the file at path is a projection of this ledger, so that it
+// may be overwritten later. A relative path is taken from the working folder.
+func (l *Ledger) Wrote(ctx context.Context, path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	return l.change(ctx, func(c *conn) error {
+		_, err := c.exec("INSERT INTO output (path) VALUES (?) ON CONFLICT DO NOTHING", path)
+		return err
+	})
+}
+
+// HasWritten says whether Wrote was told of path.
+func (l *Ledger) HasWritten(ctx context.Context, path string) (ok bool, err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return false, err
+	}
+	err = l.read(ctx, func(c *conn) error {
+		return c.query("SELECT 1 FROM output WHERE path = ?", func([]driver.Value) error {
+			ok = true
+			return nil
+		}, path)
+	})
+	return ok, err
+}

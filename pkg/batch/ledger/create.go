@@ -1,0 +1,137 @@
+package ledger
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"time"
+)
+
+// create makes an empty ledger. It is complete before it has its name, so that a
+// kill in between leaves no half of one, and it takes no name that is in use.
+func create(path string, o Options) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	tmp := f.Name()
+	defer os.Remove(tmp) // the name is gone already if all went well
+	if err := f.Close(); err != nil {
+		return err
+	}
+	now := o.Now
+	if now == nil {
+		now = time.Now
+	}
+	c, err := dial(fileURI(tmp, "mode=rw"), "synchronous=FULL", "journal_mode=DELETE")
+	if err != nil {
+		return err
+	}
+	err = c.transact(func() error {
+		var id string
+		return lay(c, now(), &id)
+	})
+	if err == nil {
+		err = c.once("PRAGMA journal_mode=WAL")
+	}
+	if err := errors.Join(err, c.close()); err != nil {
+		return err
+	}
+	if err := name(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// lay makes the tables and the first event.
+func lay(c *conn, now time.Time, id *string) error {
+	u, err := newID()
+	if err != nil {
+		return err
+	}
+	for _, script := range []string{
+		fmt.Sprintf("PRAGMA application_id = %d", applicationID),
+		fmt.Sprintf("PRAGMA user_version = %d", schemaVersion),
+		schema,
+	} {
+		if err := c.once(script); err != nil {
+			return err
+		}
+	}
+	if _, err := c.exec("INSERT INTO meta (name, value) VALUES ('id', ?)", u); err != nil {
+		return err
+	}
+	if _, err := c.exec("INSERT INTO head (id, event, hash, opseq) VALUES (1, 0, ?, 0)", make([]byte, hashSize)); err != nil {
+		return err
+	}
+	*id = u
+	return appendEvent(c, now, "ledger", map[string]any{"id": u, "schema": schemaVersion})
+}
+
+// newID returns a random UUID (version 4).
+func newID() (string, error) {
+	b := make([]byte, 16)
+	if _, err := rand.Read(b); err != nil {
+		return "", err
+	}
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]), nil
+}
+
+// name gives a finished file its name, which must be free. File systems without
+// hard links get a rename: the ledger's lock keeps others away meanwhile.
+func name(tmp, path string) error {
+	err := os.Link(tmp, path)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return fs.ErrExist
+	}
+	return os.Rename(tmp, path)
+}
+
+// syncDir makes a new name durable. Windows has nothing to call for it.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// keepCopy puts a copy of the ledger beside it, whole and durable, before its
+// tables are changed. An older copy of that name stays.
+func keepCopy(c *conn, path string, version int) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	tmp := f.Name()
+	defer os.Remove(tmp) // the name is gone already if all went well
+	defer f.Close()      // synced below
+	if _, err := c.exec("VACUUM INTO ?", tmp); err != nil {
+		return fmt.Errorf("copy the ledger before changing it: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("%w: %w", ErrStorage, err)
+	}
+	copied := path + ".v" + strconv.Itoa(version)
+	err = name(tmp, copied+".bak")
+	for i := 2; errors.Is(err, fs.ErrExist); i++ {
+		err = name(tmp, copied+"."+strconv.Itoa(i)+".bak")
+	}
+	if err != nil {
+		return fmt.Errorf("copy the ledger before changing it: %w", err)
+	}
+	return syncDir(filepath.Dir(path))
+}

@@ -1,0 +1,56 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What Open and the methods report, for errors.Is. A file that does not exist is
+// fs.ErrNotExist.
+var (
+	// ErrForeign: the file is not a ledger, and was left as it was.
+	ErrForeign = errors.New("not a bulkrevoke ledger")
+	// ErrNewer: a later version wrote the ledger. It was left as it was.
+	ErrNewer = errors.New("the ledger was written by a newer version")
+	// ErrDamaged: the ledger's file has been cut short or overwritten.
+	ErrDamaged = errors.New("the ledger is damaged")
+	// ErrStorage: reading or writing the file failed, a full disk for one.
+	ErrStorage = errors.New("the ledger's storage failed")
+	// ErrReadOnly: the ledger was opened to be read only.
+	ErrReadOnly = errors.New("the ledger is open for reading only")
+	// ErrClosed: the ledger has been closed.
+	ErrClosed = errors.New("the ledger is closed")
+	// ErrUnknownOp: an id that no operation of the ledger has, or that of a row which
+	// is not a leader.
+	ErrUnknownOp = errors.New("no such operation")
+)
+
+// BindingError says that an account's name stands for another place than the
+// ledger's rows were done in.
+type BindingError struct {
+	Recorded Binding // what the ledger says
+	Now      Binding // what was asked for
+}
+
+func (e *BindingError) Error() string {
+	return fmt.Sprintf("account %q: the ledger belongs to %s, this run is for %s",
+		e.Now.Account, place(e.Recorded), place(e.Now))
+}
+
+func place(b Binding) string {
+	s := b.CRM + " at " + b.Host
+	if b.Org != "" {
+		s += ", organisation " + b.Org
+	}
+	return s
+}
+
+// ChainError says where the chain of events is broken.
+type ChainError struct {
+	Seq    int64 // the first event that is not as it was written, or that is missing
+	Reason string
+}
+
+func (e *ChainError) Error() string {
+	return fmt.Sprintf("event %d: %s", e.Seq, e.Reason)
+}

@@ -1,0 +1,270 @@
+package ledger
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options says how to open a ledger.
+type Options struct {
+	Create bool // make the file if there is none
+	// ReadOnly refuses every change with ErrReadOnly. A sheet can still be staged. A
+	// ledger whose last event is not as it was written opens, so that VerifyChain can
+	// say where the chain is broken; without ReadOnly it is ErrDamaged.
+	ReadOnly bool
+	Now      func() time.Time // nil: time.Now
+}
+
+// Ledger is an open ledger. Its methods may be called from any goroutine.
+type Ledger struct {
+	id       string
+	readOnly bool
+	now      func() time.Time
+	hash     hasher
+
+	w       *conn      // the writer's; after Open only its goroutine uses it
+	readers chan *conn // idle ones; nil if everything goes through the writer
+	jobs    chan *job
+	quit    chan struct{} // closed by Close
+	stopped chan struct{} // closed when the writer has stopped
+	closing sync.Once
+	closed  error // what Close reported
+
+	mu    sync.Mutex // guards stage
+	stage *Stage     // the one that Add and Adopt are allowed on
+}
+
+// readerCount is how many goroutines can read at the same moment. More wait.
+const readerCount = 2
+
+// Open opens the ledger at path. Without Options.Create, a file that does not
+// exist is fs.ErrNotExist. What is not a ledger is ErrForeign (a link, a folder and
+// an empty file too), one of a later version ErrNewer, one that was cut short or
+// overwritten ErrDamaged; none of them is changed. One of an earlier version is
+// copied to path+".v<its version>.bak" and then brought up to date.
+//
+// Damage is looked for in all of a small file, and at the beginning and the end of
+// a large one; what is left is reported as ErrDamaged by whoever reads it.
+func Open(path string, o Options) (*Ledger, error) {
+	l, err := open(path, o, current())
+	if err != nil {
+		return nil, fmt.Errorf("open ledger %s: %w", path, err)
+	}
+	return l, nil
+}
+
+func open(path string, o Options, t tables) (*Ledger, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	_, err = os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) && o.Create && !o.ReadOnly {
+		err = create(path, o)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrStorage):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrStorage, err)
+	}
+	if err := checkFile(path, t); err != nil {
+		return nil, err
+	}
+	mode, temp := "mode=rw", filepath.Dir(path)
+	if ok, err := writable(path); err != nil {
+		return nil, err
+	} else if !ok && o.ReadOnly {
+		mode, temp = readMode(hasLog(path)), os.TempDir()
+	}
+	w, err := dialWriter(fileURI(path, mode), temp)
+	if err != nil {
+		return nil, err
+	}
+	l, err := prepare(w, path, o, t)
+	if err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	if l.readers, err = dialReaders(fileURI(path, mode)); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	go l.write()
+	return l, nil
+}
+
+func dialReaders(uri string) (chan *conn, error) {
+	readers := make(chan *conn, readerCount)
+	for range readerCount {
+		r, err := dial(uri, "busy_timeout=10000", "cache_size=-2000", "query_only=1")
+		if err != nil {
+			close(readers)
+			for open := range readers {
+				err = errors.Join(err, open.close())
+			}
+			return nil, err
+		}
+		readers <- r
+	}
+	return readers, nil
+}
+
+// prepare checks what only SQLite can read and brings the tables up to date.
+func prepare(w *conn, path string, o Options, t tables) (*Ledger, error) {
+	var version int
+	if err := w.query("PRAGMA user_version", func(v []driver.Value) error {
+		version = int(integer(v[0]))
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if err := t.knows(version); err != nil {
+		return nil, err
+	}
+	switch {
+	case version < t.version && o.ReadOnly:
+		return nil, fmt.Errorf("%w, and its schema version %d must become %d first", ErrReadOnly, version, t.version)
+	case version < t.version:
+		if err := keepCopy(w, path, version); err != nil {
+			return nil, err
+		}
+		if err := t.migrate(w, version); err != nil {
+			return nil, err
+		}
+	}
+	l := newLedger(w, o)
+	if err := w.query("SELECT value FROM meta WHERE name = 'id'", func(v []driver.Value) error {
+		l.id = text(v[0])
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if l.id == "" {
+		return nil, fmt.Errorf("%w: it has no id", ErrDamaged)
+	}
+	if o.ReadOnly {
+		return l, nil // whoever only reads may want to see what is left
+	}
+	if err := w.snapshot(func() error { return checkHead(w) }); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return l, nil
+}
+
+func newLedger(w *conn, o Options) *Ledger {
+	now := o.Now
+	if now == nil {
+		now = time.Now
+	}
+	return &Ledger{
+		readOnly: o.ReadOnly, now: now, hash: hashParts, w: w,
+		jobs: make(chan *job, mostPerCommit), quit: make(chan struct{}), stopped: make(chan struct{}),
+	}
+}
+
+// Scratch returns an empty ledger that leaves nothing behind. What does not fit in
+// memory goes into files in dir that have no name there, and are gone with the
+// process if it is killed. An empty dir stands for the system's.
+func Scratch(dir string) (*Ledger, error) {
+	w, err := dialWriter("", dir)
+	if err != nil {
+		return nil, fmt.Errorf("make a scratch ledger: %w", err)
+	}
+	l := newLedger(w, Options{})
+	if err := w.transact(func() error { return lay(w, l.now(), &l.id) }); err != nil {
+		return nil, errors.Join(fmt.Errorf("make a scratch ledger: %w", err), w.close())
+	}
+	go l.write()
+	return l, nil
+}
+
+// Close ends the ledger's work: what is being written is finished, what waits gets
+// ErrClosed. The file stands alone afterwards, unless another process has it open.
+// Closing again is safe and says the same.
+func (l *Ledger) Close() error {
+	l.closing.Do(func() {
+		close(l.quit)
+		<-l.stopped
+		l.closed = l.hangUp()
+	})
+	return l.closed
+}
+
+// hangUp closes the connections, the writer's last: whichever is last brings all
+// changes into the file.
+func (l *Ledger) hangUp() error {
+	var errs []error
+	for range cap(l.readers) {
+		select {
+		case r := <-l.readers:
+			errs = append(errs, r.close())
+		case <-time.After(closeWait):
+			errs = append(errs, fmt.Errorf("%w: a reader is still at work", ErrStorage))
+		}
+	}
+	return errors.Join(append(errs, l.w.close())...)
+}
+
+// closeWait is how long Close waits for a reader. A page is read in milliseconds.
+const closeWait = 10 * time.Second
+
+// ID returns the ledger's own name, a UUID given to it when it was made.
+func (l *Ledger) ID() string { return l.id }
+
+// read runs do on a connection that sees everything that was durable when it
+// began, and holds up no change.
+func (l *Ledger) read(ctx context.Context, do func(c *conn) error) error {
+	if l.readers == nil {
+		return l.alone(ctx, do)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-l.quit:
+		return ErrClosed
+	default:
+	}
+	select {
+	case c := <-l.readers:
+		defer func() { l.readers <- c }()
+		return do(c)
+	case <-l.quit:
+		return ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// fileURI names a file for SQLite, whatever characters are in its path.
+func fileURI(path, query string) string {
+	p := filepath.ToSlash(path)
+	if !strings.HasPrefix(p, "/") {
+		p = "/" + p // a drive letter
+	}
+	return "file://" + (&url.URL{Path: p}).EscapedPath() + "?" + query
+}
+
+// dialWriter opens the connection that changes the file. The caches of a process
+// are one pool to SQLite, so that each can grow to the sum of all: with these, a
+// sheet of a million rows takes 85 MB of memory at most (measured 2026-11).
+//
+// Its temporary files go into dir. SQLite has one place for them in a process: with
+// several ledgers open, any of their folders may get them, or the system's if that
+// folder is gone. They have no name once they are open, so nobody else notices.
+func dialWriter(uri, dir string) (*conn, error) {
+	return dial(uri, "busy_timeout=10000", "cache_size=-8000", "synchronous=FULL",
+		"temp_store_directory="+quote(dir), "temp_store=FILE", "temp.cache_size=-8000",
+		"journal_size_limit=67108864")
+}
+
+// quote writes s as an SQL string.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

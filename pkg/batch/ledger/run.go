@@ -1,0 +1,69 @@
+package ledger
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+)
+
+// BeginRun records that a run starts. What is intended from now on counts as this
+// run's.
+func (l *Ledger) BeginRun(ctx context.Context, info RunInfo) (run int64, err error) {
+	args, err := json.Marshal(info.Args)
+	if err != nil {
+		return 0, err
+	}
+	err = l.change(ctx, func(c *conn) error {
+		now := l.now()
+		if _, err := c.exec("INSERT INTO run (started, version, operator, args) VALUES (?, ?, ?, ?)",
+			now.UnixMilli(), info.Version, info.Operator, string(args)); err != nil {
+			return fmt.Errorf("begin run: %w", err)
+		}
+		if run, err = lastRun(c); err != nil {
+			return err
+		}
+		return appendEvent(c, now, "run", map[string]any{
+			"run": run, "version": info.Version, "operator": info.Operator, "args": info.Args,
+		})
+	})
+	return run, err
+}
+
+// EndRun records how a run ended; summary may be nil. A run that is killed has no
+// end.
+func (l *Ledger) EndRun(ctx context.Context, run int64, summary json.RawMessage) error {
+	return l.change(ctx, func(c *conn) error {
+		now := l.now()
+		n, err := c.exec("UPDATE run SET ended = ?, summary = ? WHERE id = ?", now.UnixMilli(), orNull(string(summary)), run)
+		if err != nil {
+			return fmt.Errorf("end run: %w", err)
+		}
+		if n == 0 {
+			return fmt.Errorf("end run: there is no run %d", run)
+		}
+		return appendEvent(c, now, "end", struct {
+			Run     int64           `json:"run"`
+			Summary json.RawMessage `json:"summary,omitempty"`
+		}{run, summary})
+	})
+}
+
+// lastRun returns the number of the run that goes on, 0 before the first.
+func lastRun(c *conn) (run int64, err error) { return c.count("SELECT max(id) FROM run") }
+
+// Runs returns every run, the oldest first.
+func (l *Ledger) Runs(ctx context.Context) (runs []Run, err error) {
+	err = l.read(ctx, func(c *conn) error {
+		return c.query("SELECT id, started, ended, version, operator, args, summary FROM run ORDER BY id", func(v []driver.Value) error {
+			r := Run{ID: integer(v[0]), Started: instant(v[1]), Ended: instant(v[2])}
+			r.Version, r.Operator = text(v[3]), text(v[4])
+			if s := text(v[6]); s != "" {
+				r.Summary = json.RawMessage(s)
+			}
+			runs = append(runs, r)
+			return json.Unmarshal([]byte(text(v[5])), &runs[len(runs)-1].Args)
+		})
+	})
+	return runs, err
+}

@@ -1,0 +1,266 @@
+package ledger
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// Stage is a sheet that is being read. Nobody else sees it, and nothing durable
+// changes, until Adopt. It lives in temporary tables, so that memory stays flat
+// whatever the sheet's size.
+//
+// A stage is for one goroutine. The order is: Add every row and Flush, Resolve
+// and Spoil, Index, Match, then Counts or Adopt.
+type Stage struct {
+	l    *Ledger
+	n    int         // rows added
+	buf  []stagedBuf // rows not yet in the table
+	whos map[whoKey]who
+	// all says that a valid row of the sheet is a revoke_all.
+	all  bool
+	step step
+	// base is what a row's ordinal is added to for the id of its new operation.
+	base int64
+}
+
+// step is how far a stage has come.
+type step uint8
+
+const (
+	stepAdd step = iota
+	stepIndexed
+	stepMatched
+	stepAdopted
+	stepDropped
+)
+
+// stagedBuf is a row on its way into the table.
+type stagedBuf struct {
+	line      int
+	who       whoKey
+	op, cells []byte
+	code      string
+	problem   string
+}
+
+// flushRows is how many rows go into the tables at a time.
+const flushRows = 1000
+
+// stageTables makes the tables of a stage, empty. srow.who is the row's account and
+// user; spick holds what Match decided for every row that is not simply new; sgot collects
+// that in the order in which it is decided, which is not the sheet's.
+const stageTables = `
+DROP TABLE IF EXISTS temp.srow;
+DROP TABLE IF EXISTS temp.sbad;
+DROP TABLE IF EXISTS temp.swho;
+DROP TABLE IF EXISTS temp.skey;
+DROP TABLE IF EXISTS temp.swhole;
+DROP TABLE IF EXISTS temp.spast;
+DROP TABLE IF EXISTS temp.spick;
+DROP TABLE IF EXISTS temp.sgot;
+CREATE TEMP TABLE srow (ord INTEGER PRIMARY KEY, line INTEGER, who INTEGER, op BLOB, cells BLOB, bad INTEGER);
+CREATE TEMP TABLE sbad (ord INTEGER PRIMARY KEY, code TEXT, problem TEXT);
+CREATE TEMP TABLE swho (id INTEGER PRIMARY KEY, account TEXT, email TEXT, own TEXT, user TEXT,
+	line INTEGER, code TEXT, problem TEXT, send INTEGER, UNIQUE (account, email, own));
+CREATE TEMP TABLE skey (ord INTEGER PRIMARY KEY, target INTEGER, rec INTEGER, key INTEGER, bundle INTEGER, whole INTEGER);
+CREATE TEMP TABLE swhole (rec INTEGER, account TEXT, object TEXT, record TEXT, target INTEGER,
+	PRIMARY KEY (rec, account, object, record)) WITHOUT ROWID;
+CREATE TEMP TABLE spast (target INTEGER, op INTEGER, PRIMARY KEY (target, op)) WITHOUT ROWID;
+CREATE TEMP TABLE sgot (ord INTEGER, take INTEGER, lead INTEGER, rows INTEGER, turn INTEGER, prior INTEGER);
+CREATE TEMP TABLE spick (ord INTEGER PRIMARY KEY, take INTEGER, lead INTEGER, rows INTEGER, turn INTEGER, prior INTEGER);
+`
+
+// dropStage frees what a stage held.
+const dropStage = `
+DROP TABLE IF EXISTS temp.srow;
+DROP TABLE IF EXISTS temp.sbad;
+DROP TABLE IF EXISTS temp.swho;
+DROP TABLE IF EXISTS temp.skey;
+DROP TABLE IF EXISTS temp.swhole;
+DROP TABLE IF EXISTS temp.spast;
+DROP TABLE IF EXISTS temp.spick;
+DROP TABLE IF EXISTS temp.sgot;
+`
+
+// Stage begins to take in a sheet. There is one stage at a time: an older one is
+// dropped, and its methods report so.
+func (l *Ledger) Stage(ctx context.Context) (*Stage, error) {
+	s := &Stage{l: l, whos: make(map[whoKey]who)}
+	if err := l.alone(ctx, func(c *conn) error { return c.once(stageTables) }); err != nil {
+		return nil, fmt.Errorf("stage the sheet: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stage = s
+	return s, nil
+}
+
+// Close drops the stage, adopted or not, and frees what it took. Closing again is
+// safe.
+func (s *Stage) Close() error {
+	if s.step == stepDropped {
+		return nil
+	}
+	err := s.at(s.step)
+	s.step = stepDropped
+	if err != nil {
+		return nil // a newer stage has its tables already
+	}
+	return s.l.alone(context.Background(), func(c *conn) error { return c.once(dropStage) })
+}
+
+// at refuses a method out of its order.
+func (s *Stage) at(want step) error {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	switch {
+	case s.l.stage != s || s.step == stepDropped:
+		return errors.New("the stage has been dropped")
+	case s.step != want:
+		return fmt.Errorf("the stage is at step %d, not %d", s.step, want)
+	}
+	return nil
+}
+
+// Len returns how many rows were added.
+func (s *Stage) Len() int { return s.n }
+
+// Add takes in the next row of the sheet; its ordinal is its place among the rows
+// added. After an error the stage is of no use.
+func (s *Stage) Add(row Staged) error {
+	if s.step != stepAdd {
+		return s.at(stepAdd)
+	}
+	s.n++
+	s.buf = append(s.buf, stagedBuf{
+		line: row.Line,
+		who: whoKey{
+			account: row.Account, email: strings.ToLower(row.Email), own: row.Op.User, valid: row.Code == "",
+		},
+		op: packOp(row.Op), cells: packCells(row.Cells),
+		code: row.Code, problem: row.Problem,
+	})
+	if row.Op.Action == crm.RevokeAll && row.Code == "" {
+		s.all = true
+	}
+	if len(s.buf) < flushRows {
+		return nil
+	}
+	return s.Flush()
+}
+
+// Flush moves the rows that were added into the tables. The methods that read them
+// do it by themselves.
+func (s *Stage) Flush() error {
+	if len(s.buf) == 0 {
+		return nil
+	}
+	if err := s.at(stepAdd); err != nil {
+		return err
+	}
+	err := s.l.alone(context.Background(), func(c *conn) error {
+		return c.temporary(func() error {
+			for i, b := range s.buf {
+				if err := s.insert(c, int64(s.n-len(s.buf)+i+1), b); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("stage row %d: %w", s.n, err)
+	}
+	clear(s.buf)
+	s.buf = s.buf[:0]
+	return nil
+}
+
+func (s *Stage) insert(c *conn, ord int64, b stagedBuf) error {
+	id, err := s.whoID(c, b.who, b.line)
+	if err != nil {
+		return err
+	}
+	if _, err := c.exec("INSERT INTO srow (ord, line, who, op, cells, bad) VALUES (?, ?, ?, ?, ?, ?)",
+		ord, int64(b.line), id, b.op, b.cells, bit(b.code != "")); err != nil {
+		return err
+	}
+	if b.code != "" {
+		_, err = c.exec("INSERT INTO sbad (ord, code, problem) VALUES (?, ?, ?)", ord, b.code, b.problem)
+	}
+	return err
+}
+
+// stagedColumns reads a staged row with what has become of its user.
+const stagedColumns = `SELECT s.ord, s.line, s.op, s.cells, w.account, w.email, w.user,
+	coalesce(b.code, w.code), coalesce(b.problem, w.problem)
+	FROM srow s JOIN swho w ON w.id = s.who LEFT JOIN sbad b ON b.ord = s.ord AND s.bad = 1 `
+
+// validRow is the condition for a row that is not invalid, in a query that joins
+// srow as s and swho as w.
+const validRow = ` s.bad = 0 AND w.code IS NULL `
+
+func scanStaged(v []driver.Value) (StagedRow, error) {
+	op, err := unpackOp(blob(v[2]), text(v[6]))
+	if err != nil {
+		return StagedRow{}, err
+	}
+	cells, err := unpackCells(blob(v[3]))
+	return StagedRow{Ord: integer(v[0]), Staged: Staged{
+		Line: int(integer(v[1])), Op: op, Cells: cells,
+		Account: text(v[4]), Email: text(v[5]), Code: text(v[7]), Problem: text(v[8]),
+	}}, err
+}
+
+// Rows streams the staged rows in sheet order, invalid ones too, as they stand.
+func (s *Stage) Rows(ctx context.Context) iter.Seq2[StagedRow, error] {
+	return s.rows(ctx, stagedColumns+"WHERE s.ord > ? ORDER BY s.ord LIMIT ?", -1)
+}
+
+// Invalid streams the invalid rows in sheet order, at most limit of them, all if it
+// is not positive.
+func (s *Stage) Invalid(ctx context.Context, limit int) iter.Seq2[StagedRow, error] {
+	if limit <= 0 {
+		limit = -1
+	}
+	return s.rows(ctx, stagedColumns+"WHERE s.ord > ? AND (s.bad = 1 OR w.code IS NOT NULL) ORDER BY s.ord LIMIT ?", limit)
+}
+
+func (s *Stage) rows(ctx context.Context, query string, limit int) iter.Seq2[StagedRow, error] {
+	return paged(ctx, s.read, func() pager[StagedRow] {
+		after, left := int64(0), limit
+		return func(c *conn, page []StagedRow) ([]StagedRow, error) {
+			n := pageRows
+			if left >= 0 {
+				n = min(n, left)
+			}
+			err := c.query(query, func(v []driver.Value) error {
+				r, err := scanStaged(v)
+				after = r.Ord
+				page = append(page, r)
+				return err
+			}, after, int64(n))
+			if left >= 0 {
+				left -= len(page)
+			}
+			return page, err
+		}
+	})
+}
+
+// read runs do where the stage's tables are, with all rows in them.
+func (s *Stage) read(ctx context.Context, do func(c *conn) error) error {
+	if err := s.at(s.step); err != nil {
+		return err
+	}
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	return s.l.alone(ctx, do)
+}

@@ -1,0 +1,154 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+)
+
+// mostPerCommit bounds how many changes one commit makes durable, so that the
+// first of them does not wait for ever.
+const mostPerCommit = 512
+
+// job is something for the writer to do.
+type job struct {
+	do func(c *conn) error
+	// change says that do changes durable tables: it runs in a transaction together
+	// with whatever else is waiting, perhaps twice, and must not keep what it read.
+	change bool
+	// taken is set by whoever decides over the job first: the writer by starting it,
+	// or the one who queued it by giving up.
+	taken atomic.Bool
+	done  chan error
+}
+
+// change runs do in a transaction and returns when it is durable. If ctx ends
+// before do has begun, it never will; afterwards ctx no longer matters.
+func (l *Ledger) change(ctx context.Context, do func(c *conn) error) error {
+	if l.readOnly {
+		return ErrReadOnly
+	}
+	return l.queue(ctx, &job{do: do, change: true, done: make(chan error, 1)})
+}
+
+// alone runs do on the writer's connection, with no transaction around it and
+// nothing else under way.
+func (l *Ledger) alone(ctx context.Context, do func(c *conn) error) error {
+	return l.queue(ctx, &job{do: do, done: make(chan error, 1)})
+}
+
+func (l *Ledger) queue(ctx context.Context, j *job) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-l.quit:
+		return ErrClosed
+	default:
+	}
+	select {
+	case l.jobs <- j:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-l.quit:
+		return ErrClosed
+	}
+	select {
+	case err := <-j.done:
+		return err
+	case <-l.stopped:
+		// The writer answers all that it has taken before it stops.
+		select {
+		case err := <-j.done:
+			return err
+		default:
+			return ErrClosed
+		}
+	case <-ctx.Done():
+		if j.taken.CompareAndSwap(false, true) {
+			return context.Cause(ctx)
+		}
+		return <-j.done
+	}
+}
+
+// write is the writer: it alone changes the file. What was queued while a commit
+// was under way goes into the next one together.
+func (l *Ledger) write() {
+	defer close(l.stopped)
+	for {
+		var j *job
+		select {
+		case j = <-l.jobs:
+		case <-l.quit:
+			return
+		}
+		for j != nil {
+			var batch []*job
+			batch, j = l.gather(j)
+			l.commit(batch)
+		}
+	}
+}
+
+// gather takes first, and what waits behind it as far as it can share first's
+// commit. next, if not nil, is what could not.
+func (l *Ledger) gather(first *job) (batch []*job, next *job) {
+	if !first.taken.CompareAndSwap(false, true) {
+		return nil, nil
+	}
+	batch = append(batch, first)
+	for first.change && len(batch) < mostPerCommit {
+		select {
+		case j := <-l.jobs:
+			if !j.change {
+				return batch, j
+			}
+			if j.taken.CompareAndSwap(false, true) {
+				batch = append(batch, j)
+			}
+		default:
+			return batch, nil
+		}
+	}
+	return batch, nil
+}
+
+// commit runs the batch and answers each of its jobs.
+func (l *Ledger) commit(batch []*job) {
+	if len(batch) == 0 {
+		return
+	}
+	if !batch[0].change {
+		batch[0].done <- batch[0].do(l.w)
+		return
+	}
+	err := l.w.transact(func() error {
+		for _, j := range batch {
+			if err := j.do(l.w); err != nil {
+				return jobError{err}
+			}
+		}
+		return nil
+	})
+	if _, ok := errors.AsType[jobError](err); ok && len(batch) > 1 {
+		// One of them can not be done. The others are not to suffer for it.
+		for _, j := range batch {
+			j.done <- unwrapJob(l.w.transact(func() error { return j.do(l.w) }))
+		}
+		return
+	}
+	for _, j := range batch {
+		j.done <- unwrapJob(err)
+	}
+}
+
+// jobError tells an error of one job from one of the transaction around them.
+type jobError struct{ error }
+
+func unwrapJob(err error) error {
+	if e, ok := errors.AsType[jobError](err); ok {
+		return e.error
+	}
+	return err
+}
