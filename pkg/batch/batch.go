@@ -1,0 +1,134 @@
+// Package batch is the engine: it loads a sheet into the ledger, decides with
+// package plan what is still to be done, does it through the accounts' providers,
+// confirms it, and knows when to stop. It sees crm.Provider and never a CRM.
+//
+// A batch goes through its steps in this order, and cmd puts its locks and
+// questions in between:
+//
+//	b := batch.New(ledger, options)
+//	b.Load(ctx, reader)      reads and checks every row; nothing is sent, nothing durable changes
+//	plan := b.Prepare(ctx)   asks the CRMs who is who; says what would be done
+//	b.Adopt(ctx)             makes the sheet the ledger's
+//	summary := b.Run(ctx)    does it
+//
+// Starting and resuming are the same steps. Memory does not grow with the sheet:
+// rows stream through the ledger.
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// Account is one account of one CRM, as the configuration names it.
+type Account struct {
+	Name     string
+	CRM      string // "leadsquared", "zoho": recorded in the ledger's binding
+	Host     string // normalised; the binding and the digest hold it
+	Provider crm.Provider
+	Workers  int // calls at once, > 0
+	// Limit and Window are what the gate allows: for the plan's estimate only.
+	Limit  int
+	Window time.Duration
+}
+
+// Options are the settings of a batch. Accounts are needed; the zero value of
+// everything else is usable.
+type Options struct {
+	Accounts []Account
+	// Default names the account of rows that name none. If it is empty, Route says;
+	// if that is nil too, such rows are invalid.
+	Default string
+	// Route, if not nil, names the account of a row without one by its object.
+	Route func(object string) string
+	// Protect holds users that no row may touch, as ids or e-mail addresses.
+	Protect []string
+
+	SkipInvalid    bool
+	RedoInDoubt    bool
+	ConfirmOff     bool          // accepted rows are not asked about, except where order needs it
+	ConfirmTimeout time.Duration // per row, from its first look; 0 is 10 minutes
+	Guard          Guard
+
+	Sheet    string   // what the ledger calls the sheet
+	Version  string   // of the program, for the run's record
+	Operator string   // who runs it, for the run's record
+	Args     []string // without secrets, for the run's record
+	Log      *slog.Logger
+}
+
+// Batch is one sheet on its way. Its methods are called one after the other;
+// Progress alone may be called at any time.
+type Batch struct {
+	led      *ledger.Ledger
+	opts     Options
+	accounts map[string]*account
+	order    []*account
+	stage    *ledger.Stage
+	source   ledger.Source
+	unstated int64 // revokes that named no access
+	run      int64
+	calls    atomic.Int64
+	stop     context.CancelCauseFunc // ends the run
+	started  time.Time
+	guard    *guard
+	counters counters
+	log      *slog.Logger
+}
+
+// account is an Account at work.
+type account struct {
+	Account
+	identity crm.Identity
+	rows     int64 // valid rows of the sheet that name it
+	ended    atomic.Pointer[crm.AccountError]
+}
+
+// end returns what has ended the account for this run, or nil.
+func (a *account) end() *crm.AccountError { return a.ended.Load() }
+
+// setEnd ends the account and reports whether it had not ended before.
+func (a *account) setEnd(e *crm.AccountError) bool { return a.ended.CompareAndSwap(nil, e) }
+
+// New checks the options and returns a batch on the ledger. The caller keeps the
+// ledger open until the batch is through, and closes it.
+func New(led *ledger.Ledger, opts Options) (*Batch, error) {
+	if len(opts.Accounts) == 0 {
+		return nil, errors.New("no account is configured")
+	}
+	if opts.ConfirmTimeout <= 0 {
+		opts.ConfirmTimeout = 10 * time.Minute
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	b := &Batch{led: led, opts: opts, accounts: make(map[string]*account), log: opts.Log, guard: newGuard(opts.Guard)}
+	b.source.Name = opts.Sheet
+	for _, a := range opts.Accounts {
+		if a.Name == "" || a.Provider == nil || a.Workers < 1 {
+			return nil, fmt.Errorf("account %q has no name, no provider or no workers", a.Name)
+		}
+		if b.accounts[a.Name] != nil {
+			return nil, fmt.Errorf("account %q is given twice", a.Name)
+		}
+		acc := &account{Account: a}
+		b.accounts[a.Name] = acc
+		b.order = append(b.order, acc)
+	}
+	if opts.Default != "" && b.accounts[opts.Default] == nil {
+		return nil, fmt.Errorf("the default account %q is not configured", opts.Default)
+	}
+	return b, nil
+}
+
+// callID names a call: unique in the ledger, and short enough for a log line.
+func (b *Batch) callID() string {
+	return fmt.Sprintf("%.8s-%d-%d", b.led.ID(), b.run, b.calls.Add(1))
+}

@@ -1,0 +1,319 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// mostItems is how many operations a call holds at most: what bounds the memory of
+// a sheet whose rows are all of one record.
+const mostItems = 1000
+
+// round is what there is to do for a key at one moment.
+type round struct {
+	key  int64
+	ask  []ledger.Op // accepted by an earlier run
+	do   []ledger.Op // the first operation of each target that may go
+	more bool        // operations wait behind these
+	// waits says, for each target, that operations wait behind its first.
+	waits map[int64]bool
+}
+
+// change works on the keys' next round: it asks about what an earlier run had
+// accepted, does what may go now, and records every outcome.
+//
+// tries is how often the keys' record was busy in a row.
+func (l *loop) change(keys []int64, tries int) report {
+	r := report{keys: keys}
+	var rounds []*round
+	var ask, do []ledger.Op
+	for _, key := range keys {
+		rd, err := l.round(key)
+		if err != nil {
+			r.err = l.unlessStopped(err)
+			return r
+		}
+		rounds = append(rounds, rd)
+		ask, do = append(ask, rd.ask...), append(do, rd.do...)
+	}
+	c := &call{loop: l, report: &r, rounds: rounds, tries: tries}
+	do = append(do, c.askAll(ask)...)
+	if r.err == nil && r.ended == nil && len(do) > 0 && l.ctx.Err() == nil {
+		c.doAll(do)
+	}
+	return r
+}
+
+// round reads the key's open operations and picks the first of each target.
+func (l *loop) round(key int64) (*round, error) {
+	rd := &round{key: key, waits: make(map[int64]bool)}
+	seen := make(map[int64]bool)
+	var after int64
+	for len(rd.ask)+len(rd.do) < mostItems {
+		ops, err := l.b.led.Round(l.ctx, l.acc.Name, key, after, pageSize)
+		if err != nil {
+			return nil, err
+		}
+		for _, op := range ops {
+			after = op.Ord
+			switch {
+			case seen[op.Target]:
+				rd.more, rd.waits[op.Target] = true, true
+				continue
+			case op.Turn == ledger.TurnAsk:
+				rd.ask = append(rd.ask, op)
+			case op.Turn != ledger.TurnNone:
+				rd.do = append(rd.do, op)
+			}
+			seen[op.Target] = true
+		}
+		if len(ops) < pageSize {
+			return rd, nil
+		}
+	}
+	rd.more = true
+	return rd, nil
+}
+
+// call is a worker's piece of work on its way.
+type call struct {
+	loop   *loop
+	report *report
+	rounds []*round
+	tries  int
+}
+
+// askAll asks about operations that an earlier run had accepted, and returns
+// those that are still unconfirmed: they are sent again where that is safe.
+func (c *call) askAll(ops []ledger.Op) (open []ledger.Op) {
+	for len(ops) > 0 {
+		n := 1
+		for n < len(ops) && ops[n].Ticket == ops[0].Ticket {
+			n++
+		}
+		left, err := c.loop.askOnce(ops[:n], c.report)
+		if err != nil {
+			c.report.err = err
+			return nil
+		}
+		if c.report.ended != nil || c.loop.ctx.Err() != nil {
+			return nil
+		}
+		open = append(open, left...)
+		ops = ops[n:]
+	}
+	c.report.again = c.report.again || c.report.moved && c.more()
+	return open
+}
+
+func (c *call) more() bool {
+	for _, rd := range c.rounds {
+		if rd.more {
+			return true
+		}
+	}
+	return false
+}
+
+// journal makes the call's intents durable.
+type journal struct {
+	loop *loop
+	id   string
+	ops  []int64
+	sent int
+	at   time.Time // of the last sending
+	err  error     // why the ledger could not take an intent
+}
+
+// Intend implements crm.Journal.
+func (j *journal) Intend(ctx context.Context, before crm.State) error {
+	now := time.Now()
+	err := j.loop.b.led.Intend(context.WithoutCancel(ctx), ledger.Intent{
+		CallID: j.id, Account: j.loop.acc.Name, Ops: j.ops, Attempt: j.sent + 1, Before: before, At: now,
+	})
+	if err != nil {
+		j.err = err
+		return err
+	}
+	j.sent++
+	j.at = now
+	return nil
+}
+
+// doAll sends the operations in one call and records what came of it.
+func (c *call) doAll(ops []ledger.Op) {
+	l := c.loop
+	j := &journal{loop: l, id: l.b.callID()}
+	items := make([]crm.Item, len(ops))
+	for i, op := range ops {
+		items[i] = crm.Item{Op: op.Operation, Prior: op.Prior, Ticket: op.Ticket}
+		j.ops = append(j.ops, op.ID)
+	}
+	outcomes := l.acc.Provider.Do(l.ctx, crm.Call{ID: j.id, Items: items}, j)
+	if len(outcomes) != len(ops) {
+		c.report.err = errCount(l.acc.Name, len(outcomes), len(ops))
+		return
+	}
+	settles := make([]ledger.Settle, 0, len(ops))
+	states := make([]ledger.State, len(ops))
+	for i, out := range outcomes {
+		s, ok := c.settle(ops[i], out, j)
+		if states[i] = s.State; ok {
+			settles = append(settles, s)
+		}
+	}
+	if j.err != nil {
+		c.report.err = j.err
+	}
+	if len(settles) == 0 {
+		return
+	}
+	if err := l.b.led.Settle(context.WithoutCancel(l.ctx), settles); err != nil {
+		c.report.err = err
+		return
+	}
+	c.book(ops, outcomes, states, j)
+}
+
+// settle turns an outcome into what the ledger records. It reports false where
+// nothing has changed: nothing was announced and nothing is known that was not
+// known before.
+func (c *call) settle(op ledger.Op, out crm.Outcome, j *journal) (ledger.Settle, bool) {
+	s := ledger.Settle{
+		CallID: j.id, Op: op.ID, RequestID: out.RequestID, Ticket: out.Ticket, Code: out.Code, Message: out.Message,
+		HTTPStatus: out.HTTPStatus, Attempts: out.Attempts, SentAt: j.at,
+		Maybe: out.Maybe || out.Verdict == crm.Failed && (op.Maybe || op.Prior != crm.PriorNone),
+	}
+	if out.Ended != nil && c.report.ended == nil {
+		c.report.ended = out.Ended
+	}
+	switch out.Verdict {
+	case crm.Done, crm.Unchanged, crm.Failed:
+		s.State, s.ConfirmedAt = stateOf(out.Verdict), time.Now()
+		if out.Verdict == crm.Failed {
+			s.ConfirmedAt = time.Time{}
+		}
+	case crm.Accepted:
+		s.State, s.Open = ledger.Accepted, true
+		if s.Confirm = j.sent == 0; !s.Confirm { // else it stands where it stood
+			// What is said of an acceptance (that it was sent again, say) is still to be
+			// said when a look has confirmed it.
+			s.Note, s.Message = out.Message, ""
+		}
+	case crm.NotSent:
+		return c.notSent(op, out, s, j)
+	default:
+		s.State, s.Open, s.Maybe = ledger.InDoubt, true, true
+	}
+	return s, true
+}
+
+// notSent leaves an operation to be done: later in this run, if its record is
+// busy, or in another run.
+func (c *call) notSent(op ledger.Op, out crm.Outcome, s ledger.Settle, j *journal) (ledger.Settle, bool) {
+	s.Open, s.Turn = true, op.Turn
+	if s.State = op.State; op.State == ledger.Pending && out.Maybe {
+		s.State = ledger.Sent
+	}
+	if out.Later > 0 && out.Ended == nil {
+		if c.tries < busyTries {
+			c.report.later = max(c.report.later, out.Later, busyPause<<c.tries)
+			return s, j.sent > 0
+		}
+		s.State, s.Turn, s.Open = ledger.Failed, ledger.TurnNone, false
+		s.Message = fmt.Sprintf("still busy after %d tries, run again to try once more: %s", c.tries+1, out.Message)
+		return s, true
+	}
+	if out.Ended == nil && c.loop.ctx.Err() == nil && j.err == nil {
+		// A provider that neither sends nor says when to come back would be asked
+		// for ever.
+		s.State, s.Turn, s.Open = ledger.Failed, ledger.TurnNone, false
+		return s, true
+	}
+	return s, j.sent > 0
+}
+
+// errCount says that a provider has broken its contract: rows would get lost.
+func errCount(account string, got, want int) error {
+	return fmt.Errorf("account %q: %d outcomes for %d operations", account, got, want)
+}
+
+func stateOf(v crm.Verdict) ledger.State {
+	switch v {
+	case crm.Done:
+		return ledger.Done
+	case crm.Unchanged:
+		return ledger.Unchanged
+	case crm.Failed:
+		return ledger.Failed
+	case crm.Accepted:
+		return ledger.Accepted
+	}
+	return ledger.InDoubt
+}
+
+// book counts what was recorded, and finds out whether the keys can go on.
+func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.State, j *journal) {
+	l := c.loop
+	groups := make(map[string]int)
+	var sent, failed int64
+	for i, op := range ops {
+		out, to, rows := outcomes[i], states[i], int64(op.Rows)
+		l.b.counters.move(op.State, to, op.Rows)
+		if out.Attempts > 0 {
+			l.b.counters.sent.Add(rows)
+		}
+		if op.FirstRun == 0 && (out.Verdict != crm.NotSent || to == ledger.Failed) {
+			sent += rows
+			if to == ledger.Failed {
+				failed += rows
+			}
+		}
+		l.logRow(op, to, out)
+		waits := c.waits(op)
+		switch {
+		case out.Verdict == crm.Accepted:
+			at, ok := groups[out.Ticket]
+			if !ok {
+				at = len(c.report.accepted)
+				groups[out.Ticket] = at
+				c.report.accepted = append(c.report.accepted, acceptance{ticket: out.Ticket, key: op.Key, earlier: j.sent == 0})
+			}
+			op.Ticket, op.State = out.Ticket, ledger.Accepted
+			if op.FirstRun == 0 {
+				op.FirstRun = l.b.run
+			}
+			a := &c.report.accepted[at]
+			a.ops, a.blocks = append(a.ops, op), a.blocks || waits
+		case to.Settled() && waits:
+			c.report.again = true
+		}
+	}
+	// A key with more targets than a call holds goes on whatever became of these.
+	c.report.again = c.report.again || len(ops) >= mostItems && c.report.later == 0
+	if err := l.b.guard.note(sent, failed); err != nil {
+		l.b.stop(err)
+	}
+}
+
+// waits reports whether operations wait behind this one.
+func (c *call) waits(op ledger.Op) bool {
+	for _, rd := range c.rounds {
+		if rd.key == op.Key {
+			return rd.waits[op.Target]
+		}
+	}
+	return false
+}
+
+// logRow writes one line for a row that failed or is in doubt.
+func (l *loop) logRow(op ledger.Op, to ledger.State, out crm.Outcome) {
+	if to == ledger.Failed || to == ledger.InDoubt {
+		l.b.log.Warn("row not done", "account", l.acc.Name, "line", op.Line, "result", to.String(), "record", op.Operation.Record,
+			"code", out.Code, "message", out.Message)
+	}
+}

@@ -1,0 +1,160 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// directories turn addresses into users. An account's user list is read at most
+// once, and only if some address is not known from an earlier run or stands in a
+// row that is still to be sent.
+type directories struct {
+	b     *Batch
+	users map[string]map[string]string // account, address in lower case: id; "" where several have it
+}
+
+func newDirectories(b *Batch) *directories {
+	return &directories{b: b, users: make(map[string]map[string]string)}
+}
+
+// list reads the account's user list. After an error that ends the account, the
+// list is nil and so is the error.
+func (d *directories) list(ctx context.Context, acc *account) (map[string]string, error) {
+	if users, ok := d.users[acc.Name]; ok || acc.end() != nil {
+		return users, nil
+	}
+	lister, ok := acc.Provider.(crm.UserLister)
+	if !ok {
+		return nil, fmt.Errorf("account %q: this CRM has no user list; name users by id", acc.Name)
+	}
+	users := make(map[string]string)
+	for user, err := range lister.Users(ctx) {
+		if err != nil {
+			return nil, d.b.endOrFail(ctx, acc, err)
+		}
+		address := strings.ToLower(user.Email)
+		if address == "" || user.ID == "" {
+			continue
+		}
+		if id, ok := users[address]; ok && id != user.ID {
+			users[address] = ""
+			continue
+		}
+		users[address] = user.ID
+	}
+	d.users[acc.Name] = users
+	d.b.log.Info("users listed", "account", acc.Name, "addresses", len(users))
+	return users, nil
+}
+
+// resolve gives every address of the staged sheet its user: the one that the
+// ledger has bound it to, else the one that the CRM's list has. Rows whose address
+// leads nowhere become invalid.
+func (d *directories) resolve(ctx context.Context) error {
+	for e, err := range d.b.stage.Emails(ctx) {
+		if err != nil {
+			return err
+		}
+		acc := d.b.accounts[e.Account]
+		id, bound, err := d.b.led.EmailBinding(ctx, e.Account, e.Email)
+		if err != nil {
+			return err
+		}
+		if !bound {
+			users, err := d.list(ctx, acc)
+			if err != nil {
+				return err
+			}
+			if users == nil {
+				err = d.spoil(ctx, e, acc.end().Code, "user: the account could not be asked who has this address")
+			} else if found, ok := users[e.Email]; !ok {
+				err = d.spoil(ctx, e, codeUser, fmt.Sprintf("user: nobody on this account has the address %s", e.Email))
+			} else if found == "" {
+				err = d.spoil(ctx, e, codeAmbiguous, fmt.Sprintf("user: several users have the address %s; name the one meant by id", e.Email))
+			} else {
+				id, bound = found, true
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if !bound {
+			continue
+		}
+		if err := d.settle(ctx, e, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle writes the address's user into its rows, and refuses the rows that name
+// another user beside it.
+func (d *directories) settle(ctx context.Context, e ledger.StagedEmail, id string) error {
+	other := ledger.Where{Account: e.Account, Email: e.Email, User: id, Other: true}
+	reason := fmt.Sprintf("user: the address %s belongs to user %s, not to the one named by id", e.Email, id)
+	if err := d.b.stage.Spoil(ctx, other, codeMismatch, reason); err != nil {
+		return err
+	}
+	return d.b.stage.Resolve(ctx, e.Account, e.Email, id)
+}
+
+func (d *directories) spoil(ctx context.Context, e ledger.StagedEmail, code, reason string) error {
+	return d.b.stage.Spoil(ctx, ledger.Where{Account: e.Account, Email: e.Email}, code, reason)
+}
+
+// recheck looks, for the addresses of rows that are still to be sent, whether they
+// are still those of the users they were bound to. An address may have been freed
+// and given to a new colleague. Rows that are done already keep their outcome. It
+// reports whether it made rows invalid.
+func (d *directories) recheck(ctx context.Context) (moved bool, err error) {
+	for e, err := range d.b.stage.EmailsToSend(ctx) {
+		if err != nil {
+			return false, err
+		}
+		users, err := d.list(ctx, d.b.accounts[e.Account])
+		if err != nil {
+			return false, err
+		}
+		bound, ok, err := d.b.led.EmailBinding(ctx, e.Account, e.Email)
+		if err != nil {
+			return false, err
+		}
+		now := users[e.Email]
+		if !ok || now == "" || now == bound {
+			continue
+		}
+		reason := fmt.Sprintf("user: the address %s was that of user %s when this ledger first saw it and is now that of %s; name the one meant by id", e.Email, bound, now)
+		if err := d.b.stage.SpoilUnsent(ctx, e.Account, e.Email, codeReassigned, reason); err != nil {
+			return false, err
+		}
+		moved = true
+	}
+	return moved, nil
+}
+
+// protected returns the ids of the users that no row of the account may touch.
+func (d *directories) protected(ctx context.Context, acc *account) ([]string, error) {
+	var ids []string
+	if acc.identity.User != "" {
+		ids = append(ids, acc.identity.User)
+	}
+	for _, name := range d.b.opts.Protect {
+		if !strings.Contains(name, "@") {
+			ids = append(ids, strings.ToLower(name))
+			continue
+		}
+		users, err := d.list(ctx, acc)
+		if err != nil {
+			return nil, err
+		}
+		if id := users[strings.ToLower(name)]; id != "" {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}

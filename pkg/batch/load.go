@@ -1,0 +1,89 @@
+package batch
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+)
+
+// The phases of a batch, as Progress shows them.
+const (
+	PhaseLoading  = "loading"
+	PhaseChecking = "checking"
+	PhaseRunning  = "running"
+)
+
+// Load reads the sheet to its end and checks every row by itself. Nothing is sent
+// and nothing durable changes. The error is a *sheet.Error where the sheet is
+// refused as a whole, and an *InvalidError where rows are wrong by themselves and
+// Options.SkipInvalid is off.
+func (b *Batch) Load(ctx context.Context, in *sheet.Reader) error {
+	b.counters.phase.Store(PhaseLoading)
+	stage, err := b.led.Stage(ctx)
+	if err != nil {
+		return err
+	}
+	b.stage = stage
+	for rec, err := range in.All() {
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := b.add(rec); err != nil {
+			return err
+		}
+	}
+	if err := stage.Flush(); err != nil {
+		return err
+	}
+	layout, err := json.Marshal(in.Layout())
+	if err != nil {
+		return fmt.Errorf("keep the sheet's layout: %w", err)
+	}
+	b.source.SHA256, b.source.Layout = in.SHA256(), layout
+	b.log.Info("sheet read", "rows", stage.Len())
+	return b.refuseInvalid(ctx)
+}
+
+// add checks one record and stages it.
+func (b *Batch) add(rec sheet.Record) error {
+	r := b.row(rec)
+	if acc := b.accounts[r.Account]; acc != nil && r.Code == "" {
+		acc.rows++
+		if r.Unstated {
+			b.unstated++
+		}
+	}
+	return b.stage.Add(ledger.Staged{
+		Line: r.Line, Cells: rec.Cells, Account: r.Account, Op: r.Op, Email: r.Email, Code: r.Code, Problem: r.Problem,
+	})
+}
+
+// refuseInvalid returns an *InvalidError if rows are invalid and may not be
+// skipped. Rows of an account that could not be started are not meant.
+func (b *Batch) refuseInvalid(ctx context.Context) error {
+	if b.opts.SkipInvalid {
+		return nil
+	}
+	refused := &InvalidError{}
+	for row, err := range b.stage.Invalid(ctx, 0) {
+		if err != nil {
+			return err
+		}
+		if acc := b.accounts[row.Account]; acc != nil && acc.end() != nil && acc.end().Code == row.Code {
+			continue
+		}
+		if refused.Total++; len(refused.First) < InvalidShown {
+			refused.First = append(refused.First, InvalidRow{Line: row.Line, Code: row.Code, Reason: row.Problem})
+		}
+	}
+	if refused.Total > 0 {
+		return refused
+	}
+	return nil
+}

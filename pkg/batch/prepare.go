@@ -1,0 +1,272 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/plan"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// Prepare asks the accounts who works with them and who has which address, finds
+// out what is done already, and says what a run would do. It sends no change and
+// makes nothing durable. The caller holds the accounts' locks.
+//
+// The error is an *InvalidError (unknown people), a *ProtectedError or a
+// *ledger.BindingError where the sheet is refused. An account that can not be
+// worked with is no error: its PlanAccount says so, and its rows will not be
+// attempted.
+func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
+	b.counters.phase.Store(PhaseChecking)
+	for _, acc := range b.order {
+		if acc.rows == 0 {
+			continue
+		}
+		if err := b.start(ctx, acc); err != nil {
+			return nil, err
+		}
+	}
+	dirs := newDirectories(b)
+	if err := dirs.resolve(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.protect(ctx, dirs); err != nil {
+		return nil, err
+	}
+	if err := b.refuseInvalid(ctx); err != nil {
+		return nil, err
+	}
+	pairs, err := b.match(ctx)
+	if err != nil {
+		return nil, err
+	}
+	moved, err := dirs.recheck(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if moved {
+		if err := b.stage.Rewind(ctx); err != nil {
+			return nil, err
+		}
+		if err := b.refuseInvalid(ctx); err != nil {
+			return nil, err
+		}
+		if pairs, err = b.match(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return b.plan(ctx, pairs)
+}
+
+// start finds out whose keys an account works with, and that they are those of
+// the ledger.
+func (b *Batch) start(ctx context.Context, acc *account) error {
+	pre, ok := acc.Provider.(crm.Preflighter)
+	if !ok {
+		return b.checkBinding(ctx, acc)
+	}
+	id, err := pre.Preflight(ctx)
+	if err != nil {
+		return b.endOrFail(ctx, acc, err)
+	}
+	acc.identity = id
+	return b.checkBinding(ctx, acc)
+}
+
+// endOrFail ends the account if that is what the error says, and passes on
+// anything else.
+func (b *Batch) endOrFail(ctx context.Context, acc *account, err error) error {
+	if ended, ok := errors.AsType[*crm.AccountError](err); ok {
+		acc.setEnd(ended)
+		b.log.Warn("account ended", "account", acc.Name, "code", ended.Code, "error", ended.Err)
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("account %q: %w", acc.Name, err)
+}
+
+func (b *Batch) binding(acc *account) ledger.Binding {
+	return ledger.Binding{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Org: acc.identity.Org}
+}
+
+func (b *Batch) checkBinding(ctx context.Context, acc *account) error {
+	bindings, err := b.led.Bindings(ctx)
+	if err != nil {
+		return err
+	}
+	for _, recorded := range bindings {
+		if now := b.binding(acc); recorded.Account == acc.Name && recorded != now {
+			return &ledger.BindingError{Recorded: recorded, Now: now}
+		}
+	}
+	return nil
+}
+
+// Protector is a provider that can keep people from a revoke_all, which names
+// nobody and so can not be refused by its row.
+type Protector interface {
+	// Protect is called before the first Do, with users' ids.
+	Protect(ids []string)
+}
+
+// protect refuses the sheet if a row touches somebody whom no row may touch.
+func (b *Batch) protect(ctx context.Context, dirs *directories) error {
+	for _, acc := range b.order {
+		if acc.rows == 0 {
+			continue
+		}
+		ids, err := dirs.protected(ctx, acc)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			line, touched, err := b.stage.Touching(ctx, acc.Name, id)
+			if err != nil {
+				return err
+			}
+			if touched {
+				return &ProtectedError{Line: line, Account: acc.Name, User: id, Owner: id == acc.identity.User}
+			}
+		}
+		if p, ok := acc.Provider.(Protector); ok {
+			p.Protect(ids)
+		}
+	}
+	return nil
+}
+
+// match decides for every target what is done already and what goes together. It
+// returns how many targets have both a revoke and a share still to be sent.
+func (b *Batch) match(ctx context.Context) (pairs int64, err error) {
+	err = b.stage.Index(ctx, func(name string, op crm.Operation) (key, bundle string) {
+		acc := b.accounts[name]
+		if many, ok := acc.Provider.(crm.Bundler); ok {
+			if named, most := many.Bundle(op); most > 1 {
+				bundle = named
+			}
+		}
+		return acc.Provider.Key(op), bundle
+	})
+	if err != nil {
+		return 0, err
+	}
+	err = b.stage.Match(ctx, func(past []ledger.Past, rows []crm.Operation) []ledger.Choice {
+		choices := b.choose(past, rows)
+		if pair(rows, choices) {
+			pairs++
+		}
+		return choices
+	})
+	return pairs, err
+}
+
+// choose applies the rule of package plan to a target and says when in the run
+// each row has its turn.
+func (b *Batch) choose(past []ledger.Past, rows []crm.Operation) []ledger.Choice {
+	history := make([]plan.Past, len(past))
+	for i, p := range past {
+		history[i] = plan.Past{Op: p.Op, Standing: b.standing(p)}
+	}
+	choices := make([]ledger.Choice, len(rows))
+	late := false
+	for i, c := range plan.Decide(history, rows) {
+		choices[i] = ledger.Choice{Take: c.Take, Join: c.Join, Turn: ledger.TurnNormal}
+		if c.Take >= 0 {
+			choices[i].Turn, choices[i].Prior = b.turn(past[c.Take], c.Moved)
+		}
+		late = late || choices[i].Turn == ledger.TurnLate
+		if late && choices[i].Turn == ledger.TurnNormal {
+			choices[i].Turn = ledger.TurnLate
+		}
+	}
+	if b.opts.ConfirmOff {
+		askBeforeSending(past, choices)
+	}
+	return choices
+}
+
+func (b *Batch) standing(p ledger.Past) plan.Standing {
+	switch p.State {
+	case ledger.Done, ledger.Unchanged:
+		return plan.Settled
+	case ledger.Accepted:
+		if b.opts.ConfirmOff {
+			return plan.Settled
+		}
+		return plan.Accepted
+	case ledger.Sent, ledger.InDoubt:
+		return plan.Lost
+	}
+	if p.Maybe {
+		return plan.Lost
+	}
+	return plan.Refused
+}
+
+// turn says what there is to do for a row that takes up an earlier operation.
+func (b *Batch) turn(p ledger.Past, moved bool) (ledger.Turn, crm.Prior) {
+	switch p.State {
+	case ledger.Accepted:
+		if b.opts.ConfirmOff {
+			return ledger.TurnNone, crm.PriorNone
+		}
+		if !moved {
+			return ledger.TurnAsk, crm.PriorAccepted
+		}
+		return ledger.TurnNormal, b.lost()
+	case ledger.Sent:
+		return ledger.TurnNormal, b.lost()
+	case ledger.InDoubt:
+		if b.opts.RedoInDoubt {
+			return ledger.TurnNormal, crm.PriorRedo
+		}
+		return ledger.TurnNone, crm.PriorLost
+	case ledger.Failed:
+		if p.Maybe {
+			return ledger.TurnLate, crm.PriorLost
+		}
+		return ledger.TurnLate, crm.PriorNone
+	case ledger.Pending:
+		return ledger.TurnNormal, crm.PriorNone
+	}
+	return ledger.TurnNone, crm.PriorNone
+}
+
+// lost is how an operation is taken up whose answer was lost.
+func (b *Batch) lost() crm.Prior {
+	if b.opts.RedoInDoubt {
+		return crm.PriorRedo
+	}
+	return crm.PriorLost
+}
+
+// askBeforeSending has accepted operations asked about after all where rows of the
+// target are to be sent behind them: order needs it, confirmations off or not.
+func askBeforeSending(past []ledger.Past, choices []ledger.Choice) {
+	sends := false
+	for i := len(choices) - 1; i >= 0; i-- {
+		c := &choices[i]
+		if c.Turn != ledger.TurnNone {
+			sends = true
+		} else if sends && c.Take >= 0 && past[c.Take].State == ledger.Accepted {
+			c.Turn, c.Prior = ledger.TurnAsk, crm.PriorAccepted
+		}
+	}
+}
+
+// pair reports whether both a revoke and a share of the target are to be sent.
+func pair(rows []crm.Operation, choices []ledger.Choice) bool {
+	var share, revoke bool
+	for i, c := range choices {
+		if c.Turn == ledger.TurnNone {
+			continue
+		}
+		share = share || rows[i].Action == crm.Share
+		revoke = revoke || rows[i].Action != crm.Share
+	}
+	return share && revoke
+}

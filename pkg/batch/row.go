@@ -1,0 +1,220 @@
+package batch
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// The codes of rows that are never sent.
+const (
+	codeInvalid    = "invalid"            // a cell is wrong by itself
+	codeAccount    = "unknown_account"    // no account of that name
+	codeUser       = "unknown_user"       // nobody has that address
+	codeAmbiguous  = "ambiguous_address"  // several people have it
+	codeReassigned = "reassigned_address" // it is somebody else's than when the ledger first saw it
+	codeMismatch   = "user_mismatch"      // the id and the address beside it are not one user's
+)
+
+// Row is a record that has become an intent, or the reason why it can not.
+type Row struct {
+	Line    int
+	Account string
+	Op      crm.Operation // its User is empty while only the address is known
+	Email   string
+	// Code and Problem, if Code is not empty, say why the row is never sent.
+	Code, Problem string
+	// Unstated says that a revoke named no access and the account's default is sent.
+	Unstated bool
+}
+
+// row reads a record's fields. Nothing is looked up; an address stays one.
+func (b *Batch) row(rec sheet.Record) Row {
+	r := Row{Line: rec.Line}
+	acc, err := b.accountOf(rec.Fields)
+	if err != nil {
+		r.Code, r.Problem = codeAccount, err.Error()
+		return r
+	}
+	r.Account = acc.Name
+	if rec.Problem != nil {
+		return r.invalid(rec.Problem.Column, rec.Problem.Reason)
+	}
+	op, err := operation(rec.Fields)
+	if err == nil {
+		r.Op, r.Email, err = checkUser(acc.Provider, op, rec.Fields)
+	}
+	if err != nil {
+		var field *crm.FieldError
+		if !errors.As(err, &field) {
+			field = &crm.FieldError{Column: "row", Reason: err.Error()}
+		}
+		return r.invalid(field.Column, field.Reason)
+	}
+	r.Unstated = op.Access == crm.AccessUnset && r.Op.Access != crm.AccessUnset
+	return r
+}
+
+func (r Row) invalid(column, reason string) Row {
+	r.Code, r.Problem = codeInvalid, column+": "+reason
+	return r
+}
+
+// accountOf finds the account that a row is for.
+func (b *Batch) accountOf(f sheet.Fields) (*account, error) {
+	name := f.Account
+	switch {
+	case name != "":
+	case b.opts.Default != "":
+		name = b.opts.Default
+	case b.opts.Route != nil:
+		name = b.opts.Route(f.Object)
+	default:
+		return nil, errors.New("account: the row names none, and there is no default account")
+	}
+	acc := b.accounts[name]
+	if acc == nil {
+		return nil, fmt.Errorf("account: no account is called %q", name)
+	}
+	return acc, nil
+}
+
+// checkUser puts the user into the operation and has the provider check the whole.
+// A row may name its user by id, by address, or by both; with both, the id counts.
+func checkUser(p crm.Provider, op crm.Operation, f sheet.Fields) (crm.Operation, string, error) {
+	if op.Action == crm.RevokeAll {
+		if f.User != "" || f.Email != "" {
+			return op, "", &crm.FieldError{Column: "user", Reason: "revoke_all takes everybody off the record and names no user; leave it empty, or revoke this user alone"}
+		}
+		checked, err := p.Check(op)
+		return checked, "", err
+	}
+	if strings.Contains(f.User, "@") {
+		if f.Email != "" && !strings.EqualFold(f.User, f.Email) {
+			return op, "", &crm.FieldError{Column: "user", Reason: fmt.Sprintf("%q and %q are two addresses", f.User, f.Email)}
+		}
+		f.User, f.Email = "", f.User
+	}
+	if f.User == "" && f.Email == "" {
+		return op, "", &crm.FieldError{Column: "user", Reason: "is empty"}
+	}
+	if f.Email != "" && !looksLikeAddress(f.Email) {
+		return op, "", &crm.FieldError{Column: "user", Reason: fmt.Sprintf("%q is not an e-mail address", f.Email)}
+	}
+	byAddress := f.User == ""
+	op.User = cmp.Or(f.User, f.Email)
+	checked, err := p.Check(op)
+	if byAddress {
+		checked.User = ""
+	}
+	return checked, strings.ToLower(f.Email), err
+}
+
+// looksLikeAddress is no more than a guard against cells that are something else:
+// whether anybody has the address, the CRM's user list says.
+func looksLikeAddress(s string) bool {
+	local, domain, ok := strings.Cut(s, "@")
+	return ok && local != "" && domain != "" && len(s) <= 254 &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) && !strings.Contains(domain, "@")
+}
+
+// operation reads the cells that say what to do, but for the user. On a revoke the
+// columns that only describe a share are not even read.
+func operation(f sheet.Fields) (op crm.Operation, err error) {
+	var ok bool
+	if op.Action, ok = crm.ParseAction(f.Action); !ok {
+		return op, badCell("action", f.Action, "revoke, share or revoke_all")
+	}
+	if f.Object == "" {
+		return op, &crm.FieldError{Column: "object", Reason: "is empty"}
+	}
+	op.Object, op.Record, op.Context = f.Object, f.Record, f.Context
+	if op.Access, ok = crm.ParseAccess(f.Access); !ok && (op.Action == crm.Share || sendsAccess(f.Object)) {
+		return op, badCell("access", f.Access, "read, write or full")
+	}
+	if op.Action != crm.Share {
+		return op, nil
+	}
+	if op.Minutes, err = parseMinutes(f.Duration); err != nil {
+		return op, err
+	}
+	if op.Related, ok = crm.ParseChoice(f.Related); !ok {
+		return op, badCell("share_related", f.Related, "true or false")
+	}
+	op.Permissions, err = parsePermissions(f)
+	return op, err
+}
+
+// sendsAccess reports whether a revoke of the object sends its access: on
+// LeadSquared it does, by whatever name the sheet calls a lead or an opportunity.
+func sendsAccess(object string) bool {
+	switch strings.ToLower(strings.TrimSuffix(object, "s")) {
+	case crm.Lead, crm.Opportunity, "opportunitie", "1", "5":
+		return true
+	}
+	return false
+}
+
+// maxMinutes is a hundred years: beyond it a duration is a slip of the keyboard,
+// and far below it the vendor's integer ends.
+const maxMinutes = 100 * 366 * 24 * 60
+
+// parseMinutes reads a duration: minutes, or a number with m, h, d or w.
+func parseMinutes(s string) (int, error) {
+	if s == "" {
+		return 0, nil
+	}
+	bad := badCell("duration_minutes", s, "minutes, or a number with h, d or w such as 12h or 30d")
+	digits, unit := s, 1
+	for suffix, minutes := range map[string]int{"m": 1, "h": 60, "d": 24 * 60, "w": 7 * 24 * 60} {
+		if rest, ok := strings.CutSuffix(strings.ToLower(s), suffix); ok {
+			digits, unit = strings.TrimSpace(rest), minutes
+		}
+	}
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || n == 0 || n*uint64(unit) > maxMinutes {
+		return 0, bad
+	}
+	return int(n) * unit, nil
+}
+
+// parsePermissions gathers the permissions of a group share from the one column
+// that lists them and from the columns that are named after one.
+func parsePermissions(f sheet.Fields) (crm.Permissions, error) {
+	var set crm.Permissions
+	for name := range strings.FieldsFuncSeq(f.Permissions, func(r rune) bool { return r == ';' || r == '|' }) {
+		if strings.TrimSpace(name) == "" {
+			continue
+		}
+		p, ok := crm.ParsePermission(name)
+		if !ok {
+			return 0, badCell("group_permissions", strings.TrimSpace(name), strings.Join(crm.PermissionNames(), ", "))
+		}
+		set |= p
+	}
+	for i, name := range crm.PermissionNames() {
+		choice, ok := crm.ParseChoice(f.Permission[i])
+		switch {
+		case !ok:
+			return 0, badCell(name, f.Permission[i], "true or false")
+		case choice == crm.Yes:
+			set |= 1 << i
+		}
+	}
+	return set, nil
+}
+
+func badCell(column, value, want string) *crm.FieldError {
+	if value == "" {
+		return &crm.FieldError{Column: column, Reason: "is empty; it takes " + want}
+	}
+	if len(value) > 80 {
+		value = value[:80] + "..."
+	}
+	return &crm.FieldError{Column: column, Reason: fmt.Sprintf("%q is not one of its values; it takes %s", value, want)}
+}

@@ -1,0 +1,120 @@
+package batch
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// Adopt makes the prepared sheet the ledger's sheet, in one durable step, and binds
+// the ledger to the accounts. Nothing is sent.
+func (b *Batch) Adopt(ctx context.Context) error {
+	for _, acc := range b.order {
+		if acc.rows == 0 || acc.end() != nil {
+			continue
+		}
+		if err := b.led.Bind(ctx, b.binding(acc)); err != nil {
+			return err
+		}
+	}
+	return b.stage.Adopt(ctx, b.source)
+}
+
+// Run does what is still to be done, confirms it, and returns when nothing more can
+// be done in this run or ctx is done. Cancelling ctx stops the intake and the
+// pauses; open calls finish within 25 s. Rows that fail are results, not errors: an
+// error is what ends the run, such as a ledger that can not be written. The summary
+// is right in either case.
+func (b *Batch) Run(ctx context.Context) (Summary, error) {
+	b.started = time.Now()
+	run, err := b.led.BeginRun(ctx, ledger.RunInfo{Version: b.opts.Version, Operator: b.opts.Operator, Args: b.opts.Args})
+	if err != nil {
+		return Summary{}, err
+	}
+	b.run = run
+	if err := b.counters.start(ctx, b.led); err != nil {
+		return Summary{}, err
+	}
+	b.counters.phase.Store(PhaseRunning)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	b.stop = stop
+	var group errgroup.Group
+	for _, acc := range b.order {
+		if acc.rows == 0 || acc.end() != nil {
+			continue
+		}
+		group.Go(func() error {
+			err := newLoop(ctx, b, acc).run()
+			if err != nil {
+				stop(err)
+			}
+			return err
+		})
+	}
+	err = group.Wait()
+	summary := b.summary()
+	if err == nil && ctx.Err() != nil {
+		summary.Stopped = context.Cause(ctx)
+	}
+	return summary, b.end(context.WithoutCancel(ctx), &summary, err)
+}
+
+// end closes the run in the ledger. The error that ended the run counts for more
+// than one on the way out.
+func (b *Batch) end(ctx context.Context, s *Summary, runErr error) error {
+	text, err := json.Marshal(s)
+	if err == nil {
+		err = b.led.EndRun(ctx, b.run, text)
+	}
+	if err == nil {
+		s.HeadSeq, s.Head, err = b.led.Head(ctx)
+	}
+	if runErr != nil {
+		return runErr
+	}
+	if err != nil {
+		return fmt.Errorf("close the run: %w", err)
+	}
+	return nil
+}
+
+func (b *Batch) summary() Summary {
+	s := Summary{Run: b.run, Started: b.started, Ended: time.Now(), Counts: b.counters.counts(), Sent: b.counters.sent.Load()}
+	s.Accounts = b.usage()
+	return s
+}
+
+// usage is how the accounts of the sheet stand.
+func (b *Batch) usage() []SummaryAccount {
+	var accounts []SummaryAccount
+	for _, acc := range b.order {
+		if acc.rows == 0 {
+			continue
+		}
+		sa := SummaryAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Ended: acc.end()}
+		if m, ok := acc.Provider.(crm.Meter); ok {
+			sa.Usage = m.Usage()
+		}
+		accounts = append(accounts, sa)
+	}
+	return accounts
+}
+
+// Progress returns how the batch stands now. It may be called from any goroutine
+// while Run is under way.
+func (b *Batch) Progress() Progress {
+	phase, _ := b.counters.phase.Load().(string)
+	p := Progress{Phase: phase}
+	if phase == PhaseRunning {
+		p.Counts, p.Before, p.Started = b.counters.counts(), b.counters.before, b.started
+		p.Accounts = b.usage()
+	}
+	return p
+}

@@ -1,0 +1,446 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+func TestEveryRowOnceAndAgainNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		b := newBench(t, f)
+		rows := []string{"revoke r1 u1", "share r1 u1 write", "revoke r2 u1", "revoke r2 u1", "revoke r1 u2", "share r3 u9 read"}
+		s, results := b.run(t.Context(), rows...)
+		wantStates(t, results, "done done done done done done")
+		if s.Counts.Done != 6 || s.Counts.Rows != 6 {
+			t.Errorf("counts %+v, want 6 of 6 done", s.Counts)
+		}
+		wantSent(t, f, "revoke r1 u1", "share r1 u1", "revoke r2 u1", "revoke r1 u2", "share r3 u9")
+		if results[2].CallID != results[3].CallID || results[2].RequestID != results[3].RequestID {
+			t.Errorf("equal rows went as %q and %q, want as one", results[2].CallID, results[3].CallID)
+		}
+		if op := f.inForce[crm.Target{Object: "thing", Record: "r1", User: "u1"}]; op.Action != crm.Share {
+			t.Errorf("in force on r1 for u1: %v, want the share that came last", op)
+		}
+		_, again := b.run(t.Context(), rows...)
+		wantStates(t, again, "done done done done done done")
+		wantSent(t, f)
+	})
+}
+
+func TestOrderOfATargetHolds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.latency = 100 * time.Millisecond
+		b := newBench(t, f)
+		b.opts.ConfirmOff = true
+		_, results := b.run(t.Context(), "share r1 u1 read", "revoke r1 u1", "share r1 u1 write", "revoke r9 u1")
+		// The last of a target is not asked about; what stands before another is.
+		wantStates(t, results, "done done accepted accepted")
+		var order []string
+		for _, op := range f.sent {
+			if op.Record == "r1" {
+				order = append(order, op.Action.String())
+			}
+		}
+		if got := strings.Join(order, " "); got != "share revoke share" {
+			t.Errorf("order on r1: %s, want share revoke share", got)
+		}
+	})
+}
+
+func TestRefusedRowIsARowNotTheRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		bad := true
+		f.answer = func(item crm.Item) crm.Outcome {
+			if bad && item.Op.Record == "r2" {
+				return crm.Outcome{Verdict: crm.Failed, Code: "MXTest", Message: "no such thing", HTTPStatus: 500}
+			}
+			return crm.Outcome{Verdict: crm.Accepted}
+		}
+		b := newBench(t, f)
+		_, results := b.run(t.Context(), "revoke r1 u1", "revoke r2 u1", "share r2 u1 read")
+		wantStates(t, results, "done failed failed")
+		if r := results[1]; r.Code != "MXTest" || r.Message != "no such thing" || r.HTTPStatus != 500 || r.Attempts != 1 {
+			t.Errorf("refused row is %+v", r)
+		}
+		f.sentWords()
+		bad = false
+		_, results = b.run(t.Context(), "revoke r1 u1", "revoke r2 u1", "share r2 u1 read")
+		wantStates(t, results, "done done done")
+		if results[1].Attempts != 2 {
+			t.Errorf("attempts of the row tried on two nights: %d, want 2", results[1].Attempts)
+		}
+		wantSent(t, f, "revoke r2 u1", "share r2 u1")
+	})
+}
+
+func TestFailedEarlierGoesLast(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		fail := true
+		f.answer = func(item crm.Item) crm.Outcome {
+			if fail {
+				return crm.Outcome{Verdict: crm.Failed, Code: "MXTest"}
+			}
+			return crm.Outcome{Verdict: crm.Accepted}
+		}
+		b := newBench(t, f)
+		b.opts.Accounts[0].Workers = 1
+		b.run(t.Context(), "revoke r1 u1")
+		f.sentWords()
+		fail = false
+		b.run(t.Context(), "revoke r1 u1", "revoke r2 u1", "revoke r3 u1")
+		if got := f.sentWords(); got[len(got)-1] != "revoke r1 u1" {
+			t.Errorf("sent %q, want the row that failed earlier last", got)
+		}
+	})
+}
+
+// A kill between the intent and the answer leaves the row sent and unanswered; the
+// provider is told so.
+func TestLostAnswerIsToldToTheProvider(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		lost := true
+		f.answer = func(item crm.Item) crm.Outcome {
+			if lost {
+				return crm.Outcome{Verdict: crm.NotSent, Maybe: true, Ended: &crm.AccountError{Code: crm.EndUnreachable, Err: errors.New("gone")}}
+			}
+			if item.Prior == crm.PriorLost && item.Op.Action == crm.Share {
+				return crm.Outcome{Verdict: crm.Unknown}
+			}
+			return crm.Outcome{Verdict: crm.Accepted}
+		}
+		b := newBench(t, f)
+		b.opts.Accounts[0].Workers = 1
+		rows := []string{"share r1 u1 read", "revoke r2 u1"}
+		s, results := b.run(t.Context(), rows...)
+		wantStates(t, results, "in_doubt not_attempted")
+		if s.Accounts[0].Ended == nil || s.Accounts[0].Ended.Code != crm.EndUnreachable {
+			t.Errorf("account ended by %v, want unreachable", s.Accounts[0].Ended)
+		}
+		lost = false
+		_, results = b.run(t.Context(), rows...)
+		wantStates(t, results, "in_doubt done")
+		f.sentWords()
+		_, results = b.run(t.Context(), rows...)
+		wantStates(t, results, "in_doubt done")
+		wantSent(t, f)
+		b.opts.RedoInDoubt = true
+		_, results = b.run(t.Context(), rows...)
+		wantStates(t, results, "done done")
+		if f.priors[0] != crm.PriorRedo {
+			t.Errorf("prior %v, want PriorRedo", f.priors[0])
+		}
+	})
+}
+
+func TestInDoubtHoldsUpItsTarget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.answer = func(item crm.Item) crm.Outcome {
+			if item.Op.Action == crm.Share {
+				return crm.Outcome{Verdict: crm.Unknown, Code: "no_answer"}
+			}
+			return crm.Outcome{Verdict: crm.Accepted}
+		}
+		b := newBench(t, f)
+		for range 2 { // and in the next run too
+			_, results := b.run(t.Context(), "share r1 u1 read", "revoke r1 u1", "revoke r1 u2")
+			wantStates(t, results, "in_doubt not_attempted done")
+			if r := results[1]; r.Code != codeHeld || !strings.Contains(r.Message, "waits for line 2") {
+				t.Errorf("the row that is held up says %q %q", r.Code, r.Message)
+			}
+		}
+	})
+}
+
+func TestAcceptedEarlierIsAskedFirstThenSentAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		pending := true
+		f.settle = func(item crm.Item) crm.Outcome {
+			if pending {
+				return crm.Outcome{Verdict: crm.Accepted, Code: "status_2", Message: "queued"}
+			}
+			return crm.Outcome{Verdict: crm.Done}
+		}
+		b := newBench(t, f)
+		rows := []string{"revoke r1 u1"}
+		start := time.Now()
+		_, results := b.run(t.Context(), rows...)
+		wantStates(t, results, "accepted")
+		if took := time.Since(start); took != time.Minute {
+			t.Errorf("gave up after %v, want the confirm timeout of a minute", took)
+		}
+		if r := results[0]; r.Code != "status_2" || r.Message != "queued" || r.RequestID != "q1" {
+			t.Errorf("unconfirmed row is %+v, want the CRM's last word", r)
+		}
+		wantSent(t, f, "revoke r1 u1")
+		_, results = b.run(t.Context(), rows...)
+		if f.priors[0] != crm.PriorAccepted {
+			t.Errorf("prior %v, want PriorAccepted", f.priors[0])
+		}
+		wantSent(t, f, "revoke r1 u1")
+		wantStates(t, results, "accepted")
+		pending = false
+		_, results = b.run(t.Context(), rows...)
+		wantStates(t, results, "done")
+		wantSent(t, f)
+		if results[0].ConfirmedAt.IsZero() || results[0].Attempts != 2 {
+			t.Errorf("confirmed at %v after %d attempts, want a time and 2", results[0].ConfirmedAt, results[0].Attempts)
+		}
+	})
+}
+
+func TestBusyRecordParksItsKeyOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		busy := 3
+		f.answer = func(item crm.Item) crm.Outcome {
+			switch {
+			case item.Op.Record == "r1" && busy > 0:
+				busy--
+				return crm.Outcome{Verdict: crm.NotSent, Later: 2 * time.Second, Code: "busy"}
+			case item.Op.Record == "r2":
+				return crm.Outcome{Verdict: crm.NotSent, Later: 2 * time.Second, Code: "busy", Message: "Scheduler is running"}
+			}
+			return crm.Outcome{Verdict: crm.Accepted}
+		}
+		b := newBench(t, f)
+		b.opts.Accounts[0].Workers = 1
+		start := time.Now()
+		_, results := b.run(t.Context(), "revoke r1 u1", "revoke r2 u1", "revoke r3 u1")
+		wantStates(t, results, "done failed done")
+		if took := time.Since(start); took != 126*time.Second {
+			t.Errorf("took %v, want 2+4+...+64 s for the record that stays busy", took)
+		}
+		if r := results[1]; r.Code != "busy" || !strings.Contains(r.Message, "still busy after 7 tries") {
+			t.Errorf("busy row says %q %q", r.Code, r.Message)
+		}
+	})
+}
+
+func TestCancelStopsIntakeAndLaterRunGoesOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.latency = time.Second
+		b := newBench(t, f)
+		var rows []string
+		for i := range 40 {
+			rows = append(rows, fmt.Sprintf("revoke r%d u1", i))
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		interrupted := errors.New("interrupted")
+		time.AfterFunc(2500*time.Millisecond, func() { cancel(interrupted) })
+		start := time.Now()
+		s, results := b.run(ctx, rows...)
+		if took := time.Since(start); took > 4*time.Second {
+			t.Errorf("stopped after %v, want within the open calls", took)
+		}
+		if !errors.Is(s.Stopped, interrupted) {
+			t.Errorf("stopped by %v, want the cause", s.Stopped)
+		}
+		sent := len(f.sentWords())
+		if done := s.Counts.Done + s.Counts.Accepted; int(done) != sent || sent == 0 || sent == 40 {
+			t.Errorf("%d sent, counts %+v", sent, s.Counts)
+		}
+		if n := strings.Count(states(results), "not_attempted"); n != 40-sent {
+			t.Errorf("%d rows not attempted, want %d", n, 40-sent)
+		}
+		_, results = b.run(t.Context(), rows...)
+		if got := states(results); strings.Count(got, "done") != 40 {
+			t.Errorf("after the second run: %s", got)
+		}
+		if again := len(f.sentWords()); again != 40-sent {
+			t.Errorf("second run sent %d, want the %d that were missing", again, 40-sent)
+		}
+	})
+}
+
+func TestAccountsEndAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		good, bad, never := newFake(t), newFake(t), newFake(t)
+		bad.answer = func(crm.Item) crm.Outcome {
+			return crm.Outcome{Verdict: crm.NotSent, Ended: &crm.AccountError{Code: crm.EndKeys, Err: errors.New("401")}}
+		}
+		never.preErr = &crm.AccountError{Code: crm.EndUnreachable, Err: errors.New("no route")}
+		b := newBench(t, good, bad, never)
+		s, results := b.run(t.Context(), "revoke r1 u1@@a", "revoke r1 u1@@b", "revoke r2 u1@@b", "revoke r1 u1@@c", "revoke r1 a@x.example@@c")
+		wantStates(t, results[:4], "done not_attempted not_attempted not_attempted")
+		if r := results[4]; r.Code != crm.EndUnreachable {
+			t.Errorf("row whose address could not be looked up: %+v", r)
+		}
+		var ends []string
+		for _, a := range s.Accounts {
+			end := "-"
+			if a.Ended != nil {
+				end = a.Ended.Code
+			}
+			ends = append(ends, a.Account+" "+end)
+		}
+		if !slices.Equal(ends, []string{"a -", "b keys", "c unreachable"}) {
+			t.Errorf("accounts ended %q", ends)
+		}
+		if len(bad.sent) > 0 || len(never.sent) > 0 {
+			t.Error("something was sent to an account that had ended")
+		}
+	})
+}
+
+func TestGuardStopsTheRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.answer = func(item crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.Failed, Code: "MXTest"} }
+		b := newBench(t, f)
+		b.opts.Guard = Guard{Percent: 20}
+		var rows []string
+		for i := range 200 {
+			rows = append(rows, fmt.Sprintf("revoke r%d u1", i))
+		}
+		s, _ := b.run(t.Context(), rows...)
+		tripped, ok := errors.AsType[*GuardError](s.Stopped)
+		if !ok {
+			t.Fatalf("stopped by %v, want the guard", s.Stopped)
+		}
+		if s.Counts.Failed < GuardFrom || s.Counts.Failed > GuardFrom+4 {
+			t.Errorf("%d rows failed before the guard stopped it (%v), want %d and at most the workers more", s.Counts.Failed, tripped, GuardFrom)
+		}
+		// What failed in earlier runs does not count again.
+		f.answer = nil
+		b.opts.Guard = Guard{Failures: 1}
+		s, results := b.run(t.Context(), rows...)
+		if s.Stopped != nil || strings.Count(states(results), "done") != 200 {
+			t.Errorf("second run stopped by %v with %s", s.Stopped, states(results))
+		}
+	})
+}
+
+func TestCRMThatDoesNothingIsNoticedBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.latency = time.Second
+		f.settle = func(crm.Item) crm.Outcome {
+			return crm.Outcome{Verdict: crm.Failed, Code: "status", Message: "nothing done"}
+		}
+		b := newBench(t, f)
+		b.opts.Guard = Guard{Failures: 10}
+		var rows []string
+		for i := range 400 {
+			rows = append(rows, fmt.Sprintf("revoke r%d u1", i))
+		}
+		s, _ := b.run(t.Context(), rows...)
+		if sent := len(f.sentWords()); sent > 40 || s.Stopped == nil {
+			t.Errorf("%d sent before the run was stopped (%v), want the early looks to notice", sent, s.Stopped)
+		}
+	})
+}
+
+// TestEditedSheets is the rule of section 4 through the whole engine: whatever is
+// edited and whatever fails between runs, once a run settles every row the last
+// row of each target is in force.
+func TestEditedSheets(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { editedSheets(t, rand.New(rand.NewPCG(seed, 3))) })
+		})
+	}
+}
+
+func editedSheets(t *testing.T, rng *rand.Rand) {
+	f := newFake(t)
+	trouble := 30
+	f.answer = func(item crm.Item) crm.Outcome {
+		if rng.IntN(100) >= trouble {
+			return crm.Outcome{Verdict: crm.Accepted}
+		}
+		switch rng.IntN(3) {
+		case 0:
+			return crm.Outcome{Verdict: crm.Failed, Code: "MXTest"}
+		case 1:
+			f.mu.Lock()
+			f.inForce[item.Op.Target()] = item.Op
+			f.mu.Unlock()
+		}
+		return crm.Outcome{Verdict: crm.NotSent, Maybe: true, Ended: &crm.AccountError{Code: crm.EndUnreachable, Err: errors.New("gone")}}
+	}
+	b := newBench(t, f)
+	b.opts.Accounts[0].Workers = 1 // rng is not for several goroutines
+	row := func() string {
+		verb := []string{"revoke r%d u%d", "share r%d u%d read", "share r%d u%d write"}[rng.IntN(3)]
+		return fmt.Sprintf(verb, rng.IntN(3), rng.IntN(2))
+	}
+	rows := []string{row()}
+	for range 12 {
+		for range 1 + rng.IntN(3) {
+			at := rng.IntN(len(rows) + 1)
+			switch {
+			case rng.IntN(3) > 0 || len(rows) < 3:
+				rows = slices.Insert(rows, at, row())
+			case at < len(rows):
+				rows = slices.Delete(rows, at, at+1)
+			}
+		}
+		trouble = 30
+		_, results := b.run(t.Context(), rows...)
+		for tries := 0; !allDone(results); tries++ {
+			if tries > 50 {
+				t.Fatalf("sheet %q never settles: %s", rows, states(results))
+			}
+			trouble = 0
+			b.opts.RedoInDoubt = true
+			_, results = b.run(t.Context(), rows...)
+			b.opts.RedoInDoubt = false
+		}
+		last := make(map[crm.Target]crm.Operation)
+		for _, r := range results {
+			last[r.Op.Target()] = r.Op
+		}
+		for target, op := range last {
+			if f.inForce[target] != op {
+				t.Fatalf("sheet %q: in force on %v is %v, want %v", rows, target, f.inForce[target], op)
+			}
+		}
+		f.sentWords()
+		b.run(t.Context(), rows...)
+		wantSent(t, f)
+	}
+	if err := b.led.VerifyChain(t.Context()); err != nil {
+		t.Errorf("the chain of events: %v", err)
+	}
+}
+
+func allDone(results []ledger.Result) bool {
+	for _, r := range results {
+		if r.State != ledger.Done {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,135 @@
+package batch
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// Counts is how many rows of the sheet stand how.
+type Counts struct {
+	Rows         int64 `json:"rows"`
+	Done         int64 `json:"done"`
+	Unchanged    int64 `json:"unchanged"`
+	Accepted     int64 `json:"accepted"`
+	Failed       int64 `json:"failed"`
+	InDoubt      int64 `json:"in_doubt"`
+	Invalid      int64 `json:"invalid"`
+	NotAttempted int64 `json:"not_attempted"`
+}
+
+// Settled is how many rows need nothing more, whatever the result.
+func (c Counts) Settled() int64 { return c.Done + c.Unchanged + c.Failed + c.InDoubt + c.Invalid }
+
+// Plan is what a run would do: everything that can be known before the first
+// change is sent.
+type Plan struct {
+	Rows     int64  `json:"rows"`
+	ToSend   int64  `json:"to_send"`  // rows that a run would send
+	Done     int64  `json:"done"`     // rows that are settled already
+	Asked    int64  `json:"asked"`    // accepted earlier: asked about first
+	Waiting  int64  `json:"in_doubt"` // in doubt, and not repeated
+	Retried  int64  `json:"retried"`  // of ToSend, refused by the CRM in an earlier run
+	Invalid  int64  `json:"invalid"`  // rows that can not be sent
+	Joined   int64  `json:"joined"`   // rows that go with an equal one
+	Pairs    int64  `json:"pairs"`    // targets with both a revoke and a share still to be sent
+	Unstated int64  `json:"unstated"` // revokes on LeadSquared without access: the account's default is sent
+	Contexts int64  `json:"contexts"` // lead revokes: the user may keep the lead through another activity
+	Digest   string `json:"digest"`
+	// Groups are the rows to send by account, action and object, in a fixed order.
+	Groups   []PlanGroup   `json:"groups"`
+	Accounts []PlanAccount `json:"accounts"`
+}
+
+// PlanGroup counts the rows of one account, action and object.
+type PlanGroup struct {
+	Account string `json:"account"`
+	Action  string `json:"action"`
+	Object  string `json:"object"`
+	Rows    int64  `json:"rows"`
+	ToSend  int64  `json:"to_send"`
+}
+
+// PlanAccount is what a run would ask of one account.
+type PlanAccount struct {
+	Account  string        `json:"account"`
+	CRM      string        `json:"crm"`
+	Host     string        `json:"host"`
+	Calls    int64         `json:"calls"`
+	Duration time.Duration `json:"duration_ns"`
+	// Ended is set if the account can not be worked with at all.
+	Ended *crm.AccountError `json:"-"`
+}
+
+// Summary is how a run ended.
+type Summary struct {
+	Run      int64            `json:"run"`
+	Started  time.Time        `json:"started"`
+	Ended    time.Time        `json:"ended"`
+	Counts   Counts           `json:"counts"`
+	Sent     int64            `json:"sent"` // rows sent in this run
+	Accounts []SummaryAccount `json:"accounts"`
+	// Stopped is nil if everything was tried; otherwise what stopped the run before
+	// that: the cause of the context, or the guard. What ended single accounts stands
+	// with them.
+	Stopped error  `json:"-"`
+	HeadSeq int64  `json:"head_seq"` // of the chain of events
+	Head    string `json:"head"`
+}
+
+// SummaryAccount is how a run ended on one account.
+type SummaryAccount struct {
+	Account string            `json:"account"`
+	CRM     string            `json:"crm"`
+	Host    string            `json:"host"`
+	Usage   crm.Usage         `json:"usage"`
+	Ended   *crm.AccountError `json:"-"`
+}
+
+// Progress is how a run stands at one moment.
+type Progress struct {
+	Phase    string // "loading", "checking", "running", "confirming"
+	Counts   Counts
+	Before   int64 // rows that were settled before this run began: for an ETA that is right after a resume
+	Started  time.Time
+	Accounts []SummaryAccount
+}
+
+// InvalidError says that rows are wrong by themselves and nothing was sent.
+type InvalidError struct {
+	Total int64
+	First []InvalidRow // by line; at most InvalidShown
+}
+
+// InvalidShown is how many invalid rows an InvalidError lists.
+const InvalidShown = 1000
+
+// InvalidRow is a row that can not be sent as it is.
+type InvalidRow struct {
+	Line   int
+	Code   string
+	Reason string
+}
+
+func (e *InvalidError) Error() string {
+	if e.Total == 1 {
+		return "1 row is invalid"
+	}
+	return fmt.Sprintf("%d rows are invalid", e.Total)
+}
+
+// ProtectedError says that a row would touch a user that no row may touch.
+type ProtectedError struct {
+	Line    int
+	Account string
+	User    string
+	Owner   bool // the user whose keys run the job
+}
+
+func (e *ProtectedError) Error() string {
+	if e.Owner {
+		return fmt.Sprintf("line %d would touch user %s, whose keys run the job on account %q", e.Line, e.User, e.Account)
+	}
+	return fmt.Sprintf("line %d would touch user %s, who is protected on account %q", e.Line, e.User, e.Account)
+}
