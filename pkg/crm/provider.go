@@ -128,6 +128,9 @@ type Outcome struct {
 	// Maybe says that the change may have taken effect although the verdict is
 	// Failed or NotSent (an answer was lost on the way there).
 	Maybe bool
+	// Alarm says that somebody must look at the row whatever its verdict: a person whom
+	// it does not name has lost access by it and could not be given it back.
+	Alarm bool
 	// Later, if positive, says when to come back: a NotSent operation whose record is
 	// busy, or an Accepted one that is worth no look before.
 	Later time.Duration
@@ -183,4 +186,18 @@ type Usage struct {
 	// them.
 	PausedUntil time.Time
 	Why         string
+}
+
+// Timeliner is a Provider that remembers when it made its calls.
+type Timeliner interface {
+	Timeline() Timeline
+}
+
+// Timeline is how many calls a run made over time: the same calls that
+// Usage.Calls counts, by when each was sent. It has a bounded number of steps
+// however long the run takes. The zero value is a run that made none.
+type Timeline struct {
+	Start time.Time     // when the first call was sent
+	Step  time.Duration // the length of one element of Calls
+	Calls []int64       // Calls[i] were sent from Start+i*Step on; the last step may not be over
 }

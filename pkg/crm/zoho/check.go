@@ -1,0 +1,128 @@
+package zoho
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// The canonical names of the columns that Check finds fault with.
+const (
+	colAction      = "action"
+	colObject      = "object"
+	colRecord      = "record_id"
+	colUser        = "user"
+	colContext     = "context_id"
+	colAccess      = "access"
+	colMinutes     = "duration_minutes"
+	colPermissions = "group_permissions"
+)
+
+// Nothing that does not match one of these gets near a URL or a body.
+var (
+	moduleName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`)
+	number     = regexp.MustCompile(`^[0-9]{1,20}$`)
+	// damaged is what spreadsheets make of a long number: 4.15087E+18, 1,23457E+05.
+	damaged = regexp.MustCompile(`^[+-]?[0-9]+([.,][0-9]*)?[eE][+-]?[0-9]+$`)
+)
+
+// standardModules returns the API names of the modules that every organisation has
+// and whose records can be shared.
+func standardModules() []string {
+	return []string{
+		"Leads", "Accounts", "Contacts", "Deals", "Campaigns", "Cases", "Solutions", "Products", "Vendors",
+		"Price_Books", "Quotes", "Sales_Orders", "Purchase_Orders", "Invoices",
+	}
+}
+
+// Check reads the names of the standard modules without regard to case, leaves
+// those of custom modules as they are, and clears what only describes a share from
+// a revoke. On a share, a value that would not be sent makes the operation invalid.
+// It sends nothing; the error is a *crm.FieldError.
+func (p *Provider) Check(op crm.Operation) (crm.Operation, error) { return check(op) }
+
+func check(op crm.Operation) (crm.Operation, error) {
+	if op.Action != crm.Revoke && op.Action != crm.Share && op.Action != crm.RevokeAll {
+		return op, fault(colAction, "Zoho knows revoke, share and revoke_all, not "+op.Action.String())
+	}
+	var reason string
+	if op.Object, reason = readModule(op.Object); reason != "" {
+		return op, fault(colObject, reason)
+	}
+	if !number.MatchString(op.Record) {
+		return op, faultID(colRecord, op.Record, "a Zoho record id is 1 to 20 digits and nothing else")
+	}
+	if err := checkUser(op); err != nil {
+		return op, err
+	}
+	if op.Action != crm.Share {
+		op.Context, op.Access, op.Minutes, op.Related, op.Permissions = "", crm.AccessUnset, 0, crm.Unsaid, 0
+		return op, nil
+	}
+	switch {
+	case op.Access < crm.Read || op.Access > crm.Full:
+		return op, fault(colAccess, "a share needs read, write or full")
+	case op.Minutes != 0:
+		return op, fault(colMinutes, "Zoho's shares have no duration")
+	case op.Context != "":
+		return op, fault(colContext, "Zoho's shares have no context")
+	case op.Permissions != 0:
+		return op, fault(colPermissions, "only members of a LeadSquared sales group have permissions")
+	}
+	return op, nil
+}
+
+func checkUser(op crm.Operation) error {
+	switch {
+	case op.Action == crm.RevokeAll && op.User != "":
+		return fault(colUser, "revoke_all takes the record from everybody: it must be empty")
+	case op.Action == crm.RevokeAll, strings.Contains(op.User, "@"), number.MatchString(op.User):
+		return nil
+	}
+	return faultID(colUser, op.User, "must be an e-mail address or a Zoho user id, 1 to 20 digits")
+}
+
+// readModule returns a module's name as it goes into a URL, or why it can not. A
+// blank in a standard name stands for the "_" that the API name has.
+func readModule(s string) (name, reason string) {
+	plain := strings.ReplaceAll(s, " ", "_")
+	for _, standard := range standardModules() {
+		if strings.EqualFold(plain, standard) {
+			return standard, ""
+		}
+	}
+	switch strings.ToLower(plain) {
+	case "":
+		return s, "is empty"
+	case "tasks", "events", "meetings", "calls", "activities":
+		return s, "Zoho shares no activities by themselves: share the record that they belong to, with its related records"
+	case "lead", "opportunity", "opportunities", "sales_group", "salesgroup":
+		return s, "this is a LeadSquared word; Zoho needs the API name of a module, such as Leads, Contacts or Deals"
+	}
+	if !moduleName.MatchString(s) {
+		return s, "must be the API name of a module: a letter, then letters, digits and _, 64 at most"
+	}
+	return s, ""
+}
+
+// faultID is the fault of an id: the given reason, unless a spreadsheet is to blame.
+func faultID(column, s, reason string) error {
+	switch {
+	case s == "":
+		return fault(column, "is empty")
+	case damaged.MatchString(s):
+		return fault(column, s+" is what a spreadsheet has left of a long number: "+
+			"format the column as text and enter the id again, the missing digits can not be guessed")
+	}
+	return fault(column, reason)
+}
+
+func fault(column, reason string) error {
+	return &crm.FieldError{Column: column, Reason: reason}
+}
+
+// Key is the record: its list of shares is written as a whole.
+func (p *Provider) Key(op crm.Operation) string { return key(op) }
+
+func key(op crm.Operation) string { return op.Object + "/" + op.Record }

@@ -1,0 +1,380 @@
+package zoho
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+// class is what one attempt has come to.
+type class uint8
+
+const (
+	// lost: it may have taken effect or not; no answer says so. The zero value,
+	// because it promises least.
+	lost class = iota
+	// shown: a look was answered; finding.list is what it showed.
+	shown
+	// took: the CRM took the whole write.
+	took
+	// partial: the CRM speaks of each entry, and of some it says no.
+	partial
+	// nothing: a DELETE found nothing to revoke.
+	nothing
+	// refused: the CRM refused the request, and would again.
+	refused
+	// busy: a job on the record is under way; nothing was done.
+	busy
+	// token: the access token was refused; nothing was done.
+	token
+	// throttled: a limit refused the attempt, which had no effect.
+	throttled
+	// unsent: nothing left this machine.
+	unsent
+	// stale: nothing was sent, because the look before had become too old.
+	stale
+	// ended: the account can do no more in this run; finding.ended says why.
+	ended
+)
+
+// finding is what is known after one attempt.
+type finding struct {
+	class   class
+	code    string // the CRM's, or ours
+	text    string
+	status  int
+	list    []entry  // of a look
+	results []result // of a write that was answered entry by entry
+	body    []byte   // of any other read
+	ended   *crm.AccountError
+	// attempted says that the request reached, or may have reached, the server and
+	// was not refused by a limit.
+	attempted bool
+}
+
+var (
+	busyText    = regexp.MustCompile(`(?i)^\s*scheduler is running`)
+	nothingText = regexp.MustCompile(`(?i)^\s*no sharing through this record`)
+	// visibleText marks refusals of an entry that also come when the user has the
+	// record already: only a look can tell.
+	visibleText = regexp.MustCompile(`(?i)already visible|cannot share to the user`)
+)
+
+// classify decides what one attempt has come to: from the error where no answer
+// came, else from the body before the status, because some errors come with
+// success statuses. It is the only place that does, and it is pure. size is the
+// number of entries that were sent, record the record that was looked at.
+func classify(v verb, record string, size int, r *transport.Response, err error) finding {
+	if err != nil || r == nil {
+		return classifyError(err)
+	}
+	var p reply
+	body := trimBody(r.Body)
+	parsed := !r.Truncated && len(body) > 0 && body[0] == '{' && json.Unmarshal(body, &p) == nil
+	f := finding{status: r.Status, attempted: true}
+	switch {
+	case r.Throttled || limited(r.Status, p, parsed):
+		f.class, f.text, f.attempted = throttled, p.says(), false
+		return f
+	case r.Status >= 300 && r.Status < 400:
+		return f.end(crm.EndRedirect, fmt.Sprintf("the host answers with a redirect (HTTP %d) to %s", r.Status, target(r)),
+			"Set the data centre or the API URL of the account to the one that serves its API.")
+	case parsed && (p.Code != "" || p.Error != "") && absent(p.Share):
+		return f.judge(v, p)
+	}
+	ok := r.Status >= 200 && r.Status < 300
+	switch {
+	case v == verbLook && ok:
+		return f.look(record, p, parsed)
+	case parsed && !absent(p.Share):
+		return f.write(v, p, size)
+	case v == verbRead && ok && (r.Status == http.StatusNoContent || parsed && !r.Truncated):
+		f.class, f.body = shown, body
+		return f
+	}
+	return f.bare()
+}
+
+// judge decides for a reply that is one error, or one success, about the whole
+// request.
+func (f finding) judge(v verb, p reply) finding {
+	f.code, f.text = string(p.Code), p.says()
+	if f.code == "" {
+		f.code = string(p.Error)
+	}
+	code := strings.ToUpper(f.code)
+	switch {
+	case busyText.MatchString(f.text):
+		f.class = busy
+	case code == "INVALID_TOKEN" || code == "AUTHENTICATION_FAILURE" || f.status == http.StatusUnauthorized && !knownRefusal(code):
+		f.class, f.attempted = token, false
+	case code == "INTERNAL_ERROR":
+		f.class = lost
+	case v == verbDelete && nothingText.MatchString(f.text):
+		f.class = nothing
+	case f.status < 300 && !knownRefusal(code) && p.Error == "" && !strings.EqualFold(string(p.Status), "error"):
+		// A success that does not say of what is none that can be relied on.
+		f.class, f.code, f.text = lost, codeNoAnswer, "an answer without the list of what was done"
+	case f.status >= 500 && !knownRefusal(code):
+		f.class = lost
+	default:
+		f.class = refused
+	}
+	return f
+}
+
+// knownRefusal says whether a code is a refusal whatever status it comes with.
+func knownRefusal(code string) bool {
+	switch code {
+	case "INVALID_DATA", "INVALID_MODULE", "NOT_ALLOWED", "INVALID_REQUEST_METHOD", "INVALID_URL_PATTERN",
+		"OAUTH_SCOPE_MISMATCH", "NO_PERMISSION", "AUTHORIZATION_FAILED", "CANNOT_PROCESS", "BAD_REQUEST",
+		"SHARE_LIMIT_EXCEEDED", "LIMIT_EXCEEDED", "AMBIGUITY_DURING_PROCESSING", "PATTERN_NOT_MATCHED",
+		"DUPLICATE_DATA", "MANDATORY_NOT_FOUND", "ENTITY_ID_INVALID", "API_NOT_SUPPORTED":
+		return true
+	}
+	return false
+}
+
+// look reads the list of a look that was answered. A list that is not whole, or can
+// not be read, is no list: a write would drop who is missing from it.
+func (f finding) look(record string, p reply, parsed bool) finding {
+	f.code = codeNoAnswer
+	switch {
+	case f.status == http.StatusNoContent:
+		f.class, f.code, f.list = shown, "", []entry{}
+	case !parsed || absent(p.Share):
+		f.text = fmt.Sprintf("HTTP %d without a list of shares", f.status)
+	case more(p.Info):
+		f.text = "the list of shares is not whole"
+	default:
+		list, err := readList(p.Share, record)
+		if err != nil {
+			f.text = err.Error()
+			return f
+		}
+		f.class, f.code, f.list = shown, "", list
+	}
+	return f
+}
+
+// write reads what a write was answered with: an object for DELETE, a list with a
+// result for each entry for the others.
+func (f finding) write(v verb, p reply, size int) finding {
+	f.code = codeNoAnswer
+	var one result
+	var list []result
+	isOne, isList := json.Unmarshal(p.Share, &one) == nil, json.Unmarshal(p.Share, &list) == nil
+	if isList && len(list) == 1 && (v == verbDelete || v == verbLook) {
+		isOne, one = true, list[0]
+	}
+	switch {
+	case isOne && v == verbDelete && one.ok():
+		f.class, f.code = took, ""
+		return f
+	case isOne && one.Code != "" && !one.ok():
+		return f.judge(v, reply{Code: one.Code, Message: one.Message, Status: one.Status})
+	case !isList || v == verbDelete || v == verbLook:
+		f.text = "an answer that can not be read"
+		return f
+	}
+	f.results = inOrder(list, size)
+	good, waiting := 0, 0
+	for _, r := range f.results {
+		switch {
+		case r.ok():
+			good++
+		case busyText.MatchString(string(r.Message)):
+			waiting++
+			f.code, f.text = string(r.Code), string(r.Message)
+		}
+	}
+	switch {
+	case good == size && len(list) == size && size > 0:
+		f.class, f.code = took, ""
+	case waiting == size && size > 0:
+		f.class = busy
+	case len(list) == 0:
+		f.text = "an answer without a result for any entry"
+	default:
+		f.class, f.code = partial, ""
+	}
+	return f
+}
+
+// inOrder puts results in the order of the entries that were sent. An entry that
+// none is about has no success either.
+func inOrder(list []result, size int) []result {
+	out := make([]result, size)
+	told := make([]bool, size)
+	for n, r := range list {
+		if at := r.place(n); at >= 0 && at < size && (!r.ok() || !told[at]) {
+			out[at], told[at] = r, true
+		}
+	}
+	for i := range out {
+		if !told[i] {
+			out[i] = result{Code: codeNoAnswer, Message: "the answer says nothing of this entry"}
+		}
+	}
+	return out
+}
+
+// perhapsHeld says whether the refusal of an entry also comes when the user has the
+// record already.
+func perhapsHeld(r result) bool {
+	return visibleText.MatchString(string(r.Message)) || strings.EqualFold(string(r.Code), "DUPLICATE_DATA")
+}
+
+// single turns the refusal of a request into that of its entries, where only a look
+// can tell what it means and one operation is all that it can be about.
+func single(f finding, c change) finding {
+	owned := 0
+	for _, owner := range c.owner {
+		if owner >= 0 {
+			owned++
+		}
+	}
+	one := result{Code: text(f.code), Message: text(f.text), Status: "error"}
+	if f.class != refused || owned != 1 || len(c.ops) != 1 || !perhapsHeld(one) {
+		return f
+	}
+	f.class, f.results = partial, make([]result, len(c.entries))
+	for i := range f.results {
+		f.results[i] = one
+	}
+	return f
+}
+
+// bare decides for a reply that says nothing in the vendor's form.
+func (f finding) bare() finding {
+	f.code, f.text = codeNoAnswer, fmt.Sprintf("HTTP %d with a body that can not be read as an answer", f.status)
+	switch {
+	case f.status == http.StatusUnauthorized:
+		f.class, f.attempted = token, false
+	case f.status == http.StatusNotFound:
+		return f.end(crm.EndHost, "the host does not know the path (HTTP 404)",
+			"Check the data centre or the API URL of the account, and its API version.")
+	case f.status >= 400 && f.status < 500 && f.status != http.StatusRequestTimeout && f.status != http.StatusTooEarly:
+		f.class, f.code = refused, "http_"+strconv.Itoa(f.status)
+	}
+	return f
+}
+
+// end makes the finding one that ends the account.
+func (f finding) end(code, what, hint string) finding {
+	f.class, f.code, f.text = ended, code, what
+	f.ended = &crm.AccountError{Code: code, Err: errors.New(what), Hint: hint}
+	return f
+}
+
+// classifyError decides for an attempt without an answer. An error that does not
+// say that nothing was sent counts as sent.
+func classifyError(err error) finding {
+	if err == nil {
+		err = errors.New("no answer")
+	}
+	f := finding{code: codeNoAnswer, text: err.Error(), attempted: true}
+	te, known := errors.AsType[*transport.Error](err)
+	ae, over := errors.AsType[*crm.AccountError](err)
+	switch {
+	case over && (!known || !te.Sent):
+		f.class, f.code, f.ended, f.attempted = ended, ae.Code, ae, false
+		f.text = ae.Error()
+	case over:
+		f.ended = ae
+	case errors.Is(err, errStale):
+		f.class, f.code, f.attempted = stale, "", false
+	case known && !te.Sent:
+		f.class, f.code, f.attempted = unsent, "", false
+	}
+	return f
+}
+
+// limited recognises a refusal by a limit in all its forms. LIMIT_EXCEEDED is none:
+// it is about the number of shares.
+func limited(status int, p reply, parsed bool) bool {
+	if status == http.StatusTooManyRequests {
+		return true
+	}
+	return parsed && (isThrottle(p.Code) || isThrottle(p.Error) || tokenThrottle(p))
+}
+
+func isThrottle(code text) bool {
+	return strings.EqualFold(string(code), "TOO_MANY_REQUESTS") || code == "429"
+}
+
+// tokenThrottle recognises the token service's refusal to give out more access
+// tokens, which comes as 200 or 400.
+func tokenThrottle(p reply) bool {
+	return strings.EqualFold(string(p.Error), "Access Denied") &&
+		strings.Contains(strings.ToLower(string(p.Description)), "too many requests")
+}
+
+// tokenWindow is the rest of the window, at most, for which the token service
+// refuses after ten new tokens.
+const tokenWindow = 10 * time.Minute
+
+var (
+	concurrencyWords = regexp.MustCompile(`(?i)concurren`)
+	creditWords      = regexp.MustCompile(`(?i)24[\s-]*hour|credit`)
+)
+
+// inspect is limited as the transport asks for it, with what is said of the cause:
+// the CRM gives one code for too many calls at a time and for a day's credits used
+// up. Where both are named, or neither, nothing is known, and the gate finds out.
+func inspect(r *transport.Response) transport.Signal {
+	var p reply
+	body := trimBody(r.Body)
+	parsed := !r.Truncated && len(body) > 0 && body[0] == '{' && json.Unmarshal(body, &p) == nil
+	if !limited(r.Status, p, parsed) {
+		// Errors of the CRM's own that come with a 5xx are no outage of what is in front
+		// of it, but its INTERNAL_ERROR is one.
+		return transport.Signal{Answered: parsed && knownRefusal(strings.ToUpper(string(p.Code)))}
+	}
+	words := p.says()
+	if !parsed {
+		words = string(body[:min(len(body), 4096)])
+	}
+	t := transport.Throttle{Text: cut(words)}
+	concurrency, credits := concurrencyWords.MatchString(words), creditWords.MatchString(words)
+	switch {
+	case tokenThrottle(p):
+		t.After = tokenWindow
+	case strings.TrimSpace(r.Header.Get("X-API-CREDITS-REMAINING")) == "0", credits && !concurrency:
+		t.Quota = true
+	case concurrency && !credits:
+		t.Concurrency = true
+	}
+	return transport.Signal{Throttled: true, Throttle: t}
+}
+
+// target names the host that a redirect points to, and nothing else of it.
+func target(r *transport.Response) string {
+	u, err := url.Parse(r.Header.Get("Location"))
+	if err != nil || u.Hostname() == "" {
+		return "another path of the same host"
+	}
+	name := strings.ToLower(u.Hostname())
+	if !hostName.MatchString(name) {
+		return "a host whose name can not be shown"
+	}
+	return name
+}
+
+// cut bounds a text of the CRM that is kept for every row of a call.
+func cut(s string) string {
+	const most = 2048
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

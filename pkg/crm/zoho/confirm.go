@@ -1,0 +1,72 @@
+package zoho
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// Confirm looks at the record of the items, which is their ticket, and judges each
+// of them by what it asked for. A revoke is Done when the user has no share on the
+// record itself any more, and Failed with the code inherited if the record is theirs
+// through a parent still; groups and roles that have the record are a message. A
+// share is Done when the user has what was asked for. A revoke_all is Done when
+// nobody has a share. Whatever is not so yet, or could not be looked at, is Accepted
+// with the reason.
+func (p *Provider) Confirm(ctx context.Context, items []crm.Item) []crm.Outcome {
+	out := make([]crm.Outcome, len(items))
+	looks := map[string]finding{}
+	for n, item := range items {
+		op, err := check(item.Op)
+		if err != nil || strings.Contains(op.User, "@") {
+			out[n] = unsendable(err)
+			continue
+		}
+		f, ok := looks[key(op)]
+		if !ok {
+			f = p.confirmingLook(ctx, op)
+			looks[key(op)] = f
+		}
+		out[n] = confirmed(op, item.Ticket, f)
+	}
+	return out
+}
+
+// confirmingLook looks at a record, with the looks at others if that is set.
+func (p *Provider) confirmingLook(ctx context.Context, op crm.Operation) finding {
+	var f finding
+	if p.together != nil {
+		f = p.together.look(ctx, op.Object, op.Record)
+	} else {
+		f = p.look(ctx, "", op.Object, op.Record)
+	}
+	if f.class == shown {
+		// What this look shows need not be waited for by the next write.
+		p.recent.pending(key(op), f.list, time.Now())
+	}
+	return f
+}
+
+// confirmed is what a look says of an accepted operation.
+func confirmed(op crm.Operation, ticket string, f finding) crm.Outcome {
+	o := crm.Outcome{Verdict: crm.Accepted, Ticket: ticket, Code: f.code, Message: f.text, HTTPStatus: f.status, Ended: f.ended}
+	if f.class == busy {
+		o.Later = busyFor
+	}
+	if f.class != shown {
+		return o
+	}
+	j := judge(f.list, op)
+	o.Code, o.Message = j.code, j.message
+	switch j.standing {
+	case so:
+		o.Verdict, o.Ticket = crm.Done, ""
+	case denied:
+		o.Verdict, o.Ticket = crm.Failed, ""
+	default:
+		o.Code = codeNotYet
+	}
+	return o
+}

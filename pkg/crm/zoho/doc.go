@@ -1,0 +1,17 @@
+// Package zoho is the provider of Zoho CRM: shares of single records with users.
+//
+// Zoho has no call that takes a record from one user. Revoking means looking who
+// has the record and writing the list back without that user, so that one call can
+// take access from people whom nobody asked about. The package is built around
+// that:
+//
+//   - all operations on a record go in one call: one look, one write, and one
+//     confirming look (see Provider.Confirm);
+//   - no write is sent, the first time or again, but right after a look;
+//   - what is to be written is decided by a pure function (merge.go) that writes
+//     back everybody else exactly as they were shown, or refuses;
+//   - after a write that did not go well the list is looked at again, and who lost
+//     access by it is put back or named.
+//
+// Zoho gives out no request ids. The ticket of an accepted operation is its key.
+package zoho

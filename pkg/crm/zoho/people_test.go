@@ -1,0 +1,143 @@
+package zoho
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+func collect(p *Provider, ctx context.Context) ([]crm.User, error) {
+	var users []crm.User
+	for u, err := range p.Users(ctx) {
+		if err != nil {
+			return users, err
+		}
+		users = append(users, u)
+	}
+	return users, nil
+}
+
+func TestUsers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.steps = []step{
+			refuses("GET", 200, `{"users":[{"id":"554023000000691003","email":"a@b.example","status":"active"},{"id":"2","email":null,"status":"disabled"},{"email":"none@b.example"}],"info":{"more_records":true}}`),
+			refuses("GET", 429, throttleBody),
+			refuses("GET", 200, `{"users":[{"id":"3","email":"c@b.example","status":"deleted"}],"info":{"more_records":false}}`),
+		}
+		p := provider(t, f, Config{}, nil)
+		got, err := collect(p, t.Context())
+		want := []crm.User{{ID: "554023000000691003", Email: "a@b.example", Active: true}, {ID: "2"}, {ID: "3", Email: "c@b.example"}}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%v, users (-want +got):\n%s", err, diff)
+		}
+		wantLog := []string{
+			"GET /crm/v8/users?page=1&per_page=200&type=AllUsers",
+			"GET /crm/v8/users?page=2&per_page=200&type=AllUsers",
+			"GET /crm/v8/users?page=2&per_page=200&type=AllUsers",
+		}
+		if diff := cmp.Diff(wantLog, f.log); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestUsersThatCanNotBeListed(t *testing.T) {
+	t.Parallel()
+	page := refuses("GET", 200, `{"users":[{"id":"1"}],"info":{"more_records":true}}`)
+	tests := []struct {
+		name  string
+		steps []step
+		says  string // "" for no error
+	}{
+		{"nobody", []step{refuses("GET", 204, "")}, ""},
+		{"no scope", []step{refuses("GET", 401, envelope("OAUTH_SCOPE_MISMATCH", "invalid oauth scope"))}, "OAUTH_SCOPE_MISMATCH"},
+		{"a page", []step{refuses("GET", 200, "<html>")}, "can not be read"},
+		{"no list", []step{refuses("GET", 200, `{"a":1}`)}, "not a list"},
+		{"the same page again", []step{page, page}, "again and again"},
+		{"wrong host", []step{refuses("GET", 404, "")}, "404"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				f.steps = tt.steps
+				_, err := collect(provider(t, f, Config{}, nil), t.Context())
+				if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+					t.Errorf("got %v, want %q", err, tt.says)
+				}
+				if _, ended := errors.AsType[*crm.AccountError](err); ended != (tt.says == "404") {
+					t.Errorf("got %v, ended %v", err, ended)
+				}
+			})
+		})
+	}
+}
+
+func TestPreflight(t *testing.T) {
+	t.Parallel()
+	me := refuses("GET", 200, `{"users":[{"id":"554023000000691003","email":"admin@b.example","full_name":"A B","status":"active","zuid":"9"}]}`)
+	org := refuses("GET", 200, `{"org":[{"id":"60012345678","zgid":"7","company_name":"B"}]}`)
+	tests := []struct {
+		name  string
+		host  string
+		steps []step
+		want  crm.Identity
+		end   string
+	}{
+		{name: "plain", steps: []step{me, org}, want: crm.Identity{User: "554023000000691003", Email: "admin@b.example", Name: "A B", Org: "60012345678"}},
+		{
+			name: "without the scope for the organisation", steps: []step{me, refuses("GET", 401, envelope("OAUTH_SCOPE_MISMATCH", "x"))},
+			want: crm.Identity{User: "554023000000691003", Email: "admin@b.example", Name: "A B", Org: "user 554023000000691003"},
+		},
+		{
+			name: "a test environment", host: "https://sandbox.zohoapis.eu", steps: []step{me, org},
+			want: crm.Identity{User: "554023000000691003", Email: "admin@b.example", Name: "A B", Org: "60012345678 at sandbox.zohoapis.eu"},
+		},
+		{name: "no scope", steps: []step{refuses("GET", 401, envelope("OAUTH_SCOPE_MISMATCH", "x"))}, end: crm.EndKeys},
+		{name: "nobody", steps: []step{refuses("GET", 204, "")}, end: crm.EndUnreachable},
+		{name: "several", steps: []step{refuses("GET", 200, `{"users":[{"id":"1"},{"id":"2"}]}`)}, end: crm.EndUnreachable},
+		{name: "no organisation", steps: []step{me, refuses("GET", 200, `{"org":[]}`)}, end: crm.EndUnreachable},
+		{name: "wrong host", steps: []step{refuses("GET", 404, "")}, end: crm.EndHost},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store := openStore(t)
+			f := newFake(t)
+			f.steps = tt.steps
+			if tt.host != "" {
+				f.apiHost = tt.host
+			}
+			got, err := provider(t, f, Config{}, store).Preflight(t.Context())
+			if tt.end != "" {
+				if end, ok := errors.AsType[*crm.AccountError](err); !ok || end.Code != tt.end {
+					t.Errorf("got %v, want the account ended with %s", err, tt.end)
+				}
+				return
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+				t.Fatalf("%v, identity (-want +got):\n%s", err, diff)
+			}
+			asked := len(f.log)
+			p := provider(t, f, Config{}, store)
+			if again, err := p.Preflight(t.Context()); err != nil || again != got || len(f.log) != asked {
+				t.Errorf("the second time %+v, %v after %d more requests; want the same from memory", again, err, len(f.log)-asked)
+			}
+			// Whoever owns the token is protected, from memory too.
+			f.lists[quotes] = []share{user(got.User, "full_access"), user("5", "read_only")}
+			o := p.Do(t.Context(), callOf(crm.Operation{Action: crm.RevokeAll, Object: "Quotes", Record: record}), &journal{})[0]
+			if brief(o) != "failed protected x0" {
+				t.Errorf("revoke_all over the token's owner: %s, want failed protected", brief(o))
+			}
+		})
+	}
+}

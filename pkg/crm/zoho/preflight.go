@@ -1,0 +1,118 @@
+package zoho
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+const (
+	// preflightName is what the store knows the preflight by.
+	preflightName = "preflight"
+	// preflightLasts is how long an answer is good for: a token does not change hands.
+	preflightLasts = 24 * time.Hour
+)
+
+// Preflight asks whose token it is and of which organisation, and protects that user
+// from every revoke_all. A yes is remembered for 24 hours. Whether the user may
+// share records of a module only the calls on that module tell: administrators
+// always may, other profiles with a permission that no answer shows. The error is an
+// *crm.AccountError, or what ended ctx.
+func (p *Provider) Preflight(ctx context.Context) (crm.Identity, error) {
+	var id crm.Identity
+	if p.store != nil && p.store.Recall(preflightName, &id) && number.MatchString(id.User) && id.Org != "" {
+		p.Protect([]string{id.User})
+		return id, nil
+	}
+	got, err := p.users(ctx, url.Values{"type": {"CurrentUser"}})
+	if err != nil {
+		return crm.Identity{}, p.noPreflight(ctx, err)
+	}
+	if len(got.Users) != 1 || !number.MatchString(string(got.Users[0].ID)) {
+		return crm.Identity{}, useless("the answer does not name one user")
+	}
+	u := got.Users[0]
+	id = crm.Identity{
+		User: string(u.ID), Email: p.redact.String(string(u.Email)), Name: p.redact.String(cut(string(u.FullName))),
+	}
+	if id.Org, err = p.organisation(ctx, id.User); err != nil {
+		return crm.Identity{}, p.noPreflight(ctx, err)
+	}
+	p.Protect([]string{id.User})
+	if p.store != nil {
+		// Forgetting costs two requests in the next run, no more.
+		_ = p.store.Remember(preflightName, id, time.Now().Add(preflightLasts))
+	}
+	return id, nil
+}
+
+// organisation returns the organisation's id. Reading it takes a scope of its own,
+// which nothing else here needs: where it was not granted, the user stands for the
+// organisation, to which every user id belongs. Another host than the configured
+// one is that of a test environment, and counts as another organisation.
+func (p *Provider) organisation(ctx context.Context, user string) (string, error) {
+	f := p.read(ctx, verbRead, "", transport.Request{Op: "Org", Path: "/crm/" + p.dialect.version + "/org"})
+	org := ""
+	switch {
+	case ctx.Err() != nil && f.class != shown:
+		return "", context.Cause(ctx)
+	case f.ended != nil:
+		return "", f.ended
+	case f.class == refused:
+		org = "user " + user
+	case f.class != shown:
+		return "", errors.New(f.text)
+	default:
+		var got struct {
+			Org []struct {
+				ID   text `json:"id"`
+				ZGID text `json:"zgid"`
+			} `json:"org"`
+		}
+		if json.Unmarshal(f.body, &got) != nil || len(got.Org) != 1 {
+			return "", errors.New("the answer does not name one organisation")
+		}
+		if org = string(got.Org[0].ID); org == "" {
+			org = string(got.Org[0].ZGID)
+		}
+		if org == "" {
+			return "", errors.New("the answer does not name the organisation")
+		}
+	}
+	if host := p.tokens.host(); host != p.configured.Host {
+		org += " at " + host
+	}
+	return p.redact.String(cut(org)), nil
+}
+
+// noPreflight is the error of a preflight that got no answer of use.
+func (p *Provider) noPreflight(ctx context.Context, err error) error {
+	if end, ok := errors.AsType[*crm.AccountError](err); ok {
+		return end
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if no, ok := errors.AsType[*refusal](err); ok {
+		return &crm.AccountError{
+			Code: crm.EndKeys,
+			Err:  fmt.Errorf("the CRM does not tell whose token it is: %w", no),
+			Hint: "Authorise the client again with the scopes ZohoCRM.share.all, ZohoCRM.users.READ and ZohoCRM.org.READ.",
+		}
+	}
+	return useless(err.Error())
+}
+
+// useless ends an account whose host answers, but with nothing that can be used.
+func useless(why string) error {
+	return &crm.AccountError{
+		Code: crm.EndUnreachable, Err: errors.New("whose token it is could not be found out: " + why),
+		Hint: "Check the data centre or the API URL of the account.",
+	}
+}

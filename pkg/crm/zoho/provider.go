@@ -1,0 +1,238 @@
+package zoho
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+// defaultVerifyAfter is when a first look at the effect of a write is worth while.
+// The vendor says that sharing is asynchronous, and not how long it takes.
+const defaultVerifyAfter = 2 * time.Second
+
+// Config describes an account. The data centre (or the two URLs) and the three
+// values of the OAuth client are needed.
+type Config struct {
+	// DC is "us", "eu", "in", "au", "cn", "jp", "ca", "sa" or "uk". The URLs take
+	// precedence over it; both together replace it. Plain http is for loopback.
+	DC                  string
+	APIURL, AccountsURL string
+	// Version of the API, "v8" unless set. Up to v3 a write knows users only. Looks go
+	// by v8 then, which shows groups and roles too; a PUT on a record that has some is
+	// refused with the code needs_v8.
+	Version                    string
+	ClientID                   string
+	ClientSecret, RefreshToken transport.Secret
+	// Notify names the keys of a PUT that keep it from sending mail, about which the
+	// vendor's pages disagree: "" sends notify_on_completion and notify_shared_members,
+	// "legacy" sends notify, "none" sends none of them.
+	Notify string
+	// Composite lets confirming looks that are wanted at the same time go up to five
+	// to a request: one credit instead of five, but still five units of concurrency.
+	Composite bool
+	// VerifyAfter is when to look for the first time whether a write has taken effect;
+	// 0 is 2 s.
+	VerifyAfter time.Duration
+	// Protected says whether a user must not lose a record by a revoke_all. nil
+	// protects nobody; Protect and Preflight add more.
+	Protected func(userID string) bool
+}
+
+// Provider works on one Zoho organisation. It is safe for concurrent use.
+type Provider struct {
+	dialect     dialect
+	verifyAfter time.Duration
+	configured  *url.URL // base URL of the API
+	client      *transport.Client
+	tokens      *tokens
+	redact      *transport.Redactor
+	store       *transport.Store // nil: nothing is remembered
+	recent      recent
+	together    *together // nil: each look is a request of its own
+
+	mu        sync.RWMutex // guards protected
+	protected map[string]bool
+	asked     func(userID string) bool // Config.Protected
+}
+
+var (
+	_ crm.Provider    = (*Provider)(nil)
+	_ crm.Confirmer   = (*Provider)(nil)
+	_ crm.UserLister  = (*Provider)(nil)
+	_ crm.Preflighter = (*Provider)(nil)
+	_ crm.Meter       = (*Provider)(nil)
+)
+
+// New returns a provider that sends through a client of its own, made from tr: New
+// fills in Base, Authorize, Inspect and Redact (a redactor that is there already
+// learns the secrets, and each access token as it comes). store may be nil; then
+// neither the preflight nor the access token is remembered.
+func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, error) {
+	p, accounts, err := cfg.provider()
+	if err != nil {
+		return nil, fmt.Errorf("zoho: %w", err)
+	}
+	if tr.Redact == nil {
+		tr.Redact = transport.NewRedactor()
+	}
+	tr.Redact.Add(cfg.ClientSecret)
+	tr.Redact.Add(cfg.RefreshToken)
+	p.redact, p.store = tr.Redact, store
+	p.tokens = newTokens(cfg, p.configured, accounts, tr.Redact, store)
+	tr.Base, tr.Inspect, tr.Authorize = p.configured, inspect, p.tokens.authorize
+	if p.client, err = transport.New(tr); err != nil {
+		return nil, fmt.Errorf("zoho: %w", err)
+	}
+	p.tokens.use(p.client)
+	return p, nil
+}
+
+// provider returns what the configuration says, and the URL of the token service.
+func (c Config) provider() (*Provider, *url.URL, error) {
+	api, accounts, err := endpoints(c.DC, c.APIURL, c.AccountsURL)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, value := range []struct{ name, text string }{
+		{"client id", c.ClientID}, {"client secret", c.ClientSecret.Reveal()}, {"refresh token", c.RefreshToken.Reveal()},
+	} {
+		if value.text == "" {
+			return nil, nil, fmt.Errorf("%s: none given", value.name)
+		}
+		if strings.ContainsFunc(value.text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return nil, nil, fmt.Errorf("%s: holds a space, a line break or another character that it can not have", value.name)
+		}
+	}
+	d, err := newDialect(c.Version, c.Notify)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.VerifyAfter < 0 {
+		return nil, nil, errors.New("the time to the first look can not be negative")
+	}
+	p := &Provider{dialect: d, verifyAfter: c.VerifyAfter, configured: api, asked: c.Protected, protected: map[string]bool{}}
+	if p.verifyAfter == 0 {
+		p.verifyAfter = defaultVerifyAfter
+	}
+	if c.Composite {
+		p.together = newTogether(p)
+	}
+	return p, accounts, nil
+}
+
+// Protect adds users whom no revoke_all may take a record from: it fails with the
+// code protected instead. Call it before the first Do.
+func (p *Provider) Protect(ids []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range ids {
+		p.protected[id] = true
+	}
+}
+
+func (p *Provider) isProtected(id string) bool {
+	p.mu.RLock()
+	known := p.protected[id]
+	p.mu.RUnlock()
+	return known || p.asked != nil && p.asked(id)
+}
+
+// rules returns what bounds the writes of this provider.
+func (p *Provider) rules() rules {
+	return rules{usersOnly: p.dialect.userKey, protected: p.isProtected}
+}
+
+// Usage returns what the account was asked so far.
+func (p *Provider) Usage() crm.Usage { return p.client.Usage() }
+
+// sharePath is where a record's list is, in the given version. Check has passed
+// both parts.
+func sharePath(version, object, record string) string {
+	return "/crm/" + version + "/" + object + "/" + record + "/actions/share"
+}
+
+// mostReads is how often a read is tried whose answer says that something went
+// wrong inside the CRM, and mostRenewals how often in one piece of work a refused
+// access token is replaced by a new one.
+const (
+	mostReads    = 3
+	mostRenewals = 3
+)
+
+// read sends a request that changes nothing until something other than the refusal
+// of an expired access token comes of it; the transport repeats it after a refusal by
+// a limit.
+func (p *Provider) read(ctx context.Context, v verb, record string, req transport.Request) finding {
+	req.Method = http.MethodGet
+	return p.ask(ctx, v, record, req)
+}
+
+// ask is read for any method, of a request that changes nothing.
+func (p *Provider) ask(ctx context.Context, v verb, record string, req transport.Request) finding {
+	for failed, renewed := 0, 0; ; {
+		if ctx.Err() != nil {
+			return finding{class: unsent, text: context.Cause(ctx).Error()}
+		}
+		used, err := p.tokens.ready(ctx)
+		if err != nil {
+			return p.clean(classifyToken(ctx, err))
+		}
+		r, err := p.client.Read(ctx, req)
+		f := p.clean(classify(v, record, 0, r, err))
+		switch f.class {
+		case token:
+			if f, again := p.renew(used, f, &renewed); !again {
+				return f
+			}
+			continue
+		case lost:
+			if failed++; f.code == "INTERNAL_ERROR" && failed < mostReads && p.client.Backoff(ctx, failed) {
+				continue
+			}
+		}
+		if r != nil && r.Status < 400 {
+			p.tokens.worked(used)
+		}
+		return f
+	}
+}
+
+// renew drops a refused access token, so that the next request gets a new one. A
+// new one that is refused as well ends the account.
+func (p *Provider) renew(used int, f finding, renewed *int) (finding, bool) {
+	if *renewed++; *renewed <= mostRenewals && p.tokens.drop(used) {
+		return f, true
+	}
+	what := fmt.Sprintf("the CRM refuses a new access token (HTTP %d)", f.status)
+	if f.text != "" {
+		what += ": " + f.text
+	}
+	return f.end(crm.EndKeys, what, "Check that the user who authorised the refresh token is still active and may use the API."), false
+}
+
+// clean takes secrets out of a finding's texts and bounds them.
+func (p *Provider) clean(f finding) finding {
+	f.code, f.text = cut(p.redact.String(f.code)), cut(p.redact.String(f.text))
+	f.results = slices.Clone(f.results)
+	for i := range f.results {
+		r := &f.results[i]
+		r.Code, r.Message = text(cut(p.redact.String(string(r.Code)))), text(cut(p.redact.String(string(r.Message))))
+	}
+	if f.ended != nil && f.ended.Err != nil {
+		if said := f.ended.Err.Error(); cut(p.redact.String(said)) != said {
+			e := *f.ended
+			e.Err = errors.New(cut(p.redact.String(said)))
+			f.ended = &e
+		}
+	}
+	return f
+}

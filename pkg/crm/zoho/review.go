@@ -1,0 +1,197 @@
+package zoho
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// review judges the rows of a write whose answer was lost, or refused some of its
+// entries, by looks; sees to those who were to keep access; and leaves those rows
+// open for which another write makes sense. What it returns is the last look.
+func (w *work) review(ctx context.Context, c change, rows []*row, sent finding) finding {
+	again := true
+	if sent.class == lost {
+		w.lost++
+		again = w.lost < mostLost && w.p.client.Backoff(ctx, w.lost)
+	} else {
+		w.mixed++
+		again = w.mixed < mostMixed
+	}
+	refusals := map[int]bool{} // of entries
+	for i, r := range sent.results {
+		if r.ok() {
+			continue
+		}
+		refusals[i] = true
+		if c.owner[i] >= 0 {
+			rows[c.owner[i]].denied = &r
+		}
+	}
+	if sent.ended != nil {
+		w.unlooked(ctx, rows, sent)
+		return finding{}
+	}
+	// A write of which nothing was taken has no effect to wait for.
+	underWay := sent.class == lost || len(refusals) < len(sent.results)
+	f := w.watch(ctx, sent.class == lost, func(list []entry) bool { return !underWay || visible(list, c, refusals) })
+	took := f.class == shown && visible(f.list, c, refusals)
+	if f.class == shown {
+		f = w.keep(ctx, f, c, sent, took)
+	} else {
+		w.risk(c, sent, "and no look could tell whether they still have the record")
+	}
+	for _, r := range rows {
+		said := r.denied
+		r.denied = nil
+		switch {
+		case f.class == shown && judge(f.list, r.op).standing != open:
+			w.rule(r, judge(f.list, r.op), f.status)
+		case said != nil:
+			w.denied(r, *said, f, sent, again)
+		case f.class != shown && sent.class == partial && underWay:
+			w.awaits(r, sent, f)
+			w.p.recent.add(w.key(), c.without(refusals), time.Now())
+		case f.class != shown:
+			w.unlooked(ctx, []*row{r}, f)
+		case !again || !underWay && !anyOwned(c, refusals):
+			w.giveUp(ctx, r, sent)
+		}
+	}
+	return f
+}
+
+// denied settles a row whose own entry was refused, or leaves it open: a user who
+// has the record by now, otherwise than asked for, is changed by another write.
+func (w *work) denied(r *row, said result, f, sent finding, again bool) {
+	o := crm.Outcome{Verdict: crm.Failed, Code: string(said.Code), Message: string(said.Message), HTTPStatus: sent.status, Ended: f.ended}
+	switch {
+	case busyText.MatchString(o.Message):
+		o.Verdict, o.Later = crm.NotSent, busyFor
+	case again && f.class == shown && perhapsHeld(said) && holds(f.list, r.op.User):
+		return
+	}
+	w.settle(r, o)
+}
+
+// awaits settles a row whose write is under way, where no look could be made. If
+// somebody's access is at risk by it, the row is a failure: a later confirmation
+// would say nothing of that.
+func (w *work) awaits(r *row, sent, f finding) {
+	w.accepted = true
+	o := crm.Outcome{Verdict: crm.Accepted, Ticket: key(r.op), HTTPStatus: sent.status, Later: w.p.verifyAfter, Ended: f.ended}
+	if w.atRisk != "" {
+		o.Verdict, o.Ticket, o.Later = crm.Failed, "", 0
+	}
+	w.settle(r, o)
+	r.out.Maybe = w.atRisk != ""
+}
+
+// giveUp settles a row that stays as it was although it was sent: its answers were
+// lost too often, or the CRM refuses the list that is left without the user.
+func (w *work) giveUp(ctx context.Context, r *row, sent finding) {
+	o := crm.Outcome{
+		Verdict: crm.Failed, Code: codeNoAnswer, HTTPStatus: sent.status,
+		Message: "no answer says whether it was done, and a look does not show it; the last was: " + sent.text + "; running again tries again",
+	}
+	if sent.class == partial {
+		why := firstRefusal(sent)
+		o.Code, o.Message = string(why.Code), "the CRM refuses the list of those who stay: "+string(why.Message)
+	}
+	if ctx.Err() != nil {
+		o.Verdict = crm.NotSent
+	}
+	w.settle(r, o)
+}
+
+// firstRefusal is what the CRM said to the first entry that it refused.
+func firstRefusal(sent finding) result {
+	for _, r := range sent.results {
+		if !r.ok() {
+			return r
+		}
+	}
+	return result{}
+}
+
+// anyOwned says whether one of the entries is what an operation asked for.
+func anyOwned(c change, entries map[int]bool) bool {
+	for i := range entries {
+		if c.owner[i] >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// waits are the pauses between the looks that find out what has become of a write
+// whose answer was not plain, as multiples of Config.VerifyAfter: a minute in all
+// with its default. Such writes are rare, so that a worker may wait for them.
+func waits() []time.Duration { return []time.Duration{1, 2, 4, 8, 15} }
+
+// lostWaits is how many of the waits an answer that was lost is worth: the write
+// may never have arrived.
+const lostWaits = 3
+
+// watch looks at the record until a look shows what is wanted, or the waits are
+// over. A busy record is waited for, and so is a look that did not go well. It
+// returns the last look.
+func (w *work) watch(ctx context.Context, short bool, want func([]entry) bool) finding {
+	pauses := waits()
+	if short {
+		pauses = pauses[:lostWaits]
+	}
+	for {
+		f := w.look(ctx)
+		if f.class == shown && want(f.list) || f.class == refused || f.class == ended {
+			return f
+		}
+		if len(pauses) == 0 || !wait(ctx, pauses[0]*w.p.verifyAfter) {
+			return f
+		}
+		pauses = pauses[1:]
+	}
+}
+
+// wait returns false if ctx is done before the time is over.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// risk tells of those who stay and whose entries were refused.
+func (w *work) risk(c change, sent finding, what string) {
+	var names []entry
+	for i, r := range sent.results {
+		if c.owner[i] < 0 && !r.ok() {
+			names = append(names, c.entries[i])
+		}
+	}
+	if len(names) > 0 {
+		w.atRisk = "the CRM refused to write back " + recipients(names) + " (" + string(firstRefusal(sent).Message) + "), " + what
+	}
+}
+
+// tell notes what befell others, for every row that was sent.
+func (w *work) tell(code, note string) {
+	w.note = join(w.note, note)
+	if w.noteCode == "" {
+		w.noteCode = code
+	}
+}
+
+func recipients(entries []entry) string {
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.name()
+	}
+	return strings.Join(names, ", ")
+}

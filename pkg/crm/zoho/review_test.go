@@ -1,0 +1,156 @@
+package zoho
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const successBody = `{"code":"SUCCESS","details":{},"message":"record will be shared successfully","status":"success"}`
+
+// neverSeen answers a PUT of two entries as if the first had been refused and the
+// other taken, and does nothing.
+func neverSeen() step {
+	return refuses("PUT", 207, `{"share":[`+envelope("INVALID_DATA", "cannot share to the user")+`,`+successBody+`]}`)
+}
+
+func TestDoStayers(t *testing.T) {
+	t.Parallel()
+	three := func() []share { return []share{user("5", "read_only"), user("6", "read_write"), group("9")} }
+	tests := []struct {
+		name   string
+		refuse map[string]string
+		steps  []step
+		want   string
+		after  []string
+		says   string
+	}{
+		{
+			name: "refused once, put back", want: "done x1", after: []string{"9+ read_only", "6 read_write"}, says: "given it back",
+			steps: []step{{"PUT", func(f *fake, carryOut func() answer) answer {
+				f.refuse["6"] = "internal failure"
+				defer delete(f.refuse, "6")
+				return carryOut()
+			}}},
+		},
+		{
+			name: "refused for good, named", want: "done stayer_lost x1", after: []string{"9+ read_only"}, says: "user 6",
+			refuse: map[string]string{"6": "cannot share to the user"},
+		},
+		{
+			name: "lost answer to a PUT of which a part failed", want: "done x1", after: []string{"9+ read_only", "6 read_write"}, says: "given it back",
+			steps: []step{{"PUT", func(f *fake, carryOut func() answer) answer {
+				f.refuse["6"] = "internal failure"
+				defer delete(f.refuse, "6")
+				carryOut()
+				return answer{err: errors.New("connection reset by peer")}
+			}}},
+		},
+		{
+			name: "lost answer, and somebody else has revoked everybody", want: "done stayer_lost x1", after: []string{}, says: "somebody else",
+			steps: []step{{"PUT", func(f *fake, _ func() answer) answer {
+				f.lists[quotes] = nil
+				return answer{err: errors.New("connection reset by peer")}
+			}}},
+		},
+		{
+			name: "all entries refused, nothing done", want: "failed INVALID_DATA x1", after: []string{"5 read_only", "6 read_write", "9+ read_only"},
+			refuse: map[string]string{"6": "cannot share to the user", "9": "invalid group Id"}, says: "those who stay",
+		},
+		{
+			name: "permission lowered by the write, put back", want: "done x1", after: []string{"9+ read_only", "6 read_write"}, says: "given it back",
+			steps: []step{{"PUT", func(f *fake, carryOut func() answer) answer {
+				f.lists[quotes] = []share{user("6", "read_only"), group("9")}
+				return says(207, `{"share":[`+envelope("INVALID_DATA", "Permission is invalid")+`,`+successBody+`]}`)
+			}}},
+		},
+		{
+			name: "the repair meets a busy record, then a lost answer", want: "done x1", after: []string{"9+ read_only", "6 read_write"}, says: "given it back",
+			steps: []step{{"PUT", func(f *fake, carryOut func() answer) answer {
+				f.refuse["6"] = "internal failure"
+				defer delete(f.refuse, "6")
+				f.steps = []step{refuses("POST", 400, schedulerBody), lose("POST", false)}
+				return carryOut()
+			}}},
+		},
+		{
+			name: "the repair may not be announced any more", want: "done stayer_lost x1", after: []string{"9+ read_only"}, says: "user 6",
+			steps: []step{{"PUT", func(f *fake, carryOut func() answer) answer {
+				f.refuse["6"] = "internal failure"
+				f.steps = []step{refuses("POST", 403, envelope("NO_PERMISSION", "permission denied"))}
+				return carryOut()
+			}}},
+		},
+		{
+			name: "a part is taken and never seen", want: "failed INVALID_DATA x3", after: []string{"5 read_only", "6 read_write", "9+ read_only"}, says: "user 6",
+			steps: []step{neverSeen(), neverSeen(), neverSeen()},
+		},
+		{
+			name: "a part is taken and no look can be made", want: "failed stayer_refused maybe x1", after: []string{"5 read_only", "6 read_write", "9+ read_only"}, says: "user 6",
+			steps: []step{{"PUT", func(f *fake, carryOut func() answer) answer {
+				f.steps = nil
+				for range 6 {
+					f.steps = append(f.steps, refuses("GET", 400, schedulerBody))
+				}
+				return says(207, `{"share":[`+envelope("INVALID_DATA", "cannot share to the user")+`,`+successBody+`]}`)
+			}}},
+		},
+		{
+			name: "the first look after it is lost", want: "done x1", after: []string{"9+ read_only", "6 read_write"}, says: "given it back",
+			steps: []step{{"PUT", func(f *fake, carryOut func() answer) answer {
+				f.refuse["6"] = "internal failure"
+				defer delete(f.refuse, "6")
+				f.steps = []step{{"GET", func(f *fake, carryOut func() answer) answer { return answer{err: errors.New("reset")} }}}
+				return carryOut()
+			}}},
+		},
+		{
+			name: "the effect of a part comes late", want: "done stayer_lost x1", after: []string{"9+ read_only"}, says: "user 6",
+			refuse: map[string]string{"6": "cannot share to the user"},
+			steps: []step{{"PUT", func(f *fake, carryOut func() answer) answer {
+				old := f.lists[quotes]
+				a := carryOut()
+				late := f.lists[quotes]
+				f.lists[quotes] = old
+				f.steps = []step{
+					refuses("GET", 400, schedulerBody),
+					{"GET", func(f *fake, carryOut func() answer) answer {
+						a := carryOut()
+						f.lists[quotes] = late
+						return a
+					}},
+				}
+				return a
+			}}},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				f.lists[quotes], f.steps = three(), tt.steps
+				if tt.refuse != nil {
+					f.refuse = tt.refuse
+				}
+				p := provider(t, f, Config{}, nil)
+				out := p.Do(t.Context(), callOf(revoke("5")), &journal{})
+				if got := brief(out[0]); got != tt.want {
+					t.Errorf("outcome %s, want %s (%s)", got, tt.want, out[0].Message)
+				}
+				if lost := strings.Contains(tt.want, codeStayer); out[0].Alarm != lost {
+					t.Errorf("alarm %v, want %v", out[0].Alarm, lost)
+				}
+				if !strings.Contains(out[0].Message, tt.says) {
+					t.Errorf("message %q, want %q in it", out[0].Message, tt.says)
+				}
+				if diff := cmp.Diff(tt.after, f.who(quotes)); diff != "" {
+					t.Errorf("list afterwards (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}

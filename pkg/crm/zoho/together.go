@@ -1,0 +1,161 @@
+package zoho
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+const (
+	// mostTogether is how many requests the composite API takes at once.
+	mostTogether = 5
+	// gatherFor is how long a look waits for others to go with.
+	gatherFor = 20 * time.Millisecond
+)
+
+// together sends looks that are wanted at the same time by the composite API. A
+// look that did not get a list that way is made by itself.
+type together struct {
+	p *Provider
+
+	mu   sync.Mutex // guards open
+	open *bundle    // still takes looks; nil for none
+}
+
+// bundle is the looks that go in one request.
+type bundle struct {
+	looks []wanted
+	full  chan struct{} // closed when no more go in
+	done  chan struct{} // closed when found is there
+	found []finding     // as the looks
+}
+
+type wanted struct{ object, record string }
+
+func newTogether(p *Provider) *together { return &together{p: p} }
+
+// look asks who has a record. The first look of a bundle sends it.
+func (t *together) look(ctx context.Context, object, record string) finding {
+	t.mu.Lock()
+	b := t.open
+	first := b == nil
+	if first {
+		b = &bundle{full: make(chan struct{}), done: make(chan struct{})}
+		t.open = b
+	}
+	at := len(b.looks)
+	b.looks = append(b.looks, wanted{object, record})
+	if len(b.looks) == mostTogether {
+		t.open = nil
+		close(b.full)
+	}
+	t.mu.Unlock()
+	if first {
+		t.gather(ctx, b)
+		b.found = t.send(ctx, b.looks)
+		close(b.done)
+	}
+	select {
+	case <-b.done:
+		if f := b.found[at]; f.class == shown {
+			return f
+		}
+	case <-ctx.Done():
+	}
+	return t.p.look(ctx, "", object, record)
+}
+
+// gather waits until the bundle is full or has waited long enough, and closes it.
+func (t *together) gather(ctx context.Context, b *bundle) {
+	timer := time.NewTimer(gatherFor)
+	defer timer.Stop()
+	select {
+	case <-b.full:
+		return
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open == b {
+		t.open = nil
+	}
+}
+
+// subRequest is an element of a composite request.
+type subRequest struct {
+	ID     string `json:"sub_request_id"`
+	Method string `json:"method"`
+	URI    string `json:"uri"`
+}
+
+// send makes the looks of a bundle. Those that did not go well are not shown.
+func (t *together) send(ctx context.Context, looks []wanted) []finding {
+	found := make([]finding, len(looks))
+	if len(looks) < 2 {
+		return found
+	}
+	version := t.p.dialect.looks()
+	subs := make([]subRequest, len(looks))
+	for i, l := range looks {
+		subs[i] = subRequest{ID: "look" + string(rune('1'+i)), Method: http.MethodGet, URI: sharePath(version, l.object, l.record)}
+	}
+	body, _ := json.Marshal(map[string]any{"__composite_requests": subs}) // texts: it can not fail
+	f := t.p.ask(ctx, verbRead, "", transport.Request{
+		Op: "Composite", Method: http.MethodPost, Path: "/crm/" + version + "/__composite_requests",
+		Body: body, MaxBody: mostTogether << 20,
+	})
+	if f.class != shown {
+		return found
+	}
+	for i, r := range readComposite(f.body, len(looks)) {
+		if sub := t.p.clean(classify(verbLook, looks[i].record, 0, r, nil)); r != nil && plausible(sub.list, looks, i) {
+			found[i] = sub
+		}
+	}
+	return found
+}
+
+// readComposite returns the answers to the parts of a composite request, in its
+// order, with nil where there is none.
+func readComposite(body []byte, size int) []*transport.Response {
+	var got struct {
+		Parts []struct {
+			Details struct {
+				Response struct {
+					Status int             `json:"status_code"`
+					Body   json.RawMessage `json:"body"`
+				} `json:"response"`
+			} `json:"details"`
+		} `json:"__composite_requests"`
+	}
+	out := make([]*transport.Response, size)
+	if json.Unmarshal(body, &got) != nil || len(got.Parts) != size {
+		return out
+	}
+	for i, part := range got.Parts {
+		if r := part.Details.Response; r.Status != 0 {
+			out[i] = &transport.Response{Status: r.Status, Header: http.Header{}}
+			if !absent(r.Body) {
+				out[i].Body = r.Body
+			}
+		}
+	}
+	return out
+}
+
+// plausible says whether a list can be that of the look at the given place: one
+// that names another record of the bundle as where it comes from may have got into
+// the wrong place, because the answers do not say what they answer.
+func plausible(list []entry, looks []wanted, at int) bool {
+	return !slices.ContainsFunc(list, func(e entry) bool {
+		_, id, _ := strings.Cut(e.through, "/")
+		return id != "" && slices.ContainsFunc(looks, func(l wanted) bool { return l.record == id && l != looks[at] })
+	})
+}

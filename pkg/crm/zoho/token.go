@@ -1,0 +1,396 @@
+package zoho
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+const (
+	// tokenName is what the store knows the access token by. Zoho gives out ten in ten
+	// minutes, so that a run which is started again and again must not need a new one
+	// each time.
+	tokenName = "access_token"
+	// renewBefore is how long before its end a token is replaced, so that it does not
+	// end on the way.
+	renewBefore = time.Minute
+	// usualLife is that of a token whose reply does not say.
+	usualLife = time.Hour
+)
+
+// tokens holds the account's access token. There is one at a time, and at most one
+// request for a new one.
+type tokens struct {
+	clientID   string
+	secret     transport.Secret
+	url        string // of the token service
+	configured *url.URL
+	redact     *transport.Redactor
+	store      *transport.Store
+	client     *transport.Client
+	flight     chan struct{} // holds the right to ask for a token
+
+	mu      sync.Mutex // guards what follows
+	refresh transport.Secret
+	now     accessToken
+	asked   bool              // the store was asked
+	ended   *crm.AccountError // no token will ever come
+}
+
+// accessToken is a token and the host that it is for.
+type accessToken struct {
+	secret transport.Secret
+	api    *url.URL
+	until  time.Time // when to replace it
+	number int       // counts the tokens of this process
+	worked bool      // a request was answered with it, perhaps in an earlier run
+}
+
+func (a accessToken) valid(now time.Time) bool {
+	return !a.secret.IsZero() && now.Before(a.until)
+}
+
+// rememberedToken is what lies in the store.
+type rememberedToken struct {
+	Access string    `json:"access"`
+	API    string    `json:"api"`
+	Until  time.Time `json:"until"`
+}
+
+func newTokens(cfg Config, api, accounts *url.URL, redact *transport.Redactor, store *transport.Store) *tokens {
+	return &tokens{
+		clientID: cfg.ClientID, secret: cfg.ClientSecret, url: accounts.String() + "/oauth/v2/token",
+		configured: api, redact: redact, store: store, refresh: cfg.RefreshToken,
+		flight: make(chan struct{}, 1),
+	}
+}
+
+// use gives the holder the client through whose gate it asks.
+func (t *tokens) use(c *transport.Client) { t.client = c }
+
+// authorize adds the token to a request, and sends it to the host that the token is
+// for, which may be that of a test environment.
+func (t *tokens) authorize(ctx context.Context, r *http.Request) error {
+	if _, err := t.ready(ctx); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	a := t.now
+	t.mu.Unlock()
+	if a.secret.IsZero() {
+		return errors.New("the access token was refused just now")
+	}
+	r.URL.Scheme, r.URL.Host, r.Host = a.api.Scheme, a.api.Host, a.api.Host
+	r.Header.Set("Authorization", "Zoho-oauthtoken "+a.secret.Reveal())
+	return nil
+}
+
+// ready returns when there is a token, with its number. The error is an
+// *crm.AccountError where there will be none in this run.
+func (t *tokens) ready(ctx context.Context) (int, error) {
+	if n, ok, err := t.current(); ok || err != nil {
+		return n, err
+	}
+	select {
+	case t.flight <- struct{}{}:
+		defer func() { <-t.flight }()
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+	if n, ok, err := t.current(); ok || err != nil {
+		return n, err
+	}
+	if t.recall() {
+		n, _, err := t.current()
+		return n, err
+	}
+	err := t.renew(ctx)
+	if end, ok := errors.AsType[*crm.AccountError](err); ok {
+		t.mu.Lock()
+		t.ended = end
+		t.mu.Unlock()
+	}
+	if err != nil {
+		return 0, err
+	}
+	n, _, err := t.current()
+	return n, err
+}
+
+// current returns the number of the token that there is.
+func (t *tokens) current() (number int, ok bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended != nil {
+		return 0, false, t.ended
+	}
+	return t.now.number, t.now.valid(time.Now()), nil
+}
+
+// host is the API host that requests go to now.
+func (t *tokens) host() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now.api == nil {
+		return t.configured.Host
+	}
+	return t.now.api.Host
+}
+
+// worked notes that the CRM has answered a request with the token.
+func (t *tokens) worked(number int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now.number == number {
+		t.now.worked = true
+	}
+}
+
+// drop forgets a token that the CRM refused. It returns false if another one would
+// be refused too: this one is new and has never worked.
+func (t *tokens) drop(number int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now.number != number || t.now.secret.IsZero() {
+		return true // replaced already
+	}
+	t.now.secret = transport.Secret{}
+	if t.store != nil {
+		t.store.Forget(tokenName)
+	}
+	return t.now.worked
+}
+
+// recall takes the token of an earlier run, once. Its host is judged like that of a
+// new one.
+func (t *tokens) recall() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.asked || t.store == nil {
+		return false
+	}
+	t.asked = true
+	var old rememberedToken
+	if !t.store.Recall(tokenName, &old) || old.Access == "" {
+		return false
+	}
+	api, err := apiDomain(old.API, t.configured)
+	if err != nil {
+		return false
+	}
+	a := accessToken{secret: transport.NewSecret(old.Access), api: api, until: old.Until, worked: true}
+	if !a.valid(time.Now()) || a.until.After(time.Now().Add(24*time.Hour)) {
+		return false
+	}
+	t.adopt(a)
+	return true
+}
+
+// adopt makes a token the present one. t.mu is held.
+func (t *tokens) adopt(a accessToken) {
+	t.redact.Add(a.secret)
+	a.number = t.now.number + 1
+	t.now = a
+}
+
+// renew asks for a new token until one comes, or none will. A refusal because of
+// too many tokens pauses the account's gate, which the next request waits for.
+func (t *tokens) renew(ctx context.Context) error {
+	for failed := 0; ; {
+		tok, err := t.fetch(ctx)
+		if err == nil {
+			return t.take(tok)
+		}
+		what, err := judgeGrant(err)
+		switch {
+		case ctx.Err() != nil && what != grantEnded:
+			return context.Cause(ctx)
+		case what == grantThrottled:
+			continue
+		case what == grantAgain:
+			if failed++; failed < mostReads && t.client.Backoff(ctx, failed) {
+				continue
+			}
+		}
+		return t.hide(err)
+	}
+}
+
+// hide takes secrets out of an error's text.
+func (t *tokens) hide(err error) error {
+	said := cut(t.redact.String(err.Error()))
+	if end, ok := errors.AsType[*crm.AccountError](err); ok {
+		e := *end
+		e.Err = errors.New(cut(t.redact.String(end.Err.Error())))
+		return &e
+	}
+	return errors.New(said)
+}
+
+// fetch asks once. The parameters go in the form body, which is logged nowhere.
+func (t *tokens) fetch(ctx context.Context) (*oauth2.Token, error) {
+	t.mu.Lock()
+	refresh := t.refresh
+	t.mu.Unlock()
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
+		Transport:     plainJSON{t.client.RoundTripper("Token")},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	})
+	conf := oauth2.Config{
+		ClientID: t.clientID, ClientSecret: t.secret.Reveal(),
+		Endpoint: oauth2.Endpoint{TokenURL: t.url, AuthStyle: oauth2.AuthStyleInParams},
+	}
+	return conf.TokenSource(ctx, &oauth2.Token{RefreshToken: refresh.Reveal()}).Token()
+}
+
+// take adopts a new token and remembers it.
+func (t *tokens) take(tok *oauth2.Token) error {
+	named, _ := tok.Extra("api_domain").(string)
+	api, err := apiDomain(named, t.configured)
+	if err != nil {
+		return &crm.AccountError{
+			Code: crm.EndHost, Err: err,
+			Hint: "If this host is right, set it as the API URL of the account.",
+		}
+	}
+	lasts := life(tok)
+	a := accessToken{
+		secret: transport.NewSecret(tok.AccessToken), api: api,
+		until: time.Now().Add(lasts - min(renewBefore, lasts/2)),
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if tok.RefreshToken != "" && tok.RefreshToken != t.refresh.Reveal() {
+		t.refresh = transport.NewSecret(tok.RefreshToken)
+		t.redact.Add(t.refresh)
+	}
+	t.adopt(a)
+	if t.store != nil {
+		// Forgetting it costs one more token in the next run, no more.
+		_ = t.store.Remember(tokenName, rememberedToken{tok.AccessToken, api.String(), a.until}, a.until)
+	}
+	return nil
+}
+
+// life is how long a token lives. In the legacy form expires_in_sec has the
+// seconds, and expires_in milliseconds.
+func life(tok *oauth2.Token) time.Duration {
+	seconds := float64(tok.ExpiresIn)
+	if s, ok := tok.Extra("expires_in_sec").(float64); ok && s > 0 {
+		seconds = s
+	}
+	if seconds > 24*60*60 {
+		seconds /= 1000
+	}
+	if seconds <= 0 {
+		return usualLife
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// grantKind is what a failed request for a token has come to.
+type grantKind uint8
+
+const (
+	grantAgain     grantKind = iota // nothing of use came; another try may help
+	grantThrottled                  // too many tokens; the gate is paused
+	grantEnded                      // the error is an *crm.AccountError
+)
+
+// judgeGrant decides what a failed request for a token means. It is pure. The token
+// service answers most errors with HTTP 200.
+func judgeGrant(err error) (grantKind, error) {
+	if end, ok := errors.AsType[*crm.AccountError](err); ok {
+		return grantEnded, end
+	}
+	re, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok {
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			err = ue.Err // its text has the whole URL
+		}
+		return grantAgain, fmt.Errorf("get an access token: %w", err)
+	}
+	status := 0
+	if re.Response != nil {
+		status = re.Response.StatusCode
+	}
+	says := reply{Error: text(re.ErrorCode), Description: text(re.ErrorDescription)}
+	if limited(status, says, true) {
+		return grantThrottled, fmt.Errorf("get an access token: %s: %s", re.ErrorCode, re.ErrorDescription)
+	}
+	if status >= 500 || status == http.StatusRequestTimeout {
+		return grantAgain, fmt.Errorf("get an access token: HTTP %d", status)
+	}
+	return grantEnded, refusedGrant(re.ErrorCode, re.ErrorDescription, status)
+}
+
+// refusedGrant says which of the three values is at fault.
+func refusedGrant(code, description string, status int) *crm.AccountError {
+	end := &crm.AccountError{Code: crm.EndKeys}
+	switch code {
+	case "invalid_code":
+		end.Err = errors.New("the token service refuses the refresh token (invalid_code)")
+		end.Hint = "The refresh token is wrong, revoked, or of another data centre than the account's."
+	case "invalid_client":
+		end.Err = errors.New("the token service refuses the client id (invalid_client)")
+		end.Hint = "The client id is wrong, or of another data centre, or the client is not enabled for several data centres."
+	case "invalid_client_secret":
+		end.Err = errors.New("the token service refuses the client secret (invalid_client_secret)")
+		end.Hint = "The client secret is wrong; a client has another one in each data centre."
+	case "":
+		end.Err = fmt.Errorf("the token service answers HTTP %d", status)
+		if status == http.StatusNotFound {
+			end.Code = crm.EndHost
+		}
+		end.Hint = "Check the data centre or the accounts URL of the account."
+	default:
+		end.Err = fmt.Errorf("the token service refuses: %s %s", code, description)
+		end.Hint = "Check client id, client secret and refresh token, and that all three are of the account's data centre."
+	}
+	return end
+}
+
+// classifyToken is classify for a request that had no token to go with.
+func classifyToken(ctx context.Context, err error) finding {
+	if end, ok := errors.AsType[*crm.AccountError](err); ok {
+		return finding{class: ended, code: end.Code, text: end.Error(), ended: end}
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return finding{class: unsent, text: err.Error()}
+}
+
+// plainJSON lets a JSON reply be read as what it is, whatever it calls itself: as
+// plain text it would be read as a query string.
+type plainJSON struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (p plainJSON) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := p.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(resp.Body) // the next one has capped it
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, fmt.Errorf("read the token reply: %w", err)
+	}
+	body = trimBody(body)
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	if bytes.HasPrefix(body, []byte("{")) {
+		resp.Header = resp.Header.Clone()
+		resp.Header.Set("Content-Type", "application/json")
+	}
+	return resp, nil
+}

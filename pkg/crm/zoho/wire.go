@@ -1,0 +1,284 @@
+package zoho
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// The kinds of recipients, as the wire names them. An entry without a recipient is
+// a public share.
+const (
+	kindUser  = "users"
+	kindGroup = "groups"
+	kindRole  = "roles"
+)
+
+// The types of an entry.
+const (
+	typePrivate = "private"
+	typePublic  = "public"
+)
+
+// entry is one line of a record's list, with the vendor's own words, so that it can
+// be written back exactly. It is comparable.
+type entry struct {
+	kind       string // "users", "groups", "roles", or whatever else there is; "" without a recipient
+	id         string
+	permission string
+	related    crm.Choice // Unsaid where the CRM does not show the flag
+	sort       string     // "private" or "public"; "" where the CRM does not show it
+	through    string     // "Module/id" of the parent that it is inherited from
+}
+
+// public says whether the entry is a share with the whole organisation.
+func (e entry) public() bool { return e.sort == typePublic || e.kind == "" && e.id == "" }
+
+// direct says whether the entry is on the record itself, and not for everybody.
+func (e entry) direct() bool { return e.through == "" && !e.public() }
+
+// isUser says whether the entry gives the record itself to the user.
+func (e entry) isUser(id string) bool { return e.direct() && e.kind == kindUser && e.id == id }
+
+// sound says whether everything is known that it takes to write the entry back: a
+// permission that is left out would become full access.
+func (e entry) sound() bool {
+	return e.kind != "" && number.MatchString(e.id) && e.permission != ""
+}
+
+// name is the entry's recipient for messages.
+func (e entry) name() string {
+	switch e.kind {
+	case kindUser:
+		return "user " + e.id
+	case kindGroup:
+		return "group " + e.id
+	case kindRole:
+		return "role " + e.id
+	case "":
+		return "everybody"
+	}
+	return e.kind + " " + e.id
+}
+
+// grant is the entry as the journal keeps it.
+func (e entry) grant() crm.Grant {
+	g := crm.Grant{ID: e.id, Related: e.related == crm.Yes, Type: e.sort, Through: e.through}
+	g.Access, _ = crm.ParseAccess(e.permission)
+	switch {
+	case e.public():
+		g.Kind = "public"
+	case e.kind == kindUser:
+		g.Kind = "user"
+	case e.kind == kindGroup:
+		g.Kind = "group"
+	case e.kind == kindRole:
+		g.Kind = "role"
+	default:
+		g.Kind = e.kind
+	}
+	return g
+}
+
+// permissionOf is the vendor's word for a level.
+func permissionOf(a crm.Access) string {
+	switch a {
+	case crm.Read:
+		return "read_only"
+	case crm.Write:
+		return "read_write"
+	}
+	return "full_access"
+}
+
+// reply is the superset of the envelopes. Every field takes any JSON value, so
+// that one odd field does not hide the others.
+type reply struct {
+	Code        text            `json:"code"`
+	Message     text            `json:"message"`
+	Status      text            `json:"status"`
+	Error       text            `json:"error"`
+	Description text            `json:"error_description"`
+	Share       json.RawMessage `json:"share"`
+	Info        json.RawMessage `json:"info"`
+}
+
+// says is the text of an error reply.
+func (p reply) says() string {
+	if p.Message == "" {
+		return string(p.Description)
+	}
+	return string(p.Message)
+}
+
+// more says whether the reply holds only a part of what there is.
+func more(info json.RawMessage) bool {
+	var page struct {
+		More text `json:"more_records"`
+	}
+	return json.Unmarshal(info, &page) == nil && strings.EqualFold(string(page.More), "true")
+}
+
+// result is what a write says of one entry, or of a whole request.
+type result struct {
+	Code    text            `json:"code"`
+	Message text            `json:"message"`
+	Status  text            `json:"status"`
+	Details json.RawMessage `json:"details"`
+}
+
+// ok says whether the entry was accepted. Both words have to be there.
+func (r result) ok() bool {
+	return strings.EqualFold(string(r.Status), "success") && strings.EqualFold(string(r.Code), "SUCCESS")
+}
+
+// entryPath is how an error names the entry that it is about.
+var entryPath = regexp.MustCompile(`^\$\.share\[([0-9]{1,4})\]`)
+
+// place returns the index of the entry that a result is about: the one that it
+// names, else its own.
+func (r result) place(own int) int {
+	var details struct {
+		Path text `json:"json_path"`
+	}
+	if json.Unmarshal(r.Details, &details) == nil {
+		if m := entryPath.FindStringSubmatch(string(details.Path)); m != nil && !r.ok() {
+			n, err := strconv.Atoi(m[1])
+			if err == nil {
+				return n
+			}
+		}
+	}
+	return own
+}
+
+// text is any JSON value as text: a string as it is, null as "", anything else as
+// it is written, so that a long id that comes as a number keeps its digits.
+type text string
+
+// UnmarshalJSON accepts every value.
+func (t *text) UnmarshalJSON(b []byte) error {
+	var s *string
+	switch {
+	case json.Unmarshal(b, &s) != nil:
+		*t = text(b)
+	case s != nil:
+		*t = text(strings.TrimSpace(*s))
+	default:
+		*t = ""
+	}
+	return nil
+}
+
+// wireEntry is an entry as the CRM shows it: with "shared_with", or with "user" in
+// the older versions.
+type wireEntry struct {
+	SharedWith json.RawMessage `json:"shared_with"`
+	User       json.RawMessage `json:"user"`
+	Permission text            `json:"permission"`
+	Related    text            `json:"share_related_records"`
+	Type       text            `json:"type"`
+	Through    json.RawMessage `json:"shared_through"`
+}
+
+var errUnreadable = errors.New("the list of shares can not be read")
+
+// readList reads the list that a look at record brought.
+func readList(raw json.RawMessage, record string) ([]entry, error) {
+	var wire []wireEntry
+	if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) || json.Unmarshal(raw, &wire) != nil {
+		return nil, errUnreadable
+	}
+	list := make([]entry, 0, len(wire))
+	for _, w := range wire {
+		e, err := w.entry(record)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+// entry reads one entry. What it takes for granted is no more than what a decision
+// needs: an entry that is odd in other ways stays in the list and is not sound.
+func (w wireEntry) entry(record string) (entry, error) {
+	e := entry{permission: string(w.Permission), sort: strings.ToLower(string(w.Type))}
+	switch strings.ToLower(string(w.Related)) {
+	case "true":
+		e.related = crm.Yes
+	case "false":
+		e.related = crm.No
+	case "":
+	default:
+		return e, errUnreadable
+	}
+	who, kind := w.SharedWith, ""
+	if absent(who) {
+		who, kind = w.User, kindUser
+	}
+	if !absent(who) {
+		var recipient struct{ ID, Type text }
+		if json.Unmarshal(who, &recipient) != nil {
+			return e, errUnreadable
+		}
+		e.id, e.kind = string(recipient.ID), kind
+		if recipient.Type != "" {
+			e.kind = strings.ToLower(string(recipient.Type))
+		}
+		if e.id == "" || e.kind == "" {
+			return e, errUnreadable
+		}
+	} else if e.sort != typePublic && e.permission == "" {
+		return e, errUnreadable
+	}
+	var err error
+	e.through, err = readThrough(w.Through, record)
+	return e, err
+}
+
+// readThrough names the parent that an entry is inherited from; "" where it is the
+// record itself, or none is named.
+func readThrough(raw json.RawMessage, record string) (string, error) {
+	if absent(raw) {
+		return "", nil
+	}
+	var through struct {
+		ID     text
+		Module json.RawMessage
+	}
+	if json.Unmarshal(raw, &through) != nil {
+		return "", errUnreadable
+	}
+	if through.ID == "" || string(through.ID) == record {
+		return "", nil
+	}
+	var module struct {
+		APIName text `json:"api_name"`
+		Name    text `json:"name"`
+	}
+	var name text
+	if json.Unmarshal(through.Module, &module) == nil {
+		name = module.APIName
+		if name == "" {
+			name = module.Name
+		}
+	} else if !absent(through.Module) {
+		_ = name.UnmarshalJSON(through.Module) // takes every value
+	}
+	return string(name) + "/" + string(through.ID), nil
+}
+
+func absent(raw json.RawMessage) bool {
+	return len(raw) == 0 || string(raw) == "null"
+}
+
+// trimBody takes off what may stand around JSON.
+func trimBody(b []byte) []byte {
+	return bytes.TrimSpace(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
+}
