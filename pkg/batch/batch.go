@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -130,5 +131,8 @@ func New(led *ledger.Ledger, opts Options) (*Batch, error) {
 
 // callID names a call: unique in the ledger, and short enough for a log line.
 func (b *Batch) callID() string {
-	return fmt.Sprintf("%.8s-%d-%d", b.led.ID(), b.run, b.calls.Add(1))
+	id := b.led.ID()
+	name := append(make([]byte, 0, 40), id[:min(8, len(id))]...)
+	name = strconv.AppendInt(append(name, '-'), b.run, 10)
+	return string(strconv.AppendInt(append(name, '-'), b.calls.Add(1), 10))
 }

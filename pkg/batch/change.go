@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
@@ -19,20 +20,22 @@ type round struct {
 	ask  []ledger.Op // accepted by an earlier run
 	do   []ledger.Op // the first operation of each target that may go
 	more bool        // operations wait behind these
-	// waits says, for each target, that operations wait behind its first.
+	// waits says, for each target, that operations wait behind its first; cut, that the
+	// key has more operations than a call holds, and any of them may.
 	waits map[int64]bool
+	cut   bool
 }
 
 // change works on the keys' next round: it asks about what an earlier run had
 // accepted, does what may go now, and records every outcome.
 //
 // tries is how often the keys' record was busy in a row.
-func (l *loop) change(keys []int64, tries int) report {
-	r := report{keys: keys}
+func (l *loop) change(work []errand, tries int) report {
+	r := report{keys: keysOf(work)}
 	var rounds []*round
 	var ask, do []ledger.Op
-	for _, key := range keys {
-		rd, err := l.round(key)
+	for _, e := range work {
+		rd, err := l.round(e)
 		if err != nil {
 			r.err = l.unlessStopped(err)
 			return r
@@ -48,8 +51,13 @@ func (l *loop) change(keys []int64, tries int) report {
 	return r
 }
 
-// round reads the key's open operations and picks the first of each target.
-func (l *loop) round(key int64) (*round, error) {
+// round reads the key's open operations and picks the first of each target. Of an
+// operation that is alone with its key, nothing need be read the first time.
+func (l *loop) round(e errand) (*round, error) {
+	key := e.key
+	if e.alone != 0 {
+		return l.roundAlone(e)
+	}
 	rd := &round{key: key, waits: make(map[int64]bool)}
 	seen := make(map[int64]bool)
 	var after int64
@@ -75,7 +83,27 @@ func (l *loop) round(key int64) (*round, error) {
 			return rd, nil
 		}
 	}
-	rd.more = true
+	rd.more, rd.cut = true, true
+	return rd, nil
+}
+
+// roundAlone is round for a key that has one operation.
+func (l *loop) roundAlone(e errand) (*round, error) {
+	rd := &round{key: e.key}
+	ops := e.op[:]
+	if e.op[0].ID == 0 {
+		var err error
+		if ops, err = l.b.led.Reread(l.ctx, e.alone); err != nil || len(ops) == 0 {
+			return rd, err
+		}
+	}
+	switch ops[0].Turn {
+	case ledger.TurnNone:
+	case ledger.TurnAsk:
+		rd.ask = ops
+	default:
+		rd.do = ops
+	}
 	return rd, nil
 }
 
@@ -106,7 +134,7 @@ func (c *call) askAll(ops []ledger.Op) (open []ledger.Op) {
 		open = append(open, left...)
 		ops = ops[n:]
 	}
-	c.report.again = c.report.again || c.report.moved && c.more()
+	c.report.again = c.report.again || len(c.report.settled) > 0 && c.more()
 	return open
 }
 
@@ -123,7 +151,8 @@ func (c *call) more() bool {
 type journal struct {
 	loop *loop
 	id   string
-	ops  []int64
+	ops  []ledger.Op
+	ids  []int64
 	sent int
 	at   time.Time // of the last sending
 	err  error     // why the ledger could not take an intent
@@ -133,7 +162,7 @@ type journal struct {
 func (j *journal) Intend(ctx context.Context, before crm.State) error {
 	now := time.Now()
 	err := j.loop.b.led.Intend(context.WithoutCancel(ctx), ledger.Intent{
-		CallID: j.id, Account: j.loop.acc.Name, Ops: j.ops, Attempt: j.sent + 1, Before: before, At: now,
+		CallID: j.id, Account: j.loop.acc.Name, Ops: j.ids, Known: j.ops, Attempt: j.sent + 1, Before: before, At: now,
 	})
 	if err != nil {
 		j.err = err
@@ -147,11 +176,14 @@ func (j *journal) Intend(ctx context.Context, before crm.State) error {
 // doAll sends the operations in one call and records what came of it.
 func (c *call) doAll(ops []ledger.Op) {
 	l := c.loop
-	j := &journal{loop: l, id: l.b.callID()}
+	j := &journal{loop: l, id: l.b.callID(), ops: ops, ids: make([]int64, len(ops))}
 	items := make([]crm.Item, len(ops))
 	for i, op := range ops {
 		items[i] = crm.Item{Op: op.Operation, Prior: op.Prior, Ticket: op.Ticket}
-		j.ops = append(j.ops, op.ID)
+		if op.Prior == crm.PriorNone && doubt(op) {
+			items[i].Prior = l.b.lost() // in this run
+		}
+		j.ids[i] = op.ID
 	}
 	outcomes := l.acc.Provider.Do(l.ctx, crm.Call{ID: j.id, Items: items}, j)
 	if len(outcomes) != len(ops) {
@@ -160,8 +192,14 @@ func (c *call) doAll(ops []ledger.Op) {
 	}
 	settles := make([]ledger.Settle, 0, len(ops))
 	states := make([]ledger.State, len(ops))
+	for _, out := range outcomes {
+		if out.Ended != nil && c.report.ended == nil {
+			c.report.ended = out.Ended
+		}
+	}
 	for i, out := range outcomes {
 		s, ok := c.settle(ops[i], out, j)
+		s.Known = &ops[i]
 		if states[i] = s.State; ok {
 			settles = append(settles, s)
 		}
@@ -186,10 +224,7 @@ func (c *call) settle(op ledger.Op, out crm.Outcome, j *journal) (ledger.Settle,
 	s := ledger.Settle{
 		CallID: j.id, Op: op.ID, RequestID: out.RequestID, Ticket: out.Ticket, Code: out.Code, Message: out.Message,
 		HTTPStatus: out.HTTPStatus, Attempts: out.Attempts, SentAt: j.at,
-		Maybe: out.Maybe || out.Verdict == crm.Failed && (op.Maybe || op.Prior != crm.PriorNone),
-	}
-	if out.Ended != nil && c.report.ended == nil {
-		c.report.ended = out.Ended
+		Maybe: out.Maybe || doubt(op) && out.Verdict != crm.Done && out.Verdict != crm.Unchanged,
 	}
 	switch out.Verdict {
 	case crm.Done, crm.Unchanged, crm.Failed:
@@ -207,28 +242,39 @@ func (c *call) settle(op ledger.Op, out crm.Outcome, j *journal) (ledger.Settle,
 	case crm.NotSent:
 		return c.notSent(op, out, s, j)
 	default:
+		if j.sent == 0 && !doubt(op) {
+			return c.notSent(op, out, s, j) // nothing was ever announced
+		}
 		s.State, s.Open, s.Maybe = ledger.InDoubt, true, true
+		s.Confirm = j.sent == 0
 	}
 	return s, true
+}
+
+// doubt reports whether the operation may have taken effect by an earlier sending
+// whose answer was lost. A later refusal does not take that back.
+func doubt(op ledger.Op) bool {
+	return op.Maybe || op.Prior != crm.PriorNone || op.State == ledger.Sent
 }
 
 // notSent leaves an operation to be done: later in this run, if its record is
 // busy, or in another run.
 func (c *call) notSent(op ledger.Op, out crm.Outcome, s ledger.Settle, j *journal) (ledger.Settle, bool) {
 	s.Open, s.Turn = true, op.Turn
+	s.Confirm = op.State == ledger.Accepted // its ticket still stands
 	if s.State = op.State; op.State == ledger.Pending && out.Maybe {
 		s.State = ledger.Sent
 	}
-	if out.Later > 0 && out.Ended == nil {
+	if out.Later > 0 && c.report.ended == nil {
 		if c.tries < busyTries {
-			c.report.later = max(c.report.later, out.Later, busyPause<<c.tries)
+			c.report.later = max(c.report.later, min(out.Later, maxBusyPause), busyPause<<c.tries)
 			return s, j.sent > 0
 		}
 		s.State, s.Turn, s.Open = ledger.Failed, ledger.TurnNone, false
 		s.Message = fmt.Sprintf("still busy after %d tries, run again to try once more: %s", c.tries+1, out.Message)
 		return s, true
 	}
-	if out.Ended == nil && c.loop.ctx.Err() == nil && j.err == nil {
+	if c.report.ended == nil && c.loop.ctx.Err() == nil && j.err == nil {
 		// A provider that neither sends nor says when to come back would be asked
 		// for ever.
 		s.State, s.Turn, s.Open = ledger.Failed, ledger.TurnNone, false
@@ -263,17 +309,20 @@ func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.Sta
 	var sent, failed int64
 	for i, op := range ops {
 		out, to, rows := outcomes[i], states[i], int64(op.Rows)
-		l.b.counters.move(op.State, to, op.Rows)
-		if out.Attempts > 0 {
+		l.b.counters.move(op, op.State, to)
+		if out.Attempts > 0 && (c.tries == 0 || op.Attempts == 0) {
 			l.b.counters.sent.Add(rows)
 		}
-		if op.FirstRun == 0 && (out.Verdict != crm.NotSent || to == ledger.Failed) {
+		if l.ours(op) && op.State != ledger.Accepted && (out.Verdict != crm.NotSent || to == ledger.Failed) {
 			sent += rows
 			if to == ledger.Failed {
 				failed += rows
 			}
 		}
 		l.logRow(op, to, out)
+		if out.Alarm {
+			l.b.counters.alarms.Add(rows)
+		}
 		waits := c.waits(op)
 		switch {
 		case out.Verdict == crm.Accepted:
@@ -281,14 +330,18 @@ func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.Sta
 			if !ok {
 				at = len(c.report.accepted)
 				groups[out.Ticket] = at
-				c.report.accepted = append(c.report.accepted, acceptance{ticket: out.Ticket, key: op.Key, earlier: j.sent == 0})
+				c.report.accepted = append(c.report.accepted, acceptance{ticket: out.Ticket, earlier: j.sent == 0})
 			}
+			op.Maybe = out.Maybe || doubt(op)
 			op.Ticket, op.State = out.Ticket, ledger.Accepted
 			if op.FirstRun == 0 {
 				op.FirstRun = l.b.run
 			}
 			a := &c.report.accepted[at]
-			a.ops, a.blocks = append(a.ops, op), a.blocks || waits
+			a.ops, a.later = append(a.ops, op), max(a.later, min(out.Later, maxBusyPause))
+			if waits && !slices.Contains(a.waits, op.Key) {
+				a.waits = append(a.waits, op.Key)
+			}
 		case to.Settled() && waits:
 			c.report.again = true
 		}
@@ -300,11 +353,14 @@ func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.Sta
 	}
 }
 
+// ours reports whether no earlier run has sent the operation.
+func (l *loop) ours(op ledger.Op) bool { return op.FirstRun == 0 || op.FirstRun == l.b.run }
+
 // waits reports whether operations wait behind this one.
 func (c *call) waits(op ledger.Op) bool {
 	for _, rd := range c.rounds {
 		if rd.key == op.Key {
-			return rd.waits[op.Target]
+			return rd.cut || rd.waits[op.Target]
 		}
 	}
 	return false

@@ -11,23 +11,26 @@ import (
 // readWaiting queues looks at what the CRM has accepted in this run, oldest first.
 // It is called when no change waits.
 func (l *loop) readWaiting() error {
-	if l.looks.unread <= 0 || len(l.looks.after) >= maxLooks {
-		return nil
+	q := &l.looks
+	for q.unread > 0 && len(q.after) < maxLooks {
+		queued, at := len(q.after), q.cursor
+		page, err := l.b.led.Waiting(l.ctx, l.acc.Name, q.cursor, pageSize)
+		if err != nil {
+			return l.unlessStopped(err)
+		}
+		if len(page) == 0 {
+			q.unread = 0
+		}
+		if q.read(page, time.Now(), l.keys.busy); len(q.after) > queued || q.cursor == at {
+			return nil
+		}
 	}
-	page, err := l.b.led.Waiting(l.ctx, l.acc.Name, l.looks.cursor, pageSize)
-	if err != nil {
-		return l.unlessStopped(err)
-	}
-	if len(page) == 0 {
-		l.looks.unread = 0
-	}
-	l.looks.read(page)
 	return nil
 }
 
 // confirm takes a look and records what it shows.
 func (l *loop) confirm(k *look) report {
-	r := report{keys: []int64{k.key}, look: k}
+	r := report{keys: k.keys, look: k}
 	outcomes, err := l.ask(k.ops, &r)
 	if err != nil {
 		r.err = err
@@ -36,17 +39,20 @@ func (l *loop) confirm(k *look) report {
 	var settles []ledger.Settle
 	var open []ledger.Op
 	for i, out := range outcomes {
-		op := k.ops[i]
+		op := &k.ops[i]
 		if out.Verdict == crm.Done || out.Verdict == crm.Failed {
 			settles = append(settles, confirmed(op, out))
 			continue
 		}
-		open = append(open, op)
+		open = append(open, *op)
 		k.later = out.Later
-		if said := out.Code + "\x00" + out.Message; said != k.said && out.Code != "" {
-			k.said = said
+		if said := out.Code + "\x00" + out.Message; said != k.said[op.ID] && out.Code != "" {
+			if k.said == nil {
+				k.said = make(map[int64]string)
+			}
+			k.said[op.ID] = said
 			settles = append(settles, ledger.Settle{
-				Op: op.ID, State: ledger.Accepted, Open: true, Confirm: true, Maybe: op.Maybe,
+				Op: op.ID, Known: op, State: ledger.Accepted, Open: true, Confirm: true, Maybe: op.Maybe,
 				Code: out.Code, Message: out.Message, HTTPStatus: out.HTTPStatus,
 			})
 		}
@@ -66,7 +72,7 @@ func (l *loop) askOnce(ops []ledger.Op, r *report) (open []ledger.Op, err error)
 	var settles []ledger.Settle
 	for i, out := range outcomes {
 		if out.Verdict == crm.Done || out.Verdict == crm.Failed {
-			settles = append(settles, confirmed(ops[i], out))
+			settles = append(settles, confirmed(&ops[i], out))
 			continue
 		}
 		open = append(open, ops[i])
@@ -98,9 +104,9 @@ func (l *loop) ask(ops []ledger.Op, r *report) ([]crm.Outcome, error) {
 }
 
 // confirmed is what the ledger records of an operation that the CRM has come to.
-func confirmed(op ledger.Op, out crm.Outcome) ledger.Settle {
+func confirmed(op *ledger.Op, out crm.Outcome) ledger.Settle {
 	return ledger.Settle{
-		Op: op.ID, State: stateOf(out.Verdict), Confirm: true, Maybe: out.Verdict == crm.Failed && (op.Maybe || out.Maybe),
+		Op: op.ID, Known: op, State: stateOf(out.Verdict), Confirm: true, Maybe: out.Verdict == crm.Failed && (op.Maybe || out.Maybe),
 		Code: out.Code, Message: out.Message, HTTPStatus: out.HTTPStatus, ConfirmedAt: time.Now(),
 	}
 }
@@ -119,11 +125,11 @@ func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, settles []ledger.
 		if out.Verdict != crm.Done && out.Verdict != crm.Failed {
 			continue
 		}
-		r.moved = true
-		l.b.counters.move(ledger.Accepted, stateOf(out.Verdict), op.Rows)
+		r.settled = append(r.settled, op.ID)
+		l.b.counters.move(op, ledger.Accepted, stateOf(out.Verdict))
 		if out.Verdict == crm.Failed {
 			l.logRow(op, ledger.Failed, out)
-			if op.FirstRun == l.b.run {
+			if l.ours(op) {
 				failed += int64(op.Rows)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // counters are the rows by state while the run goes on.
@@ -14,6 +15,7 @@ type counters struct {
 	invalid int64
 	before  int64        // settled when the run began
 	sent    atomic.Int64 // rows sent in this run
+	alarms  atomic.Int64 // rows of this run by which somebody else has lost access
 }
 
 // start takes the counts of the adopted sheet.
@@ -27,7 +29,7 @@ func (c *counters) start(ctx context.Context, led *ledger.Ledger) error {
 		case t.Invalid:
 			c.invalid += t.Rows
 		default:
-			c.states[t.State].Add(t.Rows)
+			c.states[Shown(t.State, crm.Operation{Action: t.Action, Object: t.Object})].Add(t.Rows)
 			if t.Turn == ledger.TurnNone {
 				c.before += t.Rows
 			}
@@ -37,17 +39,45 @@ func (c *counters) start(ctx context.Context, led *ledger.Ledger) error {
 	return nil
 }
 
-// move counts rows that went from one state to another.
-func (c *counters) move(from, to ledger.State, rows int) {
-	c.states[from].Add(-int64(rows))
-	c.states[to].Add(int64(rows))
+// recount takes the counts anew, of how the run has ended.
+func (c *counters) recount(ctx context.Context, led *ledger.Ledger) error {
+	var fresh counters
+	if err := fresh.start(ctx, led); err != nil {
+		return err
+	}
+	for i := range fresh.states {
+		c.states[i].Store(fresh.states[i].Load())
+	}
+	return nil
+}
+
+// Shown is the state as which an operation counts for people: one that was sent
+// and has no answer is in doubt if it is not safe to repeat (a share on LeadSquared
+// may extend or duplicate what is there, and nobody can look), and to be done
+// otherwise.
+func Shown(s ledger.State, op crm.Operation) ledger.State {
+	switch {
+	case s != ledger.Sent:
+		return s
+	case op.Action == crm.Share && (op.Object == crm.Lead || op.Object == crm.Opportunity):
+		return ledger.InDoubt
+	}
+	return ledger.Pending
+}
+
+// move counts an operation's rows that went from one state to another. Rows that
+// go together may have come from different states, so that these are figures to
+// watch a run by; how it ended is counted in the ledger.
+func (c *counters) move(op ledger.Op, from, to ledger.State) {
+	c.states[Shown(from, op.Operation)].Add(-int64(op.Rows))
+	c.states[Shown(to, op.Operation)].Add(int64(op.Rows))
 }
 
 func (c *counters) counts() Counts {
-	get := func(s ledger.State) int64 { return c.states[s].Load() }
+	get := func(s ledger.State) int64 { return max(0, c.states[s].Load()) }
 	n := Counts{
 		Done: get(ledger.Done), Unchanged: get(ledger.Unchanged), Accepted: get(ledger.Accepted), Failed: get(ledger.Failed),
-		InDoubt: get(ledger.InDoubt), Invalid: c.invalid, NotAttempted: get(ledger.Pending) + get(ledger.Sent),
+		InDoubt: get(ledger.InDoubt), Invalid: c.invalid, NotAttempted: get(ledger.Pending),
 	}
 	n.Rows = n.Done + n.Unchanged + n.Accepted + n.Failed + n.InDoubt + n.Invalid + n.NotAttempted
 	return n

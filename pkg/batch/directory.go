@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
@@ -14,16 +15,16 @@ import (
 // row that is still to be sent.
 type directories struct {
 	b     *Batch
-	users map[string]map[string]string // account, address in lower case: id; "" where several have it
+	users map[string]map[string][]string // account, address in lower case: the ids of those who have it
 }
 
 func newDirectories(b *Batch) *directories {
-	return &directories{b: b, users: make(map[string]map[string]string)}
+	return &directories{b: b, users: make(map[string]map[string][]string)}
 }
 
 // list reads the account's user list. After an error that ends the account, the
 // list is nil and so is the error.
-func (d *directories) list(ctx context.Context, acc *account) (map[string]string, error) {
+func (d *directories) list(ctx context.Context, acc *account) (map[string][]string, error) {
 	if users, ok := d.users[acc.Name]; ok || acc.end() != nil {
 		return users, nil
 	}
@@ -31,7 +32,7 @@ func (d *directories) list(ctx context.Context, acc *account) (map[string]string
 	if !ok {
 		return nil, fmt.Errorf("account %q: this CRM has no user list; name users by id", acc.Name)
 	}
-	users := make(map[string]string)
+	users := make(map[string][]string)
 	for user, err := range lister.Users(ctx) {
 		if err != nil {
 			return nil, d.b.endOrFail(ctx, acc, err)
@@ -40,11 +41,9 @@ func (d *directories) list(ctx context.Context, acc *account) (map[string]string
 		if address == "" || user.ID == "" {
 			continue
 		}
-		if id, ok := users[address]; ok && id != user.ID {
-			users[address] = ""
-			continue
+		if !slices.Contains(users[address], user.ID) {
+			users[address] = append(users[address], user.ID)
 		}
-		users[address] = user.ID
 	}
 	d.users[acc.Name] = users
 	d.b.log.Info("users listed", "account", acc.Name, "addresses", len(users))
@@ -71,12 +70,12 @@ func (d *directories) resolve(ctx context.Context) error {
 			}
 			if users == nil {
 				err = d.spoil(ctx, e, acc.end().Code, "user: the account could not be asked who has this address")
-			} else if found, ok := users[e.Email]; !ok {
+			} else if found := users[e.Email]; len(found) == 0 {
 				err = d.spoil(ctx, e, codeUser, fmt.Sprintf("user: nobody on this account has the address %s", e.Email))
-			} else if found == "" {
+			} else if len(found) > 1 {
 				err = d.spoil(ctx, e, codeAmbiguous, fmt.Sprintf("user: several users have the address %s; name the one meant by id", e.Email))
 			} else {
-				id, bound = found, true
+				id, bound = found[0], true
 			}
 			if err != nil {
 				return err
@@ -124,10 +123,11 @@ func (d *directories) recheck(ctx context.Context) (moved bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		now := users[e.Email]
-		if !ok || now == "" || now == bound {
+		found := users[e.Email]
+		if !ok || len(found) == 0 || slices.Contains(found, bound) {
 			continue
 		}
+		now := found[0]
 		reason := fmt.Sprintf("user: the address %s was that of user %s when this ledger first saw it and is now that of %s; name the one meant by id", e.Email, bound, now)
 		if err := d.b.stage.SpoilUnsent(ctx, e.Account, e.Email, codeReassigned, reason); err != nil {
 			return false, err
@@ -152,9 +152,7 @@ func (d *directories) protected(ctx context.Context, acc *account) ([]string, er
 		if err != nil {
 			return nil, err
 		}
-		if id := users[strings.ToLower(name)]; id != "" {
-			ids = append(ids, id)
-		}
+		ids = append(ids, users[strings.ToLower(name)]...)
 	}
 	return ids, nil
 }

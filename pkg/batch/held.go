@@ -15,6 +15,8 @@ const codeHeld = "held_up"
 // its target that is in doubt, or that the CRM has accepted and not confirmed.
 func (l *loop) explainHeld() error {
 	var after ledger.Cursor
+	var key int64
+	var firsts map[int64]ledger.Op // of the key's targets
 	for {
 		page, err := l.b.led.Todo(l.ctx, l.acc.Name, after, pageSize)
 		if err != nil || len(page) == 0 {
@@ -23,11 +25,17 @@ func (l *loop) explainHeld() error {
 		after = page[len(page)-1].Cursor()
 		var settles []ledger.Settle
 		for _, op := range page {
-			first, err := l.holder(op)
-			if err != nil {
-				return l.unlessStopped(err)
+			if op.Alone {
+				continue // nothing is before it
 			}
-			if first == nil || first.ID == op.ID {
+			if firsts == nil || op.Key != key {
+				if firsts, err = l.firsts(op.Key); err != nil {
+					return l.unlessStopped(err)
+				}
+				key = op.Key
+			}
+			first, ok := firsts[op.Target]
+			if !ok || first.ID == op.ID {
 				continue
 			}
 			settles = append(settles, ledger.Settle{
@@ -42,22 +50,23 @@ func (l *loop) explainHeld() error {
 	}
 }
 
-// holder returns the first open operation of the operation's target.
-func (l *loop) holder(op ledger.Op) (*ledger.Op, error) {
+// firsts returns the first open operation of each of the key's targets.
+func (l *loop) firsts(key int64) (map[int64]ledger.Op, error) {
+	firsts := make(map[int64]ledger.Op)
 	var after int64
 	for {
-		ops, err := l.b.led.Round(l.ctx, l.acc.Name, op.Key, after, pageSize)
+		ops, err := l.b.led.Round(l.ctx, l.acc.Name, key, after, pageSize)
 		if err != nil {
 			return nil, err
 		}
-		for _, first := range ops {
-			if first.Target == op.Target {
-				return &first, nil
+		for _, op := range ops {
+			if _, ok := firsts[op.Target]; !ok {
+				firsts[op.Target] = op
 			}
-			after = first.Ord
+			after = op.Ord
 		}
 		if len(ops) < pageSize {
-			return nil, nil
+			return firsts, nil
 		}
 	}
 }

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
@@ -27,26 +28,37 @@ const (
 // look is a question to the CRM: what became of the operations with one ticket.
 type look struct {
 	ticket string
-	key    int64
 	ops    []ledger.Op
-	said   string // code and text that the last look gave, to record a new one only
-	due    time.Time
-	first  time.Time // when it was first asked, zero before
-	tries  int
-	early  bool
-	blocks bool // later rows of a target wait for the answer
+	keys   []int64 // those of the operations, each once
+	waits  []int64 // of these, where later rows of a target wait for the answer
+	// said holds, by operation, the code and text of the last look, so that only a new
+	// one is recorded.
+	said  map[int64]string
+	due   time.Time
+	first time.Time // when it was first asked, zero before
+	tries int
+	soon  bool // comes before changes
 	// later is the pause that the CRM's answer suggests.
 	later time.Duration
+}
+
+// add takes an operation into the look.
+func (k *look) add(op ledger.Op) {
+	k.ops = append(k.ops, op)
+	if !slices.Contains(k.keys, op.Key) {
+		k.keys = append(k.keys, op.Key)
+	}
 }
 
 // acceptance is what a call had accepted under one ticket.
 type acceptance struct {
 	ticket string
-	key    int64
 	ops    []ledger.Op
-	blocks bool
-	// earlier says that they were accepted in an earlier run: the ledger's order of
-	// this run's acceptances does not have them.
+	waits  []int64 // keys of operations that later rows of their target wait for
+	// later is how long the CRM is said to need at least.
+	later time.Duration
+	// earlier says that they were accepted in an earlier run, and have been asked about
+	// in this one: the ledger's order of this run's acceptances does not have them.
 	earlier bool
 }
 
@@ -54,70 +66,111 @@ type acceptance struct {
 // the early ones come before changes, the others after them; these are read from
 // the ledger when no change waits.
 type looking struct {
+	asks          bool // the provider can be asked at all
 	before, after lookHeap
-	held          map[int64][]*look  // looks that are due while their key is busy
-	known         map[int64]struct{} // operations that were looked at out of the ledger's order
+	held          map[int64][]*look  // looks that are due while this key of theirs is busy
+	known         map[int64]struct{} // open operations that are looked at out of the ledger's order
 	unread        int64              // acceptances that only the ledger knows
 	cursor        int64              // how far the ledger's acceptances have been read
 	accepted      int64
+	needs         time.Duration // how long the CRM is said to need at least
 }
 
-func newLooking() looking {
-	return looking{held: make(map[int64][]*look), known: make(map[int64]struct{})}
+func newLooking(asks bool) looking {
+	return looking{asks: asks, held: make(map[int64][]*look), known: make(map[int64]struct{})}
 }
 
-// accept notes what was accepted, and queues the look if it may not wait for the
-// changes. With confirmations off, only looks that order needs are taken.
-func (q *looking) accept(a acceptance, off bool) {
+// accept notes what was accepted now, and queues the look if it may not wait for
+// the changes. With confirmations off, only looks that order needs are taken.
+func (q *looking) accept(a acceptance, now time.Time, off bool) {
 	early := false
 	for range a.ops {
 		q.accepted++
 		early = early || q.accepted <= earlyLooks || q.accepted%earlyLookEvery == 0
 	}
+	k := &look{ticket: a.ticket, waits: a.waits, due: now.Add(a.later), soon: early || len(a.waits) > 0}
+	for _, op := range a.ops {
+		k.add(op)
+	}
 	switch {
-	case !a.blocks && off:
-	case a.blocks || early || a.earlier:
-		for _, op := range a.ops {
-			q.known[op.ID] = struct{}{}
+	case !q.asks, off && len(a.waits) == 0:
+	case a.earlier:
+		// It has just been asked about. What finds no place is asked by the next run.
+		k.soon, k.first, k.tries, k.due = len(a.waits) > 0, now, 1, now.Add(max(lookPause, a.later))
+		if len(q.after) < maxLooks || k.soon {
+			q.know(k)
 		}
-		heap.Push(&q.before, &look{ticket: a.ticket, key: a.key, ops: a.ops, early: true, blocks: a.blocks})
+	case k.soon:
+		q.know(k)
 	default:
+		q.needs = max(q.needs, a.later)
 		q.unread += int64(len(a.ops))
 	}
 }
 
-// read queues a page of the ledger's acceptances, oldest first.
-func (q *looking) read(page []ledger.Op) {
+// know queues a look that the ledger's order is not to bring again.
+func (q *looking) know(k *look) {
+	for _, op := range k.ops {
+		q.known[op.ID] = struct{}{}
+	}
+	q.push(k)
+}
+
+// read queues a page of the ledger's acceptances, oldest first. The newest of them
+// may be of this moment: one whose key is busy may not have been reported yet, and
+// is left, with those behind it, for the next time.
+func (q *looking) read(page []ledger.Op, now time.Time, busy func(int64) bool) {
 	var last *look
-	for _, op := range page {
+	for _, op := range wholeTickets(page) {
+		if busy(op.Key) {
+			break
+		}
 		q.cursor = op.Seq
 		if _, ok := q.known[op.ID]; ok {
 			continue
 		}
 		q.unread--
-		if last != nil && last.ticket == op.Ticket && last.key == op.Key {
-			last.ops = append(last.ops, op)
-			continue
+		if last == nil || last.ticket != op.Ticket {
+			last = &look{ticket: op.Ticket, due: now.Add(q.needs)}
+			q.after = append(q.after, last)
 		}
-		last = &look{ticket: op.Ticket, key: op.Key, ops: []ledger.Op{op}}
-		q.after = append(q.after, last)
+		last.add(op)
 	}
 	heap.Init(&q.after)
 }
 
+// wholeTickets leaves the last ticket of a full page for the next one, which may
+// have more of it: what has one ticket is asked about together.
+func wholeTickets(page []ledger.Op) []ledger.Op {
+	if len(page) < pageSize {
+		return page
+	}
+	n := len(page) - 1
+	for n > 0 && page[n-1].Ticket == page[n].Ticket {
+		n--
+	}
+	if n == 0 {
+		return page
+	}
+	return page[:n]
+}
+
 // soon returns a due look that comes before changes, or nil.
-func (q *looking) soon(now time.Time, busy map[int64]bool) *look { return q.pop(&q.before, now, busy) }
+func (q *looking) soon(now time.Time, busy func(int64) bool) *look {
+	return q.pop(&q.before, now, busy)
+}
 
 // next returns a due look that comes after changes, or nil.
-func (q *looking) next(now time.Time, busy map[int64]bool) *look { return q.pop(&q.after, now, busy) }
+func (q *looking) next(now time.Time, busy func(int64) bool) *look { return q.pop(&q.after, now, busy) }
 
-func (q *looking) pop(h *lookHeap, now time.Time, busy map[int64]bool) *look {
+func (q *looking) pop(h *lookHeap, now time.Time, busy func(int64) bool) *look {
 	for len(*h) > 0 && !(*h)[0].due.After(now) {
 		k := heap.Pop(h).(*look)
-		if !busy[k.key] {
+		at := slices.IndexFunc(k.keys, busy)
+		if at < 0 {
 			return k
 		}
-		q.held[k.key] = append(q.held[k.key], k)
+		q.held[k.keys[at]] = append(q.held[k.keys[at]], k)
 	}
 	return nil
 }
@@ -130,9 +183,13 @@ func (q *looking) release(key int64) {
 	delete(q.held, key)
 }
 
-// back takes a look that was taken. What is still open is asked again after a
-// pause, until the time limit since the first look has passed.
-func (q *looking) back(k *look, now time.Time, limit time.Duration, giveUp func(*look)) {
+// back takes a look that was taken, and what of it is settled now. What is still
+// open is asked again after a pause, until the time limit since the first look has
+// passed.
+func (q *looking) back(k *look, settled []int64, now time.Time, limit time.Duration, giveUp func(*look)) {
+	for _, id := range settled {
+		delete(q.known, id)
+	}
 	if len(k.ops) == 0 {
 		return
 	}
@@ -153,7 +210,7 @@ func (q *looking) back(k *look, now time.Time, limit time.Duration, giveUp func(
 }
 
 func (q *looking) push(k *look) {
-	if k.early {
+	if k.soon {
 		heap.Push(&q.before, k)
 		return
 	}

@@ -17,6 +17,9 @@ const (
 	// busyPause the first pause, which doubles: 2, 4, ... 64 s, two minutes in all.
 	busyTries = 6
 	busyPause = 2 * time.Second
+
+	// maxBusyPause bounds what a CRM's answer may ask us to wait for one record.
+	maxBusyPause = 10 * time.Minute
 )
 
 // loop is the one place that decides what an account does next. It alone touches
@@ -29,11 +32,10 @@ type loop struct {
 	pool    errgroup.Group
 	reports chan report
 	running int
+	jobs    chan func() report // for workers that have nothing to do
+	idle    int                // how many these are
 
-	busy   map[int64]bool // keys with open work
-	ready  []int64        // keys with a next round to do at once
-	parked parking        // keys that wait for their record
-	tries  map[int64]int  // how often each key was parked in a row
+	keys keys
 
 	page   []ledger.Op // changes read ahead
 	cursor ledger.Cursor
@@ -55,7 +57,7 @@ type report struct {
 	later time.Duration
 	// accepted are the operations that the CRM took.
 	accepted []acceptance
-	moved    bool // something was settled
+	settled  []int64 // operations that a look has settled
 }
 
 func newLoop(ctx context.Context, b *Batch, acc *account) *loop {
@@ -63,10 +65,11 @@ func newLoop(ctx context.Context, b *Batch, acc *account) *loop {
 	l := &loop{
 		b: b, acc: acc, ctx: ctx, cancel: cancel,
 		reports: make(chan report, acc.Workers),
-		busy:    make(map[int64]bool),
-		tries:   make(map[int64]int),
-		looks:   newLooking(),
+		jobs:    make(chan func() report, acc.Workers),
+		keys:    newKeys(),
 	}
+	_, asks := acc.Provider.(crm.Confirmer)
+	l.looks = newLooking(asks)
 	l.pool.SetLimit(acc.Workers)
 	return l
 }
@@ -74,13 +77,15 @@ func newLoop(ctx context.Context, b *Batch, acc *account) *loop {
 // run works until nothing is left to do now or later in this run.
 func (l *loop) run() error {
 	defer l.cancel(nil)
+	var failed error
 	for {
 		wake, err := l.fill()
-		if err != nil {
+		if err != nil && failed == nil {
+			failed = err
 			l.cancel(err)
 		}
-		if l.running == 0 && (err != nil || wake.IsZero() || l.ctx.Err() != nil) {
-			return l.leave(err)
+		if l.running == 0 && (failed != nil || wake.IsZero() || l.ctx.Err() != nil) {
+			return l.leave(failed)
 		}
 		l.wait(wake)
 	}
@@ -88,6 +93,7 @@ func (l *loop) run() error {
 
 // leave waits for the workers and returns what ended the run, if anything did.
 func (l *loop) leave(err error) error {
+	close(l.jobs)
 	if werr := l.pool.Wait(); err == nil {
 		err = werr
 	}
@@ -131,51 +137,68 @@ func (l *loop) fill() (wake time.Time, err error) {
 			return time.Time{}, err
 		}
 		if !started {
-			return earliest(l.looks.due(), l.parked.due()), nil
+			return earliest(l.looks.due(), l.keys.due()), nil
 		}
 	}
 	if l.running > 0 {
 		return time.Time{}, nil
 	}
-	return earliest(l.looks.due(), l.parked.due()), nil
+	return earliest(l.looks.due(), l.keys.due()), nil
 }
 
 // start gives a worker the most urgent piece of work and reports whether there was
 // any: looks that order needs, then changes, then the other looks.
 func (l *loop) start(now time.Time) (bool, error) {
-	if k := l.looks.soon(now, l.busy); k != nil {
+	if k := l.looks.soon(now, l.keys.busy); k != nil {
 		l.startLook(k)
 		return true, nil
 	}
-	keys, err := l.nextChange(now)
+	work, err := l.nextChange(now)
 	if err != nil {
 		return false, err
 	}
-	if keys != nil {
-		l.startChange(keys)
+	if work != nil {
+		l.startChange(work)
 		return true, nil
 	}
 	if err := l.readWaiting(); err != nil {
 		return false, err
 	}
-	if k := l.looks.next(now, l.busy); k != nil {
+	if k := l.looks.next(now, l.keys.busy); k != nil {
 		l.startLook(k)
 		return true, nil
 	}
 	return false, nil
 }
 
+// errand is a key to work on.
+type errand struct {
+	key   int64
+	alone int64        // the key's only operation, 0 if it may have several
+	op    [1]ledger.Op // that operation as it was read ahead; the zero value: read it
+}
+
+func keysOf(work []errand) []int64 {
+	keys := make([]int64, len(work))
+	for i, e := range work {
+		keys[i] = e.key
+	}
+	return keys
+}
+
+// errandOf is the errand that an operation read ahead gives rise to.
+func errandOf(op ledger.Op) errand {
+	if !op.Alone {
+		return errand{key: op.Key}
+	}
+	return errand{key: op.Key, alone: op.ID, op: [1]ledger.Op{op}}
+}
+
 // nextChange returns the keys that the next call works on, or nil if no change
 // can be started now.
-func (l *loop) nextChange(now time.Time) ([]int64, error) {
-	for i, key := range l.ready {
-		if !l.busy[key] {
-			l.ready = append(l.ready[:i], l.ready[i+1:]...)
-			return []int64{key}, nil
-		}
-	}
-	if key, ok := l.parked.pop(now); ok {
-		return []int64{key}, nil
+func (l *loop) nextChange(now time.Time) ([]errand, error) {
+	if key, alone, ok := l.keys.next(now); ok {
+		return []errand{{key: key, alone: alone}}, nil
 	}
 	for {
 		if len(l.page) == 0 {
@@ -185,48 +208,34 @@ func (l *loop) nextChange(now time.Time) ([]int64, error) {
 		}
 		op := l.page[0]
 		l.page = l.page[1:]
-		if l.claimed(op.Key) {
+		if l.keys.claimed(op.Key) {
 			continue
 		}
 		return l.bundle(op), nil
 	}
 }
 
-// claimed reports whether somebody works or will work on the key: whoever does
-// takes all of its operations.
-func (l *loop) claimed(key int64) bool {
-	if l.busy[key] || l.parked.has(key) {
-		return true
-	}
-	for _, k := range l.ready {
-		if k == key {
-			return true
-		}
-	}
-	return false
-}
-
 // bundle returns the operation's key, and with it those of the operations read
 // ahead that may go in the same call.
-func (l *loop) bundle(op ledger.Op) []int64 {
-	keys := []int64{op.Key}
+func (l *loop) bundle(op ledger.Op) []errand {
+	work := []errand{errandOf(op)}
 	many, ok := l.acc.Provider.(crm.Bundler)
 	if !ok || op.Bundle == 0 || op.Turn == ledger.TurnAsk {
-		return keys
+		return work
 	}
 	_, most := many.Bundle(op.Operation)
 	taken := map[int64]bool{op.Key: true}
 	rest := l.page[:0]
 	for _, other := range l.page {
-		if len(keys) < most && other.Bundle == op.Bundle && other.Turn == op.Turn && !taken[other.Key] && !l.claimed(other.Key) {
-			keys = append(keys, other.Key)
+		if len(work) < most && other.Bundle == op.Bundle && other.Turn == op.Turn && !taken[other.Key] && !l.keys.claimed(other.Key) {
+			work = append(work, errandOf(other))
 			taken[other.Key] = true
 			continue
 		}
 		rest = append(rest, other)
 	}
 	l.page = rest
-	return keys
+	return work
 }
 
 // readTodo reads the next changes from the ledger.
@@ -253,36 +262,61 @@ func (l *loop) unlessStopped(err error) error {
 	return err
 }
 
-func (l *loop) startChange(keys []int64) {
-	for _, key := range keys {
-		l.busy[key] = true
+func (l *loop) startChange(work []errand) {
+	for _, e := range work {
+		l.keys.begin(e.key, e.alone)
 	}
+	tries := l.keys.tries(work[0].key)
+	l.hand(func() report { return l.change(work, tries) })
+}
+
+// hand gives a piece of work to a worker that has nothing to do, or to a new one. A
+// worker stays until the loop ends: a goroutine that is new for each call would grow
+// its stack anew each time.
+func (l *loop) hand(do func() report) {
 	l.running++
-	tries := l.tries[keys[0]]
+	if l.idle > 0 {
+		l.idle--
+		l.jobs <- do
+		return
+	}
 	l.pool.Go(func() error {
-		r := l.change(keys, tries)
-		l.reports <- r
-		return r.err
+		var failed error
+		for do := do; ; {
+			r := do()
+			if failed == nil {
+				failed = r.err
+			}
+			l.reports <- r
+			next, more := <-l.jobs
+			if !more {
+				return failed
+			}
+			do = next
+		}
 	})
 }
 
 func (l *loop) startLook(k *look) {
-	l.busy[k.key] = true
-	l.running++
-	l.pool.Go(func() error {
-		r := l.confirm(k)
-		l.reports <- r
-		return r.err
-	})
+	for _, key := range k.keys {
+		l.keys.begin(key, 0)
+	}
+	l.hand(func() report { return l.confirm(k) })
 }
 
 // take books what a worker reports.
 func (l *loop) take(r report) {
 	l.running--
+	l.idle++
+	l.book(r)
 	for _, key := range r.keys {
-		delete(l.busy, key)
+		l.keys.end(key)
 		l.looks.release(key)
 	}
+}
+
+// book does what a report asks for, before its keys are let go.
+func (l *loop) book(r report) {
 	if r.err != nil {
 		l.cancel(r.err)
 		return
@@ -292,24 +326,25 @@ func (l *loop) take(r report) {
 		return
 	}
 	for _, a := range r.accepted {
-		l.looks.accept(a, l.b.opts.ConfirmOff)
+		l.looks.accept(a, time.Now(), l.b.opts.ConfirmOff)
 	}
 	if r.look != nil {
-		l.looks.back(r.look, time.Now(), l.b.opts.ConfirmTimeout, l.giveUp)
-		if r.moved && r.look.blocks {
-			l.ready = append(l.ready, r.look.key)
+		l.looks.back(r.look, r.settled, time.Now(), l.b.opts.ConfirmTimeout, l.giveUp)
+		if len(r.settled) > 0 {
+			for _, key := range r.look.waits {
+				l.keys.wake(key)
+			}
 		}
 		return
 	}
 	for _, key := range r.keys {
 		if r.later > 0 {
-			l.tries[key]++
-			l.parked.push(key, time.Now().Add(r.later))
+			l.keys.park(key, time.Now().Add(r.later))
 			continue
 		}
-		delete(l.tries, key)
+		l.keys.freed(key)
 		if r.again {
-			l.ready = append(l.ready, key)
+			l.keys.wake(key)
 		}
 	}
 }

@@ -227,7 +227,7 @@ func (b *Batch) turn(p ledger.Past, moved bool) (ledger.Turn, crm.Prior) {
 		return ledger.TurnNone, crm.PriorLost
 	case ledger.Failed:
 		if p.Maybe {
-			return ledger.TurnLate, crm.PriorLost
+			return ledger.TurnLate, b.lost()
 		}
 		return ledger.TurnLate, crm.PriorNone
 	case ledger.Pending:

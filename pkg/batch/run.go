@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -33,14 +34,15 @@ func (b *Batch) Adopt(ctx context.Context) error {
 // is right in either case.
 func (b *Batch) Run(ctx context.Context) (Summary, error) {
 	b.started = time.Now()
-	run, err := b.led.BeginRun(ctx, ledger.RunInfo{Version: b.opts.Version, Operator: b.opts.Operator, Args: b.opts.Args})
+	quietly := context.WithoutCancel(ctx)
+	if err := b.counters.start(quietly, b.led); err != nil {
+		return b.summary(), err
+	}
+	run, err := b.led.BeginRun(quietly, ledger.RunInfo{Version: b.opts.Version, Operator: b.opts.Operator, Args: b.opts.Args})
 	if err != nil {
-		return Summary{}, err
+		return b.summary(), err
 	}
 	b.run = run
-	if err := b.counters.start(ctx, b.led); err != nil {
-		return Summary{}, err
-	}
 	b.counters.phase.Store(PhaseRunning)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -59,11 +61,12 @@ func (b *Batch) Run(ctx context.Context) (Summary, error) {
 		})
 	}
 	err = group.Wait()
+	recount := b.counters.recount(quietly, b.led)
 	summary := b.summary()
 	if err == nil && ctx.Err() != nil {
 		summary.Stopped = context.Cause(ctx)
 	}
-	return summary, b.end(context.WithoutCancel(ctx), &summary, err)
+	return summary, b.end(quietly, &summary, cmp.Or(err, recount))
 }
 
 // end closes the run in the ledger. The error that ended the run counts for more
@@ -86,7 +89,7 @@ func (b *Batch) end(ctx context.Context, s *Summary, runErr error) error {
 }
 
 func (b *Batch) summary() Summary {
-	s := Summary{Run: b.run, Started: b.started, Ended: time.Now(), Counts: b.counters.counts(), Sent: b.counters.sent.Load()}
+	s := Summary{Run: b.run, Started: b.started, Ended: time.Now(), Counts: b.counters.counts(), Sent: b.counters.sent.Load(), Alarms: b.counters.alarms.Load()}
 	s.Accounts = b.usage()
 	return s
 }
@@ -101,6 +104,9 @@ func (b *Batch) usage() []SummaryAccount {
 		sa := SummaryAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Ended: acc.end()}
 		if m, ok := acc.Provider.(crm.Meter); ok {
 			sa.Usage = m.Usage()
+		}
+		if t, ok := acc.Provider.(crm.Timeliner); ok {
+			sa.Timeline = t.Timeline()
 		}
 		accounts = append(accounts, sa)
 	}

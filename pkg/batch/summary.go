@@ -64,11 +64,14 @@ type PlanAccount struct {
 
 // Summary is how a run ended.
 type Summary struct {
-	Run      int64            `json:"run"`
-	Started  time.Time        `json:"started"`
-	Ended    time.Time        `json:"ended"`
-	Counts   Counts           `json:"counts"`
-	Sent     int64            `json:"sent"` // rows sent in this run
+	Run     int64     `json:"run"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+	Counts  Counts    `json:"counts"`
+	Sent    int64     `json:"sent"` // rows sent in this run
+	// Alarms is how many rows of this run took access from somebody whom they do not
+	// name, who could not be given it back; the rows' messages name them.
+	Alarms   int64            `json:"alarms"`
 	Accounts []SummaryAccount `json:"accounts"`
 	// Stopped is nil if everything was tried; otherwise what stopped the run before
 	// that: the cause of the context, or the guard. What ended single accounts stands
@@ -85,6 +88,8 @@ type SummaryAccount struct {
 	Host    string            `json:"host"`
 	Usage   crm.Usage         `json:"usage"`
 	Ended   *crm.AccountError `json:"-"`
+	// Timeline is when the calls of Usage were sent; zero if the provider does not say.
+	Timeline crm.Timeline `json:"-"`
 }
 
 // Progress is how a run stands at one moment.

@@ -114,16 +114,16 @@ func (a *adoption) fresh() (n int64) {
 func (a *adoption) takeUp() {
 	a.do(fmt.Sprintf(`UPDATE op SET ord = p.ord, lead = p.lead, rows = p.rows, turn = p.turn, prior = p.prior,
 		open = p.turn > 0 OR op.state IN (%d, %d, %d),
-		target = k.target, key = k.key, bundle = k.bundle
+		target = k.target, key = k.key, bundle = k.bundle, alone = k.key NOT IN (SELECT key FROM smany)
 		FROM spick p CROSS JOIN skey k ON k.ord = p.ord
 		WHERE op.id = p.take AND (p.turn > 0 OR op.state NOT IN (%d, %d))`, Sent, Accepted, InDoubt, Done, Unchanged))
 }
 
 func (a *adoption) addNew() {
 	a.do(fmt.Sprintf(`INSERT INTO op (id, account, target, rec, key, bundle, body, user, state, turn, ord, lead, rows,
-		open, seq, maybe, prior, attempts, tried)
+		open, alone, seq, maybe, prior, attempts, tried)
 		SELECT ?1 + s.ord, a.id, k.target, k.rec, k.key, k.bundle, s.op, w.user, %d, coalesce(p.turn, %d), s.ord,
-			coalesce(p.lead, ?1 + s.ord), coalesce(p.rows, 1), coalesce(p.turn > 0, 1), 0, 0, coalesce(p.prior, 0), 0, 0
+			coalesce(p.lead, ?1 + s.ord), coalesce(p.rows, 1), coalesce(p.turn > 0, 1), k.key NOT IN (SELECT key FROM smany), 0, 0, coalesce(p.prior, 0), 0, 0
 		FROM skey k CROSS JOIN srow s ON s.ord = k.ord CROSS JOIN swho w ON w.id = s.who CROSS JOIN account a ON a.name = w.account
 			LEFT JOIN spick p ON p.ord = k.ord
 		WHERE p.take IS NULL ORDER BY k.ord`, Pending, TurnNormal), a.base)

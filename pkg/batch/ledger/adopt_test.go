@@ -186,7 +186,7 @@ func TestAdoptInBulk(t *testing.T) {
 	t.Parallel()
 	l := mustOpen(t, newFile(t))
 	adopted(t, l, stagedRows("r1a"))
-	s := matched(t, l, stagedRows("r1a r2b"))
+	s := matched(t, l, stagedRows("r1a r2b r2c"))
 	if err := s.l.change(t.Context(), func(c *conn) error {
 		a := adoption{c: c, ctx: t.Context(), base: s.base, bulk: 1}
 		return a.run([]byte("{}"))
@@ -194,10 +194,10 @@ func TestAdoptInBulk(t *testing.T) {
 		t.Fatal(err)
 	}
 	ops := todo(t, l)
-	if got, want := words(ops), "r1a/2 r2b/2"; got != want {
+	if got, want := words(ops), "r1a/2 r2b/2 r2c/2"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, err := l.Round(t.Context(), "main", ops[1].Key, 0, 10); err != nil || words(got) != "r2b/2" {
+	if got, err := l.Round(t.Context(), "main", ops[1].Key, 0, 10); err != nil || words(got) != "r2b/2 r2c/2" {
 		t.Errorf("got %q, %v by key", words(got), err)
 	}
 }

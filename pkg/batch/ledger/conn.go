@@ -5,33 +5,22 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-
-	"modernc.org/sqlite"
 )
 
-// conn is one connection to the file, for one goroutine at a time. It speaks to
-// the driver directly: the pool of database/sql costs more per row than SQLite
-// itself, and the writer needs one connection of its own in any case.
+// conn is one connection to the file, for one goroutine at a time.
 type conn struct {
-	dc    driver.Conn
-	stmts map[string]stmt // prepared statements, kept until close
-	args  []driver.NamedValue
-}
-
-type stmt interface {
-	driver.Stmt
-	driver.StmtExecContext
-	driver.StmtQueryContext
+	database
+	stmts map[string]*stmt // prepared statements, kept until close
+	end   end              // of what has been written, where this is the writer's
 }
 
 // dial opens the database that a SQLite URI names and runs the pragmas.
 func dial(uri string, pragmas ...string) (*conn, error) {
-	dc, err := new(sqlite.Driver).Open(uri)
+	db, err := openDatabase(uri)
 	if err != nil {
 		return nil, storageError(err)
 	}
-	c := &conn{dc: dc, stmts: make(map[string]stmt)}
+	c := &conn{database: db, stmts: make(map[string]*stmt)}
 	for _, p := range pragmas {
 		if err := c.once("PRAGMA " + p); err != nil {
 			return nil, errors.Join(err, c.close())
@@ -41,63 +30,65 @@ func dial(uri string, pragmas ...string) (*conn, error) {
 }
 
 func (c *conn) close() error {
-	var errs []error
 	for _, st := range c.stmts {
-		errs = append(errs, st.Close())
+		st.finalize()
 	}
 	c.stmts = nil
-	return storageError(errors.Join(append(errs, c.dc.Close())...))
+	return storageError(c.database.close())
 }
 
 // once runs statements that are not worth keeping prepared.
-func (c *conn) once(script string) error {
-	_, err := c.dc.(driver.ExecerContext).ExecContext(context.Background(), script, nil)
-	return storageError(err)
-}
+func (c *conn) once(script string) error { return storageError(c.run(script)) }
 
 // exec runs one statement, kept prepared, and returns how many rows it changed.
+// Values are int64, string, []byte and nil.
 func (c *conn) exec(query string, args ...driver.Value) (int64, error) {
-	return c.execContext(context.Background(), query, args...)
+	err := c.query(query, func([]driver.Value) error { return nil }, args...)
+	return c.changed(), err
 }
 
 // execContext is exec for a statement that may take long: it ends with the
 // context.
 func (c *conn) execContext(ctx context.Context, query string, args ...driver.Value) (int64, error) {
-	st, err := c.prepare(query)
-	if err != nil {
-		return 0, err
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
 	}
-	res, err := st.ExecContext(ctx, c.named(args))
-	if err != nil {
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
-		}
-		return 0, storageError(err)
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		c.interrupt()
+	})
+	n, err := c.exec(query, args...)
+	if !stop() {
+		<-interrupted // not to meet the next statement
 	}
-	return res.RowsAffected()
+	if err != nil && ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	return n, err
 }
 
 // query runs one statement, kept prepared, and hands each row to each, which must
 // not keep the slice nor use the same statement.
 func (c *conn) query(query string, each func(v []driver.Value) error, args ...driver.Value) error {
-	st, err := c.prepare(query)
-	if err != nil {
-		return err
+	st, err := c.statement(query)
+	if err == nil {
+		err = st.bind(args)
 	}
-	rows, err := st.QueryContext(context.Background(), c.named(args))
 	if err != nil {
 		return storageError(err)
 	}
-	v := make([]driver.Value, len(rows.Columns()))
+	defer st.reset()
 	for {
-		switch err := rows.Next(v); {
-		case errors.Is(err, io.EOF):
-			return storageError(rows.Close())
-		case err != nil:
-			return errors.Join(storageError(err), rows.Close())
+		more, err := st.step()
+		if err != nil {
+			return storageError(err)
 		}
-		if err := each(v); err != nil {
-			return errors.Join(err, rows.Close())
+		if !more {
+			return nil
+		}
+		if err := each(st.scan()); err != nil {
+			return err
 		}
 	}
 }
@@ -111,40 +102,25 @@ func (c *conn) count(query string, args ...driver.Value) (n int64, err error) {
 	return n, err
 }
 
-func (c *conn) prepare(query string) (stmt, error) {
+func (c *conn) statement(query string) (*stmt, error) {
 	if st, ok := c.stmts[query]; ok {
 		return st, nil
 	}
-	ds, err := c.dc.Prepare(query)
-	if err != nil {
-		return nil, storageError(err)
+	st, err := c.prepare(query)
+	if err == nil {
+		c.stmts[query] = st
 	}
-	st, ok := ds.(stmt)
-	if !ok {
-		return nil, errors.Join(errors.New("the SQLite driver's statements take no context"), ds.Close())
-	}
-	c.stmts[query] = st
-	return st, nil
-}
-
-// named numbers the arguments in a slice that the next statement uses again: the
-// driver copies what it binds.
-func (c *conn) named(args []driver.Value) []driver.NamedValue {
-	c.args = c.args[:0]
-	for i, v := range args {
-		c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: v})
-	}
-	return c.args
+	return st, err
 }
 
 // storageError tells a damaged file and failing storage from a mistake of ours.
 // The numbers are SQLite's primary result codes.
 func storageError(err error) error {
-	e, ok := errors.AsType[*sqlite.Error](err)
+	e, ok := errors.AsType[*sqliteError](err)
 	if !ok {
 		return err
 	}
-	switch e.Code() & 0xff {
+	switch e.code & 0xff {
 	case 11, 26: // CORRUPT, NOTADB
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	case 3, 5, 6, 8, 10, 13, 14, 15, 22: // PERM, BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL, NOLFS
@@ -154,7 +130,36 @@ func storageError(err error) error {
 }
 
 // transact runs do in a transaction of its own: all of it or nothing.
-func (c *conn) transact(do func() error) error { return c.within("BEGIN IMMEDIATE", do) }
+//
+// The right to write is taken at once and for the file alone. BEGIN IMMEDIATE would
+// take it for the temporary tables too, and ending that costs a look at each of
+// their pages in memory.
+func (c *conn) transact(do func() error) error {
+	return c.ending("BEGIN", func() error {
+		if _, err := c.exec("UPDATE head SET id = 1 WHERE id = 0"); err != nil {
+			return err
+		}
+		return do()
+	})
+}
+
+// found is transact for a file that has no tables yet.
+func (c *conn) found(do func() error) error { return c.ending("BEGIN IMMEDIATE", do) }
+
+// ending runs do in a transaction that writes down where the events end, once.
+func (c *conn) ending(begin string, do func() error) error {
+	before := c.end
+	err := c.within(begin, func() error {
+		if err := do(); err != nil {
+			return err
+		}
+		return c.saveEnd()
+	})
+	if err != nil {
+		c.end = before
+	}
+	return err
+}
 
 // temporary is transact for changes of temporary tables: it locks nobody out.
 func (c *conn) temporary(do func() error) error { return c.within("BEGIN", do) }

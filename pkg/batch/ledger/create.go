@@ -32,7 +32,7 @@ func create(path string, o Options) error {
 	if err != nil {
 		return err
 	}
-	err = c.transact(func() error {
+	err = c.found(func() error {
 		var id string
 		return lay(c, now(), &id)
 	})

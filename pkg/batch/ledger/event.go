@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"hash"
 	"iter"
 	"time"
 )
@@ -19,22 +18,16 @@ const hashSize = sha256.Size
 // eventHash is SHA-256 over the hash before, the number, the time in milliseconds,
 // and the kind and body with their lengths before them, so that no two events are
 // the same bytes.
-func eventHash(prev []byte, seq, at int64, kind, body string) []byte {
-	h := sha256.New()
-	h.Write(prev)
-	write64(h, seq)
-	write64(h, at)
-	write64(h, int64(len(kind)))
-	h.Write([]byte(kind))
-	write64(h, int64(len(body)))
-	h.Write([]byte(body))
-	return h.Sum(nil)
-}
-
-func write64(h hash.Hash, n int64) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(n))
-	h.Write(b[:])
+func eventHash(prev []byte, seq, at int64, kind, body string) [hashSize]byte {
+	b := make([]byte, 0, len(prev)+4*8+len(kind)+len(body))
+	b = append(b, prev...)
+	b = binary.BigEndian.AppendUint64(b, uint64(seq))
+	b = binary.BigEndian.AppendUint64(b, uint64(at))
+	b = binary.BigEndian.AppendUint64(b, uint64(len(kind)))
+	b = append(b, kind...)
+	b = binary.BigEndian.AppendUint64(b, uint64(len(body)))
+	b = append(b, body...)
+	return sha256.Sum256(b)
 }
 
 // appendEvent adds an event to the chain, in the transaction that makes true what
@@ -44,39 +37,28 @@ func appendEvent(c *conn, at time.Time, kind string, body any) error {
 	if err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
-	seq, prev, err := head(c)
+	return appendTold(c, at, kind, raw)
+}
+
+// appendTold is appendEvent for a body that is JSON already.
+func appendTold(c *conn, at time.Time, kind string, body []byte) error {
+	e, err := c.theEnd()
 	if err != nil {
 		return err
 	}
-	seq++
-	ms := at.UnixMilli()
-	sum := eventHash(prev, seq, ms, kind, string(raw))
+	seq, ms, text := e.event+1, at.UnixMilli(), string(body)
+	sum := eventHash(e.hash[:], seq, ms, kind, text)
 	if _, err := c.exec("INSERT INTO event (seq, at, kind, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?)",
-		seq, ms, kind, string(raw), prev, sum); err != nil {
+		seq, ms, kind, text, e.hash[:], sum[:]); err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
-	if _, err := c.exec("UPDATE head SET event = ?, hash = ? WHERE id = 1", seq, sum); err != nil {
-		return fmt.Errorf("write event: %w", err)
-	}
+	e.event, e.hash, e.dirty = seq, sum, true
 	return nil
-}
-
-// head reads the end of the chain as it was last written down.
-func head(c *conn) (seq int64, hash []byte, err error) {
-	found := false
-	err = c.query("SELECT event, hash FROM head WHERE id = 1", func(v []driver.Value) error {
-		seq, hash, found = integer(v[0]), blob(v[1]), true
-		return nil
-	})
-	if err == nil && (!found || len(hash) != hashSize) {
-		err = fmt.Errorf("%w: the end of the event chain is not written down", ErrDamaged)
-	}
-	return seq, hash, err
 }
 
 // checkHead compares the last event with the end of the chain as written down.
 func checkHead(c *conn) error {
-	last, sum := int64(0), make([]byte, hashSize)
+	last, sum := int64(0), [hashSize]byte{}
 	if err := c.query("SELECT seq, at, kind, body, prev FROM event ORDER BY seq DESC LIMIT 1", func(v []driver.Value) error {
 		last = integer(v[0])
 		sum = eventHash(blob(v[4]), last, integer(v[1]), text(v[2]), text(v[3]))
@@ -84,7 +66,7 @@ func checkHead(c *conn) error {
 	}); err != nil {
 		return err
 	}
-	return checkEnd(c, last, sum)
+	return checkEnd(c, last, sum[:])
 }
 
 // Head returns the number and the hash, in hexadecimal, of the last event. Kept
@@ -150,7 +132,8 @@ func checkLink(v []driver.Value, next int64, prev []byte) error {
 		return &ChainError{next, "it is missing"}
 	case !bytes.Equal(blob(v[4]), prev):
 		return &ChainError{seq, "it does not follow the one before"}
-	case !bytes.Equal(blob(v[5]), eventHash(prev, seq, integer(v[1]), text(v[2]), text(v[3]))):
+	}
+	if sum := eventHash(prev, seq, integer(v[1]), text(v[2]), text(v[3])); !bytes.Equal(blob(v[5]), sum[:]) {
 		return &ChainError{seq, "it is not what was written"}
 	}
 	return nil

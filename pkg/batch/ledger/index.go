@@ -41,7 +41,10 @@ func (s *Stage) Index(ctx context.Context, key func(account string, op crm.Opera
 		return fmt.Errorf("index the sheet: %w", err)
 	}
 	if err := s.l.alone(ctx, func(c *conn) error {
-		_, err := c.execContext(ctx, "CREATE INDEX temp.skey_target ON skey (target, ord, whole)")
+		if _, err := c.execContext(ctx, "CREATE INDEX temp.skey_target ON skey (target, ord, whole)"); err != nil {
+			return err
+		}
+		_, err := c.execContext(ctx, "INSERT INTO smany (key) SELECT key FROM skey GROUP BY key HAVING count(*) > 1")
 		return err
 	}); err != nil {
 		return fmt.Errorf("index the sheet: %w", err)

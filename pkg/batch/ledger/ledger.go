@@ -179,7 +179,7 @@ func Scratch(dir string) (*Ledger, error) {
 		return nil, fmt.Errorf("make a scratch ledger: %w", err)
 	}
 	l := newLedger(w, Options{})
-	if err := w.transact(func() error { return lay(w, l.now(), &l.id) }); err != nil {
+	if err := w.found(func() error { return lay(w, l.now(), &l.id) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("make a scratch ledger: %w", err), w.close())
 	}
 	go l.write()

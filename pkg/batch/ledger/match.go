@@ -52,7 +52,10 @@ func (s *Stage) Match(ctx context.Context, decide Decide) error {
 		if s.base, err = c.count("SELECT max(id) FROM op"); err != nil {
 			return err
 		}
-		_, err = c.exec("DELETE FROM sgot") // of an attempt that was cut short
+		if err := c.once("DELETE FROM sgot; DELETE FROM shist"); err != nil { // of an attempt that was cut short
+			return err
+		}
+		_, err = c.execContext(ctx, "INSERT INTO shist (target, seq, op) SELECT target, seq, id FROM op WHERE seq > 0 ORDER BY target, seq")
 		return err
 	}); err != nil {
 		return fmt.Errorf("match the sheet: %w", err)
@@ -104,7 +107,7 @@ func (s *Stage) Match(ctx context.Context, decide Decide) error {
 type merge struct {
 	s     *Stage
 	rows  lane // target and ordinal
-	past  lane // target and seq, with the operation's id
+	past  lane // target and place in the sorted history, with the operation's id
 	ended bool
 }
 
@@ -112,7 +115,7 @@ type merge struct {
 type lane struct {
 	page   []entry
 	target int64 // of the last entry read
-	second int64 // ordinal or seq of the last entry read
+	second int64 // ordinal or place of the last entry read
 	begun  bool
 }
 
@@ -121,8 +124,7 @@ type entry struct{ target, second, op int64 }
 const (
 	rowLane = `SELECT target, ord, whole FROM skey INDEXED BY skey_target
 		WHERE (target, ord) > (?, ?) ORDER BY target, ord LIMIT 5000`
-	pastLane = `SELECT target, seq, id FROM op INDEXED BY op_hist
-		WHERE seq > 0 AND (target, seq) > (?, ?) ORDER BY target, seq LIMIT 5000`
+	pastLane = `SELECT target, n, op FROM shist WHERE target >= ? AND n > ? ORDER BY n LIMIT 5000`
 )
 
 // peek returns the next entry, which stays; ok is false at the end.

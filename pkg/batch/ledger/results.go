@@ -87,7 +87,8 @@ func scanCall(v []driver.Value) (Call, error) {
 	return call, nil
 }
 
-// Calls streams every announced sending, the oldest first.
+// Calls streams every announced sending before which somebody looked, the oldest
+// first. The others are in the events alone.
 func (l *Ledger) Calls(ctx context.Context) iter.Seq2[Call, error] {
 	return paged(ctx, l.read, func() pager[Call] {
 		after := int64(0)

@@ -16,13 +16,16 @@ func (l *Ledger) BeginRun(ctx context.Context, info RunInfo) (run int64, err err
 	}
 	err = l.change(ctx, func(c *conn) error {
 		now := l.now()
-		if _, err := c.exec("INSERT INTO run (started, version, operator, args) VALUES (?, ?, ?, ?)",
-			now.UnixMilli(), info.Version, info.Operator, string(args)); err != nil {
-			return fmt.Errorf("begin run: %w", err)
-		}
-		if run, err = lastRun(c); err != nil {
+		e, err := c.theEnd()
+		if err != nil {
 			return err
 		}
+		run = e.run + 1
+		if _, err := c.exec("INSERT INTO run (id, started, version, operator, args) VALUES (?, ?, ?, ?, ?)",
+			run, now.UnixMilli(), info.Version, info.Operator, string(args)); err != nil {
+			return fmt.Errorf("begin run: %w", err)
+		}
+		e.run = run
 		return appendEvent(c, now, "run", map[string]any{
 			"run": run, "version": info.Version, "operator": info.Operator, "args": info.Args,
 		})
@@ -48,9 +51,6 @@ func (l *Ledger) EndRun(ctx context.Context, run int64, summary json.RawMessage)
 		}{run, summary})
 	})
 }
-
-// lastRun returns the number of the run that goes on, 0 before the first.
-func lastRun(c *conn) (run int64, err error) { return c.count("SELECT max(id) FROM run") }
 
 // Runs returns every run, the oldest first.
 func (l *Ledger) Runs(ctx context.Context) (runs []Run, err error) {

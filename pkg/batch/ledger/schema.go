@@ -18,6 +18,11 @@ const schemaVersion = 1
 // op.rows, of a leader, is how many go with it, itself counted.
 // op.open is 1 while the operation holds up the later rows of its target.
 // op.tried is the attempts before the call that is under way.
+// op.alone is 1 if no other row of the sheet has the operation's key.
+//
+// A run changes two rows of op for every call, so what it writes stays where the
+// sheet's order puts it: there is no index over hashes of what a run works on, but
+// for keys that several rows share. Match sorts the history when it needs it.
 const schema = `
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), event INTEGER NOT NULL, hash BLOB NOT NULL, opseq INTEGER NOT NULL);
@@ -34,14 +39,13 @@ CREATE TABLE op (
 	target INTEGER NOT NULL, rec INTEGER NOT NULL, key INTEGER NOT NULL, bundle INTEGER NOT NULL,
 	body BLOB NOT NULL, user TEXT,
 	state INTEGER NOT NULL, turn INTEGER NOT NULL, ord INTEGER NOT NULL, lead INTEGER NOT NULL, rows INTEGER NOT NULL,
-	open INTEGER NOT NULL, seq INTEGER NOT NULL, maybe INTEGER NOT NULL, prior INTEGER NOT NULL,
+	open INTEGER NOT NULL, alone INTEGER NOT NULL, seq INTEGER NOT NULL, maybe INTEGER NOT NULL, prior INTEGER NOT NULL,
 	attempts INTEGER NOT NULL, tried INTEGER NOT NULL, first_run INTEGER, before INTEGER,
 	call_id TEXT, request_id TEXT, ticket TEXT, code TEXT, message TEXT, note TEXT, http_status INTEGER,
 	sent_at INTEGER, confirmed_at INTEGER);
 CREATE INDEX op_todo ON op (account, turn, ord) WHERE turn > 0 AND lead = id;
 CREATE INDEX op_follow ON op (lead, ord) WHERE open = 1 AND lead <> id;
 CREATE INDEX op_wait ON op (account, seq) WHERE state = 2 AND turn = 0 AND open = 1 AND lead = id;
-CREATE INDEX op_hist ON op (target, seq) WHERE seq > 0;
 ` + scatteredIndexes
 
 // scatteredIndexes are those of operations that were never tried, in an order
@@ -49,7 +53,7 @@ CREATE INDEX op_hist ON op (target, seq) WHERE seq > 0;
 // them anew, which sorts once instead of searching a million times.
 const (
 	scatteredIndexes = `
-CREATE INDEX op_round ON op (key, ord) WHERE open = 1 AND lead = id;
+CREATE INDEX op_round ON op (key, ord) WHERE open = 1 AND lead = id AND alone = 0;
 CREATE INDEX op_bundle ON op (bundle, turn, ord) WHERE turn > 0 AND bundle <> 0 AND lead = id;
 `
 	dropScatteredIndexes = `DROP INDEX op_round; DROP INDEX op_bundle;`

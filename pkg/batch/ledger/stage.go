@@ -53,7 +53,7 @@ type stagedBuf struct {
 const flushRows = 1000
 
 // stageTables makes the tables of a stage, empty. srow.who is the row's account and
-// user; spick holds what Match decided for every row that is not simply new; sgot collects
+// user; smany are the keys that several rows have; shist is the history by target; spick holds what Match decided for every row that is not simply new; sgot collects
 // that in the order in which it is decided, which is not the sheet's.
 const stageTables = `
 DROP TABLE IF EXISTS temp.srow;
@@ -61,7 +61,9 @@ DROP TABLE IF EXISTS temp.sbad;
 DROP TABLE IF EXISTS temp.swho;
 DROP TABLE IF EXISTS temp.skey;
 DROP TABLE IF EXISTS temp.swhole;
+DROP TABLE IF EXISTS temp.smany;
 DROP TABLE IF EXISTS temp.spast;
+DROP TABLE IF EXISTS temp.shist;
 DROP TABLE IF EXISTS temp.spick;
 DROP TABLE IF EXISTS temp.sgot;
 CREATE TEMP TABLE srow (ord INTEGER PRIMARY KEY, line INTEGER, who INTEGER, op BLOB, cells BLOB, bad INTEGER);
@@ -71,6 +73,8 @@ CREATE TEMP TABLE swho (id INTEGER PRIMARY KEY, account TEXT, email TEXT, own TE
 CREATE TEMP TABLE skey (ord INTEGER PRIMARY KEY, target INTEGER, rec INTEGER, key INTEGER, bundle INTEGER, whole INTEGER);
 CREATE TEMP TABLE swhole (rec INTEGER, account TEXT, object TEXT, record TEXT, target INTEGER,
 	PRIMARY KEY (rec, account, object, record)) WITHOUT ROWID;
+CREATE TEMP TABLE smany (key INTEGER PRIMARY KEY);
+CREATE TEMP TABLE shist (n INTEGER PRIMARY KEY, target INTEGER, seq INTEGER, op INTEGER);
 CREATE TEMP TABLE spast (target INTEGER, op INTEGER, PRIMARY KEY (target, op)) WITHOUT ROWID;
 CREATE TEMP TABLE sgot (ord INTEGER, take INTEGER, lead INTEGER, rows INTEGER, turn INTEGER, prior INTEGER);
 CREATE TEMP TABLE spick (ord INTEGER PRIMARY KEY, take INTEGER, lead INTEGER, rows INTEGER, turn INTEGER, prior INTEGER);
@@ -83,7 +87,9 @@ DROP TABLE IF EXISTS temp.sbad;
 DROP TABLE IF EXISTS temp.swho;
 DROP TABLE IF EXISTS temp.skey;
 DROP TABLE IF EXISTS temp.swhole;
+DROP TABLE IF EXISTS temp.smany;
 DROP TABLE IF EXISTS temp.spast;
+DROP TABLE IF EXISTS temp.shist;
 DROP TABLE IF EXISTS temp.spick;
 DROP TABLE IF EXISTS temp.sgot;
 `

@@ -173,6 +173,9 @@ type Op struct {
 	FirstRun            int64 // the run that first intended it; 0 if none did
 	Lead                int64 // the leader's id: its own
 	Rows                int   // rows that share the outcome, this one included
+	// Alone says that no other operation of the sheet has the key: what is here is all
+	// that there is to know of the key's work. Round does not find it.
+	Alone bool
 }
 
 // Cursor is a place in the order of work. The zero value is before everything.
@@ -205,7 +208,10 @@ type Intent struct {
 	CallID  string
 	Account string
 	Ops     []int64 // the leaders' ids
-	Attempt int     // 1 for the first sending in this call
+	// Known, if not nil, are the same operations as Todo, Round or Waiting gave them.
+	// What is in them is not read again.
+	Known   []Op
+	Attempt int // 1 for the first sending in this call
 	Before  crm.State
 	At      time.Time
 }
@@ -214,10 +220,13 @@ type Intent struct {
 type Settle struct {
 	CallID string
 	Op     int64 // the leader's id
-	State  State
-	Turn   Turn // what is left to do in this run
-	Open   bool // whether it still holds up the later rows of its target
-	Maybe  bool
+	// Known, if not nil, is the same operation as Todo, Round or Waiting gave it. What
+	// is in it is not read again.
+	Known *Op
+	State State
+	Turn  Turn // what is left to do in this run
+	Open  bool // whether it still holds up the later rows of its target
+	Maybe bool
 
 	RequestID, Ticket string
 	Code, Message     string
@@ -264,7 +273,7 @@ type Result struct {
 	Before        int64 // the Call whose Before shows what was there; 0 if nobody looked
 }
 
-// Call is one announced sending.
+// Call is one announced sending, with what was seen before it.
 type Call struct {
 	Ref     int64 // what Result.Before refers to
 	ID      string

@@ -9,8 +9,10 @@ import (
 )
 
 // opFields, the name of an index and opJoins are the beginning of a query of work.
-const opFields = `SELECT o.id, o.ord, r.line, a.name, o.body, o.user, o.state, o.turn, o.prior, o.maybe, o.ticket,
-	o.key, o.target, o.bundle, o.seq, o.attempts, o.first_run, o.lead, o.rows FROM op o INDEXED BY `
+const opColumns = `SELECT o.id, o.ord, r.line, a.name, o.body, o.user, o.state, o.turn, o.prior, o.maybe, o.ticket,
+	o.key, o.target, o.bundle, o.seq, o.attempts, o.first_run, o.lead, o.rows, o.alone FROM op o `
+
+const opFields = opColumns + "INDEXED BY "
 
 const opJoins = ` JOIN account a ON a.id = o.account LEFT JOIN row r ON r.ord = o.ord AND r.op = o.id `
 
@@ -20,7 +22,7 @@ func scanOp(v []driver.Value) (Op, error) {
 		ID: integer(v[0]), Ord: integer(v[1]), Line: int(integer(v[2])), Account: text(v[3]), Operation: op,
 		State: State(integer(v[6])), Turn: Turn(integer(v[7])), Prior: crm.Prior(integer(v[8])), Maybe: truth(v[9]),
 		Ticket: text(v[10]), Key: integer(v[11]), Target: integer(v[12]), Bundle: integer(v[13]), Seq: integer(v[14]),
-		Attempts: int(integer(v[15])), FirstRun: integer(v[16]), Lead: integer(v[17]), Rows: int(integer(v[18])),
+		Attempts: int(integer(v[15])), FirstRun: integer(v[16]), Lead: integer(v[17]), Rows: int(integer(v[18])), Alone: truth(v[19]),
 	}, err
 }
 
@@ -32,7 +34,8 @@ const (
 	todoBundleQuery = opFields + "op_bundle" + opJoins + `WHERE o.bundle = ? AND o.bundle <> 0 AND o.account = (SELECT id FROM account WHERE name = ?)
 		AND o.turn > 0 AND o.lead = o.id AND (o.turn, o.ord) > (?, ?) ORDER BY o.turn, o.ord LIMIT ?`
 	roundQuery = opFields + "op_round" + opJoins + `WHERE o.key = ? AND o.account = (SELECT id FROM account WHERE name = ?) AND o.open = 1 AND o.lead = o.id
-		AND o.ord > ? ORDER BY o.ord LIMIT ?`
+		AND o.alone = 0 AND o.ord > ? ORDER BY o.ord LIMIT ?`
+	aloneQuery   = opColumns + opJoins + `WHERE o.id = ? AND o.open = 1 AND o.lead = o.id`
 	waitingQuery = opFields + "op_wait" + opJoins + `WHERE o.account = (SELECT id FROM account WHERE name = ?) AND o.state = 2 AND o.turn = 0
 		AND o.open = 1 AND o.lead = o.id AND o.seq > ? ORDER BY o.seq LIMIT ?`
 )
@@ -51,9 +54,14 @@ func (l *Ledger) TodoBundle(ctx context.Context, account string, bundle int64, a
 
 // Round returns the next n leaders of the key that are still open, behind the
 // ordinal after, in sheet order, whatever their state. The first of each target is
-// the one that may go.
+// the one that may go. A leader that is alone with its key is not found here.
 func (l *Ledger) Round(ctx context.Context, account string, key, after int64, n int) ([]Op, error) {
 	return l.ops(ctx, roundQuery, key, account, after, int64(n))
+}
+
+// Reread returns the leader as it stands now, and none if it is no longer open.
+func (l *Ledger) Reread(ctx context.Context, id int64) ([]Op, error) {
+	return l.ops(ctx, aloneQuery, id)
 }
 
 // Waiting returns the account's next n leaders that were accepted in this run and

@@ -3,12 +3,18 @@ package ledger
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 )
 
 // mostPerCommit bounds how many changes one commit makes durable, so that the
 // first of them does not wait for ever.
 const mostPerCommit = 512
+
+// mostBreaths is how often the writer lets those go first who are about to queue
+// something, before it commits what it has. A commit costs as much as ten changes;
+// where nobody else has anything to do, a breath takes no time.
+const mostBreaths = 1
 
 // job is something for the writer to do.
 type job struct {
@@ -98,7 +104,7 @@ func (l *Ledger) gather(first *job) (batch []*job, next *job) {
 		return nil, nil
 	}
 	batch = append(batch, first)
-	for first.change && len(batch) < mostPerCommit {
+	for breaths := 0; first.change && len(batch) < mostPerCommit; {
 		select {
 		case j := <-l.jobs:
 			if !j.change {
@@ -108,7 +114,11 @@ func (l *Ledger) gather(first *job) (batch []*job, next *job) {
 				batch = append(batch, j)
 			}
 		default:
-			return batch, nil
+			if breaths == mostBreaths {
+				return batch, nil
+			}
+			breaths++
+			runtime.Gosched()
 		}
 	}
 	return batch, nil

@@ -2,6 +2,7 @@ package leadsquared
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -15,11 +16,11 @@ import (
 func (p *Provider) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outcome {
 	out := make([]crm.Outcome, len(call.Items))
 	w := &work{p: p, callID: call.ID, j: j}
-	for _, at := range p.parts(call.Items, out) {
+	items := slices.Clone(call.Items)
+	for _, at := range p.parts(items, out) {
 		pt := &part{items: make([]crm.Item, len(at)), out: make([]crm.Outcome, len(at))}
 		for i, n := range at {
-			pt.items[i] = call.Items[n]
-			pt.items[i].Op, _ = p.Check(pt.items[i].Op)
+			pt.items[i] = items[n]
 		}
 		if pt.items[0].Op.Object == crm.SalesGroup {
 			w.group(ctx, pt)
@@ -33,8 +34,9 @@ func (p *Provider) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.O
 	return out
 }
 
-// parts says which items go together, by their place in the call. Items that are
-// settled without sending anything get their outcome and go nowhere.
+// parts says which items go together, by their place in the call, and brings each
+// into the form that Check gives it. Items that are settled without sending anything
+// get their outcome and go nowhere.
 func (p *Provider) parts(items []crm.Item, out []crm.Outcome) [][]int {
 	var parts [][]int
 	open := map[string]int{} // the part that still takes items of a name
@@ -44,6 +46,7 @@ func (p *Provider) parts(items []crm.Item, out []crm.Outcome) [][]int {
 			out[n] = o
 			continue
 		}
+		items[n].Op = op
 		name, most := p.Bundle(op)
 		if op.Object == crm.SalesGroup {
 			name, most = p.Key(op), len(items)

@@ -145,6 +145,10 @@ func readGUID(s string) (string, bool) {
 // objectNamed reads the name of an object without regard to case, spaces, "_" and
 // "-". The numbers are those of the field Entity.
 func objectNamed(s string) (string, bool) {
+	switch s {
+	case crm.Lead, crm.Opportunity, crm.SalesGroup:
+		return s, true // as nearly every sheet has it
+	}
 	switch strings.ToLower(strings.NewReplacer(" ", "", "_", "", "-", "").Replace(s)) {
 	case "lead", "leads", "1":
 		return crm.Lead, true

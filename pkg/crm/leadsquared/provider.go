@@ -66,6 +66,7 @@ var (
 	_ crm.Preflighter = (*Provider)(nil)
 	_ crm.Bundler     = (*Provider)(nil)
 	_ crm.Meter       = (*Provider)(nil)
+	_ crm.Timeliner   = (*Provider)(nil)
 )
 
 // New returns a provider that sends through a client of its own, made from tr: New
@@ -168,6 +169,9 @@ func authorizer(cfg Config) func(context.Context, *http.Request) error {
 
 // Usage returns what the account was asked so far.
 func (p *Provider) Usage() crm.Usage { return p.client.Usage() }
+
+// Timeline returns when it was asked.
+func (p *Provider) Timeline() crm.Timeline { return p.client.Timeline() }
 
 // Bundle lets revokes of one kind of object share a call, as many as the
 // configuration allows. Shares go alone: one that is refused must not be sent

@@ -117,15 +117,26 @@ func (r *response) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// parse reads the reply's body; false where it is not one JSON object, or was cut.
+// reading is what parse made of a body.
+type reading struct {
+	reply
+	ok bool
+}
+
+// parse reads the reply's body, once; false where it is not one JSON object, or was
+// cut.
 func parse(r *transport.Response) (reply, bool) {
-	var p reply
+	if known, ok := r.Reading.(*reading); ok {
+		return known.reply, known.ok
+	}
+	found := new(reading)
+	r.Reading = found
 	body := trimBody(r.Body)
 	if r.Truncated || len(body) == 0 || body[0] != '{' {
-		return p, false
+		return found.reply, false
 	}
-	err := json.Unmarshal(body, &p)
-	return p, err == nil
+	found.ok = json.Unmarshal(body, &found.reply) == nil
+	return found.reply, found.ok
 }
 
 // succeeded says whether the body itself speaks of success.

@@ -189,3 +189,6 @@ func (c *Client) Backoff(ctx context.Context, attempt int) bool {
 
 // Usage returns the account's counts and how it stands.
 func (c *Client) Usage() crm.Usage { return c.gate.Usage() }
+
+// Timeline returns when the calls that Usage counts were sent.
+func (c *Client) Timeline() crm.Timeline { return c.gate.Timeline() }

@@ -77,6 +77,7 @@ type Gate struct {
 	health breaker
 
 	calls, refused, repeats int64
+	timeline                timeline
 }
 
 // hold is the state of one slot. The zero value is free.
@@ -139,6 +140,7 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 		topOpen: min(n, cmp.Or(cfg.MaxInFlight, n)),
 	}
 	g.maxOpen = g.topOpen
+	g.timeline.step = firstStep(cfg.Window)
 	now := time.Now()
 	g.pace = newPace(now, n, cfg.Window)
 	if err := g.restore(cfg, now); err != nil {
@@ -329,6 +331,13 @@ func (g *Gate) Usage() crm.Usage {
 		u.PausedUntil, u.Why = g.pauses.until, g.pauses.why
 	}
 	return u
+}
+
+// Timeline returns when the calls that Usage counts were sent.
+func (g *Gate) Timeline() crm.Timeline {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.timeline.copy()
 }
 
 // Close writes the stamps out and closes them. Whoever waits, and whoever comes

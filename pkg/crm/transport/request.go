@@ -44,6 +44,9 @@ type Response struct {
 	Truncated bool // the body went on beyond the cap; Body holds its beginning
 	Throttled bool // the rate limit refused the request; it had no effect
 	CallID    string
+	// Reading is for Config.Inspect to leave what it has made of the body, so that
+	// nobody reads it twice.
+	Reading any
 }
 
 // Signal is a vendor's reading of a reply.

@@ -24,6 +24,7 @@ func (s *Slot) Sent() {
 	}
 	s.sent = time.Now()
 	g.calls++
+	g.timeline.add(s.sent)
 	g.slots[s.index].sent = s.sent
 	g.stamps.write(s.index, s.sent, time.Time{})
 	if g.daily != nil {
