@@ -1,0 +1,62 @@
+package report
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// touched is a row about a user as people counts it.
+func touched(account, user string, state ledger.State) ledger.Result {
+	return ledger.Result{Account: account, Op: crm.Operation{Action: crm.Revoke, User: user}, State: state}
+}
+
+func TestPeopleAreCountedOnce(t *testing.T) {
+	t.Parallel()
+	p := newPeople()
+	wrong := ledger.Result{Account: "main", Invalid: true, Code: "invalid"}
+	p.add(wrong, "A@example.com") // before anybody knows who that is
+	p.add(touched("main", "id-a", ledger.Done), "ID-A")
+	p.add(touched("main", "id-a", ledger.Failed), "a@example.com")
+	p.add(touched("main", "id-b", ledger.Done), "id-b")
+	p.add(touched("main", "id-b", ledger.Unchanged), "id-b")
+	p.add(touched("main", "id-b", ledger.Done), "id-b")
+	p.add(touched("other", "id-a", ledger.Done), "a@example.com")
+	p.add(touched("main", "", ledger.Accepted), "")
+	p.add(wrong, "nobody@example.com")
+	p.add(wrong, "")
+	var got []string
+	for _, who := range p.sorted() {
+		got = append(got, fmt.Sprintf("%s/%s (%s): %d of %d open", who.account, who.user, who.named, who.open(), who.counts.Rows))
+	}
+	want := []string{
+		"main/id-a (a@example.com): 2 of 3 open",
+		"main/ (): 1 of 1 open",
+		"main/nobody@example.com (): 1 of 1 open",
+		"main/id-b (): 0 of 3 open",
+		"other/id-a (a@example.com): 0 of 1 open",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("people (-want +got):\n%s", diff)
+	}
+	if p.nameless != 1 {
+		t.Errorf("%d rows name nobody, want 1", p.nameless)
+	}
+}
+
+func TestPeopleAreBounded(t *testing.T) {
+	t.Parallel()
+	p := newPeople()
+	for range 2 {
+		for i := range mostPeople + 5 {
+			p.add(touched("main", fmt.Sprint(i), ledger.Failed), "")
+		}
+	}
+	if len(p.known) != mostPeople || p.rest.Rows != 10 || p.rest.Failed != 10 {
+		t.Errorf("%d people are known and the rest is %+v, want %d and ten failed rows", len(p.known), p.rest, mostPeople)
+	}
+}

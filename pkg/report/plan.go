@@ -1,0 +1,121 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// WritePlan writes a plan as text to read.
+func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s, %d to send\n", sheetName, count(p.Rows, "row"), p.ToSend)
+	facts := []struct {
+		n    int64
+		what string
+	}{
+		{p.Done, "settled already, nothing to do"},
+		{p.Asked, "accepted earlier, asked about first"},
+		{p.Waiting, "in doubt, not repeated without --redo-in-doubt"},
+		{p.Retried, "of those to send: refused in an earlier run, tried again at the end"},
+		{p.Invalid, "invalid, never sent"},
+		{p.Joined, "go together with an equal row"},
+		{p.Unstated, "revokes without access: the account's default is sent"},
+		{p.Contexts, "lead revokes: the user may keep the lead through another activity"},
+	}
+	for _, f := range facts {
+		if f.n > 0 {
+			fmt.Fprintf(&b, "  %d  %s\n", f.n, f.what)
+		}
+	}
+	if p.Pairs > 0 {
+		fmt.Fprintf(&b, "  note: %s both a revoke and a share; they act in sheet order\n", have(p.Pairs, "target"))
+	}
+	if len(p.Groups) > 0 {
+		b.WriteByte('\n')
+		groupTable(&b, p.Groups)
+	}
+	for _, a := range p.Accounts {
+		fmt.Fprintf(&b, "\naccount %s (%s at %s): about %s, %s\n", a.Account, a.CRM, a.Host, count(a.Calls, "call"), estimate(a.Duration))
+		if a.Ended != nil {
+			fmt.Fprintf(&b, "  can not be worked with: %s\n", Printable(a.Ended.Error()))
+			if a.Ended.Hint != "" {
+				fmt.Fprintf(&b, "  %s\n", Printable(a.Ended.Hint))
+			}
+		}
+	}
+	if p.Digest != "" {
+		fmt.Fprintf(&b, "\ndigest %s\n", p.Digest)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// groupTable writes the rows by account, action and object.
+func groupTable(b *strings.Builder, groups []batch.PlanGroup) {
+	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "account\taction\tobject\trows\tto send")
+	for _, g := range groups {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%d\n", Printable(g.Account), g.Action, Printable(g.Object), g.Rows, g.ToSend)
+	}
+	// A strings.Builder takes everything.
+	_ = tw.Flush()
+}
+
+// estimate writes how long an account will take.
+func estimate(d time.Duration) string {
+	if d < time.Second {
+		return "less than a second"
+	}
+	return roughly(d)
+}
+
+// planJSON is a plan as `plan --json` writes it.
+type planJSON struct {
+	Sheet string `json:"sheet"`
+	batch.Plan
+	Accounts []planAccountJSON `json:"accounts"`
+}
+
+type planAccountJSON struct {
+	batch.PlanAccount
+	Ended *endedJSON `json:"ended,omitempty"`
+}
+
+// endedJSON is why an account can not be worked with.
+type endedJSON struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+func endedOf(e *crm.AccountError) *endedJSON {
+	if e == nil {
+		return nil
+	}
+	message := ""
+	if e.Err != nil {
+		message = Printable(e.Err.Error())
+	}
+	return &endedJSON{Code: e.Code, Message: message, Hint: Printable(e.Hint)}
+}
+
+// WritePlanJSON writes a plan as one JSON object.
+func WritePlanJSON(w io.Writer, sheetName string, p batch.Plan) error {
+	out := planJSON{Sheet: sheetName, Plan: p, Accounts: []planAccountJSON{}}
+	if out.Groups == nil {
+		out.Groups = []batch.PlanGroup{}
+	}
+	for _, a := range p.Accounts {
+		out.Accounts = append(out.Accounts, planAccountJSON{PlanAccount: a, Ended: endedOf(a.Ended)})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(out)
+}

@@ -1,0 +1,171 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+)
+
+// The geometry of a plot, in units of its own: the page scales it.
+const (
+	plotWidth   = 720.0
+	plotHeight  = 210.0
+	plotLeft    = 44.0
+	plotRight   = 8.0
+	plotTop     = 18.0
+	plotBottom  = 24.0
+	mostBars    = 120
+	fewestSlots = 12 // room on the time axis, so that a short run is not one thick bar
+)
+
+// plot is the calls of one account over time, ready to be drawn.
+type plot struct {
+	Width, Height            float64
+	Left, Right, Top, Bottom float64 // edges of the area
+	Bars                     []plotBar
+	X, Y                     []plotTick
+	Limit                    *plotTick // nil if no limit is known
+	LimitX                   float64   // where its text ends
+	TickEnd, TextY           float64   // of the marks on the axis of time
+	Label, Caption           string
+}
+
+// plotBar is the calls of one stretch of time.
+type plotBar struct {
+	X, Y, W, H float64
+	Title      string
+}
+
+// plotTick is a mark on an axis, with where its text stands.
+type plotTick struct {
+	At, Text float64
+	Label    string
+}
+
+// newPlot draws the account's calls, or nothing if it made none.
+func newPlot(a batch.SummaryAccount) *plot {
+	t := a.Timeline
+	if len(t.Calls) == 0 || t.Step <= 0 {
+		return nil
+	}
+	merge := barSteps(t.Step, a.Usage.Window, len(t.Calls))
+	width := time.Duration(merge) * t.Step
+	var sums []int64
+	for i, n := range t.Calls {
+		if i%merge == 0 {
+			sums = append(sums, 0)
+		}
+		sums[len(sums)-1] += n
+	}
+	p := &plot{
+		Width: plotWidth, Height: plotHeight, Left: plotLeft, Right: plotWidth - plotRight,
+		Top: plotTop, Bottom: plotHeight - plotBottom,
+		TickEnd: plotHeight - plotBottom + 4, TextY: plotHeight - plotBottom + 16,
+	}
+	limit, top, most := 0.0, 0.0, int64(0)
+	if a.Usage.Limit > 0 && a.Usage.Window > 0 {
+		limit = float64(a.Usage.Limit) / a.Usage.Window.Seconds()
+	}
+	for _, n := range sums {
+		top, most = max(top, float64(n)/width.Seconds()), max(most, n)
+	}
+	top = p.scale(max(top, limit))
+	height := func(rate float64) float64 { return rate / top * (p.Bottom - p.Top) }
+	slot := (p.Right - p.Left) / float64(max(len(sums), fewestSlots))
+	for i, n := range sums {
+		from := t.Start.Add(time.Duration(i) * width)
+		h := height(float64(n) / width.Seconds())
+		p.Bars = append(p.Bars, plotBar{
+			X: tenth(p.Left + float64(i)*slot + slot*0.06), Y: tenth(p.Bottom - h), W: tenth(slot * 0.88), H: tenth(h),
+			Title: fmt.Sprintf("%s from %s to %s UTC", count(n, "call"), clock(from), clock(from.Add(width))),
+		})
+	}
+	if limit > 0 {
+		y := tenth(p.Bottom - height(limit))
+		p.Limit = &plotTick{At: y, Text: y - 4, Label: fmt.Sprintf("limit %d in %s", a.Usage.Limit, a.Usage.Window)}
+		p.LimitX = p.Right - 2
+	}
+	p.times(t.Start, width, slot)
+	p.Caption = fmt.Sprintf("Calls per second, UTC, from %s. Each bar is %s.", day(t.Start), width)
+	if limit > 0 && a.Usage.Refused > 0 {
+		p.Caption += " The limit is the one at the end of the run; a refusal may have lowered it on the way."
+	}
+	p.Label = fmt.Sprintf("Calls of account %s over time: %s in %s, at most %d in %s.",
+		Printable(a.Account), count(a.Usage.Calls, "call"), took(time.Duration(len(t.Calls))*t.Step), most, width)
+	return p
+}
+
+// barSteps returns how many steps of a timeline one bar shows: whole windows, so
+// that the limit holds for each bar, and few enough bars.
+func barSteps(step, window time.Duration, steps int) int {
+	whole := 1
+	if window > step {
+		whole = int((window + step - 1) / step)
+	}
+	return whole * ((steps + whole*mostBars - 1) / (whole * mostBars))
+}
+
+// scale marks the axis of rates and returns its upper end: a round number above
+// most.
+func (p *plot) scale(most float64) float64 {
+	step := niceStep(most / 4)
+	marks := max(1, math.Ceil(most*1.02/step))
+	top := marks * step
+	for i := 0.0; i <= marks; i++ {
+		y := tenth(p.Bottom - i/marks*(p.Bottom-p.Top))
+		p.Y = append(p.Y, plotTick{At: y, Text: y + 3.5, Label: fmt.Sprintf("%.3g", i*step)})
+	}
+	return top
+}
+
+// niceStep returns the smallest of 1, 2, 5, 10, 20, ... (and tenths of them) that is
+// not below x.
+func niceStep(x float64) float64 {
+	if x <= 0 {
+		return 1
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(x)))
+	for _, n := range []float64{1, 2, 5} {
+		if n*unit >= x {
+			return n * unit
+		}
+	}
+	return 10 * unit
+}
+
+// times marks the axis of time, at moments that a clock shows as round.
+func (p *plot) times(start time.Time, width time.Duration, slot float64) {
+	span := time.Duration(float64(width) * (p.Right - p.Left) / slot)
+	step := 365 * 24 * time.Hour
+	for _, s := range []time.Duration{
+		time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second,
+		time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute,
+		time.Hour, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour, 48 * time.Hour, 7 * 24 * time.Hour, 28 * 24 * time.Hour,
+	} {
+		if span/s <= 8 {
+			step = s
+			break
+		}
+	}
+	layout := "15:04"
+	switch {
+	case step < time.Minute:
+		layout = "15:04:05"
+	case span > 24*time.Hour:
+		layout = "2 Jan 15:04"
+	}
+	first := start.UTC().Truncate(step)
+	if first.Before(start) {
+		first = first.Add(step)
+	}
+	for at := first; at.Sub(start) <= span; at = at.Add(step) {
+		x := tenth(p.Left + float64(at.Sub(start))/float64(width)*slot)
+		// A text in the middle of its mark must not leave the picture.
+		p.X = append(p.X, plotTick{At: x, Text: min(x, plotWidth-26), Label: at.Format(layout)})
+	}
+}
+
+// tenth rounds to what a picture needs.
+func tenth(x float64) float64 { return math.Round(x*10) / 10 }

@@ -1,0 +1,190 @@
+package report
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// simulated is a run of 1000 rows of which 400 were settled before it began and
+// one more is settled each second, with two calls each.
+func simulated(start time.Time) func() batch.Progress {
+	return func() batch.Progress {
+		n := int64(time.Since(start) / time.Second)
+		return batch.Progress{
+			Phase: "running", Started: start, Before: 400,
+			Counts: batch.Counts{Rows: 1000, Done: 400 + n - n/10, Failed: n / 10, NotAttempted: 600 - n},
+			Accounts: []batch.SummaryAccount{{
+				Account: "main", Usage: crm.Usage{Calls: 2 * n, Limit: 20, Window: 5 * time.Second},
+			}},
+		}
+	}
+}
+
+func TestPlainProgressEvery30Seconds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var lines []string
+		p := StartProgress(ProgressOptions{Get: simulated(start), Line: func(text string) {
+			lines = append(lines, time.Since(start).String()+" "+text)
+		}})
+		time.Sleep(100*time.Second + time.Millisecond)
+		p.Stop()
+		want := []string{
+			"30s running: 430 of 1000 rows done, 3 failed, about 9m30s left, 2.0 calls/s of 4.0",
+			"1m0s running: 460 of 1000 rows done, 6 failed, about 9m0s left, 2.0 calls/s of 4.0",
+			"1m30s running: 490 of 1000 rows done, 9 failed, about 8m30s left, 2.0 calls/s of 4.0",
+			"1m40.001s running: 500 of 1000 rows done, 10 failed, about 8m20s left, 2.0 calls/s of 4.0",
+		}
+		if diff := cmp.Diff(want, lines); diff != "" {
+			t.Errorf("lines (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestBarIsRedrawnInPlaceAndTakenAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		screen := NewScreen(&out)
+		p := StartProgress(ProgressOptions{Screen: screen, Bar: true, Width: func() int { return 120 }, Get: simulated(time.Now())})
+		time.Sleep(100*time.Second + time.Millisecond)
+		synctest.Wait()
+		got := out.String()
+		if !strings.Contains(got, "50% |") || !strings.Contains(got, "| 500 of 1000 rows done, 10 failed") {
+			t.Errorf("no bar at half the way in %q", got[max(0, len(got)-300):])
+		}
+		if strings.Contains(strings.ReplaceAll(got, clearLine, ""), "\x1b") {
+			t.Errorf("the bar brings escape sequences of its own: %q", got[max(0, len(got)-300):])
+		}
+		if strings.Contains(got, "\n") {
+			t.Errorf("the bar goes over more than one line")
+		}
+		p.Stop()
+		if !strings.HasSuffix(out.String(), clearLine) {
+			t.Errorf("the bar is still there: %q", out.String()[out.Len()-60:])
+		}
+		for _, line := range strings.Split(got, clearLine) {
+			if n := len([]rune(line)); n >= 120 {
+				t.Errorf("a line of %d characters on a terminal of 120: %q", n, line)
+			}
+		}
+	})
+}
+
+func TestBarDoesNotRedrawWhatHasNotChanged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		p := StartProgress(ProgressOptions{Screen: NewScreen(&out), Bar: true, Get: func() batch.Progress {
+			return batch.Progress{Phase: "loading"}
+		}})
+		time.Sleep(time.Minute)
+		p.Stop()
+		if n := strings.Count(out.String(), clearLine); n != 2 {
+			t.Errorf("drawn %d times, want once, and once taken away: %q", n, out.String())
+		}
+	})
+}
+
+func TestProgressTellsPausesAndWhatToConfirm(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		state := batch.Progress{
+			Phase: "running", Started: now.Add(-10 * time.Second),
+			Counts: batch.Counts{Rows: 10, Done: 1, Accepted: 4, NotAttempted: 5},
+			Accounts: []batch.SummaryAccount{{Account: "main", Usage: crm.Usage{
+				PausedUntil: now.Add(4200 * time.Millisecond), Why: "rate\x1b limit",
+			}}},
+		}
+		for _, tc := range []struct {
+			accepted bool
+			want     string
+		}{
+			{false, "running: 1 of 10 rows done, 4 to confirm, main pauses for 4s (rate\uFFFD limit), about 1m30s left, 0.0 calls/s"},
+			{true, "running: 5 of 10 rows done, main pauses for 4s (rate\uFFFD limit), about 10s left, 0.0 calls/s"},
+		} {
+			p := &Progress{opts: ProgressOptions{AcceptedIsDone: tc.accepted}}
+			p.sample(now, state)
+			if diff := cmp.Diff(tc.want, p.text(now, state)); diff != "" {
+				t.Errorf("text (-want +got):\n%s", diff)
+			}
+		}
+	})
+}
+
+func TestBurstAtTheStartIsWithinTheLimit(t *testing.T) {
+	t.Parallel()
+	usage := func(calls int64) batch.Progress {
+		return batch.Progress{Phase: "running", Counts: batch.Counts{Rows: 9}, Accounts: []batch.SummaryAccount{{
+			Usage: crm.Usage{Calls: calls, Limit: 20, Window: 5 * time.Second},
+		}}}
+	}
+	p := &Progress{}
+	p.sample(at, usage(0))
+	p.sample(at.Add(500*time.Millisecond), usage(20))
+	if got := p.text(at.Add(500*time.Millisecond), usage(20)); !strings.Contains(got, "4.0 calls/s of 4.0") {
+		t.Errorf("20 calls in half a second, of 20 in 5 s: %q", got)
+	}
+}
+
+func TestScreenKeepsTheStatusBelowTheLines(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	s := NewScreen(&out)
+	write := func(text string) {
+		if n, err := s.Write([]byte(text)); err != nil || n != len(text) {
+			t.Errorf("Write returned %d, %v; want %d", n, err, len(text))
+		}
+	}
+	write("one\n")
+	s.Status("50%")
+	write("two\n")
+	s.Status("")
+	write("three\n")
+	want := "one\n" + clearLine + "50%" + clearLine + "two\n50%" + clearLine + "three\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("screen (-want +got):\n%s", diff)
+	}
+}
+
+func TestScreenIsSafeForConcurrentUse(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	s := NewScreen(&out)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 100 {
+				_, _ = s.Write([]byte("line\n"))
+				s.Status("status")
+			}
+		})
+	}
+	wg.Wait()
+	if n := strings.Count(out.String(), "line\n"); n != 800 {
+		t.Errorf("%d whole lines, want 800", n)
+	}
+}
+
+func TestRoughly(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "1s", 400 * time.Millisecond: "1s", 1600 * time.Millisecond: "2s", 90 * time.Second: "1m30s",
+		11*time.Minute + 31*time.Second: "12m", 59*time.Minute + 59*time.Second: "60m", 100 * time.Minute: "1h40m", 30 * time.Hour: "30h00m",
+	} {
+		if got := roughly(d); got != want {
+			t.Errorf("roughly(%v) is %q, want %q", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package report
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+)
+
+// SummarySchema names the shape of a summary file. Fields may be added to it;
+// what is there keeps its name and meaning as long as the name ends in 1.
+const SummarySchema = "bulkrevoke/summary/1"
+
+// SummaryFile is what WriteSummaryJSON writes. Moments are UTC in RFC 3339 with
+// milliseconds, durations are seconds. What is unknown, or does not apply, is left
+// out; counts are always there.
+type SummaryFile struct {
+	Schema   string   `json:"schema"` // SummarySchema
+	Version  string   `json:"version"`
+	Operator string   `json:"operator"`
+	Host     string   `json:"host"` // the machine that it ran on
+	Args     []string `json:"args"` // the command line, without secrets
+	Sandbox  bool     `json:"sandbox"`
+	// Run is the number of the run in its ledger; 0 if the command was refused, or
+	// could not start, before a run began. Everything from Started to Accounts then
+	// says nothing.
+	Run      int64        `json:"run"`
+	Started  string       `json:"started,omitempty"`
+	Ended    string       `json:"ended,omitempty"`
+	Seconds  float64      `json:"duration_seconds"`
+	ExitCode int          `json:"exit_code"`
+	Error    string       `json:"error,omitempty"`   // what the command ended with
+	Stopped  string       `json:"stopped,omitempty"` // what stopped the run before everything was tried
+	Sheet    SummarySheet `json:"sheet"`
+	Digest   string       `json:"digest,omitempty"` // the plan's, as --approve takes it
+	Counts   batch.Counts `json:"counts"`           // all rows of the sheet by result
+	Sent     int64        `json:"sent"`             // rows sent in this run
+	// Alarms is how many rows of this run took access from somebody whom they do not
+	// name, who could not be given it back: code stayer_lost in the result file.
+	Alarms    int64                `json:"alarms"`
+	Accounts  []SummaryAccountFile `json:"accounts"`
+	LedgerID  string               `json:"ledger_id,omitempty"`
+	ChainHead *SummaryHead         `json:"chain_head,omitempty"`
+	Files     Files                `json:"files"`
+	// Next says in sentences what is left for somebody to do, the most pressing
+	// first. It is for people; decide by ExitCode and Counts.
+	Next []string `json:"next"`
+}
+
+// SummarySheet is the input.
+type SummarySheet struct {
+	Name   string `json:"name"`             // as the user gave it
+	SHA256 string `json:"sha256,omitempty"` // of its bytes, in hexadecimal
+}
+
+// SummaryAccountFile is what one account was asked.
+type SummaryAccountFile struct {
+	Account        string  `json:"account"`
+	CRM            string  `json:"crm"`
+	Host           string  `json:"host"`
+	Calls          int64   `json:"calls"`                // HTTP attempts of every kind
+	Refused        int64   `json:"refused"`              // of these, refused by the rate limit
+	Repeats        int64   `json:"repeats"`              // of these, sent again after a failure
+	Limit          int     `json:"limit"`                // calls that could stand in the window at the end
+	WindowSeconds  float64 `json:"window_seconds"`       //
+	PlannedCalls   *int64  `json:"planned_calls"`        // null without a plan
+	PlannedSeconds *int64  `json:"planned_seconds"`      // null without a plan
+	EndedCode      string  `json:"ended_code,omitempty"` // why the account ended early
+	EndedText      string  `json:"ended_text,omitempty"` // what happened
+	EndedHint      string  `json:"ended_hint,omitempty"` // what to do about it
+}
+
+// SummaryHead is the last link of the ledger's chain of events.
+type SummaryHead struct {
+	Seq  int64  `json:"seq"`
+	Hash string `json:"hash"` // in hexadecimal
+}
+
+// WriteSummaryJSON writes how a command ended as one JSON object, a SummaryFile.
+// led may be nil, and s the zero value, if no run began.
+//
+// The file is replaced as a whole, under the rules of CheckSummaryFile, and gets
+// mode 0600.
+func WriteSummaryJSON(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Facts, path string) error {
+	out, err := summaryFileOf(ctx, led, s, facts)
+	if err != nil {
+		return err
+	}
+	return summaryFile().replace(ctx, path, func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		return enc.Encode(out)
+	})
+}
+
+func summaryFileOf(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Facts) (SummaryFile, error) {
+	out := SummaryFile{
+		Schema: SummarySchema, Version: facts.Version, Operator: facts.Operator, Host: facts.Host,
+		Args: append([]string{}, facts.Args...), Sandbox: facts.Sandbox,
+		Run: s.Run, Started: stamp(s.Started), Ended: stamp(s.Ended), Seconds: seconds(s.Ended.Sub(s.Started)),
+		ExitCode: facts.ExitCode, Error: problem(facts.Failure), Stopped: problem(s.Stopped),
+		Sheet: SummarySheet{Name: facts.Sheet}, Digest: facts.digest(), Counts: s.Counts, Sent: s.Sent, Alarms: s.Alarms,
+		Accounts: []SummaryAccountFile{}, Files: facts.Files, Next: []string{},
+	}
+	for _, a := range s.Accounts {
+		out.Accounts = append(out.Accounts, accountFile(a, facts))
+	}
+	if led == nil || !began(s) {
+		return out, nil
+	}
+	hash, err := sheetHash(ctx, led)
+	if err != nil {
+		return out, err
+	}
+	out.Sheet.SHA256, out.LedgerID, out.Next = hash, led.ID(), next(s, facts.text())
+	if s.Head != "" {
+		out.ChainHead = &SummaryHead{Seq: s.HeadSeq, Hash: s.Head}
+	}
+	return out, nil
+}
+
+func accountFile(a batch.SummaryAccount, facts Facts) SummaryAccountFile {
+	out := SummaryAccountFile{
+		Account: a.Account, CRM: a.CRM, Host: a.Host,
+		Calls: a.Usage.Calls, Refused: a.Usage.Refused, Repeats: a.Usage.Repeats,
+		Limit: a.Usage.Limit, WindowSeconds: seconds(a.Usage.Window),
+	}
+	if p, ok := facts.planned(a.Account); ok {
+		out.PlannedCalls, out.PlannedSeconds = new(p.Calls), new(int64(p.Duration.Round(time.Second).Seconds()))
+	}
+	if e := endedOf(a.Ended); e != nil {
+		out.EndedCode, out.EndedText, out.EndedHint = e.Code, e.Message, e.Hint
+	}
+	return out
+}
+
+// seconds returns a duration in seconds, to the millisecond.
+func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
