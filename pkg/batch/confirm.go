@@ -12,8 +12,8 @@ import (
 // It is called when no change waits.
 func (l *loop) readWaiting() error {
 	q := &l.looks
-	for q.unread > 0 && len(q.after) < maxLooks {
-		queued, at := len(q.after), q.cursor
+	for q.unread > 0 && !q.full() {
+		queued, at := len(q.after)+len(q.waiting), q.cursor
 		page, err := l.b.led.Waiting(l.ctx, l.acc.Name, q.cursor, pageSize)
 		if err != nil {
 			return l.unlessStopped(err)
@@ -21,7 +21,7 @@ func (l *loop) readWaiting() error {
 		if len(page) == 0 {
 			q.unread = 0
 		}
-		if q.read(page, time.Now(), l.keys.busy); len(q.after) > queued || q.cursor == at {
+		if q.read(page, time.Now(), l.keys.busy); len(q.after)+len(q.waiting) > queued || q.cursor == at {
 			return nil
 		}
 	}

@@ -20,6 +20,10 @@ const (
 	lookPause    = 500 * time.Millisecond
 	maxLookPause = 30 * time.Second
 
+	// probeTries is how often the first look is taken until the others no longer wait
+	// for what it shows of the time that the CRM needs.
+	probeTries = 3
+
 	// maxLooks bounds the looks that are held in memory; the others wait in the
 	// ledger.
 	maxLooks = 10000
@@ -34,6 +38,7 @@ type look struct {
 	// said holds, by operation, the code and text of the last look, so that only a new
 	// one is recorded.
 	said  map[int64]string
+	taken time.Time // when the CRM took the last of the operations, or not long after
 	due   time.Time
 	first time.Time // when it was first asked, zero before
 	tries int
@@ -69,15 +74,22 @@ type looking struct {
 	asks          bool // the provider can be asked at all
 	before, after lookHeap
 	held          map[int64][]*look  // looks that are due while this key of theirs is busy
-	known         map[int64]struct{} // open operations that are looked at out of the ledger's order
+	queued        map[int64]struct{} // open operations that are looked at out of the ledger's order
 	unread        int64              // acceptances that only the ledger knows
 	cursor        int64              // how far the ledger's acceptances have been read
 	accepted      int64
-	needs         time.Duration // how long the CRM is said to need at least
+
+	// What the CRM needs from taking a change to having done it, as looks have shown so
+	// far, spares looks that come too early. Until something is known, one look is
+	// taken at a time.
+	expect  time.Duration
+	known   bool
+	probe   *look
+	waiting []*look // for the probe
 }
 
 func newLooking(asks bool) looking {
-	return looking{asks: asks, held: make(map[int64][]*look), known: make(map[int64]struct{})}
+	return looking{asks: asks, held: make(map[int64][]*look), queued: make(map[int64]struct{})}
 }
 
 // accept notes what was accepted now, and queues the look if it may not wait for
@@ -88,7 +100,8 @@ func (q *looking) accept(a acceptance, now time.Time, off bool) {
 		q.accepted++
 		early = early || q.accepted <= earlyLooks || q.accepted%earlyLookEvery == 0
 	}
-	k := &look{ticket: a.ticket, waits: a.waits, due: now.Add(a.later), soon: early || len(a.waits) > 0}
+	q.expect = max(q.expect, a.later)
+	k := &look{ticket: a.ticket, waits: a.waits, taken: now, soon: early || len(a.waits) > 0}
 	for _, op := range a.ops {
 		k.add(op)
 	}
@@ -97,24 +110,26 @@ func (q *looking) accept(a acceptance, now time.Time, off bool) {
 	case a.earlier:
 		// It has just been asked about. What finds no place is asked by the next run.
 		k.soon, k.first, k.tries, k.due = len(a.waits) > 0, now, 1, now.Add(max(lookPause, a.later))
-		if len(q.after) < maxLooks || k.soon {
-			q.know(k)
+		if !q.full() || k.soon {
+			q.jump(k)
 		}
 	case k.soon:
-		q.know(k)
+		q.jump(k)
 	default:
-		q.needs = max(q.needs, a.later)
 		q.unread += int64(len(a.ops))
 	}
 }
 
-// know queues a look that the ledger's order is not to bring again.
-func (q *looking) know(k *look) {
+// jump queues a look that the ledger's order is not to bring again.
+func (q *looking) jump(k *look) {
 	for _, op := range k.ops {
-		q.known[op.ID] = struct{}{}
+		q.queued[op.ID] = struct{}{}
 	}
 	q.push(k)
 }
+
+// full reports whether no further look is to be held in memory.
+func (q *looking) full() bool { return len(q.after)+len(q.waiting) >= maxLooks }
 
 // read queues a page of the ledger's acceptances, oldest first. The newest of them
 // may be of this moment: one whose key is busy may not have been reported yet, and
@@ -126,17 +141,21 @@ func (q *looking) read(page []ledger.Op, now time.Time, busy func(int64) bool) {
 			break
 		}
 		q.cursor = op.Seq
-		if _, ok := q.known[op.ID]; ok {
+		if _, ok := q.queued[op.ID]; ok {
 			continue
 		}
 		q.unread--
 		if last == nil || last.ticket != op.Ticket {
-			last = &look{ticket: op.Ticket, due: now.Add(q.needs)}
-			q.after = append(q.after, last)
+			if last != nil {
+				q.push(last)
+			}
+			last = &look{ticket: op.Ticket, taken: now}
 		}
 		last.add(op)
 	}
-	heap.Init(&q.after)
+	if last != nil {
+		q.push(last)
+	}
 }
 
 // wholeTickets leaves the last ticket of a full page for the next one, which may
@@ -188,15 +207,17 @@ func (q *looking) release(key int64) {
 // passed.
 func (q *looking) back(k *look, settled []int64, now time.Time, limit time.Duration, giveUp func(*look)) {
 	for _, id := range settled {
-		delete(q.known, id)
-	}
-	if len(k.ops) == 0 {
-		return
+		delete(q.queued, id)
 	}
 	if k.first.IsZero() {
 		k.first = now
 	}
-	if now.Sub(k.first) >= limit {
+	over := now.Sub(k.first) >= limit
+	q.learn(k, len(settled) > 0, over || len(k.ops) == 0, now)
+	switch {
+	case len(k.ops) == 0:
+		return
+	case over:
 		giveUp(k)
 		return
 	}
@@ -209,7 +230,40 @@ func (q *looking) back(k *look, settled []int64, now time.Time, limit time.Durat
 	q.push(k)
 }
 
+// learn takes from a look how long the CRM needs: something is settled now, or it
+// takes longer than this. The last look of a probe lets the others go.
+func (q *looking) learn(k *look, settled, last bool, now time.Time) {
+	age := now.Sub(k.taken)
+	switch {
+	case !settled:
+		q.expect = max(q.expect, min(age, maxLookPause))
+	case !q.known:
+		q.expect = age
+	default:
+		q.expect = (3*q.expect + age) / 4
+	}
+	if q.known || k != q.probe || !settled && !last && k.tries+1 < probeTries {
+		return
+	}
+	q.known, q.probe = true, nil
+	for _, other := range q.waiting {
+		q.push(other)
+	}
+	q.waiting = nil
+}
+
+// push queues a look for when the CRM can be expected to have come to it.
 func (q *looking) push(k *look) {
+	if !q.known && q.probe != k {
+		if q.probe != nil {
+			q.waiting = append(q.waiting, k)
+			return
+		}
+		q.probe = k
+	}
+	if k.due.IsZero() && q.expect > 0 {
+		k.due = k.taken.Add(q.expect)
+	}
 	if k.soon {
 		heap.Push(&q.before, k)
 		return

@@ -3,6 +3,7 @@ package batch
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -19,7 +20,7 @@ func (b *Batch) plan(ctx context.Context, pairs int64) (*Plan, error) {
 		return nil, err
 	}
 	groups := make(map[PlanGroup]*PlanGroup)
-	calls := make(map[string]int64)
+	costs := make(map[string]float64)
 	for _, t := range tallies {
 		p.count(t)
 		if t.Invalid {
@@ -36,7 +37,7 @@ func (b *Batch) plan(ctx context.Context, pairs int64) (*Plan, error) {
 			g.ToSend += t.Rows
 		}
 		if !t.Joined {
-			calls[t.Account] += t.Rows * b.callsPerRow(t)
+			b.costs(t, costs)
 		}
 	}
 	for _, g := range groups {
@@ -45,7 +46,10 @@ func (b *Batch) plan(ctx context.Context, pairs int64) (*Plan, error) {
 	slices.SortFunc(p.Groups, func(x, y PlanGroup) int {
 		return cmp.Or(cmp.Compare(x.Account, y.Account), cmp.Compare(x.Action, y.Action), cmp.Compare(x.Object, y.Object))
 	})
-	p.Accounts = b.planAccounts(calls)
+	if err := b.savings(ctx, costs); err != nil {
+		return nil, err
+	}
+	p.Accounts = b.planAccounts(costs)
 	p.Digest, err = b.digest(ctx)
 	return p, err
 }
@@ -79,25 +83,51 @@ func (p *Plan) count(t ledger.Tally) {
 	}
 }
 
-// callsPerRow is what a row that goes by itself costs on LeadSquared: the change
-// and the look that confirms it.
-func (b *Batch) callsPerRow(t ledger.Tally) int64 {
+// costs adds what operations of one kind cost if each has a key of its own.
+func (b *Batch) costs(t ledger.Tally, costs map[string]float64) {
 	switch {
-	case t.Turn == ledger.TurnNone:
-		return 0
-	case t.Turn == ledger.TurnAsk || b.opts.ConfirmOff:
-		return 1
+	case t.Turn == ledger.TurnAsk:
+		costs[t.Account] += float64(t.Rows)
+	case sends(t):
+		costs[t.Account] += float64(t.Rows) * b.cost(t.Account, crm.Operation{Action: t.Action, Object: t.Object}, 1)
 	}
-	return 2
 }
 
-func (b *Batch) planAccounts(calls map[string]int64) []PlanAccount {
+// savings takes off what is saved where operations share a key: the first ones of
+// its targets go together.
+func (b *Batch) savings(ctx context.Context, costs map[string]float64) error {
+	for k, err := range b.stage.Shared(ctx) {
+		if err != nil {
+			return err
+		}
+		costs[k.Account] += b.cost(k.Account, k.Op, k.Targets) - float64(k.Targets)*b.cost(k.Account, k.Op, 1)
+	}
+	return nil
+}
+
+// cost is what a key with n operations such as op costs.
+func (b *Batch) cost(account string, op crm.Operation, n int64) float64 {
+	if c, ok := b.accounts[account].Provider.(crm.Coster); ok {
+		return c.Cost(op, n, !b.opts.ConfirmOff)
+	}
+	if b.opts.ConfirmOff {
+		return float64(n)
+	}
+	return 2 * float64(n)
+}
+
+// planAccounts says what each account is going to be asked, what it was asked for
+// this plan included, and how long its limit makes that take.
+func (b *Batch) planAccounts(costs map[string]float64) []PlanAccount {
 	var accounts []PlanAccount
 	for _, acc := range b.order {
 		if acc.rows == 0 {
 			continue
 		}
-		pa := PlanAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Calls: calls[acc.Name], Ended: acc.end()}
+		pa := PlanAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Calls: int64(math.Ceil(costs[acc.Name])), Ended: acc.end()}
+		if m, ok := acc.Provider.(crm.Meter); ok {
+			pa.Calls += m.Usage().Calls
+		}
 		if acc.Limit > 0 {
 			windows := max(0, (pa.Calls-1)/int64(acc.Limit))
 			pa.Duration = time.Duration(windows) * acc.Window
@@ -110,7 +140,7 @@ func (b *Batch) planAccounts(calls map[string]int64) []PlanAccount {
 // digest fingerprints every row of the sheet, in order, done or not.
 func (b *Batch) digest(ctx context.Context) (string, error) {
 	d := plan.NewDigest()
-	for row, err := range b.stage.Rows(ctx) {
+	for row, err := range b.stage.Bare(ctx) {
 		if err != nil {
 			return "", err
 		}

@@ -852,7 +852,7 @@ func TestLoopForgetsWhatIsDone(t *testing.T) {
 		if err := l.run(); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(l.looks.known); n > 50 {
+		if n := len(l.looks.queued); n > 50 {
 			t.Errorf("%d operations are remembered of %d that are all done", n, len(rows))
 		}
 		if n := len(l.keys.states) + len(l.keys.queue) + len(l.keys.parked) + len(l.looks.held); n > 0 {

@@ -105,20 +105,20 @@ func TestAccountOfARow(t *testing.T) {
 	b.opts.Route = func(object string) string { return map[string]string{"lead": "a"}[object] }
 	for object, want := range map[string]string{"lead": "a", "Quotes": ""} {
 		acc, err := b.accountOf(sheet.Fields{Object: object})
-		if got := nameOf(acc); got != want || (err != nil) != (want == "") {
+		if got := accountName(acc); got != want || (err != nil) != (want == "") {
 			t.Errorf("object %s goes to %q (%v), want %q", object, got, err, want)
 		}
 	}
 	b.opts.Default = "b"
-	if acc, _ := b.accountOf(sheet.Fields{Object: "lead"}); nameOf(acc) != "b" {
-		t.Errorf("the default counts before the route: got %q", nameOf(acc))
+	if acc, _ := b.accountOf(sheet.Fields{Object: "lead"}); accountName(acc) != "b" {
+		t.Errorf("the default counts before the route: got %q", accountName(acc))
 	}
-	if acc, _ := b.accountOf(sheet.Fields{Account: "a"}); nameOf(acc) != "a" {
-		t.Errorf("the row's own account counts first: got %q", nameOf(acc))
+	if acc, _ := b.accountOf(sheet.Fields{Account: "a"}); accountName(acc) != "a" {
+		t.Errorf("the row's own account counts first: got %q", accountName(acc))
 	}
 }
 
-func nameOf(a *account) string {
+func accountName(a *account) string {
 	if a == nil {
 		return ""
 	}

@@ -148,6 +148,20 @@ type Confirmer interface {
 	Confirm(ctx context.Context, items []Item) []Outcome
 }
 
+// Looker is a Provider that can look at what an operation is about, whether it was
+// ever sent or not.
+type Looker interface {
+	// Ticket returns the ticket of a look at what op is about, or "" where the CRM
+	// tells no more than what became of a request Id. Operations with equal tickets
+	// are looked at together.
+	Ticket(op Operation) string
+
+	// Look is Confirm for items whose ticket is that of Ticket. It returns beside the
+	// outcomes what the CRM showed: an Accepted outcome says that it is not so if the
+	// state has been looked at, and that the look has failed otherwise.
+	Look(ctx context.Context, items []Item) ([]Outcome, State)
+}
+
 // UserLister is a Provider that can list its users, inactive ones too.
 type UserLister interface {
 	// Users streams the whole list. An error ends it.
@@ -167,6 +181,14 @@ type Bundler interface {
 	// Bundle names the calls that op may go in with others, and how many operations
 	// such a call may hold; most < 2 means that op goes alone with its key.
 	Bundle(op Operation) (name string, most int)
+}
+
+// Coster is a Provider that can say beforehand what its work costs.
+type Coster interface {
+	// Cost returns the requests for a key with so many operations such as op, if nothing
+	// goes wrong and each of them is a change; confirm says whether they are asked about
+	// afterwards. It is a fraction where operations of several keys share a call.
+	Cost(op Operation, n int64, confirm bool) float64
 }
 
 // Meter is a Provider that counts what it asks of the CRM.

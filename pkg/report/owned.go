@@ -43,6 +43,11 @@ func reportFile(ledgerID string) owned {
 // files are never written over. The error is a *TargetError.
 func CheckReport(path, ledgerID string) error { return reportFile(ledgerID).check(path) }
 
+// IsReport says whether a regular file is a report of whatever ledger.
+func IsReport(path string) bool {
+	return owned{"--report", "a report", reportStart}.mayReplace(path) == nil
+}
+
 // CheckSummaryFile is CheckReport for WriteSummaryJSON: path is free or such a file
 // of any sheet.
 func CheckSummaryFile(path string) error { return summaryFile().check(path) }

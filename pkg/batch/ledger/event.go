@@ -18,15 +18,15 @@ const hashSize = sha256.Size
 // eventHash is SHA-256 over the hash before, the number, the time in milliseconds,
 // and the kind and body with their lengths before them, so that no two events are
 // the same bytes.
-func eventHash(prev []byte, seq, at int64, kind, body string) [hashSize]byte {
-	b := make([]byte, 0, len(prev)+4*8+len(kind)+len(body))
-	b = append(b, prev...)
+func eventHash[body string | []byte](prev []byte, seq, at int64, kind string, text body) [hashSize]byte {
+	var room [1024]byte
+	b := append(room[:0], prev...)
 	b = binary.BigEndian.AppendUint64(b, uint64(seq))
 	b = binary.BigEndian.AppendUint64(b, uint64(at))
 	b = binary.BigEndian.AppendUint64(b, uint64(len(kind)))
 	b = append(b, kind...)
-	b = binary.BigEndian.AppendUint64(b, uint64(len(body)))
-	b = append(b, body...)
+	b = binary.BigEndian.AppendUint64(b, uint64(len(text)))
+	b = append(b, text...)
 	return sha256.Sum256(b)
 }
 
@@ -46,10 +46,10 @@ func appendTold(c *conn, at time.Time, kind string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	seq, ms, text := e.event+1, at.UnixMilli(), string(body)
-	sum := eventHash(e.hash[:], seq, ms, kind, text)
+	seq, ms := e.event+1, at.UnixMilli()
+	sum := eventHash(e.hash[:], seq, ms, kind, body)
 	if _, err := c.exec("INSERT INTO event (seq, at, kind, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?)",
-		seq, ms, kind, text, e.hash[:], sum[:]); err != nil {
+		seq, ms, kind, telling(body), e.hash[:], sum[:]); err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
 	e.event, e.hash, e.dirty = seq, sum, true

@@ -37,7 +37,11 @@ func (s *Stage) Index(ctx context.Context, key func(account string, op crm.Opera
 	if err != nil {
 		return fmt.Errorf("index the sheet: %w", err)
 	}
-	if err := s.eachOp(ctx, "", ix.add); err != nil {
+	s.indexed = make(map[Tally]int64)
+	if err := s.eachOp(ctx, "", func(c *conn, r stagedOp) error {
+		s.indexed[plain(r.account, r.op)]++
+		return ix.add(c, r)
+	}); err != nil {
 		return fmt.Errorf("index the sheet: %w", err)
 	}
 	if err := s.l.alone(ctx, func(c *conn) error {

@@ -34,7 +34,7 @@ func (l *Ledger) Intend(ctx context.Context, in Intent) error {
 				return err
 			}
 		}
-		t := telling("{").field("call").quote(in.CallID)
+		t := newTelling().field("call").quote(in.CallID)
 		t = t.number("attempt", int64(in.Attempt)).field("account").quote(in.Account).number("run", e.run)
 		t = append(t.field("rows"), '[')
 		for i, id := range in.Ops {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -60,47 +61,84 @@ func (s *Stage) Match(ctx context.Context, decide Decide) error {
 	}); err != nil {
 		return fmt.Errorf("match the sheet: %w", err)
 	}
+	s.counts = maps.Clone(s.indexed)
 	m := &merge{s: s}
-	for {
-		var batch []*group
-		err := s.l.alone(ctx, func(c *conn) (err error) {
-			if batch, err = m.next(c); err != nil {
-				return err
-			}
-			if err := m.load(c, batch); err != nil {
-				return err
-			}
-			return c.temporary(func() error {
-				for _, g := range batch {
-					if err := s.decide(c, g, decide); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		})
-		if err != nil {
+	for !m.ended {
+		if err := s.matchSome(ctx, m, decide); err != nil {
 			return fmt.Errorf("match the sheet: %w", err)
 		}
-		if len(batch) > 0 {
-			continue
-		}
-		// Sorted once, the choices cost a fraction of being put in place one by one.
-		if err := s.l.alone(ctx, func(c *conn) error {
-			return c.temporary(func() error {
-				if _, err := c.execContext(ctx, "INSERT INTO spick SELECT * FROM sgot ORDER BY ord"); err != nil {
-					return err
-				}
-				_, err := c.exec("DELETE FROM sgot")
-				return err
-			})
-		}); err != nil {
-			return fmt.Errorf("match the sheet: %w", err)
-		}
-		s.step = stepMatched
-		return nil
 	}
+	// Sorted once, the choices cost a fraction of being put in place one by one.
+	if err := s.l.alone(ctx, func(c *conn) error {
+		return c.temporary(func() error {
+			if _, err := c.execContext(ctx, "INSERT INTO spick SELECT * FROM sgot ORDER BY ord"); err != nil {
+				return err
+			}
+			return c.once("DELETE FROM sgot; DELETE FROM shist")
+		})
+	}); err != nil {
+		return fmt.Errorf("match the sheet: %w", err)
+	}
+	s.step = stepMatched
+	return nil
 }
+
+// matchSome goes on with the merge until it has many pairs of a row and its only
+// past, decides about what is not such a pair on the way, and about the pairs in
+// sheet order, so that what belongs to them is read from front to back.
+func (s *Stage) matchSome(ctx context.Context, m *merge, decide Decide) error {
+	m.pairs = m.pairs[:0]
+	for !m.ended && len(m.pairs) < mostPairs {
+		if err := s.l.alone(ctx, func(c *conn) error {
+			batch, err := m.next(c)
+			if err != nil {
+				return err
+			}
+			return s.decideAll(c, m, batch, decide)
+		}); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(m.pairs, func(a, b twosome) int { return cmp.Compare(a.ord, b.ord) })
+	for some := range slices.Chunk(m.pairs, groupBatch) {
+		if err := s.l.alone(ctx, func(c *conn) error {
+			batch := make([]*group, len(some))
+			for i, p := range some {
+				batch[i] = &group{
+					rows: []matchRow{{ord: p.ord, whole: p.whole}}, past: []matchPast{{Past: Past{ID: p.op}}},
+				}
+			}
+			return s.decideAll(c, m, batch, decide)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decideAll asks about the groups and keeps the answers.
+func (s *Stage) decideAll(c *conn, m *merge, batch []*group, decide Decide) error {
+	if err := m.load(c, batch); err != nil {
+		return err
+	}
+	return c.temporary(func() error {
+		for _, g := range batch {
+			if err := s.decide(c, g, decide); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// twosome is a row and the only operation in its target's history.
+type twosome struct {
+	ord, op int64
+	whole   bool
+}
+
+// mostPairs bounds the pairs that are held in memory to be sorted: 6 MB.
+const mostPairs = 1 << 18
 
 // merge walks through the sheet's targets and the history's side by side, both
 // sorted by hash, and picks those that must be decided about.
@@ -108,6 +146,7 @@ type merge struct {
 	s     *Stage
 	rows  lane // target and ordinal
 	past  lane // target and place in the sorted history, with the operation's id
+	pairs []twosome
 	ended bool
 }
 
@@ -160,9 +199,9 @@ func (n *lane) take(c *conn, query string, target int64) (all []entry, err error
 }
 
 // next returns the next groups to decide about, with the ordinals of their rows
-// and the ids of their history; none at the end.
+// and the ids of their history. Pairs it keeps for later.
 func (m *merge) next(c *conn) (batch []*group, err error) {
-	for n := 0; n < groupBatch && !m.ended; {
+	for n := 0; n < groupBatch && !m.ended && len(m.pairs) < mostPairs; {
 		e, ok, err := m.rows.peek(c, rowLane)
 		if err != nil || !ok {
 			m.ended = true
@@ -172,25 +211,28 @@ func (m *merge) next(c *conn) (batch []*group, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(g.rows) == 1 && len(g.past) == 0 {
+		if len(g.rows) == 1 && len(g.past) < 2 {
+			if len(g.past) == 1 {
+				m.pairs = append(m.pairs, twosome{g.rows[0].ord, g.past[0].ID, g.rows[0].whole})
+			}
 			continue
 		}
 		n += len(g.rows) + len(g.past)
-		batch = append(batch, g)
+		batch = append(batch, &g)
 	}
 	return batch, nil
 }
 
-func (m *merge) group(c *conn, target int64) (*group, error) {
+func (m *merge) group(c *conn, target int64) (group, error) {
 	rows, err := m.rows.take(c, rowLane, target)
 	if err != nil {
-		return nil, err
+		return group{}, err
 	}
 	past, err := m.past.take(c, pastLane, target)
 	if err != nil {
-		return nil, err
+		return group{}, err
 	}
-	g := &group{rows: make([]matchRow, len(rows))}
+	g := group{rows: make([]matchRow, len(rows))}
 	for i, r := range rows {
 		g.rows[i] = matchRow{ord: r.second, whole: r.op != 0}
 	}
@@ -201,13 +243,14 @@ func (m *merge) group(c *conn, target int64) (*group, error) {
 		return g, nil
 	}
 	// A record that becomes whole with this sheet has its history under other targets.
-	return g, c.query("SELECT op FROM spast WHERE target = ?", func(v []driver.Value) error {
+	err = c.query("SELECT op FROM spast WHERE target = ?", func(v []driver.Value) error {
 		id := integer(v[0])
 		if !slices.ContainsFunc(g.past, func(p matchPast) bool { return p.ID == id }) {
 			g.past = append(g.past, matchPast{Past: Past{ID: id}})
 		}
 		return nil
 	}, target)
+	return g, err
 }
 
 // load fills in the operations of the groups.
@@ -333,6 +376,12 @@ func (s *Stage) keep(c *conn, t group, choices []Choice) error {
 			t.rows[i].ord, take, ids[ch.Join], joined[i], int64(choices[ch.Join].Turn), int64(ch.Prior)); err != nil {
 			return err
 		}
+		kind := plain(t.rows[i].account, t.rows[i].op)
+		s.counts[kind]--
+		if kind.Turn, kind.Joined = choices[ch.Join].Turn, ch.Join != i; ch.Take >= 0 {
+			kind.Taken, kind.State = true, t.past[ch.Take].State
+		}
+		s.counts[kind]++
 	}
 	return nil
 }

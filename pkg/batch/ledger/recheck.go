@@ -84,7 +84,7 @@ func (s *Stage) Rewind(ctx context.Context) error {
 		return err
 	}
 	err := s.l.alone(ctx, func(c *conn) error {
-		return c.once(`DROP INDEX temp.skey_target; DELETE FROM skey; DELETE FROM swhole; DELETE FROM smany; DELETE FROM spast; DELETE FROM shist; DELETE FROM spick;
+		return c.once(`DROP INDEX temp.skey_target; DROP INDEX IF EXISTS temp.skey_key; DELETE FROM skey; DELETE FROM swhole; DELETE FROM smany; DELETE FROM spast; DELETE FROM shist; DELETE FROM spick;
 			UPDATE swho SET send = NULL`)
 	})
 	if err != nil {

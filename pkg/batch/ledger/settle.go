@@ -47,7 +47,7 @@ func (l *Ledger) Settle(ctx context.Context, settles []Settle) error {
 
 // settleCall records the entries of one call and writes its event.
 func (l *Ledger) settleCall(c *conn, settles []Settle) error {
-	t := telling("{").field("call").quote(settles[0].CallID)
+	t := newTelling().field("call").quote(settles[0].CallID)
 	for i, s := range settles {
 		p, err := settleOne(c, s)
 		if err != nil {

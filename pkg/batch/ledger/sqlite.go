@@ -138,7 +138,7 @@ func (s *stmt) finalize() {
 	libc.Xfree(s.tls, s.mem)
 }
 
-// bind sets all parameters: integers, texts, blobs and nulls.
+// bind sets all parameters: integers, texts (telling is one), blobs and nulls.
 func (s *stmt) bind(args []driver.Value) error {
 	if s.running || len(args) != s.params {
 		return fmt.Errorf("a statement of %d parameters got %d, or is running already", s.params, len(args))
@@ -149,6 +149,8 @@ func (s *stmt) bind(args []driver.Value) error {
 		case string:
 			size += len(v)
 		case []byte:
+			size += len(v)
+		case telling:
 			size += len(v)
 		}
 	}
@@ -180,6 +182,9 @@ func (s *stmt) bindOne(i int32, v driver.Value, at int) (n int, rc int32) {
 	case int64:
 		return 0, lib.Xsqlite3_bind_int64(s.tls, s.p, i, v)
 	case string:
+		copy(memory(mem, len(v)), v)
+		return len(v), lib.Xsqlite3_bind_text(s.tls, s.p, i, mem, int32(len(v)), 0)
+	case telling:
 		copy(memory(mem, len(v)), v)
 		return len(v), lib.Xsqlite3_bind_text(s.tls, s.p, i, mem, int32(len(v)), 0)
 	case []byte:

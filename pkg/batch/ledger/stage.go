@@ -18,10 +18,16 @@ import (
 // A stage is for one goroutine. The order is: Add every row and Flush, Resolve
 // and Spoil, Index, Match, then Counts or Adopt.
 type Stage struct {
-	l    *Ledger
-	n    int         // rows added
-	buf  []stagedBuf // rows not yet in the table
-	whos map[whoKey]who
+	l   *Ledger
+	n   int         // rows added
+	buf []stagedBuf // rows not yet in the table
+	// moving are rows on their way into the table, while the next are read; moved says
+	// when they are there.
+	moving []stagedBuf
+	moved  chan error
+	whos   map[whoKey]who
+	// indexed are the rows as Index counted them, counts as Match did.
+	indexed, counts map[Tally]int64
 	// all says that a valid row of the sheet is a revoke_all.
 	all  bool
 	step step
@@ -98,12 +104,12 @@ DROP TABLE IF EXISTS temp.sgot;
 // dropped, and its methods report so.
 func (l *Ledger) Stage(ctx context.Context) (*Stage, error) {
 	s := &Stage{l: l, whos: make(map[whoKey]who)}
+	l.mu.Lock()
+	l.stage = s // before the tables are new, so that rows of an older stage stay out
+	l.mu.Unlock()
 	if err := l.alone(ctx, func(c *conn) error { return c.once(stageTables) }); err != nil {
 		return nil, fmt.Errorf("stage the sheet: %w", err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.stage = s
 	return s, nil
 }
 
@@ -113,7 +119,8 @@ func (s *Stage) Close() error {
 	if s.step == stepDropped {
 		return nil
 	}
-	err := s.at(s.step)
+	moved := s.settled() // of no use any more, whatever became of them
+	err := errors.Join(s.at(s.step), moved)
 	s.step = stepDropped
 	if err != nil {
 		return nil // a newer stage has its tables already
@@ -158,34 +165,58 @@ func (s *Stage) Add(row Staged) error {
 	if len(s.buf) < flushRows {
 		return nil
 	}
-	return s.Flush()
+	return s.hand()
 }
 
 // Flush moves the rows that were added into the tables. The methods that read them
 // do it by themselves.
 func (s *Stage) Flush() error {
-	if len(s.buf) == 0 {
-		return nil
+	if err := s.hand(); err != nil {
+		return err
+	}
+	return s.settled()
+}
+
+// hand gives the rows that were added to the writer and does not wait for it, so
+// that reading a sheet and writing it down go on side by side.
+func (s *Stage) hand() error {
+	if err := s.settled(); err != nil || len(s.buf) == 0 {
+		return err
 	}
 	if err := s.at(stepAdd); err != nil {
 		return err
 	}
-	err := s.l.alone(context.Background(), func(c *conn) error {
-		return c.temporary(func() error {
-			for i, b := range s.buf {
-				if err := s.insert(c, int64(s.n-len(s.buf)+i+1), b); err != nil {
-					return err
-				}
+	s.buf, s.moving = s.moving[:0], s.buf
+	rows, first := s.moving, int64(s.n-len(s.moving)+1)
+	moved := make(chan error, 1)
+	s.moved = moved
+	go func() {
+		moved <- s.l.alone(context.Background(), func(c *conn) error {
+			if err := s.at(stepAdd); err != nil {
+				return err
 			}
-			return nil
+			return c.temporary(func() error {
+				for i, b := range rows {
+					if err := s.insert(c, first+int64(i), b); err != nil {
+						return fmt.Errorf("stage row %d: %w", first+int64(i), err)
+					}
+				}
+				return nil
+			})
 		})
-	})
-	if err != nil {
-		return fmt.Errorf("stage row %d: %w", s.n, err)
-	}
-	clear(s.buf)
-	s.buf = s.buf[:0]
+	}()
 	return nil
+}
+
+// settled waits for the rows that are on their way.
+func (s *Stage) settled() error {
+	if s.moved == nil {
+		return nil
+	}
+	err := <-s.moved
+	s.moved = nil
+	clear(s.moving)
+	return err
 }
 
 func (s *Stage) insert(c *conn, ord int64, b stagedBuf) error {
@@ -204,8 +235,8 @@ func (s *Stage) insert(c *conn, ord int64, b stagedBuf) error {
 }
 
 // stagedColumns reads a staged row with what has become of its user.
-const stagedColumns = `SELECT s.ord, s.line, s.op, s.cells, w.account, w.email, w.user,
-	coalesce(b.code, w.code), coalesce(b.problem, w.problem)
+const stagedColumns = `SELECT s.ord, s.line, s.op, w.account, w.email, w.user,
+	coalesce(b.code, w.code), coalesce(b.problem, w.problem), s.cells
 	FROM srow s JOIN swho w ON w.id = s.who LEFT JOIN sbad b ON b.ord = s.ord AND s.bad = 1 `
 
 // validRow is the condition for a row that is not invalid, in a query that joins
@@ -213,20 +244,28 @@ const stagedColumns = `SELECT s.ord, s.line, s.op, s.cells, w.account, w.email, 
 const validRow = ` s.bad = 0 AND w.code IS NULL `
 
 func scanStaged(v []driver.Value) (StagedRow, error) {
-	op, err := unpackOp(blob(v[2]), text(v[6]))
+	op, err := unpackOp(blob(v[2]), text(v[5]))
 	if err != nil {
 		return StagedRow{}, err
 	}
-	cells, err := unpackCells(blob(v[3]))
-	return StagedRow{Ord: integer(v[0]), Staged: Staged{
-		Line: int(integer(v[1])), Op: op, Cells: cells,
-		Account: text(v[4]), Email: text(v[5]), Code: text(v[7]), Problem: text(v[8]),
-	}}, err
+	r := StagedRow{Ord: integer(v[0]), Staged: Staged{
+		Line: int(integer(v[1])), Op: op,
+		Account: text(v[3]), Email: text(v[4]), Code: text(v[6]), Problem: text(v[7]),
+	}}
+	if len(v) > 8 {
+		r.Cells, err = unpackCells(blob(v[8]))
+	}
+	return r, err
 }
 
 // Rows streams the staged rows in sheet order, invalid ones too, as they stand.
 func (s *Stage) Rows(ctx context.Context) iter.Seq2[StagedRow, error] {
 	return s.rows(ctx, stagedColumns+"WHERE s.ord > ? ORDER BY s.ord LIMIT ?", -1)
+}
+
+// Bare is Rows without the rows' cells, which are most of what there is to read.
+func (s *Stage) Bare(ctx context.Context) iter.Seq2[StagedRow, error] {
+	return s.rows(ctx, strings.Replace(stagedColumns, ", s.cells", "", 1)+"WHERE s.ord > ? ORDER BY s.ord LIMIT ?", -1)
 }
 
 // Invalid streams the invalid rows in sheet order, at most limit of them, all if it

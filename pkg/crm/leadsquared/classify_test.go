@@ -250,7 +250,7 @@ func FuzzReply(f *testing.F) {
 		if m, why := readMembers(look.body, team); (m == nil) == (why == "") {
 			t.Errorf("members %v, %q", m, why)
 		}
-		if id, err := p.identify(look.body); err == nil && !guid.MatchString(id.User) {
+		if id, err := p.identify(look.body); err == nil && !isGUID(id.User) {
 			t.Errorf("identified %q", id.User)
 		}
 	})

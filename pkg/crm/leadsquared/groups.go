@@ -205,14 +205,26 @@ func alreadySo(item crm.Item, f finding) crm.Outcome {
 	return o
 }
 
-// confirmGroup looks at the group that the ticket names and judges every item by
-// its own membership. What is not so yet stays accepted: processing is asynchronous.
-func (p *Provider) confirmGroup(ctx context.Context, items []crm.Item) []crm.Outcome {
+// Ticket names the sales group that can be looked at. Who has a lead or an
+// opportunity the CRM shows nobody.
+func (p *Provider) Ticket(op crm.Operation) string {
+	if op.Object != crm.SalesGroup {
+		return ""
+	}
+	return groupTicket + op.Record
+}
+
+// Look looks at the group that the ticket names and judges every item by its own
+// membership. What is not so yet stays accepted: processing is asynchronous.
+func (p *Provider) Look(ctx context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
 	out := make([]crm.Outcome, len(items))
+	if len(items) == 0 {
+		return out, crm.State{}
+	}
 	group, mine := strings.CutPrefix(items[0].Ticket, groupTicket)
 	var now members
 	f := finding{code: "ticket", text: "the ticket names no group"}
-	if mine && guid.MatchString(group) {
+	if mine && isGUID(group) {
 		now, f = p.members(ctx, group)
 	}
 	for i, item := range items {
@@ -225,7 +237,10 @@ func (p *Provider) confirmGroup(ctx context.Context, items []crm.Item) []crm.Out
 			out[i].Ticket = item.Ticket
 		}
 	}
-	return out
+	if f.class != took {
+		return out, crm.State{}
+	}
+	return out, now.state()
 }
 
 // judgeMember says whether the change of one member can be seen.

@@ -41,7 +41,7 @@ type owner struct {
 // hours. The error is an *crm.AccountError, or what ended ctx.
 func (p *Provider) Preflight(ctx context.Context) (crm.Identity, error) {
 	var id crm.Identity
-	if p.store != nil && p.store.Recall(preflightName, &id) && guid.MatchString(id.User) && id.Org != "" {
+	if p.store != nil && p.store.Recall(preflightName, &id) && isGUID(id.User) && id.Org != "" {
 		return id, nil
 	}
 	f := p.look(ctx, transport.Request{

@@ -62,10 +62,12 @@ type Provider struct {
 var (
 	_ crm.Provider    = (*Provider)(nil)
 	_ crm.Confirmer   = (*Provider)(nil)
+	_ crm.Looker      = (*Provider)(nil)
 	_ crm.UserLister  = (*Provider)(nil)
 	_ crm.Preflighter = (*Provider)(nil)
 	_ crm.Bundler     = (*Provider)(nil)
 	_ crm.Meter       = (*Provider)(nil)
+	_ crm.Coster      = (*Provider)(nil)
 	_ crm.Timeliner   = (*Provider)(nil)
 )
 
@@ -172,6 +174,22 @@ func (p *Provider) Usage() crm.Usage { return p.client.Usage() }
 
 // Timeline returns when it was asked.
 func (p *Provider) Timeline() crm.Timeline { return p.client.Timeline() }
+
+// Cost is a change and a status look for each operation, both shared by revokes
+// that share a call; for a sales group a look, the calls that its users fill, and a
+// confirming look.
+func (p *Provider) Cost(op crm.Operation, n int64, confirm bool) float64 {
+	looks := 0.0
+	if confirm {
+		looks = 1
+	}
+	if op.Object == crm.SalesGroup {
+		most := int64(p.cfg.MaxUsers)
+		return 1 + float64((n+most-1)/most) + looks
+	}
+	_, most := p.Bundle(op)
+	return float64(n) * (1 + looks) / float64(max(most, 1))
+}
 
 // Bundle lets revokes of one kind of object share a call, as many as the
 // configuration allows. Shares go alone: one that is refused must not be sent

@@ -22,7 +22,8 @@ func (p *Provider) Confirm(ctx context.Context, items []crm.Item) []crm.Outcome 
 	}
 	ticket := items[0].Ticket
 	if items[0].Op.Object == crm.SalesGroup {
-		return p.confirmGroup(ctx, items)
+		out, _ := p.Look(ctx, items)
+		return out
 	}
 	f := finding{code: "ticket", text: "the ticket is no request Id"}
 	if idText(text(ticket)) != "" {

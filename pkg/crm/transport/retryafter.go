@@ -15,6 +15,9 @@ const maxRetryAfter = time.Hour
 // hour, which is a mistake more often than a wish.
 func ParseRetryAfter(v string, now time.Time) (time.Duration, bool) {
 	v = strings.TrimSpace(v)
+	if v == "" {
+		return 0, false
+	}
 	var d time.Duration
 	if n, err := strconv.ParseUint(v, 10, 32); err == nil {
 		d = time.Duration(n) * time.Second

@@ -16,7 +16,18 @@ import (
 // nobody has a share. Whatever is not so yet, or could not be looked at, is Accepted
 // with the reason.
 func (p *Provider) Confirm(ctx context.Context, items []crm.Item) []crm.Outcome {
+	out, _ := p.Look(ctx, items)
+	return out
+}
+
+// Ticket is the record: a look at its list tells of every operation on it.
+func (p *Provider) Ticket(op crm.Operation) string { return key(op) }
+
+// Look is Confirm, and returns the list that it is based on: that of the last of
+// the items' records, of which there should be one.
+func (p *Provider) Look(ctx context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
 	out := make([]crm.Outcome, len(items))
+	var seen crm.State
 	looks := map[string]finding{}
 	for n, item := range items {
 		op, err := check(item.Op)
@@ -27,11 +38,14 @@ func (p *Provider) Confirm(ctx context.Context, items []crm.Item) []crm.Outcome 
 		f, ok := looks[key(op)]
 		if !ok {
 			f = p.confirmingLook(ctx, op)
-			looks[key(op)] = f
+			looks[key(op)], seen = f, crm.State{}
+			if f.class == shown {
+				seen = stateOf(f.list)
+			}
 		}
 		out[n] = confirmed(op, item.Ticket, f)
 	}
-	return out
+	return out, seen
 }
 
 // confirmingLook looks at a record, with the looks at others if that is set.

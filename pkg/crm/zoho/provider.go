@@ -67,9 +67,12 @@ type Provider struct {
 var (
 	_ crm.Provider    = (*Provider)(nil)
 	_ crm.Confirmer   = (*Provider)(nil)
+	_ crm.Looker      = (*Provider)(nil)
 	_ crm.UserLister  = (*Provider)(nil)
 	_ crm.Preflighter = (*Provider)(nil)
 	_ crm.Meter       = (*Provider)(nil)
+	_ crm.Timeliner   = (*Provider)(nil)
+	_ crm.Coster      = (*Provider)(nil)
 )
 
 // New returns a provider that sends through a client of its own, made from tr: New
@@ -153,6 +156,17 @@ func (p *Provider) rules() rules {
 
 // Usage returns what the account was asked so far.
 func (p *Provider) Usage() crm.Usage { return p.client.Usage() }
+
+// Cost is a look, a write and a confirming look for all operations of a record.
+func (p *Provider) Cost(_ crm.Operation, _ int64, confirm bool) float64 {
+	if confirm {
+		return 3
+	}
+	return 2
+}
+
+// Timeline returns when the account was asked how often.
+func (p *Provider) Timeline() crm.Timeline { return p.client.Timeline() }
 
 // sharePath is where a record's list is, in the given version. Check has passed
 // both parts.

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/leadsquared"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+// scaleRows is how many rows the big sheets have: a million, or what
+// BULKREVOKE_BENCH_ROWS says.
+func scaleRows(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("BULKREVOKE_BENCH_ROWS")
+	if text == "" {
+		return 1_000_000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		b.Fatalf("BULKREVOKE_BENCH_ROWS=%q is no number of rows", text)
+	}
+	return n
+}
+
+// bigSheet gives a sheet of n lead revokes, a row at a time, so that a sheet of any
+// size takes no memory. Its records come in no order, as in an export, and a
+// thousand users share them.
+type bigSheet struct {
+	n, next int
+	buf     []byte
+}
+
+func (s *bigSheet) Read(p []byte) (int, error) {
+	if s.next == 0 && s.buf == nil {
+		s.buf = append(s.buf, sheetHead...)
+	}
+	for len(s.buf) < len(p) && s.next < s.n {
+		s.buf = s.appendRow(s.buf, s.next)
+		s.next++
+	}
+	if len(s.buf) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, s.buf)
+	s.buf = append(s.buf[:0], s.buf[n:]...)
+	return n, nil
+}
+
+func (s *bigSheet) appendRow(b []byte, i int) []byte {
+	const scatter = 2654435761 // Knuth's multiplier: distinct for distinct 32-bit numbers
+	record := uint32(i) * scatter
+	b = strconv.AppendInt(append(b, "revoke,lead,"...), 1_000_000_000+int64(record), 10)
+	b = appendGUID(append(b, ','), 'c', i)
+	b = appendGUID(append(b, ','), 'd', i%1000)
+	return append(b, ",read\n"...)
+}
+
+// appendGUID appends a GUID that ends in the number.
+func appendGUID(b []byte, kind byte, n int) []byte {
+	b = append(b, "00000000-0000-4000-8000-000000000000"...)
+	b[len(b)-36] = kind
+	for at := len(b) - 1; n > 0; at, n = at-1, n/10 {
+		b[at] = byte('0' + n%10)
+	}
+	return b
+}
+
+// offline is a LeadSquared account that checks rows as the real one does and asks
+// nobody: every change is announced, and done.
+type offline struct{ crm *leadsquared.Provider }
+
+func (o offline) Check(op crm.Operation) (crm.Operation, error) { return o.crm.Check(op) }
+func (o offline) Key(op crm.Operation) string                   { return o.crm.Key(op) }
+
+func (o offline) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outcome {
+	out := make([]crm.Outcome, len(call.Items))
+	if j.Intend(ctx, crm.State{}) != nil {
+		for i := range out {
+			out[i].Verdict = crm.NotSent
+		}
+		return out
+	}
+	for i := range out {
+		out[i] = crm.Outcome{Verdict: crm.Done, RequestID: "6f3a2b9ce11cbc6c4eb00000000000ff", HTTPStatus: 200, Attempts: 1}
+	}
+	return out
+}
+
+// scale is a big sheet on its way through the engine.
+type scale struct {
+	b    *testing.B
+	path string
+	led  *ledger.Ledger
+	run  *batch.Batch
+}
+
+func newScale(b *testing.B, path string, o ledger.Options) *scale {
+	b.Helper()
+	gate, err := transport.NewGate(transport.GateConfig{Limit: 25, Window: time.Second})
+	must(b, err)
+	b.Cleanup(func() { must(b, gate.Close()) })
+	provider, err := leadsquared.New(leadsquared.Config{
+		Host: "http://localhost", AccessKey: transport.NewSecret("u$r0123456789"), SecretKey: transport.NewSecret("s0123456789"),
+	}, transport.Config{Gate: gate}, nil)
+	must(b, err)
+	led, err := ledger.Open(path, o)
+	must(b, err)
+	run, err := batch.New(led, batch.Options{
+		Accounts: []batch.Account{{Name: "main", CRM: "leadsquared", Host: "local", Provider: offline{provider}, Workers: benchWorkers}},
+		Default:  "main",
+	})
+	must(b, err)
+	return &scale{b: b, path: path, led: led, run: run}
+}
+
+// load reads and checks the sheet, and finds out what of it is done.
+func (s *scale) load(rows int) *batch.Plan {
+	s.b.Helper()
+	in, err := sheet.Open(&bigSheet{n: rows}, "sheet.csv", sheet.Options{})
+	must(s.b, err)
+	must(s.b, s.run.Load(s.b.Context(), in))
+	plan, err := s.run.Prepare(s.b.Context())
+	must(s.b, errors.Join(err, in.Close()))
+	return plan
+}
+
+func (s *scale) close() { must(s.b, s.led.Close()) }
+
+// BenchmarkSheet takes a big sheet through a ledger: read, checked and taken up;
+// done, without a CRM; read again and matched against the finished ledger; and its
+// result file.
+func BenchmarkSheet(b *testing.B) {
+	rows := scaleRows(b)
+	for b.Loop() {
+		path := filepath.Join(b.TempDir(), "sheet.ledger.db")
+		took := func(what string, from time.Time) {
+			b.ReportMetric(time.Since(from).Seconds(), what)
+			b.Logf("%s %.2f", what, time.Since(from).Seconds())
+		}
+		s := newScale(b, path, ledger.Options{Create: true})
+		from := time.Now()
+		s.load(rows)
+		took("plan-s", from)
+		from2 := time.Now()
+		must(b, s.run.Adopt(b.Context()))
+		took("adopt-s", from2)
+		took("load-s", from)
+		if os.Getenv("BULKREVOKE_BENCH_SHORT") == "" {
+			from = time.Now()
+			sum, err := s.run.Run(b.Context())
+			must(b, err)
+			if sum.Counts.Done != int64(rows) {
+				b.Fatalf("counts %+v, want all done", sum.Counts)
+			}
+			took("run-s", from)
+		}
+		info, err := os.Stat(path)
+		must(b, err)
+		s.close()
+		if fi, err := os.Stat(path); err == nil {
+			info = fi
+		}
+		b.ReportMetric(float64(info.Size())/float64(rows), "ledger-B/row")
+
+		if os.Getenv("BULKREVOKE_BENCH_SHORT") != "" {
+			continue
+		}
+		s = newScale(b, path, ledger.Options{})
+		from = time.Now()
+		plan := s.load(rows)
+		took("match-s", from)
+		b.Logf("plan %+v", *plan)
+		must(b, s.run.Adopt(b.Context()))
+		took("match+adopt-s", from)
+		from = time.Now()
+		_, err = report.WriteResults(b.Context(), s.led, report.Target{Path: filepath.Join(filepath.Dir(path), "sheet.results.csv")})
+		must(b, err)
+		took("results-s", from)
+		s.close()
+	}
+}

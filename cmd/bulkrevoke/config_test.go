@@ -1,0 +1,134 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestConfigurationHasEveryKey(t *testing.T) {
+	t.Parallel()
+	got, err := parseConfig([]byte(`
+default: main
+protect: [boss@example.com, 5a0d0b0c-0000-4000-8000-000000000009]
+accounts:
+  main:
+    crm: leadsquared
+    limit: 25/5s
+    share: 0.8
+    workers: 4
+    daily_calls: 10000
+    ca_file: /etc/ca.pem
+    host: api-in21.leadsquared.com
+    access_key: env:A
+    secret_key: file:/run/secrets/s
+    auth: query
+    max_entries_per_call: 2
+    max_users_per_call: 10
+    callback_url: https://hooks.example/x
+    revoke_access: write
+    success_codes: [6, 7]
+    failure_codes: [9]
+    remove_users_path: /v2/UserGroup.svc/RemoveUsers
+  sales-eu:
+    crm: zoho
+    dc: eu
+    version: v8
+    client_id: env:ZOHO_CLIENT_ID
+    client_secret: env:S
+    refresh_token: env:R
+    max_in_flight: 5
+    notify: legacy
+    composite: true
+    verify_after: 1500ms
+  own-zoho:
+    crm: zoho
+    api_url: http://127.0.0.1:1
+    accounts_url: http://127.0.0.1:1
+    client_id: id
+    client_secret: env:S
+    refresh_token: env:R
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config{
+		Default: "main", Protect: []string{"boss@example.com", "5a0d0b0c-0000-4000-8000-000000000009"},
+		Accounts: map[string]accountConfig{
+			"main": {
+				CRM: "leadsquared", Limit: "25/5s", Share: 0.8, Workers: 4, DailyCalls: 10000, CAFile: "/etc/ca.pem", Host: "api-in21.leadsquared.com",
+				AccessKey: "env:A", SecretKey: "file:/run/secrets/s", Auth: "query", MaxEntriesPerCall: 2, MaxUsersPerCall: 10,
+				CallbackURL: "https://hooks.example/x", RevokeAccess: "write", SuccessCodes: []int{6, 7}, FailureCodes: []int{9},
+				RemoveUsersPath: "/v2/UserGroup.svc/RemoveUsers",
+			},
+			"sales-eu": {CRM: "zoho", DC: "eu", Version: "v8", ClientID: "env:ZOHO_CLIENT_ID", ClientSecret: "env:S", RefreshToken: "env:R", MaxInFlight: 5,
+				Notify: "legacy", Composite: true, VerifyAfter: duration(1500 * time.Millisecond)},
+			"own-zoho": {CRM: "zoho", APIURL: "http://127.0.0.1:1", AccountsURL: "http://127.0.0.1:1", ClientID: "id", ClientSecret: "env:S", RefreshToken: "env:R"},
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
+func TestWrongConfigurationsAreRefused(t *testing.T) {
+	t.Parallel()
+	const good = "accounts:\n  main:\n    crm: leadsquared\n    host: h.example\n    access_key: env:A\n    secret_key: env:S\n"
+	const zoho = "accounts:\n  z:\n    crm: zoho\n    client_id: i\n    client_secret: env:S\n    refresh_token: env:R\n"
+	for _, tc := range []struct{ name, yaml, want string }{
+		{"unknown key of an account", good + "    hots: x\n", "field hots not found"},
+		{"key twice", good + "    host: y\n", "already defined"},
+		{"no YAML", "\t:", "yaml"},
+		{"two documents", good + "---\n" + good, "second document"},
+		{"default that is none", good + "default: other\n", `no account "other"`},
+		{"no crm", "accounts:\n  main:\n    host: h\n", "crm: is missing"},
+		{"unknown crm", "accounts:\n  main:\n    crm: salesforce\n", `"salesforce" is not one of`},
+		{"no host", strings.Replace(good, "    host: h.example\n", "", 1), "host: is missing"},
+		{"no access key", strings.Replace(good, "    access_key: env:A\n", "", 1), "access_key: is missing"},
+		{"no secret key", strings.Replace(good, "    secret_key: env:S\n", "", 1), "secret_key: is missing"},
+		{"key of the other CRM", good + "    dc: eu\n", "dc: does not belong to a leadsquared account"},
+		{"auth", good + "    auth: basic\n", `"basic" is not one of`},
+		{"revoke access", good + "    revoke_access: full\n", `"full" is not one of`},
+		{"limit", good + "    limit: 25\n", "such as 25/5s"},
+		{"share", good + "    share: 1.2\n", "at most 1"},
+		{"negative count", good + "    workers: -1\n", "can not be negative"},
+		{"name", "accounts:\n  'a/b':\n    crm: zoho\n", "the name may hold"},
+		{"Zoho without a place", zoho, "dc: is missing"},
+		{"Zoho with two places", zoho + "    dc: eu\n    api_url: https://x\n    accounts_url: https://y\n", "give one or the others"},
+		{"Zoho with half a place", zoho + "    api_url: https://x\n", "dc: is missing"},
+		{"Zoho with a LeadSquared key", zoho + "    dc: eu\n    host: h\n", "host: does not belong to a zoho account"},
+		{"Zoho's notify", zoho + "    dc: eu\n    notify: all\n", `"all" is not one of`},
+		{"Zoho's verify_after", zoho + "    dc: eu\n    verify_after: soon\n", "not a time span"},
+		{"Zoho without a token", "accounts:\n  z:\n    crm: zoho\n    dc: eu\n    client_id: i\n    client_secret: env:S\n", "refresh_token: is missing"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := parseConfig([]byte(tc.yaml))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error is %v, want one with %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestAccountsFromTheEnvironment(t *testing.T) {
+	t.Parallel()
+	got := environmentConfig(environment(map[string]string{
+		"LEADSQUARED_HOST": " api.example ", "ZOHO_API_URL": "http://127.0.0.1:1", "ZOHO_ACCOUNTS_URL": "http://127.0.0.1:2",
+	}))
+	want := map[string]accountConfig{
+		"leadsquared": {CRM: "leadsquared", Host: "api.example", AccessKey: "env:LEADSQUARED_ACCESS_KEY", SecretKey: "env:LEADSQUARED_SECRET_KEY"},
+		"zoho": {
+			CRM: "zoho", APIURL: "http://127.0.0.1:1", AccountsURL: "http://127.0.0.1:2", ClientID: "env:ZOHO_CLIENT_ID",
+			ClientSecret: "env:ZOHO_CLIENT_SECRET", RefreshToken: "env:ZOHO_REFRESH_TOKEN",
+		},
+	}
+	if diff := cmp.Diff(want, got.Accounts); diff != "" {
+		t.Errorf("accounts (-want +got):\n%s", diff)
+	}
+	if got := environmentConfig(environment(nil)); len(got.Accounts) != 0 {
+		t.Errorf("accounts from an empty environment: %v", got.Accounts)
+	}
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+// checkEvidence makes sure, before anything is sent, that the report, the summary
+// and the metrics can be written where the flags want them.
+func (j *job) checkEvidence() error {
+	o := j.opts
+	var errs []error
+	if o.report != "" {
+		errs = append(errs, report.CheckReport(o.report, j.led.ID()))
+	}
+	if o.summary != "" {
+		errs = append(errs, report.CheckSummaryFile(o.summary))
+	}
+	if o.metricsFile != "" {
+		errs = append(errs, report.CheckMetrics(o.metricsFile))
+	}
+	return errors.Join(errs...)
+}
+
+// writeEvidence writes what --report, --summary and --metrics-file ask for, of a
+// run that failed too: the files of a job that refuses every night must say so. The
+// report needs a run.
+func (j *job) writeEvidence(ctx context.Context, failure error) error {
+	o := j.opts
+	facts := j.facts(failure)
+	var errs []error
+	if o.report != "" && j.adopted {
+		errs = append(errs, report.WriteHTML(ctx, j.led, j.ended, facts, o.report))
+	}
+	if o.summary != "" {
+		errs = append(errs, report.WriteSummaryJSON(ctx, j.led, j.ended, facts, o.summary))
+	}
+	if o.metricsFile != "" {
+		errs = append(errs, report.WriteMetrics(ctx, j.led, j.ended, facts, o.metricsFile))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("write the evidence: %w", err)
+	}
+	return nil
+}
+
+// facts are what the evidence says beside the ledger and the engine.
+func (j *job) facts(failure error) report.Facts {
+	f := report.Facts{
+		Sheet: j.sheet, Operator: operator(), Version: programVersion(), Args: j.args,
+		Plan: j.plan, ExitCode: j.code, Failure: failure,
+		Again: againCommand(j.args), AcceptedIsDone: j.opts.confirmOff(), Sandbox: j.opts.sandbox,
+		Files: report.Files{
+			Results: j.names.output, Ledger: j.names.ledger,
+			Report: j.opts.report, Summary: j.opts.summary, Metrics: j.opts.metricsFile,
+		},
+	}
+	f.Host, _ = os.Hostname() // left out where the machine has no name
+	if failure != nil {
+		f.ExitCode, _, _ = exit(failure)
+	}
+	return f
+}

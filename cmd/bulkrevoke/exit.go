@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+// The exit codes. The strongest one wins: interrupted, then stopped, then open.
+const (
+	exitDone       = 0   // every row is done or unchanged
+	exitOpen       = 1   // finished, but some rows are failed, invalid, in doubt or unconfirmed
+	exitRefused    = 2   // nothing was sent: usage, configuration, sheet, a no, a foreign file
+	exitStopped    = 3   // stopped early, or an account could not be worked with; run again to go on
+	exitHeld       = 4   // another run holds this account or ledger
+	exitInterrupt  = 130 // SIGINT; run again to go on
+	exitTerminated = 143 // SIGTERM; run again to go on
+)
+
+// usageError is a refusal of the command line, the environment or the
+// configuration.
+type usageError struct {
+	err  error
+	hint string
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// refusef returns a *usageError with a hint.
+func refusef(hint, format string, args ...any) error {
+	return &usageError{err: fmt.Errorf(format, args...), hint: hint}
+}
+
+// startedError is an error that came when changes may have been sent already.
+type startedError struct{ err error }
+
+func (e *startedError) Error() string { return e.err.Error() }
+func (e *startedError) Unwrap() error { return e.err }
+
+// heldError says that another run holds a lock.
+type heldError struct {
+	what   string // "account main", "ledger offboarding.ledger.db"
+	holder holder
+}
+
+func (e *heldError) Error() string {
+	return fmt.Sprintf("%s is held by another run%s", e.what, e.holder.describe())
+}
+
+// exit says how the program ends on an error: the code, what to print, and what
+// somebody can do about it. It is the only place that maps errors to exit codes.
+//
+// An error that belongs to nothing below came before anything was sent, and is a
+// refusal; what comes later is wrapped in a *startedError.
+func exit(err error) (code int, message, hint string) {
+	message = err.Error()
+	if stopped, ok := errors.AsType[*signalError](err); ok {
+		return signalCode(stopped.signal), message, "Run the same command again to go on."
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return exitStopped, message, "Run the same command again to go on."
+	}
+	if held, ok := errors.AsType[*heldError](err); ok {
+		return exitHeld, held.Error(), "Wait until it is through, or give --wait 10m to wait for it."
+	}
+	code = exitRefused
+	if _, ok := errors.AsType[*startedError](err); ok {
+		code, hint = exitStopped, "Run the same command again to go on; what was sent is in the ledger."
+	}
+	if errors.Is(err, report.ErrNoOutput) {
+		hint = "Mend what is in the way and write the file with `bulkrevoke results`."
+	}
+	if ended, ok := errors.AsType[*crm.AccountError](err); ok {
+		return exitStopped, message, ended.Hint
+	}
+	if h := hintFor(err); h != "" {
+		hint = h
+	}
+	return code, message, hint
+}
+
+// hintFor returns what somebody can do about an error, "" if nothing is known.
+func hintFor(err error) string {
+	if e, ok := errors.AsType[*usageError](err); ok {
+		return e.hint
+	}
+	if e, ok := errors.AsType[*sheet.Error](err); ok {
+		return e.Hint
+	}
+	if e, ok := errors.AsType[*report.TargetError](err); ok {
+		return e.Hint
+	}
+	if _, ok := errors.AsType[*batch.InvalidError](err); ok {
+		return "Mend the rows in the sheet, or give --skip-invalid to do the others."
+	}
+	if e, ok := errors.AsType[*batch.ProtectedError](err); ok {
+		if e.Owner {
+			return "Take the row out of the sheet, or use the keys of somebody else."
+		}
+		return "Take the row out of the sheet, or the user off the protect list of the configuration."
+	}
+	if _, ok := errors.AsType[*ledger.BindingError](err); ok {
+		return "Name another ledger with --ledger, or set the old one aside with --fresh."
+	}
+	switch {
+	case errors.Is(err, ledger.ErrForeign):
+		return "Move the file away, or name another ledger with --ledger."
+	case errors.Is(err, ledger.ErrNewer):
+		return "Use the newer bulkrevoke that wrote it."
+	case errors.Is(err, ledger.ErrDamaged):
+		return "Restore it from a backup, or set it aside with --fresh; what it knew would then be sent again."
+	case errors.Is(err, ledger.ErrStorage):
+		return "Make room on the disk, or make the folder writable."
+	}
+	return ""
+}
+
+// signalCode returns the code of a process that a signal asked to stop.
+func signalCode(s os.Signal) int {
+	if s == os.Interrupt {
+		return exitInterrupt
+	}
+	return exitTerminated
+}
+
+// verdict returns the exit code of a run that came to its end.
+func verdict(s batch.Summary, acceptedIsDone bool) int {
+	if stopped, ok := errors.AsType[*signalError](s.Stopped); ok {
+		return signalCode(stopped.signal)
+	}
+	if s.Stopped != nil {
+		return exitStopped
+	}
+	for _, a := range s.Accounts {
+		if a.Ended != nil {
+			return exitStopped
+		}
+	}
+	c := s.Counts
+	// Rows that were not attempted although nothing was stopped wait for a row of
+	// their target that is in doubt or unconfirmed.
+	if c.Failed+c.Invalid+c.InDoubt+c.NotAttempted+s.Alarms > 0 || c.Accepted > 0 && !acceptedIsDone {
+		return exitOpen
+	}
+	return exitDone
+}
+
+// printError writes an error for people: every invalid row on a line of its own,
+// then what is wrong, then what to do about it.
+func printError(w io.Writer, sheetName string, err error) (code int) {
+	code, message, hint := exit(err)
+	sheetName = title(sheetName)
+	if invalid, ok := errors.AsType[*batch.InvalidError](err); ok {
+		for _, row := range invalid.First {
+			fmt.Fprintf(w, "%s:%d: %s\n", sheetName, row.Line, report.Printable(row.Reason))
+		}
+		if more := invalid.Total - int64(len(invalid.First)); more > 0 {
+			fmt.Fprintf(w, "%s: and %d more\n", sheetName, more)
+		}
+		message += ", nothing was sent"
+	}
+	fmt.Fprintf(w, "bulkrevoke: error: %s\n", report.Printable(message))
+	if hint != "" {
+		fmt.Fprintf(w, "bulkrevoke: hint: %s\n", report.Printable(hint))
+	}
+	return code
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+)
+
+// job is one sheet on its way through a command, with everything that is open for
+// it. Its close gives all of it back.
+type job struct {
+	*app
+	names    names
+	reader   *sheet.Reader
+	led      *ledger.Ledger
+	world    *world // nil without --sandbox
+	accounts []*account
+	conns    *connections
+	batch    *batch.Batch
+
+	plan     *batch.Plan    // what Prepare said; nil before
+	ended    batch.Summary  // how the run ended; the zero value before
+	adopted  bool           // the sheet is the ledger's: from here on nothing is taken back
+	closers  []func() error // run backwards by close
+	takeBack []func() error // run by close, after closers, if the sheet was not adopted
+}
+
+// later has close call f.
+func (j *job) later(f func() error) { j.closers = append(j.closers, f) }
+
+// unlessAdopted has close call f if nothing came of the job.
+func (j *job) unlessAdopted(f func() error) { j.takeBack = append(j.takeBack, f) }
+
+// close gives everything back, and takes away what a refused job has made.
+func (j *job) close() error {
+	var errs []error
+	for _, f := range slices.Backward(j.closers) {
+		errs = append(errs, f())
+	}
+	if !j.adopted {
+		for _, f := range slices.Backward(j.takeBack) {
+			errs = append(errs, f())
+		}
+	}
+	j.closers, j.takeBack = nil, nil
+	return errors.Join(errs...)
+}
+
+// openSheet opens the sheet and settles what its files are called.
+func (j *job) openSheet(name string) error {
+	if err := j.openInput(name); err != nil {
+		return err
+	}
+	var err error
+	j.names, err = namesOf(name, j.opts.output, j.opts.ledger, j.reader.Layout().IsResult, j.opts.sandbox)
+	return err
+}
+
+// openInput opens the sheet and reads its header.
+func (j *job) openInput(name string) (err error) {
+	in, path := j.stdin, ""
+	if name != standardInput {
+		file, err := os.Open(name)
+		if err != nil {
+			return refusef("", "open the sheet: %w", err)
+		}
+		j.later(file.Close)
+		in, path = file, name
+	}
+	if j.reader, err = sheet.Open(in, name, sheet.Options{Sheet: j.opts.sheet, Path: path}); err == nil {
+		j.later(j.reader.Close)
+	}
+	return err
+}
+
+// lockLedger takes the lock beside the ledger. It is released last of all.
+func (j *job) lockLedger(ctx context.Context) error {
+	if _, err := os.Stat(filepath.Dir(j.names.ledger)); err != nil {
+		return refusef("Make the folder, or name another with -o and --ledger.", "folder of the ledger: %w", err)
+	}
+	l, err := acquireLock(ctx, lockOptions{
+		what: "ledger " + j.names.ledger, path: j.names.ledger + ".lock", remove: true, wait: j.opts.wait, holder: me(j.sheet),
+	})
+	if err != nil {
+		return err
+	}
+	// Locks go last, after a refused job's files have been taken away.
+	j.closers = slices.Insert(j.closers, 0, func() error {
+		if j.adopted {
+			return l.release()
+		}
+		j.takeBack = slices.Insert(j.takeBack, 0, l.release)
+		return nil
+	})
+	return nil
+}
+
+// openLedger opens the ledger, or makes it.
+func (j *job) openLedger() error {
+	_, err := os.Lstat(j.names.ledger)
+	made := errors.Is(err, fs.ErrNotExist)
+	if j.led, err = ledger.Open(j.names.ledger, ledger.Options{Create: true}); err != nil {
+		return err
+	}
+	j.later(j.led.Close)
+	if made {
+		j.unlessAdopted(func() error { return removeLedger(j.names.ledger) })
+	}
+	return j.checkPlace()
+}
+
+// ledgerFiles are the files that a ledger can consist of, by what they add to its
+// name.
+var ledgerFiles = [...]string{"", "-wal", "-shm"}
+
+func removeLedger(path string) error {
+	var errs []error
+	for _, suffix := range ledgerFiles {
+		errs = append(errs, removeIfThere(path+suffix))
+	}
+	return errors.Join(errs...)
+}
+
+// checkPlace keeps what was done in a sandbox and what was done in a CRM apart.
+func (j *job) checkPlace() error {
+	bindings, err := j.led.Bindings(context.Background())
+	if err != nil {
+		return err
+	}
+	for _, b := range bindings {
+		if (b.Host == sandboxHost) == j.opts.sandbox {
+			continue
+		}
+		if j.opts.sandbox {
+			return refusef("Name another ledger with --ledger, or leave out --sandbox.",
+				"%s is the ledger of %s at %s, not of a sandbox", j.names.ledger, b.CRM, b.Host)
+		}
+		return refusef("Use the original sheet, name another ledger with --ledger, or give --sandbox.",
+			"%s is the ledger of a sandbox", j.names.ledger)
+	}
+	return nil
+}
+
+// openAccounts makes the accounts, those of a sandbox or those of the
+// configuration, and the batch that works with them. With keep, the sandbox keeps
+// its state beside the ledger.
+func (j *job) openAccounts(keep bool) (err error) {
+	opts := batch.Options{
+		Protect: j.cfg.Protect, SkipInvalid: j.opts.skipInvalid, RedoInDoubt: j.opts.redoInDoubt,
+		ConfirmOff: j.opts.confirmOff(), ConfirmTimeout: j.opts.confirmTimeout, Guard: j.opts.guard.Guard,
+		Sheet: filepath.Base(j.sheet), Version: programVersion(), Operator: operator(), Args: j.args, Log: j.log,
+	}
+	if j.opts.sandbox {
+		opts.Route = routeByObject
+		err = j.openWorld(keep)
+	} else {
+		secrets := secretSource{lookup: j.lookup, warn: func(m string) { j.log.Warn(m) }}
+		if j.accounts, err = newAccounts(j.cfg, j.opts, secrets); err == nil {
+			opts.Default, err = defaultAccount(j.cfg, j.opts.account)
+		}
+		if j.cfg.Path == "" {
+			opts.Route = routeByObject // the environment's accounts have the names that it gives
+		}
+	}
+	if err != nil {
+		return err
+	}
+	opts.Accounts = batchAccounts(j.accounts)
+	j.batch, err = batch.New(j.led, opts)
+	return err
+}
+
+// openWorld starts the sandbox of this run.
+func (j *job) openWorld(keep bool) (err error) {
+	journal := ""
+	if keep {
+		journal = j.names.state
+	}
+	if j.world, err = startWorld("", journal); err != nil {
+		return err
+	}
+	j.later(j.world.close)
+	j.unlessAdopted(j.world.forget)
+	j.accounts, err = j.world.accounts(j.opts)
+	return err
+}
+
+// connect takes the accounts' locks and gives them their gates.
+func (j *job) connect(ctx context.Context) (err error) {
+	o := connectOptions{wait: j.opts.wait, holder: me(j.sheet), log: j.log, userAgent: "bulkrevoke/" + programVersion()}
+	if !j.opts.sandbox {
+		if o.state, err = stateFolder(j.lookup); err != nil {
+			return err
+		}
+	}
+	j.conns, err = connectAccounts(ctx, j.accounts, o)
+	j.later(j.conns.close)
+	return err
+}
+
+// operator returns who runs the program, for the ledger's record.
+func operator() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("user %d", os.Getuid())
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes the test binary serve as the command too, for scripts and for
+// tests that need a process.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"bulkrevoke": main})
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// environment returns a lookup in the given variables.
+func environment(vars map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		value, ok := vars[name]
+		return value, ok
+	}
+}

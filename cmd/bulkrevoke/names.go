@@ -1,0 +1,89 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+)
+
+// standardInput is how a command line names it.
+const standardInput = "-"
+
+// title is how messages call a sheet.
+func title(sheetName string) string {
+	if sheetName == standardInput {
+		return "standard input"
+	}
+	return sheetName
+}
+
+// names are the files that belong to a sheet.
+type names struct {
+	sheet  string // as given
+	output string // the result
+	ledger string
+	state  string // the sandbox's journal
+}
+
+// namesOf says what the files of a sheet are called. Results stand beside the
+// sheet, or where output says; the ledger is named after the sheet and stands
+// beside the result. A result file belongs to the ledger of the sheet that it came
+// from. With sandbox, names have ".sandbox" in them, so that nothing tried out
+// gets into the way of what is real.
+//
+// Standard input has no name; output and ledger must be given then.
+func namesOf(sheetName, output, ledgerName string, isResult, sandbox bool) (names, error) {
+	n := names{sheet: sheetName, output: output, ledger: ledgerName}
+	stem := ""
+	if sheetName == standardInput {
+		if output == "" || ledgerName == "" {
+			return n, refusef("For instance: bulkrevoke run - -o results.csv --ledger offboarding.ledger.db",
+				"a sheet from standard input needs -o and --ledger")
+		}
+	} else {
+		stem = stemOf(sheetName, isResult, sandbox)
+	}
+	if n.output == "" {
+		n.output = stem + ".results.csv"
+	}
+	if n.ledger == "" {
+		n.ledger = filepath.Join(filepath.Dir(n.output), filepath.Base(stem)+".ledger.db")
+	}
+	n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
+	return n, n.check()
+}
+
+// stemOf returns the path of a sheet without what its other files have instead.
+func stemOf(sheetName string, isResult, sandbox bool) string {
+	stem := strings.TrimSuffix(sheetName, filepath.Ext(sheetName))
+	if isResult {
+		stem = trimSuffixFold(stem, ".results")
+	}
+	if sandbox {
+		stem = trimSuffixFold(stem, ".sandbox") + ".sandbox"
+	}
+	return stem
+}
+
+func trimSuffixFold(s, suffix string) string {
+	if n := len(s) - len(suffix); n > 0 && strings.EqualFold(s[n:], suffix) {
+		return s[:n]
+	}
+	return s
+}
+
+// check refuses names that would have one file serve two purposes. That the sheet
+// may be a result of its own ledger is looked at elsewhere.
+func (n names) check() error {
+	same := func(a, b string) bool {
+		return a != standardInput && b != standardInput && filepath.Clean(a) == filepath.Clean(b)
+	}
+	switch {
+	case strings.EqualFold(filepath.Ext(n.output), ".xlsx"):
+		return refusef("Name a .csv file with -o; any spreadsheet program opens it.", "the result is written as text, not as a workbook: %s", n.output)
+	case same(n.ledger, n.sheet):
+		return refusef("", "the ledger and the sheet are the same file, %s", n.sheet)
+	case same(n.ledger, n.output):
+		return refusef("", "the ledger and the result are the same file, %s", n.output)
+	}
+	return nil
+}

@@ -1,0 +1,319 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+// runLine holds words after "bulkrevoke" to being a command line of `run`, and
+// returns its sheet and its flags.
+func runLine(t *testing.T, words []string) (sheet string, flags *pflag.FlagSet) {
+	t.Helper()
+	if len(words) < 2 || words[0] != "run" {
+		t.Fatalf("%q is no command line of run", words)
+	}
+	flags = pflag.NewFlagSet("run", pflag.ContinueOnError)
+	opts := newOptions()
+	opts.addRunFlags(flags)
+	must(t, flags.Parse(words[1:]))
+	must(t, opts.check())
+	if flags.NArg() != 1 {
+		t.Fatalf("%q names %d sheets", words, flags.NArg())
+	}
+	return flags.Arg(0), flags
+}
+
+// crontab returns the sample crontab: its variables and its only job.
+func crontab(t *testing.T) (vars map[string]string, schedule []string, command string) {
+	t.Helper()
+	vars = map[string]string{}
+	for line := range strings.Lines(string(readSample(t, "crontab"))) {
+		line = strings.TrimSuffix(line, "\n")
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if name, value, ok := strings.Cut(line, "="); ok && !strings.ContainsAny(name, " *") {
+			vars[name] = value
+			continue
+		}
+		if command != "" {
+			t.Fatalf("a second job: %s", line)
+		}
+		words := strings.SplitN(strings.Join(strings.Fields(line), " "), " ", 6)
+		if len(words) != 6 {
+			t.Fatalf("no job: %s", line)
+		}
+		schedule, command = words[:5], words[5]
+	}
+	return vars, schedule, command
+}
+
+// TestCrontab runs the job as cron does, against a sandbox: a good night writes
+// nothing that would be mailed, a bad one says where to look.
+func TestCrontab(t *testing.T) {
+	t.Parallel()
+	path, err := program()
+	must(t, err)
+	vars, schedule, command := crontab(t)
+	if diff := cmp.Diff([]string{"30", "1", "*", "*", "*"}, schedule); diff != "" {
+		t.Errorf("the job does not run nightly (-want +got):\n%s", diff)
+	}
+	if strings.Contains(command, "%") {
+		t.Error("a % in the job, which cron takes for a line end")
+	}
+	if vars["MAILTO"] == "" || vars["BULKREVOKE_CONFIG"] == "" {
+		t.Errorf("the variables are %v; somebody must get the mail, and no secret come from the crontab", vars)
+	}
+	home := t.TempDir()
+	for _, dir := range []string{"bin", "offboarding", "metrics"} {
+		must(t, os.Mkdir(filepath.Join(home, dir), 0o700))
+	}
+	must(t, os.Symlink(path, filepath.Join(home, "bin", "bulkrevoke")))
+	sheetPath := filepath.Join(home, "offboarding", "offboarding.csv")
+	must(t, os.WriteFile(sheetPath, readSample(t, "offboarding.csv"), 0o600))
+	night := func() string {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
+		cmd.Dir = home
+		cmd.Env = []string{
+			"HOME=" + home, "PATH=" + filepath.Join(home, "bin") + ":" + vars["PATH"], "METRICS=" + filepath.Join(home, "metrics"),
+			"BULKREVOKE_SANDBOX=true", "BULKREVOKE_SHARE=1",
+		}
+		out, err := cmd.CombinedOutput()
+		must(t, err)
+		return string(out)
+	}
+	if mail := night(); mail != "" {
+		log, err := os.ReadFile(filepath.Join(home, "offboarding", "bulkrevoke.log"))
+		t.Fatalf("a good night mails %q; the log (%v):\n%s", mail, err, log)
+	}
+	for _, file := range []string{"offboarding/offboarding.sandbox.results.csv", "offboarding/bulkrevoke.log", "metrics/bulkrevoke.prom"} {
+		if info, err := os.Stat(filepath.Join(home, filepath.FromSlash(file))); err != nil || info.Size() == 0 {
+			t.Errorf("the night left no %s: %v", file, err)
+		}
+	}
+	must(t, os.Remove(sheetPath))
+	if mail := night(); !strings.Contains(mail, "ended with 2") || !strings.Contains(mail, filepath.Join(home, "offboarding", "bulkrevoke.log")) {
+		t.Errorf("a night without a sheet mails %q, want the exit code and the log", mail)
+	}
+}
+
+// documents returns the documents of a YAML sample.
+func documents(t *testing.T, name string) []any {
+	t.Helper()
+	dec := yaml.NewDecoder(bytes.NewReader(readSample(t, name)))
+	var list []any
+	for {
+		var doc any
+		err := dec.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		must(t, err)
+		list = append(list, doc)
+	}
+}
+
+// at returns what stands in a document at a path such as spec.containers.0.name,
+// nil if nothing does.
+func at(doc any, path string) any {
+	for _, key := range strings.Split(path, ".") {
+		switch node := doc.(type) {
+		case map[string]any:
+			doc = node[key]
+		case []any:
+			i, err := strconv.Atoi(key)
+			if err != nil || i >= len(node) {
+				return nil
+			}
+			doc = node[i]
+		default:
+			return nil
+		}
+	}
+	return doc
+}
+
+// TestCronJob holds the Kubernetes sample to its promises.
+func TestCronJob(t *testing.T) {
+	t.Parallel()
+	docs := documents(t, "cronjob.yaml")
+	if len(docs) != 2 || at(docs[0], "kind") != "PersistentVolumeClaim" || at(docs[1], "kind") != "CronJob" {
+		t.Fatalf("the sample is not a claim and a CronJob: %v", docs)
+	}
+	job := docs[1]
+	const pod = "spec.jobTemplate.spec.template.spec."
+	for path, want := range map[string]any{
+		"apiVersion":                                                        "batch/v1",
+		"spec.concurrencyPolicy":                                            "Forbid",
+		"spec.timeZone":                                                     "Etc/UTC",
+		pod + "restartPolicy":                                               "Never",
+		pod + "automountServiceAccountToken":                                false,
+		pod + "securityContext.runAsNonRoot":                                true,
+		pod + "securityContext.runAsUser":                                   65532,
+		pod + "securityContext.fsGroup":                                     65532,
+		pod + "securityContext.seccompProfile":                              map[string]any{"type": "RuntimeDefault"},
+		pod + "containers.1":                                                nil,
+		pod + "containers.0.command":                                        nil, // the image's
+		pod + "containers.0.securityContext":                                map[string]any{"readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": map[string]any{"drop": []any{"ALL"}}},
+		"spec.jobTemplate.spec.podFailurePolicy.rules.1.action":             "FailJob",
+		"spec.jobTemplate.spec.podFailurePolicy.rules.1.onExitCodes.values": []any{exitOpen, exitRefused},
+		"spec.jobTemplate.spec.podFailurePolicy.rules.1.onExitCodes.containerName": at(job, pod+"containers.0.name"),
+	} {
+		if diff := cmp.Diff(want, at(job, path)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
+	}
+	if grace, _ := at(job, pod+"terminationGracePeriodSeconds").(int); grace < 30 {
+		t.Errorf("calls under way get %d s to end, they may need 25", grace)
+	}
+	checkVolumes(t, at(job, pod+"containers.0"), at(docs[0], "metadata.name"), at(job, pod+"volumes"))
+}
+
+// checkVolumes makes sure that the container finds its sheet, and that what it
+// writes is kept: on the claim, and what is temporary on an emptyDir.
+func checkVolumes(t *testing.T, container, claim, volumes any) {
+	t.Helper()
+	kinds := map[any]string{}
+	for _, v := range volumes.([]any) {
+		switch {
+		case at(v, "emptyDir") != nil:
+			kinds[at(v, "name")] = "temporary"
+		case at(v, "persistentVolumeClaim.claimName") == claim:
+			kinds[at(v, "name")] = "kept"
+		case at(v, "persistentVolumeClaim.readOnly") == true:
+			kinds[at(v, "name")] = "read"
+		}
+	}
+	mounts := map[string]string{}
+	for _, m := range at(container, "volumeMounts").([]any) {
+		kind := kinds[at(m, "name")]
+		if kind == "" || (kind == "read") != (at(m, "readOnly") == true) {
+			t.Errorf("the mount %v is of a volume that is %q", m, kind)
+		}
+		mounts[at(m, "mountPath").(string)] = kind
+	}
+	var words []string
+	for _, word := range at(container, "args").([]any) {
+		words = append(words, word.(string))
+	}
+	sheetPath, flags := runLine(t, words)
+	want := map[string]string{sheetPath: "read", flags.Lookup("output").Value.String(): "kept"}
+	env := map[string]any{}
+	for _, e := range at(container, "env").([]any) {
+		env[at(e, "name").(string)] = at(e, "value")
+		if name := at(e, "name").(string); strings.HasPrefix(name, "LEADSQUARED_") && at(e, "valueFrom.secretKeyRef.name") == nil {
+			t.Errorf("%s does not come from a secret", name)
+		}
+	}
+	want[fmt.Sprint(env["BULKREVOKE_STATE"])] = "kept"
+	want[fmt.Sprint(env["TMPDIR"])] = "temporary"
+	for path, kind := range want {
+		if top := "/" + strings.Split(path, "/")[1]; mounts[top] != kind {
+			t.Errorf("%s lies on a volume that is %q, want %q", path, mounts[top], kind)
+		}
+	}
+}
+
+// TestAlertRules holds the rules to metrics and labels that a run writes, and to
+// the words of the result column.
+func TestAlertRules(t *testing.T) {
+	t.Parallel()
+	written := metricsOfARun(t)
+	metric := regexp.MustCompile(`bulkrevoke_[a-z_]+`)
+	label := regexp.MustCompile(`\$labels\.([a-z]+)`)
+	words := regexp.MustCompile(`result=~"([a-z_|]+)"`)
+	docs := documents(t, "alert-rule.yaml")
+	rules, _ := at(docs[0], "groups.0.rules").([]any)
+	used := map[string]bool{}
+	for _, rule := range rules {
+		name, _ := at(rule, "alert").(string)
+		expr, _ := at(rule, "expr").(string)
+		summary, _ := at(rule, "annotations.summary").(string)
+		description, _ := at(rule, "annotations.description").(string)
+		if name == "" || summary == "" || description == "" || at(rule, "labels.severity") == nil {
+			t.Errorf("rule %v lacks its name, severity, summary or description", rule)
+		}
+		metrics := metric.FindAllString(expr, -1)
+		if len(metrics) == 0 {
+			t.Errorf("%s asks for no metric: %s", name, expr)
+		}
+		for _, m := range metrics {
+			used[m] = true
+			samples := regexp.MustCompile(`(?m)^`+m+`\{.*$`).FindAllString(written, -1)
+			if len(samples) == 0 {
+				t.Errorf("%s asks for %s, which no run writes", name, m)
+			}
+			for _, l := range label.FindAllStringSubmatch(summary+description, -1) {
+				for _, sample := range samples {
+					if !strings.Contains(sample, l[1]+`="`) {
+						t.Errorf("%s speaks of the label %s, which %s lacks", name, l[1], sample)
+					}
+				}
+			}
+		}
+		if found := words.FindStringSubmatch(expr); found != nil {
+			for _, word := range strings.Split(found[1], "|") {
+				if !strings.Contains(written, `result="`+word+`"`) {
+					t.Errorf("%s asks for the result %q, which there is not", name, word)
+				}
+			}
+		}
+	}
+	for _, m := range []string{"bulkrevoke_last_success_timestamp_seconds", "bulkrevoke_last_run_timestamp_seconds", "bulkrevoke_last_run_rows"} {
+		if !used[m] {
+			t.Errorf("no rule asks for %s", m)
+		}
+	}
+}
+
+// metricsOfARun returns the metrics file of a run that had an account end.
+func metricsOfARun(t *testing.T) string {
+	t.Helper()
+	led, err := ledger.Scratch(t.TempDir())
+	must(t, err)
+	t.Cleanup(func() { must(t, led.Close()) })
+	now := time.Now()
+	s := batch.Summary{Started: now.Add(-time.Minute), Ended: now, Accounts: []batch.SummaryAccount{{
+		Account: "main", CRM: crmLeadSquared, Ended: &crm.AccountError{Code: crm.EndKeys, Err: errors.New("refused")},
+	}}}
+	path := filepath.Join(t.TempDir(), "bulkrevoke.prom")
+	must(t, report.WriteMetrics(t.Context(), led, s, report.Facts{Sheet: "offboarding.csv", ExitCode: exitStopped}, path))
+	text, err := os.ReadFile(path)
+	must(t, err)
+	return string(text)
+}
+
+// TestEverySampleIsTested makes sure that none lies there that no test looks at.
+func TestEverySampleIsTested(t *testing.T) {
+	t.Parallel()
+	tested := []string{".gitattributes", "alert-rule.yaml", "bulkrevoke.yaml", "cronjob.yaml", "crontab"}
+	entries, err := os.ReadDir(samplePath(""))
+	must(t, err)
+	for _, e := range entries {
+		_, isSheet := sampleSheets[e.Name()]
+		leftBehind := regexp.MustCompile(`\.results\.|\.ledger\.db|\.sandbox\.`).MatchString(e.Name())
+		if !isSheet && !leftBehind && !slices.Contains(tested, e.Name()) {
+			t.Errorf("no test looks at %s", e.Name())
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+)
+
+// options are the flags of `run`, and what the other commands share with it.
+type options struct {
+	output, ledger string
+	config         string
+	account        string
+	sheet          string
+	sandbox        bool
+	dryRun         bool
+	json           bool // of `plan`
+	open           bool // of `results`
+
+	summary, report, metricsFile string
+
+	skipInvalid, fresh, redoInDoubt, yes bool
+
+	guard          guardFlag
+	approve        digestFlag
+	maxRows        int64
+	maxDuration    time.Duration
+	wait           time.Duration
+	confirm        oneOf
+	confirmTimeout time.Duration
+
+	limit   limitFlag
+	share   shareFlag
+	workers int
+
+	logFormat, logLevel, progress oneOf
+	quiet                         bool
+}
+
+// newOptions returns the defaults.
+func newOptions() *options {
+	return &options{
+		guard:          guardFlag{batch.Guard{Percent: 20}},
+		confirm:        oneOf{"after", []string{"after", "off"}},
+		confirmTimeout: 10 * time.Minute,
+		logFormat:      oneOf{"text", []string{"text", "json"}},
+		logLevel:       oneOf{"info", []string{"debug", "info", "warn", "error"}},
+		progress:       oneOf{"auto", []string{"auto", "always", "never"}},
+	}
+}
+
+// confirmOff says that accepted rows are not asked about.
+func (o *options) confirmOff() bool { return o.confirm.value == "off" }
+
+// addFileFlags declares the flags that name the sheet's files.
+func (o *options) addFileFlags(fs *pflag.FlagSet) {
+	fs.StringVarP(&o.output, "output", "o", "", "write the result to `FILE` (default: the sheet's name with .results.csv)")
+	fs.StringVar(&o.ledger, "ledger", "", "keep what was done in `FILE` (default: named after the sheet, beside the result)")
+	fs.BoolVar(&o.sandbox, "sandbox", false, "work against a sandbox inside this process, seeded from the sheet")
+}
+
+// addConfigFlag declares the flag that names the configuration.
+func (o *options) addConfigFlag(fs *pflag.FlagSet) {
+	fs.StringVar(&o.config, "config", "", "read the configuration from `FILE` (default: ./bulkrevoke.yaml, then the user's configuration folder)")
+}
+
+// addLogFlags declares the flags that say what is told on standard error.
+func (o *options) addLogFlags(fs *pflag.FlagSet) {
+	fs.Var(&o.logFormat, "log-format", "how log lines are written")
+	fs.Var(&o.logLevel, "log-level", "the least important log lines that are written")
+	fs.BoolVar(&o.quiet, "quiet", false, "write errors only: no log, progress or summary")
+}
+
+// addRunFlags declares the flags of `run`, which `plan` shares.
+func (o *options) addRunFlags(fs *pflag.FlagSet) {
+	o.addFileFlags(fs)
+	o.addConfigFlag(fs)
+	fs.StringVar(&o.account, "account", "", "the account `NAME` of rows that name none (default: the configuration's, or the only one)")
+	fs.StringVar(&o.sheet, "sheet", "", "read the sheet `NAME` of an .xlsx (default: the first)")
+	fs.BoolVar(&o.dryRun, "dry-run", false, "check and show what would be done, as `plan` does")
+	fs.BoolVar(&o.skipInvalid, "skip-invalid", false, "do the good rows of a sheet that has invalid ones")
+	fs.BoolVar(&o.fresh, "fresh", false, "set the old ledger and result aside (both are kept) and start over")
+	fs.BoolVar(&o.redoInDoubt, "redo-in-doubt", false, "send again what was sent without an answer and is not safe to repeat")
+	fs.BoolVar(&o.yes, "yes", false, "ask no question on a terminal")
+	fs.Var(&o.guard, "stop-after-failures", "stop when so many rows, or so many of a hundred, have failed")
+	fs.Var(&o.approve, "approve", "do it only if the plan's digest is this one")
+	fs.Int64Var(&o.maxRows, "max-rows", 0, "refuse a sheet with more than `N` rows to send (default: no limit)")
+	fs.DurationVar(&o.maxDuration, "max-duration", 0, "stop cleanly after so long (default: no limit)")
+	fs.DurationVar(&o.wait, "wait", 0, "wait so long for another run on this account or ledger")
+	fs.Var(&o.confirm, "confirm", "ask what became of accepted rows, or do not")
+	fs.DurationVar(&o.confirmTimeout, "confirm-timeout", o.confirmTimeout, "ask about a row for so long, from the first look at it")
+	fs.Var(&o.limit, "limit", "make at most so many calls in so much time, such as 25/5s (default: the account's)")
+	fs.Var(&o.share, "share", "take this part of the limit, 1 for all of it (default: the account's, 0.8)")
+	fs.IntVar(&o.workers, "workers", 0, "make at most `N` calls at once (default: as many as the limit lets be under way)")
+	o.addLogFlags(fs)
+	fs.Var(&o.progress, "progress", "show progress: a bar on a terminal, a line every 30 s elsewhere")
+	fs.StringVar(&o.summary, "summary", "", "write how the run ended to `FILE`, as JSON")
+	fs.StringVar(&o.report, "report", "", "write a page of evidence to `FILE`, as HTML")
+	fs.StringVar(&o.metricsFile, "metrics-file", "", "write metrics to `FILE`, in the Prometheus textfile format")
+}
+
+// check refuses values that a flag's type lets through.
+func (o *options) check() error {
+	switch {
+	case o.wait < 0:
+		return refusef("", "--wait: can not be negative")
+	case o.maxRows < 0:
+		return refusef("", "--max-rows: can not be negative")
+	case o.maxDuration < 0:
+		return refusef("", "--max-duration: can not be negative")
+	case o.confirmTimeout <= 0:
+		return refusef("", "--confirm-timeout: must be more than 0")
+	case o.workers < 0 || o.workers > 1024:
+		return refusef("", "--workers: must be between 1 and 1024")
+	}
+	return nil
+}
+
+// environmentName returns the variable that stands for a flag.
+func environmentName(flag string) string {
+	return "BULKREVOKE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// fillFromEnvironment sets every flag that was not given and that the environment
+// has a value for. An empty variable counts as none.
+func fillFromEnvironment(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var errs []error
+	fs.VisitAll(func(f *pflag.Flag) {
+		value, _ := lookup(environmentName(f.Name))
+		if f.Changed || value == "" || f.Name == "help" {
+			return
+		}
+		if err := fs.Set(f.Name, value); err != nil {
+			errs = append(errs, refusef("", "%s: %w", environmentName(f.Name), plainFlagError(err)))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// fillFromConfig sets every flag that neither the command line nor the environment
+// gave and that the configuration has. A key that is no flag of `run` is refused.
+func fillFromConfig(fs *pflag.FlagSet, cfg config) error {
+	known := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	newOptions().addRunFlags(known)
+	for _, name := range slices.Sorted(maps.Keys(cfg.Flags)) {
+		node := cfg.Flags[name]
+		if known.Lookup(name) == nil || name == "config" {
+			return refusef("", "%s: line %d: %q is neither a setting nor a flag of `run`", cfg.Path, node.Line, name)
+		}
+		if node.Kind != yaml.ScalarNode || node.Tag == "!!null" {
+			return refusef("", "%s: line %d: %s: must be a single value", cfg.Path, node.Line, name)
+		}
+		flag := fs.Lookup(name)
+		if flag == nil || flag.Changed {
+			if err := known.Set(name, node.Value); err != nil {
+				return refusef("", "%s: line %d: %s: %w", cfg.Path, node.Line, name, plainFlagError(err))
+			}
+			continue
+		}
+		if err := fs.Set(name, node.Value); err != nil {
+			return refusef("", "%s: line %d: %s: %w", cfg.Path, node.Line, name, plainFlagError(err))
+		}
+	}
+	return nil
+}
+
+// plainFlagError takes off what pflag says about a command line that there was
+// not.
+func plainFlagError(err error) error {
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return fmt.Errorf("%q: %w", invalid.GetValue(), invalid.Unwrap())
+	}
+	return err
+}

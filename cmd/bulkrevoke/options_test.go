@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+)
+
+// parsed returns the options that a command line, an environment and a
+// configuration come to.
+func parsed(t *testing.T, args []string, env map[string]string, yaml string) (*options, error) {
+	t.Helper()
+	o := newOptions()
+	fs := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	o.addRunFlags(fs)
+	must(t, fs.Parse(args))
+	if err := fillFromEnvironment(fs, environment(env)); err != nil {
+		return nil, err
+	}
+	cfg, err := parseConfig([]byte(yaml))
+	must(t, err)
+	cfg.Path = "c.yaml"
+	if err := fillFromConfig(fs, cfg); err != nil {
+		return nil, err
+	}
+	return o, o.check()
+}
+
+func TestFlagOverEnvironmentOverConfigurationOverDefault(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		yaml string
+		want func(o *options)
+	}{
+		{"defaults", nil, nil, "", func(*options) {}},
+		{
+			"every flag",
+			[]string{
+				"-o", "o.csv", "--ledger", "l.db", "--config", "c.yaml", "--account", "main", "--sheet", "June", "--sandbox", "--dry-run", "--skip-invalid", "--fresh",
+				"--redo-in-doubt", "--yes", "--approve", strings.Repeat("0A", 32), "--max-rows", "9", "--max-duration", "3h",
+				"--stop-after-failures", "12", "--wait", "5m", "--confirm", "off", "--confirm-timeout", "30s", "--limit", "10/2s",
+				"--share", "1", "--workers", "7", "--log-format", "json", "--log-level", "debug", "--quiet", "--progress", "never",
+			},
+			nil, "",
+			func(o *options) {
+				o.output, o.ledger, o.config, o.account, o.sheet = "o.csv", "l.db", "c.yaml", "main", "June"
+				o.sandbox, o.dryRun, o.skipInvalid, o.fresh, o.redoInDoubt, o.yes, o.quiet = true, true, true, true, true, true, true
+				o.guard.Guard = batch.Guard{Failures: 12}
+				o.approve, o.maxRows, o.maxDuration = digestFlag(strings.Repeat("0a", 32)), 9, 3*time.Hour
+				o.wait, o.confirm.value, o.confirmTimeout = 5*time.Minute, "off", 30*time.Second
+				o.limit.limit, o.share, o.workers = limit{10, 2 * time.Second}, 1, 7
+				o.logFormat.value, o.logLevel.value, o.progress.value = "json", "debug", "never"
+			},
+		},
+		{
+			"environment",
+			nil, map[string]string{"BULKREVOKE_SKIP_INVALID": "true", "BULKREVOKE_SHARE": "0.5", "BULKREVOKE_WAIT": "", "BULKREVOKE_OUTPUT": "e.csv"}, "",
+			func(o *options) { o.skipInvalid, o.share, o.output = true, 0.5, "e.csv" },
+		},
+		{
+			"configuration",
+			nil, nil, "skip-invalid: true\nlimit: 20/5s\nworkers: 3\nstop-after-failures: 5%\n",
+			func(o *options) {
+				o.skipInvalid, o.limit.limit, o.workers, o.guard.Guard = true, limit{20, 5 * time.Second}, 3, batch.Guard{Percent: 5}
+			},
+		},
+		{
+			"the stronger one wins",
+			[]string{"--workers", "1", "--yes=false"}, map[string]string{"BULKREVOKE_WORKERS": "2", "BULKREVOKE_SHARE": "0.2", "BULKREVOKE_YES": "true"},
+			"workers: 3\nshare: 0.3\nlimit: 3/1s\nyes: true\n",
+			func(o *options) { o.workers, o.share, o.limit.limit = 1, 0.2, limit{3, time.Second} },
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			want := newOptions()
+			tc.want(want)
+			got, err := parsed(t, tc.args, tc.env, tc.yaml)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}, oneOf{}, guardFlag{}, limitFlag{})); diff != "" {
+				t.Errorf("options (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWrongOptionsAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		env  map[string]string
+		yaml string
+		want string
+	}{
+		{"environment", map[string]string{"BULKREVOKE_SHARE": "2"}, "", `BULKREVOKE_SHARE: "2": must be more than 0 and at most 1`},
+		{"a word that is none of them", map[string]string{"BULKREVOKE_CONFIRM": "maybe"}, "", "must be one of after, off"},
+		{"a key that is no flag", nil, "skip-invalids: true\n", `c.yaml: line 1: "skip-invalids" is neither a setting nor a flag`},
+		{"the configuration naming one", nil, "config: other.yaml\n", `"config" is neither`},
+		{"a list", nil, "wait: [1, 2]\n", "wait: must be a single value"},
+		{"a value of the wrong kind", nil, "\nwait: soon\n", `line 2: wait: "soon"`},
+		{"a limit", nil, "limit: fast\n", "such as 25/5s"},
+		{"a guard", nil, "stop-after-failures: 200%\n", "at most 100%"},
+		{"a negative wait", nil, "wait: -1s\n", "--wait: can not be negative"},
+		{"no time to confirm", nil, "confirm-timeout: 0s\n", "--confirm-timeout: must be more than 0"},
+		{"too many workers", nil, "workers: 5000\n", "--workers: must be between"},
+		{"a wrong value that the command line overrides", map[string]string{"BULKREVOKE_WORKERS": "2"}, "workers: many\n", `workers: "many"`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := parsed(t, nil, tc.env, tc.yaml)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Fatalf("error is %v, want one with %q", err, tc.want)
+			}
+			if code, _, _ := exit(err); code != exitRefused {
+				t.Errorf("exit code is %d, want %d", code, exitRefused)
+			}
+		})
+	}
+}
+
+func TestWrongCommandLines(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	missing := filepath.Join(dir, "none.csv")
+	broken := filepath.Join(dir, "broken.yaml")
+	must(t, os.WriteFile(broken, []byte("acounts: {}\n"), 0o600))
+	for _, tc := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no such command", []string{"revoke"}, "unknown command"},
+		{"no such flag", []string{"run", "--force", "x.csv"}, "unknown flag: --force"},
+		{"no sheet", []string{"run"}, "run takes one sheet, not 0"},
+		{"two sheets", []string{"plan", "a.csv", "b.csv"}, "plan takes one sheet, not 2"},
+		{"wrong limit", []string{"run", "--limit", "25", "x.csv"}, "such as 25/5s"},
+		{"sheet that is not there", []string{"run", "--sandbox", missing}, "open the sheet"},
+		{"configuration that is not there", []string{"run", "--config", missing, "x.csv"}, "read configuration"},
+		{"unknown key", []string{"run", "--config", broken, "x.csv"}, `"acounts" is neither a setting`},
+		{"standard input without names", []string{"run", "--sandbox", "-"}, "needs -o and --ledger"},
+		{"results without a ledger", []string{"results", missing}, "there is no ledger"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr bytes.Buffer
+			stdin := strings.NewReader("action,object,record_id,user\nrevoke,lead,1,u\n")
+			if code := run(t.Context(), tc.args, stdin, &stdout, &stderr); code != exitRefused {
+				t.Errorf("exit code is %d, want %d", code, exitRefused)
+			}
+			if !strings.Contains(stderr.String(), "bulkrevoke: error: ") || !strings.Contains(stderr.String(), tc.want) {
+				t.Errorf("standard error is %q, want an error with %q", stderr.String(), tc.want)
+			}
+			if stdout.Len() > 0 {
+				t.Errorf("standard output has %q", stdout.String())
+			}
+		})
+	}
+}
+
+func TestAgainCommand(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"run", "off.csv"}, "bulkrevoke run off.csv"},
+		{[]string{"run", "--fresh", "--redo-in-doubt", "--account", "main", "it's a sheet.csv"}, `bulkrevoke run --account main 'it'\''s a sheet.csv'`},
+		{[]string{"run", "$x;y", ""}, `bulkrevoke run '$x;y' ''`},
+	} {
+		if got := againCommand(tc.args); got != tc.want {
+			t.Errorf("againCommand(%q) is %q, want %q", tc.args, got, tc.want)
+		}
+	}
+}

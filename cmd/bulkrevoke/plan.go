@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+// planSheet shows what a run would do. It sends no change and leaves no file; it
+// reads the ledger if there is one.
+func (a *app) planSheet(ctx context.Context, name string) (err error) {
+	ctx, cancel := a.opts.bound(ctx)
+	defer cancel()
+	j := &job{app: a}
+	defer func() { err = errors.Join(err, j.close()) }()
+	if err := j.openSheet(name); err != nil {
+		return err
+	}
+	if err := j.openToLook(); err != nil {
+		return err
+	}
+	if err := j.checkPlace(); err != nil {
+		return err
+	}
+	if err := j.openAccounts(false); err != nil {
+		return err
+	}
+	if err := j.batch.Load(ctx, j.reader); err != nil {
+		return err
+	}
+	if err := j.connect(ctx); err != nil {
+		return err
+	}
+	plan, err := j.batch.Prepare(ctx)
+	if err != nil {
+		return err
+	}
+	j.code = planVerdict(plan)
+	write := report.WritePlan
+	if a.opts.json {
+		write = report.WritePlanJSON
+	}
+	if err := write(a.stdout, title(a.sheet), *plan); err != nil {
+		return err
+	}
+	return a.opts.checkPlan(plan)
+}
+
+// openToLook opens the ledger for reading, or a scratch one if there is none or
+// the run would start over.
+func (j *job) openToLook() (err error) {
+	if !j.opts.fresh {
+		j.led, err = ledger.Open(j.names.ledger, ledger.Options{ReadOnly: true})
+	}
+	if j.opts.fresh || errors.Is(err, fs.ErrNotExist) {
+		j.led, err = ledger.Scratch(os.TempDir())
+	}
+	if err == nil {
+		j.later(j.led.Close)
+	}
+	return err
+}
+
+// planVerdict returns the exit code of a plan: an account that can not be worked
+// with is told by it too.
+func planVerdict(p *batch.Plan) int {
+	for _, a := range p.Accounts {
+		if a.Ended != nil {
+			return exitStopped
+		}
+	}
+	return exitDone
+}

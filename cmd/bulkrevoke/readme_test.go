@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
+)
+
+// TestReadmeCommands runs every block of the README that is marked "sh run", in
+// order, in a folder with the samples and a copy of one as offboarding.csv. The
+// CRM that the environment names is a sandbox that knows the sample's people.
+func TestReadmeCommands(t *testing.T) {
+	t.Parallel()
+	server, err := sandbox.New(sandbox.Config{Limit: -1})
+	must(t, err)
+	for i, address := range []string{"leaver.b@example.com", "successor@example.com", "cover@example.com", "leaver.c@example.com"} {
+		server.AddUser(crm.User{ID: guidOf('a', i), Email: address, Active: true}, "Sales_User")
+		server.AddUser(crm.User{ID: zohoUser(i), Email: address, Active: true}, "Standard")
+	}
+	base, stop, err := sandbox.Listen("", server)
+	must(t, err)
+	t.Cleanup(stop)
+	dir := t.TempDir()
+	must(t, os.CopyFS(filepath.Join(dir, "samples"), os.DirFS(filepath.Join("..", "..", "samples"))))
+	sample, err := os.ReadFile(filepath.Join(dir, "samples", "offboarding.csv"))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "offboarding.csv"), sample, 0o600))
+
+	blocks := readmeBlocks(t)
+	if len(blocks) < 5 {
+		t.Fatalf("the README has %d blocks to run, want at least 5", len(blocks))
+	}
+	for _, block := range blocks {
+		for command := range strings.Lines(block) {
+			command = strings.TrimSpace(command)
+			words := strings.Fields(strings.Replace(command, "go run ./cmd/bulkrevoke", "bulkrevoke", 1))
+			if words[0] != "bulkrevoke" {
+				t.Fatalf("%q: only bulkrevoke's own commands are run", command)
+			}
+			cmd := exec.Command(words[0], words[1:]...)
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "LEADSQUARED_HOST="+base, "LEADSQUARED_ACCESS_KEY=access-key", "LEADSQUARED_SECRET_KEY=secret-key",
+				"ZOHO_API_URL="+base, "ZOHO_ACCOUNTS_URL="+base, "ZOHO_CLIENT_ID=client", "ZOHO_CLIENT_SECRET=client-secret", "ZOHO_REFRESH_TOKEN=refresh-token",
+				"BULKREVOKE_STATE="+filepath.Join(dir, "state"), "BULKREVOKE_LIMIT=1000/1s", "HOME="+dir)
+			if strings.Contains(command, "--sandbox") {
+				// The sandbox of a run holds the vendor's limit.
+				cmd.Env = append(cmd.Env, "BULKREVOKE_LIMIT=25/5s", "BULKREVOKE_SHARE=1")
+			}
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", command, err, out)
+			}
+		}
+	}
+	if n := len(server.Requests()); n != 15 {
+		t.Errorf("the commands sent LeadSquared %d changes, want 15: each row of the sample once, equal rows together, nobody out of the group that nobody is in", n)
+	}
+	if n := server.WritesWithoutLook(); n > 0 {
+		t.Errorf("%d writes to Zoho without a fresh look", n)
+	}
+}
+
+// TestReadmeFirstScreen holds the README to showing a newcomer's two commands
+// before anything else.
+func TestReadmeFirstScreen(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	must(t, err)
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	screen := string(bytes.Join(lines[:min(24, len(lines))], nil))
+	for _, command := range []string{"go run ./cmd/bulkrevoke run --sandbox samples/offboarding.csv", "go test ./..."} {
+		if !strings.Contains(screen, "\n"+command+"\n") {
+			t.Errorf("the first screen does not show %q", command)
+		}
+	}
+}
+
+// readmeBlocks returns the blocks to run, in order.
+func readmeBlocks(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	must(t, err)
+	var blocks []string
+	rest := string(text)
+	for {
+		_, after, ok := strings.Cut(rest, "\n```sh run\n")
+		if !ok {
+			return blocks
+		}
+		block, after, ok := strings.Cut(after, "\n```")
+		if !ok {
+			t.Fatal("a block of the README does not end")
+		}
+		blocks = append(blocks, block)
+		rest = after
+	}
+}

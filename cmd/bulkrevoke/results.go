@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+// writeResults writes the result file from the ledger, whatever state a run is in.
+func (a *app) writeResults(ctx context.Context, name string) (err error) {
+	j := &job{app: a, adopted: true}
+	defer func() { err = errors.Join(err, j.close()) }()
+	if j.names, err = namesOf(name, a.opts.output, a.opts.ledger, looksLikeResult(name), a.opts.sandbox); err != nil {
+		return err
+	}
+	if err := j.openWritten(ctx); err != nil {
+		return err
+	}
+	if err := j.checkOutput(ctx); err != nil {
+		return err
+	}
+	counts, err := report.WriteResults(ctx, j.led, report.Target{Path: j.names.output})
+	if err != nil {
+		return err
+	}
+	if !a.opts.quiet {
+		fmt.Fprintf(a.screen, "%s: %s written\n", j.names.output, plural(counts.Rows, "row"))
+	}
+	return nil
+}
+
+// openWritten opens the ledger. While a run holds it, it is only read; otherwise
+// it is told of the file that is written, so that the file can be replaced later.
+func (j *job) openWritten(ctx context.Context) error {
+	if _, err := os.Lstat(j.names.ledger); errors.Is(err, fs.ErrNotExist) {
+		return refusef("Run the sheet first, or name its ledger with --ledger.", "there is no ledger %s", j.names.ledger)
+	}
+	j.opts.wait = 0
+	readOnly := j.lockLedger(ctx) != nil
+	led, err := ledger.Open(j.names.ledger, ledger.Options{ReadOnly: readOnly})
+	if err != nil {
+		return err
+	}
+	j.led = led
+	j.later(led.Close)
+	return nil
+}
+
+// looksLikeResult says whether a sheet is a result file: by its header, or by its
+// name if the sheet itself is gone.
+func looksLikeResult(name string) bool {
+	file, err := os.Open(name)
+	if err != nil {
+		return strings.Contains(strings.ToLower(name), ".results.")
+	}
+	defer file.Close()
+	r, err := sheet.Open(file, name, sheet.Options{Path: name})
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	return r.Layout().IsResult
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+// app is one execution of the program: the outside world as it sees it.
+type app struct {
+	args   []string
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	screen *report.Screen // on stderr
+	lookup func(string) (string, bool)
+	// terminal says whether a stream is one.
+	terminal func(stream any) bool
+
+	opts  *options
+	cfg   config
+	log   *slog.Logger
+	sheet string // as given, for messages
+	code  int    // what the command has come to, if it ended without an error
+}
+
+func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
+	return &app{
+		args: args, stdin: stdin, stdout: stdout, stderr: stderr,
+		screen: report.NewScreen(stderr), lookup: os.LookupEnv, terminal: isTerminal, opts: newOptions(), log: slog.New(slog.DiscardHandler),
+	}
+}
+
+// execute runs the command line and returns the exit code.
+func (a *app) execute(ctx context.Context) int {
+	root := a.rootCommand()
+	root.SetArgs(a.args)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	if err := root.ExecuteContext(ctx); err != nil {
+		return printError(a.screen, a.sheet, err)
+	}
+	return a.code
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "bulkrevoke",
+		Short: "Take away and give access to CRM records as a spreadsheet asks for",
+		Long: `bulkrevoke turns a spreadsheet of who must lose, or gain, access to which CRM record into
+calls to the CRM, and gives the same spreadsheet back with what happened to each row.
+
+Stopping it at any instant loses nothing: the same command goes on where it ended.`,
+		Example: `  bulkrevoke run --sandbox samples/offboarding.csv   try it out, nothing leaves this machine
+  bulkrevoke plan offboarding.csv                    look before
+  bulkrevoke run offboarding.csv                     do it`,
+		Version:       programVersion(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{err: err, hint: fmt.Sprintf("See `%s --help`.", cmd.CommandPath())}
+	})
+	root.SetVersionTemplate("bulkrevoke {{.Version}}\n")
+	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.sandboxCommand())
+	return root
+}
+
+func (a *app) runCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run SHEET",
+		Short: "Do what the sheet asks for: check, plan, execute, confirm, write results",
+		Long: `Check every row, show what would be done, do it, ask the CRM whether it is really so, and
+write SHEET.results.csv beside the sheet. SHEET is a .csv, .tsv, .txt or
+.xlsx file, or - for standard input.
+
+Every flag can be given as an environment variable too (--skip-invalid as BULKREVOKE_SKIP_INVALID)
+or in the configuration (skip-invalid: true).
+
+Exit codes: 0 every row is done or unchanged; 1 some rows are failed, invalid, in doubt or
+unconfirmed; 2 refused, nothing was sent; 3 stopped early, run again to go on; 4 another run is at
+it; 130 and 143 interrupted, run again to go on.`,
+		Example: `  bulkrevoke run --sandbox samples/offboarding.csv
+  bulkrevoke run offboarding.csv
+  bulkrevoke run --account sales-eu --skip-invalid offboarding.csv -o done/offboarding.csv
+  query-leavers | bulkrevoke run - -o leavers.csv --ledger leavers.ledger.db`,
+		Args: a.oneSheet,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.settle(cmd); err != nil {
+				return err
+			}
+			if a.opts.dryRun {
+				return a.planSheet(cmd.Context(), args[0])
+			}
+			return a.runSheet(cmd.Context(), args[0])
+		},
+	}
+	a.opts.addRunFlags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) planCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plan SHEET",
+		Short: "Check the sheet and show what run would do; send no change, leave no file",
+		Long: `Check every row, ask the CRM who is who, and show what run would send, what is done already and
+how long it will take. No change is sent and no file is left. The flags are those of run.`,
+		Example: `  bulkrevoke plan offboarding.csv
+  bulkrevoke plan --json offboarding.csv | jq .to_send`,
+		Args: a.oneSheet,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.settle(cmd); err != nil {
+				return err
+			}
+			return a.planSheet(cmd.Context(), args[0])
+		},
+	}
+	a.opts.addRunFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&a.opts.json, "json", false, "write the plan as JSON")
+	return cmd
+}
+
+func (a *app) resultsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "results SHEET",
+		Short: "Write the result file from the ledger, also during a run",
+		Long: `Write SHEET.results.csv again from the ledger, with what is known by now. It may be called while
+run is at work, and sends nothing.`,
+		Example: `  bulkrevoke results offboarding.csv
+  bulkrevoke results --open offboarding.csv
+  bulkrevoke results --sandbox samples/offboarding.csv -o so-far.csv`,
+		Args: a.oneSheet,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.settle(cmd); err != nil {
+				return err
+			}
+			if a.opts.open {
+				return a.writeOpen(cmd.Context(), args[0])
+			}
+			return a.writeResults(cmd.Context(), args[0])
+		},
+	}
+	a.opts.addFileFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&a.opts.open, "open", false, "write only the rows that need somebody, to standard output or the FILE of -o")
+	a.opts.addConfigFlag(cmd.Flags())
+	a.opts.addLogFlags(cmd.Flags())
+	return cmd
+}
+
+// oneSheet takes exactly one argument, the sheet.
+func (a *app) oneSheet(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return refusef(fmt.Sprintf("See `%s --help`.", cmd.CommandPath()), "%s takes one sheet, not %d", cmd.Name(), len(args))
+	}
+	a.sheet = args[0]
+	return nil
+}
+
+// settle fills in what the command line leaves to environment and configuration,
+// and starts the log.
+func (a *app) settle(cmd *cobra.Command) (err error) {
+	if err := fillFromEnvironment(cmd.Flags(), a.lookup); err != nil {
+		return err
+	}
+	if a.cfg, err = readConfig(a.opts.config, a.lookup); err != nil {
+		return err
+	}
+	if err := fillFromConfig(cmd.Flags(), a.cfg); err != nil {
+		return err
+	}
+	a.log = newLog(a.screen, a.opts)
+	return a.opts.check()
+}
+
+// isTerminal says whether a stream is a terminal.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// terminalWidth returns the width of the terminal on standard error.
+func (a *app) terminalWidth() int {
+	if file, ok := a.stderr.(*os.File); ok {
+		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return 80
+}

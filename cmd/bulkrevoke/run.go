@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+// errDeclined is a no at the question.
+var errDeclined = errors.New("declined, nothing was sent")
+
+// runSheet does what a sheet asks for. Until Adopt an error is a refusal: nothing
+// was sent, and nothing that was made along the way stays.
+func (a *app) runSheet(ctx context.Context, name string) (err error) {
+	ctx, cancel := a.opts.bound(ctx)
+	defer cancel()
+	j := &job{app: a}
+	defer func() {
+		told := j.writeEvidence(context.WithoutCancel(ctx), err)
+		if told != nil && j.adopted {
+			told = &startedError{told}
+		}
+		err = errors.Join(err, told)
+		closed := j.close()
+		if closed != nil && j.adopted {
+			closed = &startedError{closed}
+		}
+		err = errors.Join(err, closed)
+	}()
+	if err := j.prepareRun(ctx, name); err != nil {
+		return err
+	}
+	plan, err := j.batch.Prepare(ctx)
+	if err != nil {
+		return err
+	}
+	j.plan = plan
+	if err := j.opts.checkPlan(plan); err != nil {
+		return err
+	}
+	if err := j.ask(ctx, plan); err != nil {
+		return err
+	}
+	return j.carryOut(ctx)
+}
+
+// prepareRun opens, locks and checks everything that can be checked without
+// asking a CRM.
+func (j *job) prepareRun(ctx context.Context, name string) error {
+	if err := j.openSheet(name); err != nil {
+		return err
+	}
+	if err := j.lockLedger(ctx); err != nil {
+		return err
+	}
+	if j.opts.fresh {
+		if err := j.setAside(ctx); err != nil {
+			return err
+		}
+	}
+	if err := j.openLedger(); err != nil {
+		return err
+	}
+	if !j.opts.fresh {
+		if err := j.checkOutput(ctx); err != nil {
+			return err
+		}
+	}
+	if err := j.checkEvidence(); err != nil {
+		return err
+	}
+	if err := j.openAccounts(true); err != nil {
+		return err
+	}
+	if err := j.batch.Load(ctx, j.reader); err != nil {
+		return err
+	}
+	return j.connect(ctx)
+}
+
+// checkOutput makes sure that the result can be written before anything is sent.
+func (j *job) checkOutput(ctx context.Context) error {
+	ours, err := j.led.HasWritten(ctx, j.names.output)
+	if err != nil {
+		return err
+	}
+	return report.CheckTarget(j.names.output, ours)
+}
+
+// ask shows the plan and asks whether to go on, where a person can answer: on a
+// terminal, with changes to send to a real CRM, and unless --yes.
+func (j *job) ask(ctx context.Context, plan *batch.Plan) error {
+	if j.opts.yes || j.opts.sandbox || plan.ToSend == 0 || !j.terminal(j.stdin) || !j.terminal(j.stderr) {
+		return nil
+	}
+	if err := report.WritePlan(j.screen, title(j.sheet), *plan); err != nil {
+		return err
+	}
+	var places []string
+	for _, a := range plan.Accounts {
+		places = append(places, fmt.Sprintf("%s (%s)", a.Account, a.Host))
+	}
+	fmt.Fprintf(j.screen, "Send %s to %s? [y/N] ", plural(plan.ToSend, "change"), strings.Join(places, ", "))
+	answer := make(chan string, 1)
+	// The goroutine may outlive the question: a read from a terminal can not be called
+	// off, and the program ends right after.
+	go func() {
+		line, _ := bufio.NewReader(j.stdin).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(j.screen)
+		return context.Cause(ctx)
+	case word := <-answer:
+		if word != "y" && word != "yes" {
+			return &usageError{err: errDeclined, hint: "Answer y, or give --yes."}
+		}
+		return nil
+	}
+}
+
+// plural writes a number with its noun.
+func plural(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// carryOut adopts the sheet, runs it and reports. From the adoption on, errors are
+// those of a run that had begun.
+func (j *job) carryOut(ctx context.Context) error {
+	if err := j.batch.Adopt(ctx); err != nil {
+		return err
+	}
+	j.adopted = true
+	path, err := filepath.Abs(j.names.output)
+	if err == nil {
+		err = j.led.Wrote(ctx, path)
+	}
+	if err != nil {
+		return &startedError{err}
+	}
+	stop := j.showProgress()
+	summary, runErr := j.batch.Run(ctx)
+	stop()
+	// What was done is told in any case, also to somebody who has interrupted it.
+	ctx = context.WithoutCancel(ctx)
+	counts, err := report.WriteResults(ctx, j.led, report.Target{Path: j.names.output})
+	if err != nil {
+		runErr = errors.Join(runErr, fmt.Errorf("%w: %w", report.ErrNoOutput, err))
+	} else {
+		summary.Counts = counts // what the file says, also of rows whose account could not be started
+	}
+	j.ended = summary
+	if err := j.summarise(summary); err != nil {
+		runErr = errors.Join(runErr, err)
+	}
+	if runErr != nil {
+		return &startedError{runErr}
+	}
+	j.code = verdict(summary, j.opts.confirmOff())
+	return nil
+}
+
+// summarise tells how the run ended. A run that could not even begin has nothing
+// to tell.
+func (j *job) summarise(s batch.Summary) error {
+	if j.opts.quiet || s.Started.IsZero() {
+		return nil
+	}
+	return report.WriteSummary(j.screen, s, report.SummaryText{
+		Sheet: title(j.sheet), Output: j.names.output, Again: againCommand(j.args), AcceptedIsDone: j.opts.confirmOff(),
+	})
+}
+
+// showProgress shows how the run stands until the returned function is called.
+func (j *job) showProgress() (stop func()) {
+	mode := j.opts.progress.value
+	if j.opts.quiet || mode == "never" {
+		return func() {}
+	}
+	opts := report.ProgressOptions{
+		Screen: j.screen, Bar: mode == "always" || j.terminal(j.stderr), Width: j.terminalWidth,
+		Get: j.batch.Progress, AcceptedIsDone: j.opts.confirmOff(),
+	}
+	if j.opts.logFormat.value == "json" {
+		opts.Line = func(text string) { j.log.Info("progress", "state", text) }
+	}
+	return report.StartProgress(opts).Stop
+}
+
+// againCommand returns the command line that goes on with this run, for a shell:
+// the same without what is meant for one time.
+func againCommand(args []string) string {
+	words := []string{"bulkrevoke"}
+	for _, arg := range args {
+		if slices.Contains([]string{"--fresh", "--fresh=true", "--redo-in-doubt", "--redo-in-doubt=true"}, arg) {
+			continue
+		}
+		words = append(words, shellQuote(arg))
+	}
+	return strings.Join(words, " ")
+}
+
+// shellQuote quotes a word if a shell would read it otherwise.
+func shellQuote(word string) string {
+	safe := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./=:,@%+", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !safe(r) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

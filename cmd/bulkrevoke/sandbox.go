@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+)
+
+func (a *app) sandboxCommand() *cobra.Command {
+	var listen string
+	var seeds []string
+	cmd := &cobra.Command{
+		Use:   "sandbox",
+		Short: "Serve a local stand-in of both CRM APIs",
+		Long: `Serve a stand-in of both CRM APIs until a signal ends it, and print the environment variables
+with which bulkrevoke finds it. It takes any keys, holds the vendors' rate limits, and answers as
+the vendors' references say. What is seeded is in force at the start: for each first revoke of a
+sheet the access that it takes away.`,
+		Example: `  bulkrevoke sandbox --listen 127.0.0.1:8080 --seed samples/offboarding.csv`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 0 {
+				return refusef("See `bulkrevoke sandbox --help`.", "sandbox takes no argument")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := fillFromEnvironment(cmd.Flags(), a.lookup); err != nil {
+				return err
+			}
+			a.log = newLog(a.screen, a.opts)
+			return a.serveSandbox(cmd.Context(), listen, seeds)
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen", "", "listen on `ADDR` (default: this machine only, a free port)")
+	cmd.Flags().StringArrayVar(&seeds, "seed", nil, "make the world in which `SHEET` is worth running; may be given again")
+	a.opts.addLogFlags(cmd.Flags())
+	return cmd
+}
+
+// serveSandbox serves a sandbox until ctx is done. That is how it is meant to end,
+// and no error.
+func (a *app) serveSandbox(ctx context.Context, listen string, seeds []string) (err error) {
+	w, err := startWorld(listen, "")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	for _, name := range seeds {
+		a.sheet = name
+		if err := a.seedSandbox(ctx, w, name); err != nil {
+			return err
+		}
+	}
+	variables := []string{
+		"LEADSQUARED_HOST=" + w.base, "LEADSQUARED_ACCESS_KEY=any-access-key", "LEADSQUARED_SECRET_KEY=any-secret-key",
+		"ZOHO_API_URL=" + w.base, "ZOHO_ACCOUNTS_URL=" + w.base,
+		"ZOHO_CLIENT_ID=any-client", "ZOHO_CLIENT_SECRET=any-client-secret", "ZOHO_REFRESH_TOKEN=any-refresh-token",
+	}
+	fmt.Fprintf(a.stdout, "export %s\n", strings.Join(variables, "\nexport "))
+	fmt.Fprintf(a.screen, "sandbox at %s, until a signal ends it\n", w.base)
+	<-ctx.Done()
+	return nil
+}
+
+// seedSandbox tells the sandbox of every good row of a sheet.
+func (a *app) seedSandbox(ctx context.Context, w *world, name string) (err error) {
+	j := &job{app: a, world: w}
+	defer func() { err = errors.Join(err, j.close()) }()
+	if err := j.openInput(name); err != nil {
+		return err
+	}
+	if j.led, err = ledger.Scratch(os.TempDir()); err != nil {
+		return err
+	}
+	j.later(j.led.Close)
+	if j.accounts, err = w.accounts(a.opts); err != nil {
+		return err
+	}
+	b, err := batch.New(j.led, batch.Options{Accounts: batchAccounts(j.accounts), Route: routeByObject, SkipInvalid: true, Log: a.log})
+	if err != nil {
+		return err
+	}
+	return b.Load(ctx, j.reader)
+}

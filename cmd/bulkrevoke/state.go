@@ -1,0 +1,37 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// stateFolder returns where locks, last-call stamps, remembered preflights and
+// access tokens lie: $BULKREVOKE_STATE, else the user's state folder.
+func stateFolder(lookup func(string) (string, bool)) (string, error) {
+	if dir, _ := lookup("BULKREVOKE_STATE"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	const hint = "Set BULKREVOKE_STATE to a folder that outlives the run."
+	switch runtime.GOOS {
+	case "windows":
+		if dir, _ := lookup("LocalAppData"); dir != "" {
+			return filepath.Join(dir, "bulkrevoke"), nil
+		}
+		return "", refusef(hint, "there is no folder for state: LocalAppData is not set")
+	case "darwin", "ios":
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", refusef(hint, "there is no folder for state: %w", err)
+		}
+		return filepath.Join(home, "Library", "Application Support", "bulkrevoke"), nil
+	}
+	if dir, _ := lookup("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "bulkrevoke"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", refusef(hint, "there is no folder for state: %w", err)
+	}
+	return filepath.Join(home, ".local", "state", "bulkrevoke"), nil
+}

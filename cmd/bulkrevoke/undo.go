@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+func (a *app) undoCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "undo SHEET",
+		Short: "Write the sheet that puts back what the ledger says was changed",
+		Long: `Write SHEET.undo.csv: the rows that put every user and record back to how it was before the ledger's
+first change of it, over all of its runs. Nothing is sent and no account is needed; look at the
+sheet, take out what is to stay, and run it.
+
+On Zoho and sales groups it is exact, because the ledger saw what was there before each change. A
+revoke on a LeadSquared lead or opportunity becomes a share with the level that the row named, and
+a share becomes a revoke; the column note says what is not known. What no row can put back, such as
+a group that lost a record by a revoke_all, is listed on standard error.
+
+Exit codes: 0 the sheet puts everything back, or there is nothing to put back; 1 something is left
+to be done by hand; 2 refused; 4 a run is at it.`,
+		Example: `  bulkrevoke undo offboarding.csv
+  bulkrevoke plan offboarding.undo.csv
+  bulkrevoke run offboarding.undo.csv`,
+		Args: a.oneSheet,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.settle(cmd); err != nil {
+				return err
+			}
+			return a.undoSheet(cmd.Context(), args[0])
+		},
+	}
+	flags := cmd.Flags()
+	a.opts.addFileFlags(flags)
+	flags.Lookup("output").Usage = "write the sheet to `FILE` (default: the sheet's name with .undo.csv)"
+	flags.Lookup("ledger").Usage = "the ledger `FILE` (default: named after the sheet, beside it)"
+	flags.Lookup("sandbox").Usage = "undo what was done in a sandbox"
+	a.opts.addConfigFlag(flags)
+	flags.DurationVar(&a.opts.wait, "wait", 0, "wait so long for a run on this ledger")
+	a.opts.addLogFlags(flags)
+	return cmd
+}
+
+// undoSheet writes the inverse of what the ledger's runs have done. A ledger whose
+// chain is broken is refused: what it says was there may be somebody's invention.
+func (a *app) undoSheet(ctx context.Context, name string) (err error) {
+	j := &job{app: a}
+	defer func() { err = errors.Join(err, j.close()) }()
+	if name == standardInput && a.opts.output == "" {
+		return refusef("For instance: bulkrevoke undo - -o back.csv --ledger offboarding.ledger.db", "a sheet from standard input needs -o and --ledger")
+	}
+	output := a.opts.output
+	if output == "" {
+		output = stemOf(name, looksLikeResult(name), a.opts.sandbox) + ".undo.csv"
+	}
+	if err := checkTextOutput(output); err != nil {
+		return err
+	}
+	if err := j.openToRead(ctx, name); err != nil {
+		return err
+	}
+	if err := j.checkPlace(); err != nil {
+		return err
+	}
+	if broken, err := j.checkChain(ctx); err != nil {
+		return err
+	} else if broken != nil {
+		return refusef("Restore the ledger from a backup; `bulkrevoke verify` says what the CRM shows.",
+			"the chain of events of %s is broken, so that what it says was there can not be relied on: %w", j.names.ledger, broken)
+	}
+	counts, err := report.WriteUndo(ctx, j.led, output, func(row batch.UndoRow) {
+		fmt.Fprintf(a.screen, "by hand: %s: %s\n", report.Printable(placeOf(row)), report.Printable(row.Left))
+	})
+	if err != nil {
+		return err
+	}
+	if counts.Left > 0 {
+		j.code = exitOpen
+	}
+	a.tellUndone(output, counts)
+	return nil
+}
+
+// placeOf says where something is that no row can put back.
+func placeOf(row batch.UndoRow) string {
+	words := []string{row.Account, row.Op.Object, row.Op.Record}
+	if row.Op.Action != crm.RevokeAll {
+		words = append(words, row.Op.User)
+	}
+	return strings.Join(words, " ")
+}
+
+// tellUndone says what the sheet has become, and what to do with it.
+func (a *app) tellUndone(output string, c report.UndoCounts) {
+	if a.opts.quiet {
+		return
+	}
+	if c.Left > 0 {
+		fmt.Fprintf(a.screen, "%s left to be put back by hand, listed above\n", plural(c.Left, "thing"))
+	}
+	if c.Rows == 0 {
+		fmt.Fprintln(a.screen, "there is nothing that a sheet could put back; none was written")
+		return
+	}
+	fmt.Fprintf(a.screen, "%s: %s written, nothing was sent\n", output, plural(c.Rows, "row"))
+	if c.Noted > 0 {
+		fmt.Fprintf(a.screen, "%s where not all is known of how it was: read the column note before you run it\n", plural(c.Noted, "row"))
+	}
+	fmt.Fprintf(a.screen, "put it back with: bulkrevoke run %s\n", shellQuote(output))
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+// standing is everything that is in force in a sandbox, a line each.
+func standing(s *sandbox.Server) []string {
+	var lines []string
+	for key, grants := range s.Records() {
+		for _, g := range grants {
+			lines = append(lines, fmt.Sprintf("%s %s %s %v %t %s %s", key, g.Kind, g.ID, g.Access, g.Related, g.Type, g.Through))
+		}
+	}
+	for _, share := range s.Shares() {
+		lines = append(lines, fmt.Sprintf("%s %s %s %s %v %v", share.Object, share.Record, share.Context, share.User, share.Access, share.Permissions))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// undone writes the undo sheet of the engine's ledger, and what it leaves.
+func (e *engine) undone() (text string, left []string) {
+	e.t.Helper()
+	path := filepath.Join(e.t.TempDir(), "undo.csv")
+	counts, err := report.WriteUndo(e.t.Context(), e.led, path, func(row batch.UndoRow) { left = append(left, row.Left) })
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if counts.Rows == 0 {
+		return "", left
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return string(raw), left
+}
+
+// newLedger gives the engine another, empty ledger.
+func (e *engine) newLedger() {
+	e.t.Helper()
+	led, err := ledger.Open(e.t.TempDir()+"/other.ledger.db", ledger.Options{Create: true})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.led = led
+	e.t.Cleanup(func() {
+		if err := led.Close(); err != nil {
+			e.t.Error(err)
+		}
+	})
+}
+
+// second is another night's sheet over the same world: some rows are gone, some are
+// new, some ask for something else.
+func (m *mixed) second() {
+	first := m.rows
+	m.rows = nil
+	for _, r := range first {
+		switch m.rng.IntN(5) {
+		case 0:
+		case 1:
+			if r.op.Action == crm.Share && r.op.Object == "Quotes" {
+				r.op.Access = crm.Read + crm.Access(m.rng.IntN(3))
+			}
+			m.rows = append(m.rows, r)
+		case 2:
+			m.rows = append(m.rows, r)
+			if r.op.Object == "Quotes" && r.op.Action != crm.RevokeAll {
+				r.op.Action, r.op.Access, r.op.Related = crm.Share, crm.Write, crm.Choice(m.rng.IntN(3))
+				m.rows = append(m.rows, r)
+			}
+		default:
+			m.rows = append(m.rows, r)
+		}
+	}
+	m.rng.Shuffle(len(m.rows), func(i, j int) { m.rows[i], m.rows[j] = m.rows[j], m.rows[i] })
+}
+
+// Whatever two nights' sheets have done over both CRMs, running the undo sheet of
+// their ledger leaves the CRMs exactly as they were before the first, but for what
+// it says that no sheet can put back.
+func TestUndoPutsEverythingBack(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newMixed(rand.New(rand.NewPCG(seed, 77)), 40)
+				m.withoutGroups(seed%2 == 0)
+				delay := func() time.Duration { return time.Duration(rand.Int64N(int64(2 * time.Second))) }
+				e := newEngine(t, sandbox.Config{Processing: delay, ShowAllPermissions: true},
+					transport.GateConfig{Limit: 25, Window: 5 * time.Second, Share: 1})
+				e.addZoho()
+				m.seed(e.server)
+				before := standing(e.server)
+				e.run(t.Context(), m.sheet())
+				m.second()
+				e.run(t.Context(), m.sheet())
+				if cmp.Equal(before, standing(e.server)) {
+					t.Fatal("the sheets have changed nothing")
+				}
+				text, left := e.undone()
+				for _, what := range left {
+					if !strings.Contains(what, "group "+zohoUser(900)) {
+						t.Errorf("left: %s", what)
+					}
+				}
+				if seed%2 == 0 && len(left) > 0 {
+					t.Errorf("%d things are left, though no group lost anything", len(left))
+				}
+				e.newLedger()
+				s := e.run(t.Context(), text)
+				if s.Counts.Done+s.Counts.Unchanged != s.Counts.Rows {
+					for r, err := range e.led.Results(t.Context()) {
+						if err == nil && r.State != ledger.Done {
+							t.Errorf("line %d %v: %v %s %s", r.Line, r.Op, r.State, r.Code, r.Message)
+						}
+					}
+				}
+				if s.Counts.Unchanged > 0 {
+					t.Errorf("%d rows of the undo sheet had nothing to put back", s.Counts.Unchanged)
+				}
+				want := slices.DeleteFunc(before, func(line string) bool {
+					return strings.Contains(line, " group ") && len(left) > 0 && !slices.Contains(standing(e.server), line)
+				})
+				if diff := cmp.Diff(want, standing(e.server)); diff != "" {
+					t.Errorf("after the undo (-before the first run +now):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// withoutGroups takes Zoho's groups off the records that a revoke_all is about.
+func (m *mixed) withoutGroups(really bool) {
+	for key := range maps.Keys(m.grants) {
+		whole := slices.ContainsFunc(m.rows, func(r mixedRow) bool {
+			return r.op.Action == crm.RevokeAll && r.op.Object+"/"+r.op.Record == key
+		})
+		if really && whole {
+			m.grants[key] = slices.DeleteFunc(m.grants[key], func(g crm.Grant) bool { return g.Kind != "user" })
+		}
+	}
+}

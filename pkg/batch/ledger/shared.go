@@ -1,0 +1,56 @@
+package ledger
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"iter"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// SharedKey is a key under which several operations are to be sent.
+type SharedKey struct {
+	Account string
+	Op      crm.Operation // one of them
+	Ops     int64         // how many there are, rows that go together counted once
+	Targets int64         // of how many targets: operations on one go one after the other
+}
+
+// Shared streams, after Match, the keys under which more than one operation is to
+// be sent: what there is to be saved by doing them together.
+func (s *Stage) Shared(ctx context.Context) iter.Seq2[SharedKey, error] {
+	query := fmt.Sprintf(`SELECT g.key, g.n, w.account, s.op, w.user, g.targets FROM (
+			SELECT k.key, count(*) AS n, count(DISTINCT k.target) AS targets, min(k.ord) AS ord FROM skey k LEFT JOIN spick p ON p.ord = k.ord
+			WHERE k.key > ? AND coalesce(p.turn, 2) >= 2 AND (p.ord IS NULL OR p.lead = coalesce(p.take, p.ord + %d))
+			GROUP BY k.key HAVING count(*) > 1 ORDER BY k.key LIMIT ?) g
+		CROSS JOIN srow s ON s.ord = g.ord CROSS JOIN swho w ON w.id = s.who ORDER BY g.key`, s.base)
+	return func(yield func(SharedKey, error) bool) {
+		if err := s.at(stepMatched); err != nil {
+			yield(SharedKey{}, err)
+			return
+		}
+		if err := s.l.alone(ctx, func(c *conn) error {
+			return c.once("CREATE INDEX IF NOT EXISTS temp.skey_key ON skey (key, ord)")
+		}); err != nil {
+			yield(SharedKey{}, fmt.Errorf("index the keys: %w", err))
+			return
+		}
+		for key, err := range paged(ctx, s.l.alone, func() pager[SharedKey] {
+			after := int64(-1 << 63)
+			return func(c *conn, page []SharedKey) ([]SharedKey, error) {
+				err := c.query(query, func(v []driver.Value) error {
+					op, err := unpackOp(blob(v[3]), text(v[4]))
+					after = integer(v[0])
+					page = append(page, SharedKey{Account: text(v[2]), Op: op, Ops: integer(v[1]), Targets: integer(v[5])})
+					return err
+				}, after, int64(pageRows))
+				return page, err
+			}
+		}) {
+			if !yield(key, err) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,225 @@
+package batch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// rowSorter says of each row whether the CRM is to be asked about it. It is given
+// the rows of a record together, the last one of the sheet first, and remembers no
+// more than one record. It is pure.
+type rowSorter struct {
+	// ask returns what a row is asked about with, "" if with nothing, and whether that
+	// is a look at what is there.
+	ask func(ledger.ReviewRow) (ticket string, looks bool)
+
+	record int64
+	last   map[place]ledger.ReviewRow // the row that counts
+	whole  map[place]ledger.ReviewRow // the revoke_all that counts, by the record as a whole
+	doubt  map[place]int              // line of a later row that may have been done
+	users  map[place][]string         // whom rows after a revoke_all are about, by the record as a whole
+}
+
+// place is a target in its account.
+type place struct {
+	account string
+	crm.Target
+}
+
+func (p place) whole() place { return place{p.account, p.Target.Whole()} }
+
+func newRowSorter(ask func(ledger.ReviewRow) (ticket string, looks bool)) *rowSorter {
+	s := &rowSorter{ask: ask}
+	s.forget(0)
+	return s
+}
+
+func (s *rowSorter) forget(record int64) {
+	s.record = record
+	s.last, s.whole = make(map[place]ledger.ReviewRow), make(map[place]ledger.ReviewRow)
+	s.doubt, s.users = make(map[place]int), make(map[place][]string)
+}
+
+// take returns the question about a row, or the answer where there is none.
+func (s *rowSorter) take(r ledger.ReviewRow) (*ledger.Question, ledger.Answer) {
+	if r.Record != s.record {
+		s.forget(r.Record)
+	}
+	a := ledger.Answer{Ord: r.Ord, Holds: HoldsNot, Code: CodeNeverDone}
+	if r.Invalid {
+		a.Message = "the row is invalid and was never sent: " + r.Message
+		return nil, a
+	}
+	at := place{r.Account, r.Op.Target()}
+	ticket, looks := s.ask(r)
+	switch r.State {
+	case ledger.Done, ledger.Unchanged, ledger.Accepted:
+		return s.done(r, at, ticket, looks)
+	case ledger.Sent, ledger.InDoubt:
+		s.doubt[at] = r.Line
+		a.Holds, a.Code, a.Message = HoldsUnknown, codeDoubt, "it was sent, and no answer says whether it was done; run the sheet again"
+		return nil, a
+	}
+	if r.Maybe {
+		s.doubt[at] = r.Line
+	}
+	a.Message = strings.TrimSuffix(fmt.Sprintf("its result is %s: %s", r.State, r.Message), ": ")
+	return nil, a
+}
+
+// done is take for a row that was done, was so before, or was accepted.
+func (s *rowSorter) done(r ledger.ReviewRow, at place, ticket string, looks bool) (*ledger.Question, ledger.Answer) {
+	a := ledger.Answer{Ord: r.Ord, Holds: HoldsUnknown}
+	later, ok := s.last[at]
+	if all, covered := s.whole[at.whole()]; covered && !ok {
+		later, ok = all, true
+	}
+	if ok {
+		a.Later, a.Code = later.Ord, CodeSuperseded
+		a.Message = fmt.Sprintf("line %d came after it, about the same user and record, and is what counts", later.Line)
+		return nil, a
+	}
+	q := &ledger.Question{Ord: r.Ord, Account: r.Account, Ticket: ticket}
+	if r.Op.Action == crm.RevokeAll {
+		q.Except = slices.Clone(s.users[at.whole()])
+		s.whole[at.whole()] = r
+	} else {
+		s.users[at.whole()] = append(s.users[at.whole()], r.Op.User)
+		s.last[at] = r
+	}
+	if line, ok := s.doubt[at]; ok && !looks {
+		a.Code, a.Message = codeDoubt, fmt.Sprintf("line %d, about the same user and record, was sent after it, and no answer says whether it was done", line)
+		return nil, a
+	}
+	if ticket == "" {
+		a.Code, a.Message = codeNoTicket, "the CRM shows nobody who has this record, and there is no request Id to ask about"
+		return nil, a
+	}
+	return q, a
+}
+
+// answerOf says what a look, or the state of a request, means for a row.
+func answerOf(q ledger.Question, out crm.Outcome, seen crm.State) ledger.Answer {
+	a := ledger.Answer{Ord: q.Ord, Holds: HoldsUnknown, Code: out.Code, Message: out.Message}
+	if q.Op.Action == crm.RevokeAll && len(q.Except) > 0 && seen.Looked {
+		return besides(q, seen)
+	}
+	switch {
+	case out.Verdict == crm.Done && seen.Looked:
+		a.Holds = Holds
+	case out.Verdict == crm.Done:
+		a.Holds = Holds
+		if a.Message == "" {
+			a.Message = "the CRM says that the request was processed; it does not show who has the access now"
+		}
+	case out.Verdict == crm.Failed:
+		a.Holds = HoldsNot
+	case seen.Looked:
+		a.Holds = HoldsNot
+		code, message := contradiction(q.Op, seen)
+		if q.State != ledger.Accepted || a.Code == "" {
+			a.Code = code
+		}
+		if a.Message = message; q.State == ledger.Accepted {
+			a.Message = "accepted, and not so yet: " + message
+		}
+	default:
+		if a.Message == "" {
+			a.Message = "the CRM did not say"
+		}
+	}
+	return a
+}
+
+// besides answers for a revoke_all after which the record was shared anew: nobody
+// has it but those whom later rows are about.
+func besides(q ledger.Question, seen crm.State) ledger.Answer {
+	a := ledger.Answer{Ord: q.Ord, Holds: Holds}
+	var others []crm.Grant
+	for _, g := range seen.Grants {
+		if g.Kind != kindUser || !slices.Contains(q.Except, g.ID) {
+			others = append(others, g)
+		}
+	}
+	if len(others) > 0 {
+		a.Holds, a.Code, a.Message = HoldsNot, codeGivenBack, "the record is shared with "+list(others)
+	}
+	return a
+}
+
+// kindUser is the Kind of a Grant that is a user's.
+const kindUser = "user"
+
+// contradiction says in what way a state is not what an operation asks for.
+func contradiction(op crm.Operation, seen crm.State) (code, message string) {
+	if op.Action == crm.RevokeAll {
+		return codeGivenBack, "the record is shared with " + list(seen.Grants)
+	}
+	g, ok := direct(seen, op.User)
+	switch {
+	case op.Action == crm.Revoke && ok:
+		return codeGivenBack, "the user has it: " + describe(g)
+	case op.Action == crm.Revoke:
+		return codeGivenBack, "the user has it"
+	case !ok:
+		return codeTakenAway, "the user does not have it"
+	}
+	return codeDiffers, "the user has it otherwise: " + describe(g)
+}
+
+// direct returns what a user has of a record by themselves.
+func direct(seen crm.State, user string) (crm.Grant, bool) {
+	i := slices.IndexFunc(seen.Grants, func(g crm.Grant) bool { return g.Kind == kindUser && g.ID == user && g.Through == "" })
+	if i < 0 {
+		return crm.Grant{}, false
+	}
+	return seen.Grants[i], true
+}
+
+// describe says what a grant gives.
+func describe(g crm.Grant) string {
+	var parts []string
+	if g.Access != crm.AccessUnset {
+		parts = append(parts, g.Access.String())
+	}
+	if g.Related {
+		parts = append(parts, "related records too")
+	}
+	if g.Permissions != 0 {
+		parts = append(parts, g.Permissions.String())
+	}
+	if parts == nil {
+		return "as a plain member"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// mostNamed is how many of those who have a record a message names.
+const mostNamed = 5
+
+// list names those who have a record.
+func list(grants []crm.Grant) string {
+	var names []string
+	for _, g := range grants[:min(len(grants), mostNamed)] {
+		names = append(names, whoHas(g))
+	}
+	if more := len(grants) - mostNamed; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, ", ")
+}
+
+func whoHas(g crm.Grant) string {
+	name := strings.TrimSuffix(g.Kind+" "+g.ID, " ")
+	if g.Kind == "public" {
+		name = "the whole organisation"
+	}
+	if g.Through != "" {
+		name += " (through " + g.Through + ")"
+	}
+	return name
+}
