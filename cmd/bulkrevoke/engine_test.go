@@ -27,6 +27,7 @@ type engine struct {
 	led     *ledger.Ledger
 	account batch.Account
 	opts    batch.Options
+	plan    *batch.Plan // of the last run
 }
 
 func newEngine(t *testing.T, world sandbox.Config, gate transport.GateConfig, settings ...func(*leadsquared.Config)) *engine {
@@ -82,7 +83,7 @@ func (e *engine) run(ctx context.Context, text string) batch.Summary {
 	if err := b.Load(ctx, in); err != nil {
 		e.t.Fatal(err)
 	}
-	if _, err := b.Prepare(ctx); err != nil {
+	if e.plan, err = b.Prepare(ctx); err != nil {
 		e.t.Fatal(err)
 	}
 	if err := b.Adopt(ctx); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -401,5 +402,41 @@ func TestThreeCallsARecord(t *testing.T) {
 		if n := e.server.Mails(); n > 0 {
 			t.Errorf("%d mails were sent", n)
 		}
+		e.checkPlan(s)
 	})
+}
+
+// checkPlan holds the calls that the plan stated against those that the run used.
+func (e *engine) checkPlan(s batch.Summary) {
+	e.t.Helper()
+	for i, planned := range e.plan.Accounts {
+		used := s.Accounts[i].Usage.Calls
+		if off := math.Abs(float64(planned.Calls-used)) / float64(used); off > 0.05 {
+			e.t.Errorf("account %s: %d calls planned and %d used, want them within 5 %%", planned.Account, planned.Calls, used)
+		}
+	}
+}
+
+// What the plan states is what a run without faults uses.
+func TestPlanStatesTheCalls(t *testing.T) {
+	t.Parallel()
+	for _, processing := range []time.Duration{0, 300 * time.Millisecond, 7 * time.Second} {
+		t.Run(processing.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				e := newEngine(t, sandbox.Config{Processing: func() time.Duration { return processing }, Latency: func() time.Duration { return 50 * time.Millisecond }},
+					transport.GateConfig{Limit: 25, Window: 5 * time.Second, Share: 1})
+				start := time.Now()
+				s := e.run(t.Context(), leadRevokes(300))
+				if s.Counts.Done != 300 {
+					t.Errorf("counts %+v, want 300 done", s.Counts)
+				}
+				e.checkPlan(s)
+				planned, took := e.plan.Accounts[0].Duration, time.Since(start)
+				if took < planned || took > planned*11/10+2*processing {
+					t.Errorf("took %v, and the plan said %v", took, planned)
+				}
+			})
+		})
+	}
 }

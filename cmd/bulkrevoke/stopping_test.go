@@ -273,8 +273,11 @@ func (r *rig) checkLedger(name string) (intents int) {
 	led, err := ledger.Open(r.path(name), ledger.Options{ReadOnly: true})
 	must(r.t, err)
 	must(r.t, led.VerifyChain(r.t.Context()))
-	for range led.Calls(r.t.Context()) {
-		intents++
+	for event, err := range led.Events(r.t.Context(), 0) {
+		must(r.t, err)
+		if event.Kind == "intent" {
+			intents++
+		}
 	}
 	must(r.t, led.Close())
 	return intents

@@ -64,7 +64,7 @@ func TestSignalEndsPauses(t *testing.T) {
 	for name, fault := range map[string]sandbox.Fault{
 		"rate limit":  {Op: "EntityAccess.Revoke", Kind: sandbox.FaultThrottle, Header: map[string]string{"Retry-After": "600"}},
 		"stand by":    {Op: "EntityAccess.Revoke", Kind: sandbox.FaultVerbatim, Status: 503, Header: map[string]string{"Retry-After": "600"}},
-		"busy record": {Op: "Zoho.Share.Get", Kind: sandbox.FaultException, Type: "BUSY_RECORD", Text: "busy", Status: 400},
+		"busy record": {Op: "Zoho.Share.Get", Kind: sandbox.FaultException, Type: "NOT_ALLOWED", Text: "Scheduler is running", Status: 403},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
