@@ -33,7 +33,9 @@ type UndoRow struct {
 // What counts as changed is what the CRM has confirmed or accepted, also where the
 // confirmation was that the user has the record by another way still. What was so
 // already, was refused or was never sent has changed nothing. What may have been
-// done (an answer was lost) gets no row of its own and is Left.
+// done (an answer was lost) is put back too where the ledger has seen what was
+// there, because a row that asks for what is there changes nothing; elsewhere it is
+// Left.
 //
 // Where the ledger has seen what was there (Zoho, sales groups), the row gives back
 // exactly that; what is not a user's own, such as a group or a public share that a
@@ -85,7 +87,6 @@ type traces struct {
 	hadIt   bool
 	changed bool // a change was made for certain
 	last    ledger.Tried
-	order   int64  // of the last change
 	through string // a record through which the user had this one too
 }
 
@@ -123,6 +124,7 @@ func (u *undoing) record(history []ledger.Tried) ([]UndoRow, error) {
 	})
 	known := make(map[place]*traces)
 	var left []UndoRow
+	var wholes []ledger.Tried // that took the record from everybody
 	for _, t := range history {
 		done, maybe := made(t)
 		if t.Code == codeStayer {
@@ -140,10 +142,22 @@ func (u *undoing) record(history []ledger.Tried) ([]UndoRow, error) {
 			return nil, err
 		}
 		left = append(left, more...)
+		if t.Op.Action == crm.RevokeAll {
+			wholes = append(wholes, t)
+		}
+	}
+	for _, t := range wholes {
+		// Whoever was given the record before has lost it then.
+		done, _ := made(t)
+		for at, tr := range known {
+			if at.whole() == (place{t.Account, t.Op.Target()}) {
+				tr.after(t, done)
+			}
+		}
 	}
 	rows := make([]UndoRow, 0, len(known))
 	for _, tr := range slices.SortedFunc(maps.Values(known), func(a, b *traces) int {
-		return cmp.Or(cmp.Compare(b.order, a.order), cmp.Compare(a.first.Op.User+a.had.ID, b.first.Op.User+b.had.ID))
+		return cmp.Or(cmp.Compare(b.last.Seq, a.last.Seq), cmp.Compare(a.first.Op.User+a.had.ID, b.first.Op.User+b.had.ID))
 	}) {
 		if row, ok := tr.row(); ok {
 			rows = append(rows, row)
@@ -178,12 +192,6 @@ func (u *undoing) note(known map[place]*traces, t ledger.Tried, done bool) (left
 			left = append(left, leftOf(t, fmt.Sprintf("%s had the record (%s) before everybody lost it; a sheet can give it to users only", whoHas(g), describe(g))))
 		}
 	}
-	// Whoever was given the record before has lost it now.
-	for at, tr := range known {
-		if at.whole() == whole && tr.last.ID != t.ID {
-			tr.after(t, done)
-		}
-	}
 	return left, nil
 }
 
@@ -195,7 +203,7 @@ func book(known map[place]*traces, at place, t ledger.Tried, done bool, g crm.Gr
 		tr.first.Op.User = at.User
 		known[at] = tr
 	}
-	if t.Op.Action == crm.Share && t.Op.Related == crm.Unsaid && t.Before != 0 {
+	if t.Op.Action == crm.Share && t.Op.Related == crm.Unsaid && t.Before != 0 && t.Attempts == 1 {
 		// A flag that the share said nothing about stayed as it was.
 		if t.Op.Related = crm.No; had && g.Related {
 			t.Op.Related = crm.Yes
@@ -204,9 +212,13 @@ func book(known map[place]*traces, at place, t ledger.Tried, done bool, g crm.Gr
 	tr.after(t, done)
 }
 
-// after notes a later change.
+// after notes a further change. The last one is what happened last, which is not
+// what was looked at last: a change that was sent again keeps its first look.
 func (tr *traces) after(t ledger.Tried, done bool) {
-	tr.last, tr.order, tr.changed = t, max(tr.order, t.Seq), tr.changed || done
+	tr.changed = tr.changed || done
+	if t.Seq >= tr.last.Seq {
+		tr.last = t
+	}
 }
 
 // before returns what was there before an operation was sent first.
@@ -246,12 +258,21 @@ func leftOf(t ledger.Tried, what string) UndoRow {
 
 // row returns what puts the target back; ok is false if it stands there already.
 func (tr *traces) row() (row UndoRow, ok bool) {
+	if tr.first.Before != 0 {
+		row, ok = tr.exactly()
+		if row.Left == "" && !tr.changed {
+			row.Note = "an answer was lost, so that it may never have been changed"
+		}
+		return row, ok
+	}
 	if !tr.changed {
 		return leftOf(tr.last, "it was sent, and no answer says whether it was done; look at the CRM"), true
 	}
-	if tr.first.Before == 0 {
-		return tr.guess()
-	}
+	return tr.guess()
+}
+
+// exactly is row where what was there was seen.
+func (tr *traces) exactly() (row UndoRow, ok bool) {
 	first := tr.first.Op
 	op := crm.Operation{Action: crm.Revoke, Object: first.Object, Record: first.Record, User: first.User}
 	last := tr.last.Op

@@ -44,6 +44,9 @@ func (c *cells) add(s string) {
 	c.buf = append(c.buf, '"')
 }
 
+// text appends somebody else's text, so that no spreadsheet runs it.
+func (c *cells) text(s string) { c.add(Inert(s)) }
+
 // number appends a number.
 func (c *cells) number(n int) {
 	c.next()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
@@ -34,7 +35,7 @@ var ErrNoOutput = errors.New("the run is in the ledger, but the result file coul
 
 // Target says where a result goes and which rows it holds.
 type Target struct {
-	Path string
+	Path string // a name that ends in .xlsx is written as a workbook, any other as text
 	// Keep picks rows; nil keeps every one, which is what a result file is.
 	Keep func(ledger.Result) bool
 }
@@ -66,10 +67,17 @@ func WriteResults(ctx context.Context, led *ledger.Ledger, target Target) (count
 		return counts, err
 	}
 	write := func(w io.Writer) error {
-		counts, err = writeCSV(ctx, w, led, layout, target.Keep)
+		if IsWorkbook(target.Path) {
+			counts, err = writeWorkbook(ctx, w, target.Path, led, layout, target.Keep)
+		} else {
+			counts, err = writeCSV(ctx, w, led, layout, target.Keep)
+		}
 		return err
 	}
 	if err := replaceFile(ctx, path, write, func() error { return mayReplace(target.Path, ours) }); err != nil {
+		if _, ok := errors.AsType[*TargetError](err); ok {
+			return batch.Counts{}, err // it names the file
+		}
 		return batch.Counts{}, fmt.Errorf("write %s: %w", target.Path, err)
 	}
 	return counts, nil
@@ -116,14 +124,7 @@ func writeCSV(ctx context.Context, w io.Writer, led *ledger.Ledger, layout sheet
 		if keep != nil && !keep(res) {
 			continue
 		}
-		for _, i := range shown {
-			cell := ""
-			if i < len(res.Cells) {
-				cell = res.Cells[i]
-			}
-			line.add(cell)
-		}
-		block(line, res)
+		addResult(line, shown, res)
 		if _, err := w.Write(line.end()); err != nil {
 			return counts, err
 		}
@@ -147,8 +148,28 @@ func shownColumns(layout sheet.Layout) []int {
 	return shown
 }
 
+// lineBuilder takes the cells of a line of a result file, from left to right.
+type lineBuilder interface {
+	add(string)  // a cell of the input, or a word of ours
+	text(string) // somebody else's, made safe
+	number(int)
+	time(time.Time)
+}
+
+// addResult adds the shown cells of a row, then the block.
+func addResult(line lineBuilder, shown []int, res ledger.Result) {
+	for _, i := range shown {
+		cell := ""
+		if i < len(res.Cells) {
+			cell = res.Cells[i]
+		}
+		line.add(cell)
+	}
+	block(line, res)
+}
+
 // block adds the ten result columns, in the order of sheet.ResultColumns.
-func block(line *cells, res ledger.Result) {
+func block(line lineBuilder, res ledger.Result) {
 	word := Word(res)
 	message := res.Message
 	if res.Note != "" {
@@ -159,9 +180,9 @@ func block(line *cells, res ledger.Result) {
 	}
 	line.number(res.Line)
 	line.add(word)
-	line.add(Inert(res.RequestID))
-	line.add(Inert(res.Code))
-	line.add(Inert(message))
+	line.text(res.RequestID)
+	line.text(res.Code)
+	line.text(message)
 	if res.HTTPStatus == 0 {
 		line.add("")
 	} else {

@@ -58,6 +58,9 @@ func mayReplace(path string, ours bool) error {
 
 // isResult says whether the header of a file ends in the block of result columns.
 func isResult(path string) bool {
+	if IsWorkbook(path) {
+		return isWorkbookResult(path)
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return false

@@ -27,6 +27,7 @@ type Reader struct {
 	sum    string
 	used   bool
 	filled []bool // by position in header.unnamed: some row has a value there
+	extent Extent
 }
 
 // source is where rows come from.
@@ -67,6 +68,7 @@ func (r *Reader) open(in io.Reader, opt Options) error {
 			return err
 		}
 		r.src, r.header = book, book.header
+		r.extent.measure(book.line, layout.Columns)
 		return nil
 	}
 	text, layout, err := openText(io.TeeReader(in, r.hash), r.name)
@@ -75,6 +77,7 @@ func (r *Reader) open(in io.Reader, opt Options) error {
 		return err
 	}
 	r.src, r.header = text, text.header
+	r.extent.measure(text.scan.start, layout.Columns)
 	return nil
 }
 
@@ -153,6 +156,8 @@ func (r *Reader) batch(records []Record) ([]Record, error) {
 		for i, pos := range r.header.unnamed {
 			r.filled[i] = r.filled[i] || rec.Cells[pos] != ""
 		}
+		r.extent.Rows++
+		r.extent.measure(rec.Line, rec.Cells)
 		records = append(records, rec)
 	}
 	return records, nil
