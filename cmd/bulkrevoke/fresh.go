@@ -104,7 +104,7 @@ func (j *job) moveAside(from, to string) error {
 // offboarding.20261122T023531Z.results.csv.
 func asideName(path, stamp string) string {
 	dir, base := filepath.Split(path)
-	for _, ending := range []string{".results.csv", ".ledger.db", ".state"} {
+	for _, ending := range []string{".results.csv", ".results.xlsx", ".ledger.db", ".state"} {
 		if stem, ok := strings.CutSuffix(base, ending); ok {
 			return dir + stem + "." + stamp + ending
 		}

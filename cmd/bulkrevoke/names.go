@@ -78,8 +78,6 @@ func (n names) check() error {
 		return a != standardInput && b != standardInput && filepath.Clean(a) == filepath.Clean(b)
 	}
 	switch {
-	case strings.EqualFold(filepath.Ext(n.output), ".xlsx"):
-		return refusef("Name a .csv file with -o; any spreadsheet program opens it.", "the result is written as text, not as a workbook: %s", n.output)
 	case same(n.ledger, n.sheet):
 		return refusef("", "the ledger and the sheet are the same file, %s", n.sheet)
 	case same(n.ledger, n.output):

@@ -28,6 +28,8 @@ func TestNames(t *testing.T) {
 		{"called a result and none", "off.results.csv", "", "", false, false, names{"off.results.csv", "off.results.results.csv", "off.results.ledger.db", "off.results.state"}},
 		{"a result by another name", "mend.csv", "", "", true, false, names{"mend.csv", "mend.results.csv", "mend.ledger.db", "mend.state"}},
 		{"workbook", "off.xlsx", "", "", false, false, names{"off.xlsx", "off.results.csv", "off.ledger.db", "off.state"}},
+		{"workbook as the result", "d/off.csv", "d/off.results.xlsx", "", false, false, names{"d/off.csv", "d/off.results.xlsx", "d/off.ledger.db", "d/off.state"}},
+		{"workbook result as input", "off.results.xlsx", "", "", true, false, names{"off.results.xlsx", "off.results.csv", "off.ledger.db", "off.state"}},
 		{"standard input", "-", "o.csv", "l.ledger.db", false, false, names{"-", "o.csv", "l.ledger.db", "l.state"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -51,7 +53,6 @@ func TestNamesThatCollideAreRefused(t *testing.T) {
 		{"-", "o.csv", "", "needs -o and --ledger"},
 		{"off.csv", "", "./off.csv", "the ledger and the sheet"},
 		{"off.csv", "x.db", "x.db", "the ledger and the result"},
-		{"off.xlsx", "done.XLSX", "", "written as text, not as a workbook"},
 	} {
 		if _, err := namesOf(tc.sheet, tc.output, tc.ledger, false, false); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("namesOf(%q, %q, %q): error is %v, want one with %q", tc.sheet, tc.output, tc.ledger, err, tc.want)
@@ -63,6 +64,7 @@ func TestAsideNamesKeepTheKind(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{
 		"d/off.results.csv":         "d/off.S.results.csv",
+		"d/off.results.xlsx":        "d/off.S.results.xlsx",
 		"d/off.sandbox.ledger.db":   "d/off.sandbox.S.ledger.db",
 		"off.state":                 "off.S.state",
 		"done.csv":                  "done.S.csv",

@@ -62,7 +62,7 @@ func (o *options) confirmOff() bool { return o.confirm.value == "off" }
 
 // addFileFlags declares the flags that name the sheet's files.
 func (o *options) addFileFlags(fs *pflag.FlagSet) {
-	fs.StringVarP(&o.output, "output", "o", "", "write the result to `FILE` (default: the sheet's name with .results.csv)")
+	fs.StringVarP(&o.output, "output", "o", "", "write the result to `FILE`, a workbook if it ends in .xlsx (default: the sheet's name with .results.csv)")
 	fs.StringVar(&o.ledger, "ledger", "", "keep what was done in `FILE` (default: named after the sheet, beside the result)")
 	fs.BoolVar(&o.sandbox, "sandbox", false, "work against a sandbox inside this process, seeded from the sheet")
 }

@@ -30,7 +30,7 @@ func (a *app) planSheet(ctx context.Context, name string) (err error) {
 	if err := j.openAccounts(false); err != nil {
 		return err
 	}
-	if err := j.batch.Load(ctx, j.reader); err != nil {
+	if err := j.load(ctx); err != nil {
 		return err
 	}
 	if err := j.connect(ctx); err != nil {

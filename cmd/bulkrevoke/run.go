@@ -79,7 +79,7 @@ func (j *job) prepareRun(ctx context.Context, name string) error {
 	if err := j.openAccounts(true); err != nil {
 		return err
 	}
-	if err := j.batch.Load(ctx, j.reader); err != nil {
+	if err := j.load(ctx); err != nil {
 		return err
 	}
 	return j.connect(ctx)

@@ -2,15 +2,15 @@ package report
 
 import (
 	"archive/zip"
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -69,63 +69,54 @@ func tooLong(path, cell string, units int) error {
 		Reason: fmt.Sprintf("a cell of a workbook takes %d characters, and %s has %d", excelize.TotalCellChars, cell, units)}
 }
 
-// book is a workbook on its way out.
-type book struct {
-	path    string // of the result, for messages
-	file    *excelize.File
-	rows    *excelize.StreamWriter
-	cells   []any // of the row that is being filled
-	row     int   // number of the row that was written last
-	columns int
-	err     error // the first cell that does not fit
-}
-
 // writeWorkbook writes header and rows as writeCSV does, as a workbook with one
 // sheet whose cells are all text: opening and saving it leaves every identifier as
-// it is, and no cell is a formula. What XML can not carry (control characters but
-// for tabs and line breaks) becomes U+FFFD.
+// it is, and no cell is a formula. What does not fit gives a *TargetError; path is
+// for its message.
 //
-// The rows wait in a temporary folder beside path, so that memory stays flat; it is
-// gone when the function returns. What does not fit gives a *TargetError.
+// excelize makes everything but the rows. Its stream writer holds tens of MiB, and
+// writes all rows to a temporary file before it packs them; here they go into the
+// archive one by one.
 func writeWorkbook(ctx context.Context, w io.Writer, path string, led *ledger.Ledger, layout sheet.Layout, keep func(ledger.Result) bool) (counts batch.Counts, err error) {
-	temp, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return counts, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
-	b := &book{path: path, file: excelize.NewFile(excelize.Options{TmpDir: temp})}
-	defer func() { err = errors.Join(err, b.file.Close()) }()
-
 	shown := shownColumns(layout)
-	widths, err := inputWidths(ctx, led, layout, shown, keep)
+	widths, err := columnWidths(ctx, led, layout, shown, keep)
 	if err != nil {
 		return counts, err
 	}
-	if err := b.begin(widths); err != nil {
+	frame, err := newFrame(path, widths, 1)
+	if err != nil {
 		return counts, err
 	}
-	if err := b.header(layout, shown); err != nil {
+	archive := zip.NewWriter(w)
+	out, err := archive.Create(frame.sheet)
+	if err != nil {
 		return counts, err
 	}
-	for res, err := range led.Results(ctx) {
-		if err != nil {
-			return counts, err
-		}
-		if keep != nil && !keep(res) {
-			continue
-		}
-		addResult(b, shown, res)
-		if err := b.end(); err != nil {
-			return counts, err
-		}
-		tally(&counts, res)
+	b := newBook(&capped{w: out, left: math.MaxUint32, path: path}, path, frame)
+	if _, err := b.out.Write(frame.before); err != nil {
+		return counts, err
 	}
-	return counts, b.save(w)
+	if counts, err = b.write(ctx, led, layout, shown, keep); err != nil {
+		return counts, err
+	}
+	// Now that it is known how many rows there are, the frame is made for so many.
+	if frame, err = newFrame(path, widths, b.row); err != nil {
+		return counts, err
+	}
+	if _, err := b.out.Write(frame.after); err != nil {
+		return counts, err
+	}
+	for _, part := range frame.others {
+		if err := archive.Copy(part); err != nil {
+			return counts, err
+		}
+	}
+	return counts, archive.Close()
 }
 
-// inputWidths returns how wide the shown columns of the input are, going by the
-// header and the first rows.
-func inputWidths(ctx context.Context, led *ledger.Ledger, layout sheet.Layout, shown []int, keep func(ledger.Result) bool) ([]int, error) {
+// columnWidths returns how wide the columns are. Those of the input go by the header
+// and the first rows.
+func columnWidths(ctx context.Context, led *ledger.Ledger, layout sheet.Layout, shown []int, keep func(ledger.Result) bool) ([]int, error) {
 	widths := make([]int, len(shown))
 	measure := func(cells []string) {
 		for i, at := range shown {
@@ -148,151 +139,109 @@ func inputWidths(ctx context.Context, led *ledger.Ledger, layout sheet.Layout, s
 			break
 		}
 	}
-	return widths, nil
+	block := blockWidths()
+	return slices.Concat(widths, block[:]), nil
 }
 
-// begin makes the sheet, with what has to stand before its rows.
-func (b *book) begin(widths []int) error {
-	block := blockWidths()
-	widths = slices.Concat(widths, block[:])
-	b.columns = len(widths)
-	text, err := b.file.NewStyle(&excelize.Style{NumFmt: textFormat})
+// frame is a workbook without its rows.
+type frame struct {
+	sheet         string // the name of the part that holds the rows
+	before, after []byte // what stands around them there
+	others        []*zip.File
+	text, bold    int // the styles of a cell and of one in the header
+	columns       int
+}
+
+// newFrame makes a workbook that has columns of these widths, and is to have so many
+// rows with the header.
+func newFrame(path string, widths []int, rows int) (*frame, error) {
+	file := excelize.NewFile()
+	defer file.Close() // it is in memory only
+	f := &frame{sheet: "xl/worksheets/sheet1.xml", columns: len(widths)}
+	var err error
+	if f.text, err = file.NewStyle(&excelize.Style{NumFmt: textFormat}); err != nil {
+		return nil, err
+	}
+	if f.bold, err = file.NewStyle(&excelize.Style{NumFmt: textFormat, Font: &excelize.Font{Bold: true}}); err != nil {
+		return nil, err
+	}
+	last, err := excelize.ColumnNumberToName(len(widths))
+	if err != nil {
+		return nil, err
+	}
+	whole := fmt.Sprintf("A1:%s%d", last, rows)
+	now := time.Now().UTC().Format(time.RFC3339)
+	errs := []error{
+		file.SetDocProps(&excelize.DocProperties{Title: filepath.Base(path), Creator: "bulkrevoke", LastModifiedBy: "bulkrevoke", Created: now, Modified: now}),
+		file.SetSheetName("Sheet1", bookSheet),
+		// The sheet of a new file says that it is one cell large, and some readers believe it.
+		file.SetSheetDimension(bookSheet, ""),
+		file.SetPanes(bookSheet, &excelize.Panes{
+			Freeze: true, YSplit: 1, TopLeftCell: "A2", ActivePane: "bottomLeft",
+			Selection: []excelize.Selection{{SQRef: "A2", ActiveCell: "A2", Pane: "bottomLeft"}},
+		}),
+		file.AutoFilter(bookSheet, whole, nil),
+		// Excel would offer to turn every identifier into a number.
+		file.AddIgnoredErrors(bookSheet, whole, excelize.IgnoredErrorsNumberStoredAsText),
+	}
+	for i, width := range widths {
+		name, err := excelize.ColumnNumberToName(i + 1)
+		errs = append(errs, err, file.SetColWidth(bookSheet, name, name, float64(width)))
+	}
+	// The columns have the format too, for the cells that are empty.
+	errs = append(errs, file.SetColStyle(bookSheet, "A:"+last, f.text))
+	packed, err := file.WriteToBuffer()
+	if err = cmp.Or(errors.Join(errs...), err); err != nil {
+		return nil, err
+	}
+	return f, f.take(packed.Bytes())
+}
+
+// take splits the packed workbook where the rows belong.
+func (f *frame) take(packed []byte) error {
+	archive, err := zip.NewReader(bytes.NewReader(packed), int64(len(packed)))
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(
-		b.file.SetDocProps(&excelize.DocProperties{Title: filepath.Base(b.path), Creator: "bulkrevoke", LastModifiedBy: "bulkrevoke"}),
-		b.file.SetSheetName("Sheet1", bookSheet),
-		// The sheet of a new file says that it is one cell large, and some readers believe it.
-		b.file.SetSheetDimension(bookSheet, ""),
-	); err != nil {
-		return err
-	}
-	if b.rows, err = b.file.NewStreamWriter(bookSheet); err != nil {
-		return err
-	}
-	if err := b.rows.SetPanes(&excelize.Panes{
-		Freeze: true, YSplit: 1, TopLeftCell: "A2", ActivePane: "bottomLeft",
-		Selection: []excelize.Selection{{SQRef: "A2", ActiveCell: "A2", Pane: "bottomLeft"}},
-	}); err != nil {
-		return err
-	}
-	// The format is the columns', so that empty cells have it too.
-	if err := b.rows.SetColStyle(1, b.columns, text); err != nil {
-		return err
-	}
-	for i, width := range widths {
-		if err := b.rows.SetColWidth(i+1, i+1, float64(width)); err != nil {
+	for _, part := range archive.File {
+		if part.Name != f.sheet {
+			f.others = append(f.others, part)
+			continue
+		}
+		in, err := part.Open()
+		if err != nil {
 			return err
 		}
+		text, err := io.ReadAll(in)
+		if err = errors.Join(err, in.Close()); err != nil {
+			return err
+		}
+		// excelize says that a filter is at work wherever there could be one.
+		text = bytes.Replace(text, []byte(`<sheetPr filterMode="true"></sheetPr>`), nil, 1)
+		var found bool
+		if f.before, f.after, found = bytes.Cut(text, []byte("<sheetData></sheetData>")); found {
+			f.before = append(slices.Clip(f.before), "<sheetData>"...)
+			f.after = append([]byte("</sheetData>"), f.after...)
+		}
+	}
+	if f.after == nil {
+		return errors.New("the frame of the workbook has no place for rows")
 	}
 	return nil
 }
 
-// header writes the first row.
-func (b *book) header(layout sheet.Layout, shown []int) error {
-	bold, err := b.file.NewStyle(&excelize.Style{NumFmt: textFormat, Font: &excelize.Font{Bold: true}})
-	if err != nil {
-		return err
-	}
-	for _, i := range shown {
-		b.add(layout.Columns[i])
-	}
-	for _, name := range sheet.ResultColumns() {
-		b.add(name)
-	}
-	return b.end(excelize.RowOpts{StyleID: bold})
-}
-
-// add appends a cell of the input. An empty one is no cell at all.
-func (b *book) add(s string) {
-	if s == "" {
-		b.cells = append(b.cells, nil)
-		return
-	}
-	if len(s) > excelize.TotalCellChars && b.err == nil {
-		if n := sheet.Units(s); n > excelize.TotalCellChars {
-			b.err = tooLong(b.path, fmt.Sprintf("column %d of row %d", len(b.cells)+1, b.row+1), n)
-		}
-	}
-	b.cells = append(b.cells, s)
-}
-
-// text appends somebody else's text. A text cell is never run as a formula, so it
-// needs nothing before it.
-func (b *book) text(s string) { b.add(Printable(s)) }
-
-// number appends a number, as text like all the others.
-func (b *book) number(n int) { b.add(strconv.Itoa(n)) }
-
-// time appends a moment; the zero time is an empty cell.
-func (b *book) time(t time.Time) {
-	if t.IsZero() {
-		b.add("")
-		return
-	}
-	b.add(t.UTC().Format(timeLayout))
-}
-
-// end closes the row and writes it.
-func (b *book) end(opts ...excelize.RowOpts) error {
-	if b.err != nil {
-		return b.err
-	}
-	if b.row == excelize.TotalRows {
-		return tooMany(b.path, b.row)
-	}
-	b.row++
-	err := b.rows.SetRow("A"+strconv.Itoa(b.row), b.cells, opts...)
-	b.cells = b.cells[:0]
-	return err
-}
-
-// save puts what has to stand after the rows there, and writes the workbook.
-func (b *book) save(w io.Writer) error {
-	last, err := excelize.CoordinatesToCellName(b.columns, b.row)
-	if err != nil {
-		return err
-	}
-	whole := "A1:" + last
-	if err := errors.Join(
-		b.file.AutoFilter(bookSheet, whole, nil),
-		// Excel would offer to turn every identifier into a number.
-		b.file.AddIgnoredErrors(bookSheet, whole, excelize.IgnoredErrorsNumberStoredAsText),
-		b.rows.Flush(),
-	); err != nil {
-		return err
-	}
-	// excelize packs into memory and copies that to where it is told. The packer here
-	// goes to w at once, and leaves excelize's memory empty.
-	b.file.SetZipWriter(func(io.Writer) excelize.ZipWriter { return &packer{Writer: zip.NewWriter(w), path: b.path} })
-	return b.file.Write(io.Discard)
-}
-
-// packer refuses parts of more than 4 GiB: an archive with one needs what
-// spreadsheet programs do not understand from archive/zip.
-type packer struct {
-	*zip.Writer
-	path string
-}
-
-// Create implements excelize.ZipWriter.
-func (p *packer) Create(name string) (io.Writer, error) {
-	w, err := p.Writer.Create(name)
-	return &packed{w: w, left: math.MaxUint32, path: p.path}, err
-}
-
-// packed is a part of a workbook.
-type packed struct {
+// capped refuses a part of more than 4 GiB: an archive with one needs what
+// spreadsheet programs do not understand as archive/zip writes it.
+type capped struct {
 	w    io.Writer
 	left int64
 	path string
 }
 
 // Write implements io.Writer.
-func (p *packed) Write(b []byte) (int, error) {
-	if p.left -= int64(len(b)); p.left < 0 {
-		return 0, &TargetError{Path: p.path, Reason: "a workbook takes 4 GiB, and there is more", Hint: asText}
+func (c *capped) Write(b []byte) (int, error) {
+	if c.left -= int64(len(b)); c.left < 0 {
+		return 0, &TargetError{Path: c.path, Reason: "a workbook takes 4 GiB, and there is more", Hint: asText}
 	}
-	return p.w.Write(b)
+	return c.w.Write(b)
 }

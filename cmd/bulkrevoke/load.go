@@ -1,0 +1,16 @@
+package main
+
+import (
+	"context"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+// load reads the sheet to its end and checks every row, and that its result can be
+// written as it was asked for.
+func (j *job) load(ctx context.Context) error {
+	if err := j.batch.Load(ctx, j.reader); err != nil {
+		return err
+	}
+	return report.CheckWorkbook(j.names.output, j.reader.Extent())
+}
