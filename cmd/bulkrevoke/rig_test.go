@@ -294,3 +294,8 @@ func (r *rig) seedQuote(record int, users ...int) {
 	}
 	r.server.SeedZoho("Quotes", zohoRecord(record), grants...)
 }
+
+// shell is a command that runs a script, with the words after it as $0, $1, ...
+func shell(script string, words ...string) *exec.Cmd {
+	return exec.Command("sh", append([]string{"-c", script}, words...)...)
+}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -120,10 +121,8 @@ func (j *job) openToRead(ctx context.Context, name string) (err error) {
 		return refusef("Run the sheet first, or name its ledger with --ledger.", "there is no ledger %s", j.names.ledger)
 	}
 	err = j.lockLedger(ctx)
-	if errors.Is(err, fs.ErrPermission) {
-		err = nil // where nobody can make a lock, nobody can run either
-	}
-	if err != nil {
+	// Where no lock can be made, on a read-only disk for one, nobody can run either.
+	if _, held := errors.AsType[*heldError](err); held || err != nil && ctx.Err() != nil {
 		return err
 	}
 	if j.led, err = ledger.Open(j.names.ledger, ledger.Options{ReadOnly: true}); err == nil {
@@ -176,22 +175,25 @@ func (j *job) checkChain(ctx context.Context) (*ledger.ChainError, error) {
 }
 
 // useLedgersAccounts marks the accounts that the ledger's rows name as used, so that
-// they are connected. One that can not be worked with is a refusal.
+// they are connected. One that is not there, or can not be worked with, is a refusal.
 func (j *job) useLedgersAccounts(ctx context.Context) error {
 	tallies, err := j.led.Counts(ctx)
 	if err != nil {
 		return err
 	}
 	for _, t := range tallies {
-		for _, acc := range j.accounts {
-			if acc.name != t.Account || t.Invalid {
-				continue
-			}
-			if acc.bad != nil {
-				return refusef(hintFor(acc.bad), "account %q: %w", acc.name, acc.bad)
-			}
-			acc.used = true
+		if t.Invalid {
+			continue
 		}
+		i := slices.IndexFunc(j.accounts, func(acc *account) bool { return acc.name == t.Account })
+		switch {
+		case i < 0:
+			return refusef("Add it to the configuration, with the host and keys of the run.",
+				"the ledger has rows of the account %q, and no account is called so", t.Account)
+		case j.accounts[i].bad != nil:
+			return refusef(hintFor(j.accounts[i].bad), "account %q: %w", t.Account, j.accounts[i].bad)
+		}
+		j.accounts[i].used = true
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -119,13 +120,16 @@ func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, settles []ledger.
 	if err := l.b.led.Settle(context.WithoutCancel(l.ctx), settles); err != nil {
 		return err
 	}
-	var failed int64 // in this run, of rows that no earlier run sent
+	var settled, failed int64 // in this run, of rows that no earlier run sent
 	for i, out := range outcomes {
 		op := ops[i]
 		if out.Verdict != crm.Done && out.Verdict != crm.Failed {
 			continue
 		}
 		r.settled = append(r.settled, op.ID)
+		if l.ours(op) {
+			settled += int64(op.Rows)
+		}
 		l.b.counters.move(op, ledger.Accepted, stateOf(out.Verdict))
 		if out.Verdict == crm.Failed {
 			l.logRow(op, ledger.Failed, out)
@@ -134,7 +138,7 @@ func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, settles []ledger.
 			}
 		}
 	}
-	if err := l.b.guard.note(0, failed); err != nil {
+	if err := cmp.Or(l.b.guard.note(0, failed), l.b.guard.looked(settled, failed)); err != nil {
 		l.b.stop(err)
 	}
 	return nil

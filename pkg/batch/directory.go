@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func (d *directories) list(ctx context.Context, acc *account) (map[string][]stri
 	users := make(map[string][]string)
 	for user, err := range lister.Users(ctx) {
 		if err != nil {
-			return nil, d.b.endOrFail(ctx, acc, err)
+			return nil, d.b.endOrFail(ctx, acc, unlisted(ctx, err))
 		}
 		address := strings.ToLower(user.Email)
 		if address == "" || user.ID == "" {
@@ -48,6 +49,18 @@ func (d *directories) list(ctx context.Context, acc *account) (map[string][]stri
 	d.users[acc.Name] = users
 	d.b.log.Info("users listed", "account", acc.Name, "addresses", len(users))
 	return users, nil
+}
+
+// unlisted makes what kept an account from listing its users the end of the account:
+// the others go on, and its rows wait for another run.
+func unlisted(ctx context.Context, err error) error {
+	if _, ok := errors.AsType[*crm.AccountError](err); ok || ctx.Err() != nil {
+		return err
+	}
+	return &crm.AccountError{
+		Code: crm.EndUnreachable, Err: fmt.Errorf("who has which address could not be found out: %w", err),
+		Hint: "Run again to go on; rows that name users by id, in a sheet of their own, need no list.",
+	}
 }
 
 // resolve gives every address of the staged sheet its user: the one that the

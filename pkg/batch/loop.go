@@ -349,9 +349,19 @@ func (l *loop) book(r report) {
 	}
 }
 
+// giveUp leaves what is open of a look for the next run. Where that befalls too much
+// while changes still wait, the CRM accepts and does nothing, and the run stops.
 func (l *loop) giveUp(k *look) {
+	var rows int64
 	for _, op := range k.ops {
 		l.b.log.Warn("still unconfirmed", "account", l.acc.Name, "line", op.Line, "request", op.Ticket, "looks", k.tries)
+		if l.ours(op) {
+			rows += int64(op.Rows)
+		}
+	}
+	err := l.b.guard.looked(rows, rows)
+	if waiting := !l.read || len(l.page) > 0; err != nil && waiting {
+		l.b.stop(err)
 	}
 }
 

@@ -282,6 +282,9 @@ func (v *verifier) endRest(ctx context.Context, end *crm.AccountError) error {
 // ask asks about rows with one ticket and notes the answers. Where ctx was done
 // before an answer came, nothing is noted.
 func (v *verifier) ask(ctx context.Context, questions []ledger.Question) error {
+	if ctx.Err() != nil {
+		return nil // it has waited for a worker meanwhile
+	}
 	items := make([]crm.Item, len(questions))
 	for i, q := range questions {
 		items[i] = crm.Item{Op: q.Op, Ticket: q.Ticket}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // checkWhole bounds the size of the files that are checked page by page when they
@@ -125,7 +126,7 @@ func writable(path string) (bool, error) {
 	switch {
 	case err == nil:
 		return true, f.Close()
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return false, nil
 	}
 	return false, err

@@ -137,8 +137,8 @@ type twosome struct {
 	whole   bool
 }
 
-// mostPairs bounds the pairs that are held in memory to be sorted: 6 MB.
-const mostPairs = 1 << 18
+// mostPairs bounds the pairs that are held in memory to be sorted: 3 MB.
+const mostPairs = 1 << 17
 
 // merge walks through the sheet's targets and the history's side by side, both
 // sorted by hash, and picks those that must be decided about.

@@ -154,6 +154,6 @@ func apiHost(s string) (string, bool) {
 func useless(why string) error {
 	return &crm.AccountError{
 		Code: crm.EndUnreachable, Err: errors.New("whose keys these are could not be found out: " + why),
-		Hint: "Check that the host is that of the account's API.",
+		Hint: "Check that the host is that of the account's API, and whether ca_file is needed to trust its certificate.",
 	}
 }

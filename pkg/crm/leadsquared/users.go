@@ -16,8 +16,13 @@ import (
 )
 
 // mostUserBytes bounds the user list, which the vendor sends as one reply without
-// paging. An entry is about 500 bytes, so this is some hundred thousand people.
-const mostUserBytes = 64 << 20
+// paging, an entry being about 500 bytes; mostUsers bounds what is kept of it where
+// entries are shorter, mostEntryBytes what is read of an entry that does not end.
+const (
+	mostUserBytes  = 64 << 20
+	mostUsers      = 50_000
+	mostEntryBytes = 256 << 10
+)
 
 // wireUser is an entry of the list. The id's name differs between the services.
 type wireUser struct {
@@ -74,11 +79,17 @@ func (l *userList) read(body io.Reader) error {
 		l.other, err = io.ReadAll(io.LimitReader(in, 64<<10))
 		return err
 	}
-	d := json.NewDecoder(in)
+	portion := &portions{from: in, left: mostEntryBytes}
+	d := json.NewDecoder(portion)
 	_, err = d.Token()
 	for err == nil && d.More() {
 		var u wireUser
 		if err = d.Decode(&u); err != nil {
+			break
+		}
+		portion.left = mostEntryBytes
+		if len(l.users) == mostUsers {
+			err = fmt.Errorf("more than %d users", mostUsers)
 			break
 		}
 		if user, ok := u.user(); ok {
@@ -93,6 +104,23 @@ func (l *userList) read(body io.Reader) error {
 	}
 	l.whole = true
 	return nil
+}
+
+// portions reads up to left bytes and then fails, until left is set anew: a decoder
+// holds a whole entry in memory, and one without an end must not fill it.
+type portions struct {
+	from io.Reader
+	left int
+}
+
+// Read implements io.Reader.
+func (p *portions) Read(b []byte) (int, error) {
+	if p.left <= 0 {
+		return 0, errors.New("an entry is longer than expected")
+	}
+	n, err := p.from.Read(b[:min(len(b), p.left)])
+	p.left -= n
+	return n, err
 }
 
 // user returns the entry as the domain knows it; false where it has no usable id.

@@ -79,6 +79,10 @@ type text string
 
 // UnmarshalJSON accepts every value.
 func (t *text) UnmarshalJSON(b []byte) error {
+	if verbatim(b) {
+		*t = text(bytes.TrimSpace(b[1 : len(b)-1]))
+		return nil
+	}
 	var s *string
 	switch {
 	case json.Unmarshal(b, &s) != nil:
@@ -89,6 +93,20 @@ func (t *text) UnmarshalJSON(b []byte) error {
 		*t = ""
 	}
 	return nil
+}
+
+// verbatim says whether a JSON value is a text that stands there as it is: nearly every
+// value of a reply.
+func verbatim(b []byte) bool {
+	if len(b) < 2 || b[0] != '"' {
+		return false
+	}
+	for _, c := range b[1 : len(b)-1] {
+		if c < ' ' || c > '~' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // UnmarshalJSON accepts every value.

@@ -22,6 +22,10 @@ const (
 	// how many may be refusals of single entries, before what is open is given up.
 	mostLost  = 3
 	mostMixed = 3
+	// longRefused is for how long a limit may refuse the writes of a record until that
+	// is taken for a quota. The gate finds out by itself if everything is refused; the
+	// looks between the writes may be answered all the while.
+	longRefused = 2 * time.Minute
 	// lookLasts is how old a look may be when the write that is built on it goes out.
 	// It doubles each time, so that a long queue at the gate can not keep a write from
 	// ever going out.
@@ -54,6 +58,7 @@ type work struct {
 	mixed    int       // answers that refused single entries
 	stale    int       // looks that had become too old at the gate
 	renewed  int       // access tokens that were refused
+	limited  time.Time // since when a limit has refused every write; zero: it has not
 	accepted bool      // a write was accepted: no other one follows
 	note     string    // what befell others, for all rows that were sent
 	noteCode string
@@ -272,6 +277,7 @@ func (w *work) send(ctx context.Context, before []entry, c change, rows []*row) 
 			r.sent++
 		}
 	}
+	f = w.outlast(f)
 	switch f.class {
 	case stale:
 		w.stale++
@@ -279,6 +285,22 @@ func (w *work) send(ctx context.Context, before []entry, c change, rows []*row) 
 		f, _ = w.p.renew(used, f, &w.renewed)
 	case took, partial, nothing:
 		w.p.tokens.worked(used)
+	}
+	return f
+}
+
+// outlast ends the account where a limit has refused every write for too long, so
+// that looks that are answered and writes that are not do not alternate for ever.
+func (w *work) outlast(f finding) finding {
+	switch now := time.Now(); {
+	case f.class == stale || f.class == unsent || f.class == token:
+	case f.class != throttled:
+		w.limited = time.Time{}
+	case w.limited.IsZero():
+		w.limited = now
+	case now.Sub(w.limited) >= longRefused:
+		return f.end(crm.EndQuota, join("a limit has refused every change of a record for "+longRefused.String(), f.text),
+			"Run again when the account's calls have been renewed; what is done is not done again.")
 	}
 	return f
 }

@@ -113,6 +113,6 @@ func (p *Provider) noPreflight(ctx context.Context, err error) error {
 func useless(why string) error {
 	return &crm.AccountError{
 		Code: crm.EndUnreachable, Err: errors.New("whose token it is could not be found out: " + why),
-		Hint: "Check the data centre or the API URL of the account.",
+		Hint: "Check the data centre or the API URL of the account, and whether ca_file is needed to trust its certificate.",
 	}
 }

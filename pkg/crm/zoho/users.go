@@ -17,8 +17,8 @@ import (
 const (
 	// usersPerPage is the most that the vendor allows.
 	usersPerPage = 200
-	// mostUserBytes bounds a page of users, of a few kilobytes each.
-	mostUserBytes = 16 << 20
+	// mostUserBytes bounds a page of 200 users, of a few kilobytes each.
+	mostUserBytes = 4 << 20
 )
 
 // usersReply is a page of users.
