@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -9,6 +10,10 @@ import (
 // TestMain makes the test binary serve as the command too, for scripts and for
 // tests that need a process.
 func TestMain(m *testing.M) {
+	// A test's folder is not to hold the temporary files of another's ledger.
+	if err := os.Setenv("SQLITE_TMPDIR", os.TempDir()); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"bulkrevoke": main})
 }
 

@@ -30,7 +30,7 @@ type round struct {
 // accepted, does what may go now, and records every outcome.
 //
 // tries is how often the keys' record was busy in a row.
-func (l *loop) change(work []errand, tries int) report {
+func (l *loop) change(work []errand, tries int, release func()) report {
 	r := report{keys: keysOf(work)}
 	var rounds []*round
 	var ask, do []ledger.Op
@@ -43,7 +43,7 @@ func (l *loop) change(work []errand, tries int) report {
 		rounds = append(rounds, rd)
 		ask, do = append(ask, rd.ask...), append(do, rd.do...)
 	}
-	c := &call{loop: l, report: &r, rounds: rounds, tries: tries}
+	c := &call{loop: l, report: &r, rounds: rounds, tries: tries, release: release}
 	do = append(do, c.askAll(ask)...)
 	if r.err == nil && r.ended == nil && len(do) > 0 && l.ctx.Err() == nil {
 		c.doAll(do)
@@ -113,6 +113,8 @@ type call struct {
 	report *report
 	rounds []*round
 	tries  int
+	// release lets another call take this one's place.
+	release func()
 }
 
 // askAll asks about operations that an earlier run had accepted, and returns
@@ -210,11 +212,36 @@ func (c *call) doAll(ops []ledger.Op) {
 	if len(settles) == 0 {
 		return
 	}
-	if err := l.b.led.Settle(context.WithoutCancel(l.ctx), settles); err != nil {
+	wait := l.b.led.SettleSoon(context.WithoutCancel(l.ctx), settles)
+	c.judge(ops, outcomes, states)
+	// What is sent next is not sent before these outcomes are durable.
+	c.release()
+	if err := wait(); err != nil {
 		c.report.err = err
 		return
 	}
 	c.book(ops, outcomes, states, j)
+}
+
+// judge stops what the outcomes say must not go on, before anything else is sent.
+func (c *call) judge(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.State) {
+	l := c.loop
+	if c.report.ended != nil {
+		l.endAccount(c.report.ended)
+	}
+	var sent, failed int64
+	for i, op := range ops {
+		if !l.ours(op) || op.State == ledger.Accepted || outcomes[i].Verdict == crm.NotSent && states[i] != ledger.Failed {
+			continue
+		}
+		sent += int64(op.Rows)
+		if states[i] == ledger.Failed {
+			failed += int64(op.Rows)
+		}
+	}
+	if err := l.b.guard.note(sent, failed); err != nil {
+		l.b.stop(err)
+	}
 }
 
 // settle turns an outcome into what the ledger records. It reports false where
@@ -306,18 +333,11 @@ func stateOf(v crm.Verdict) ledger.State {
 func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.State, j *journal) {
 	l := c.loop
 	groups := make(map[string]int)
-	var sent, failed int64
 	for i, op := range ops {
 		out, to, rows := outcomes[i], states[i], int64(op.Rows)
 		l.b.counters.move(op, op.State, to)
 		if out.Attempts > 0 && (c.tries == 0 || op.Attempts == 0) {
 			l.b.counters.sent.Add(rows)
-		}
-		if l.ours(op) && op.State != ledger.Accepted && (out.Verdict != crm.NotSent || to == ledger.Failed) {
-			sent += rows
-			if to == ledger.Failed {
-				failed += rows
-			}
 		}
 		l.logRow(op, to, out)
 		if out.Alarm {
@@ -348,9 +368,6 @@ func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.Sta
 	}
 	// A key with more targets than a call holds goes on whatever became of these.
 	c.report.again = c.report.again || len(ops) >= mostItems && c.report.later == 0
-	if err := l.b.guard.note(sent, failed); err != nil {
-		l.b.stop(err)
-	}
 }
 
 // ours reports whether no earlier run has sent the operation.

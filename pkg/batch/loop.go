@@ -13,6 +13,11 @@ import (
 const (
 	pageSize = 256 // operations read from the ledger at a time
 
+	// workersPerCall lets so many times as many pieces of work be under way as calls
+	// may be open: those whose call is through wait for the ledger, not the others for
+	// them.
+	workersPerCall = 2
+
 	// busyTries is how often a key is parked because its record is busy, and
 	// busyPause the first pause, which doubles: 2, 4, ... 64 s, two minutes in all.
 	busyTries = 6
@@ -31,9 +36,10 @@ type loop struct {
 	cancel  context.CancelCauseFunc
 	pool    errgroup.Group
 	reports chan report
-	running int
-	jobs    chan func() report // for workers that have nothing to do
-	idle    int                // how many these are
+	running int        // pieces of work that have not been reported
+	open    int        // of these, how many may still have a call under way
+	jobs    chan piece // for workers that have nothing to do
+	idle    int        // how many these are
 
 	keys keys
 
@@ -44,8 +50,15 @@ type loop struct {
 	looks looking
 }
 
+// piece is a piece of work. It may call release, once, when its calls are through
+// and only the ledger is still to be waited for.
+type piece func(release func()) report
+
 // report is what a worker tells the loop.
 type report struct {
+	released bool // nothing but that a piece of work has no call under way any more
+	closed   bool // the piece of work did not say so before
+
 	keys  []int64
 	look  *look // the look that was taken, with what is still open; nil after a change
 	err   error // ends the run
@@ -64,13 +77,13 @@ func newLoop(ctx context.Context, b *Batch, acc *account) *loop {
 	ctx, cancel := context.WithCancelCause(ctx)
 	l := &loop{
 		b: b, acc: acc, ctx: ctx, cancel: cancel,
-		reports: make(chan report, acc.Workers),
-		jobs:    make(chan func() report, acc.Workers),
+		reports: make(chan report, 2*workersPerCall*acc.Workers),
+		jobs:    make(chan piece, workersPerCall*acc.Workers),
 		keys:    newKeys(),
 	}
 	_, asks := acc.Provider.(crm.Confirmer)
 	l.looks = newLooking(asks)
-	l.pool.SetLimit(acc.Workers)
+	l.pool.SetLimit(workersPerCall * acc.Workers)
 	return l
 }
 
@@ -110,7 +123,7 @@ func (l *loop) leave(err error) error {
 // wait returns when a worker reports, the time has come, or everything is to end.
 func (l *loop) wait(wake time.Time) {
 	var timer <-chan time.Time
-	if !wake.IsZero() && l.running < l.acc.Workers && l.ctx.Err() == nil {
+	if !wake.IsZero() && l.free() && l.ctx.Err() == nil {
 		t := time.NewTimer(time.Until(wake))
 		defer t.Stop()
 		timer = t.C
@@ -127,10 +140,15 @@ func (l *loop) wait(wake time.Time) {
 	}
 }
 
+// free reports whether another call may be begun.
+func (l *loop) free() bool {
+	return l.open < l.acc.Workers && l.running < workersPerCall*l.acc.Workers
+}
+
 // fill starts work as long as a worker is free and there is some. It returns when
 // the next of what waits is due, or the zero time if nothing waits.
 func (l *loop) fill() (wake time.Time, err error) {
-	for l.running < l.acc.Workers && l.ctx.Err() == nil {
+	for l.free() && l.ctx.Err() == nil {
 		now := time.Now()
 		started, err := l.start(now)
 		if err != nil {
@@ -267,14 +285,15 @@ func (l *loop) startChange(work []errand) {
 		l.keys.begin(e.key, e.alone)
 	}
 	tries := l.keys.tries(work[0].key)
-	l.hand(func() report { return l.change(work, tries) })
+	l.hand(func(release func()) report { return l.change(work, tries, release) })
 }
 
 // hand gives a piece of work to a worker that has nothing to do, or to a new one. A
 // worker stays until the loop ends: a goroutine that is new for each call would grow
 // its stack anew each time.
-func (l *loop) hand(do func() report) {
+func (l *loop) hand(do piece) {
 	l.running++
+	l.open++
 	if l.idle > 0 {
 		l.idle--
 		l.jobs <- do
@@ -283,7 +302,12 @@ func (l *loop) hand(do func() report) {
 	l.pool.Go(func() error {
 		var failed error
 		for do := do; ; {
-			r := do()
+			released := false
+			r := do(func() {
+				released = true
+				l.reports <- report{released: true}
+			})
+			r.closed = !released
 			if failed == nil {
 				failed = r.err
 			}
@@ -301,11 +325,18 @@ func (l *loop) startLook(k *look) {
 	for _, key := range k.keys {
 		l.keys.begin(key, 0)
 	}
-	l.hand(func() report { return l.confirm(k) })
+	l.hand(func(func()) report { return l.confirm(k) })
 }
 
 // take books what a worker reports.
 func (l *loop) take(r report) {
+	if r.released {
+		l.open--
+		return
+	}
+	if r.closed {
+		l.open--
+	}
 	l.running--
 	l.idle++
 	l.book(r)

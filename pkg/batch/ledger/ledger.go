@@ -257,14 +257,29 @@ func fileURI(path, query string) string {
 // are one pool to SQLite, so that each can grow to the sum of all: with these, a
 // sheet of a million rows takes 85 MB of memory at most (measured 2026-11).
 //
-// Its temporary files go into dir. SQLite has one place for them in a process: with
-// several ledgers open, any of their folders may get them, or the system's if that
-// folder is gone. They have no name once they are open, so nobody else notices.
+// Its temporary files go into dir. SQLite has one place for them in a process,
+// which must not change while anybody uses it: that is the folder of the first
+// ledger that is opened, the system's if that folder is gone later, or whatever
+// SQLITE_TMPDIR names. They have no name once they are open.
 func dialWriter(uri, dir string) (*conn, error) {
-	return dial(uri, "busy_timeout=10000", "cache_size=-8000", "synchronous=FULL",
-		"temp_store_directory="+quote(dir), "temp_store=FILE", "temp.cache_size=-8000",
-		"journal_size_limit=67108864")
+	w, err := dial(uri, "busy_timeout=10000", "cache_size=-8000", "synchronous=FULL",
+		"temp_store=FILE", "temp.cache_size=-8000", "journal_size_limit=67108864")
+	if err != nil {
+		return nil, err
+	}
+	temporaryFolder.Do(func() {
+		if _, named := os.LookupEnv("SQLITE_TMPDIR"); !named {
+			err = w.once("PRAGMA temp_store_directory=" + quote(dir))
+		}
+	})
+	if err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
 }
+
+// temporaryFolder is set once in a process, as SQLite's own setting is.
+var temporaryFolder sync.Once
 
 // quote writes s as an SQL string.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -15,8 +15,18 @@ import (
 // An operation that is Pending again, without an attempt and without Maybe, was
 // never tried as far as the history is concerned.
 func (l *Ledger) Settle(ctx context.Context, settles []Settle) error {
+	return l.SettleSoon(ctx, settles)()
+}
+
+// SettleSoon is Settle in two steps: it returns when the outcomes stand in the
+// queue, and what it returns waits until they are durable. An Intend that is called
+// after SettleSoon has returned is not durable before the outcomes are.
+func (l *Ledger) SettleSoon(ctx context.Context, settles []Settle) (wait func() error) {
 	if len(settles) == 0 {
-		return nil
+		return func() error { return nil }
+	}
+	if l.readOnly {
+		return func() error { return ErrReadOnly }
 	}
 	// One event per call and kind, in the order in which they were given.
 	order := settles
@@ -26,7 +36,7 @@ func (l *Ledger) Settle(ctx context.Context, settles []Settle) error {
 			return cmp.Or(cmp.Compare(a.CallID, b.CallID), cmp.Compare(bit(a.Confirm), bit(b.Confirm)))
 		})
 	}
-	err := l.change(ctx, func(c *conn) error {
+	j := &job{change: true, done: make(chan error, 1), do: func(c *conn) error {
 		for rest := order; len(rest) > 0; {
 			n := 1
 			for n < len(rest) && rest[n].CallID == rest[0].CallID && rest[n].Confirm == rest[0].Confirm {
@@ -38,11 +48,17 @@ func (l *Ledger) Settle(ctx context.Context, settles []Settle) error {
 			rest = rest[n:]
 		}
 		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("settle: %w", err)
+	}}
+	err := l.enqueue(ctx, j)
+	return func() error {
+		if err == nil {
+			err = l.await(ctx, j)
+		}
+		if err != nil {
+			return fmt.Errorf("settle: %w", err)
+		}
+		return nil
 	}
-	return nil
 }
 
 // settleCall records the entries of one call and writes its event.

@@ -44,6 +44,14 @@ func (l *Ledger) alone(ctx context.Context, do func(c *conn) error) error {
 }
 
 func (l *Ledger) queue(ctx context.Context, j *job) error {
+	if err := l.enqueue(ctx, j); err != nil {
+		return err
+	}
+	return l.await(ctx, j)
+}
+
+// enqueue puts the job behind those that were put there before it.
+func (l *Ledger) enqueue(ctx context.Context, j *job) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -54,11 +62,16 @@ func (l *Ledger) queue(ctx context.Context, j *job) error {
 	}
 	select {
 	case l.jobs <- j:
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-l.quit:
 		return ErrClosed
 	}
+}
+
+// await returns when the job is done, or ctx has ended before it was begun.
+func (l *Ledger) await(ctx context.Context, j *job) error {
 	select {
 	case err := <-j.done:
 		return err
