@@ -19,13 +19,17 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 )
 
+// programFolder is where program builds to. TestMain removes it.
+func programFolder() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("bulkrevoke-test-%d", os.Getpid()))
+}
+
 // program builds the command once for all tests that start it as a process.
 var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "bulkrevoke-test")
-	if err != nil {
+	if err := os.Mkdir(programFolder(), 0o700); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "bulkrevoke.exe")
+	path := filepath.Join(programFolder(), "bulkrevoke.exe")
 	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)

@@ -49,6 +49,7 @@ func TestExitCodeOfAnError(t *testing.T) {
 		{"Ctrl-C", fmt.Errorf("prepare: %w", &signalError{os.Interrupt}), 130, "same command again"},
 		{"SIGTERM", &signalError{syscall.SIGTERM}, 143, "same command again"},
 		{"SIGTERM in the run", &startedError{&signalError{syscall.SIGTERM}}, 143, "same command again"},
+		{"--max-duration", fmt.Errorf("prepare: %w", &durationError{time.Hour}), 3, "same command again"},
 		{"cancelled", context.Canceled, 3, "same command again"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -14,7 +14,18 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("SQLITE_TMPDIR", os.TempDir()); err != nil {
 		panic(err)
 	}
-	testscript.Main(m, map[string]func(){"bulkrevoke": main})
+	testscript.Main(tidy{m}, map[string]func(){"bulkrevoke": main})
+}
+
+// tidy are the tests, and taking away afterwards what all of them share.
+type tidy struct{ *testing.M }
+
+func (t tidy) Run() int {
+	code := t.M.Run()
+	if err := os.RemoveAll(programFolder()); err != nil && code == 0 {
+		code = 1
+	}
+	return code
 }
 
 func must(tb testing.TB, err error) {

@@ -67,11 +67,12 @@ func TestHugeAnswersTakeLittleMemory(t *testing.T) {
 	if code != exitDone {
 		t.Fatalf("a good run ended with %d", code)
 	}
+	c := newCrowd(t)
+	defer c.wait()
 	for _, op := range []string{"EntityAccess.Revoke", "EntityAccess.Status", "Users.Get", "Zoho.Share.Get", "Zoho.Users", "Zoho.Token"} {
 		for _, kind := range []sandbox.FaultKind{sandbox.FaultHuge, sandbox.FaultGzipBomb} {
-			t.Run(fmt.Sprintf("%s %s", op, kind), func(t *testing.T) {
-				t.Parallel()
-				code, kilobytes := run(t, &sandbox.Fault{Op: op, Kind: kind, Bytes: 1 << 30, Times: 3})
+			c.run(fmt.Sprintf("%s %s", op, kind), func(t *testing.T) {
+				code, kilobytes := run(t, &sandbox.Fault{Op: op, Kind: kind, Bytes: 1 << 30, Times: 2})
 				t.Logf("exit %d, %d MiB, a good run %d MiB", code, kilobytes>>10, good>>10)
 				if kilobytes > good+16<<10 {
 					t.Errorf("%d KiB resident, a good run %d", kilobytes, good)
@@ -125,10 +126,11 @@ func TestHugeUserListsTakeLittleMemory(t *testing.T) {
 // A redirect to another host is not followed: not a byte reaches it.
 func TestRedirectReachesNobody(t *testing.T) {
 	t.Parallel()
+	c := newCrowd(t)
+	defer c.wait()
 	for _, op := range []string{"Authentication", "EntityAccess.Revoke", "EntityAccess.Status", "Users.Get", "Zoho.Token", "Zoho.Users", "Zoho.Share.Get", "Zoho.Share.Put"} {
 		for _, status := range []int{http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
-			t.Run(fmt.Sprintf("%s %d", op, status), func(t *testing.T) {
-				t.Parallel()
+			c.run(fmt.Sprintf("%s %d", op, status), func(t *testing.T) {
 				var met atomic.Int32
 				elsewhere, err := net.Listen("tcp", "127.0.0.1:0")
 				must(t, err)
@@ -197,9 +199,10 @@ func TestBadCertificateSendsNothing(t *testing.T) {
 // and sends no share twice.
 func TestServerThatSpeaksNoHTTP(t *testing.T) {
 	t.Parallel()
+	c := newCrowd(t)
+	defer c.wait()
 	for name, answer := range map[string]string{"closes at once": "", "another protocol": "220 mail.example ESMTP\r\n", "endless header": "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 4<<20)} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		c.run(name, func(t *testing.T) {
 			listener, err := net.Listen("tcp", "127.0.0.1:0")
 			must(t, err)
 			t.Cleanup(func() { must(t, listener.Close()) })

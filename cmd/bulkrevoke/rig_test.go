@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,7 +108,7 @@ type ran struct {
 	stdout, stderr string
 }
 
-// run runs the command in this process, with the rows of off.csv as they are.
+// run runs the command in this process.
 func (r *rig) run(args ...string) ran {
 	r.t.Helper()
 	return r.runUnder(r.t.Context(), args...)
@@ -299,3 +300,24 @@ func (r *rig) seedQuote(record int, users ...int) {
 func shell(script string, words ...string) *exec.Cmd {
 	return exec.Command("sh", append([]string{"-c", script}, words...)...)
 }
+
+// crowd runs subtests side by side, more of them than there are processors: what
+// they do is wait for a CRM, mostly.
+type crowd struct {
+	t      *testing.T
+	wg     sync.WaitGroup
+	places chan struct{}
+}
+
+func newCrowd(t *testing.T) *crowd { return &crowd{t: t, places: make(chan struct{}, 24)} }
+
+func (c *crowd) run(name string, test func(t *testing.T)) {
+	c.wg.Go(func() {
+		c.places <- struct{}{}
+		defer func() { <-c.places }()
+		c.t.Run(name, test)
+	})
+}
+
+// wait returns when all of them are through; their test has to call it.
+func (c *crowd) wait() { c.wg.Wait() }

@@ -16,7 +16,7 @@ import (
 
 // Redactor replaces secrets in texts that come from outside: server messages,
 // errors. It finds a secret as it is, escaped for a URL or for JSON, and in base64
-// and hex. It is safe for concurrent use, and learns secrets as they arrive. A nil
+// (of itself, or of a text that it stands in) and hex. It is safe for concurrent use, and learns secrets as they arrive. A nil
 // Redactor changes nothing.
 type Redactor struct {
 	mu       sync.RWMutex // guards what follows
@@ -80,11 +80,33 @@ func secretForms(s string) []string {
 		base64.URLEncoding.EncodeToString(b), base64.RawURLEncoding.EncodeToString(b),
 		hex.EncodeToString(b), strings.ToUpper(hex.EncodeToString(b)),
 	}
+	forms = append(forms, insideBase64(b)...)
 	for _, f := range forms[1:3] {
 		forms = append(forms, escape.ReplaceAllStringFunc(f, strings.ToLower))
 	}
 	for _, f := range forms {
 		forms = append(forms, jsonForms(f)...)
+	}
+	return forms
+}
+
+// leastInside is the shortest piece of base64 that is taken for a secret's.
+const leastInside = 8
+
+// insideBase64 returns what a secret looks like in the base64 of a longer text, such
+// as that of "user:secret": the digits that it alone decides, in each of the three
+// places that it can have in a group.
+func insideBase64(secret []byte) []string {
+	var forms []string
+	for before := range 3 {
+		text := append(make([]byte, before), secret...)
+		from, to := (8*before+5)/6, 8*len(text)/6
+		if to-from < leastInside {
+			continue
+		}
+		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			forms = append(forms, enc.EncodeToString(text)[from:to])
+		}
 	}
 	return forms
 }
@@ -109,5 +131,6 @@ func jsonForms(s string) []string {
 		}
 	}
 	html, bare := plain(true), plain(false)
-	return []string{html, bare, strings.ReplaceAll(bare, "/", `\/`), dotnet.String()}
+	slashed := func(s string) string { return strings.ReplaceAll(s, "/", `\/`) }
+	return []string{html, slashed(html), bare, slashed(bare), dotnet.String()}
 }

@@ -27,6 +27,8 @@ func TestRedact(t *testing.T) {
 		"base64 bare":     {base64.RawStdEncoding.EncodeToString([]byte(key)) + ".", "[redacted]."},
 		"base64 url":      {base64.URLEncoding.EncodeToString([]byte(key)), "[redacted]"},
 		"base64 url bare": {base64.RawURLEncoding.EncodeToString([]byte(key)) + ".", "[redacted]."},
+		"base64 inside 1": {base64.StdEncoding.EncodeToString([]byte("x" + key + "xx")), "eH[redacted]nh4"},
+		"base64 inside 2": {base64.StdEncoding.EncodeToString([]byte("ab" + key + "c")), "YWJ[redacted]5j"},
 		"hex":             {hex.EncodeToString([]byte(key)), "[redacted]"},
 		"hex upper":       {strings.ToUpper(hex.EncodeToString([]byte(key))), "[redacted]"},
 		"json":            {`{"k":` + string(quoted) + `}`, `{"k":"[redacted]"}`},

@@ -344,7 +344,7 @@ func inspect(r *transport.Response) transport.Signal {
 	if !parsed {
 		words = string(body[:min(len(body), 4096)])
 	}
-	t := transport.Throttle{Text: cut(words)}
+	t := transport.Throttle{Text: words} // the gate's client redacts it, then cuts it
 	concurrency, credits := concurrencyWords.MatchString(words), creditWords.MatchString(words)
 	switch {
 	case tokenThrottle(p):
