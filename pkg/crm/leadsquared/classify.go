@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -92,7 +91,7 @@ func classify(k kind, r *transport.Response, err error) finding {
 		return f.end(crm.EndKeys, fmt.Sprintf("the CRM refused the keys (HTTP %d)", r.Status), p.says(),
 			"Check both keys and the host; the keys must be an administrator's.")
 	case r.Status >= 300 && r.Status < 400:
-		return f.end(crm.EndRedirect, fmt.Sprintf("the host answers with a redirect (HTTP %d) to %s", r.Status, target(r)), "",
+		return f.end(crm.EndRedirect, fmt.Sprintf("the host answers with a redirect (HTTP %d) to %s", r.Status, r.RedirectedTo()), "",
 			"Set the host of the account to the one that serves its API.")
 	case r.Status == http.StatusNotFound:
 		return f.end(crm.EndHost, "the host does not know the path (HTTP 404)", p.says(),
@@ -250,26 +249,4 @@ func aboutKeys(p reply, parsed bool) bool {
 // isMX says whether the reply carries an exception of the application's own family.
 func isMX(p reply) bool {
 	return len(p.ExceptionType) > 2 && strings.EqualFold(string(p.ExceptionType[:2]), "MX")
-}
-
-// target names the host that a redirect points to, and nothing else of it.
-func target(r *transport.Response) string {
-	u, err := url.Parse(r.Header.Get("Location"))
-	if err != nil || u.Hostname() == "" {
-		return "another path of the same host"
-	}
-	name := strings.ToLower(u.Hostname())
-	if !hostName.MatchString(name) {
-		return "a host whose name can not be shown"
-	}
-	return name
-}
-
-// cut bounds a text of the CRM that is kept for every row of a call.
-func cut(s string) string {
-	const most = 2048
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
 }

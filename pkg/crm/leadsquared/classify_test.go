@@ -168,7 +168,7 @@ func TestRedirectTarget(t *testing.T) {
 		"https://a_b.example/":                    "a host whose name can not be shown",
 	} {
 		r := &transport.Response{Status: 302, Header: http.Header{"Location": {location}}}
-		if got := target(r); got != want {
+		if got := r.RedirectedTo(); got != want {
 			t.Errorf("target of %q = %q, want %q", location, got, want)
 		}
 	}
@@ -176,10 +176,10 @@ func TestRedirectTarget(t *testing.T) {
 
 func TestCut(t *testing.T) {
 	t.Parallel()
-	if got := cut("short"); got != "short" {
+	if got := transport.Shorten("short"); got != "short" {
 		t.Errorf("cut = %q", got)
 	}
-	if got := cut("x" + strings.Repeat("é", 2000)); len(got) > 2060 || !strings.HasSuffix(got, "é…") {
+	if got := transport.Shorten("x" + strings.Repeat("é", 2000)); len(got) > 2060 || !strings.HasSuffix(got, "é…") {
 		t.Errorf("cut leaves %d bytes ending in %q", len(got), got[len(got)-8:])
 	}
 }

@@ -85,7 +85,7 @@ func (p *Provider) identify(body []byte) (crm.Identity, error) {
 	case !strings.EqualFold(string(o.Role), "Administrator"):
 		return crm.Identity{}, &crm.AccountError{
 			Code: crm.EndKeys,
-			Err:  fmt.Errorf("the keys belong to a user whose role is %q", cut(p.redact.String(string(o.Role)))),
+			Err:  fmt.Errorf("the keys belong to a user whose role is %q", transport.Shorten(p.redact.String(string(o.Role)))),
 			Hint: "Entity sharing takes an administrator's keys only.",
 		}
 	}

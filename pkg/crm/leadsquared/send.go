@@ -164,14 +164,14 @@ func labelled(s string, item crm.Item, pt *part) string {
 
 // clean takes secrets out of a finding's texts and bounds them.
 func (p *Provider) clean(f finding) finding {
-	f.code, f.text = cut(p.redact.String(f.code)), cut(p.redact.String(f.text))
+	f.code, f.text = transport.Shorten(p.redact.String(f.code)), transport.Shorten(p.redact.String(f.text))
 	if f.class == took && p.holdsKey(f.id) {
 		f = finding{code: codeNoAnswer, text: "an answer that repeats the account's keys", status: f.status, attempted: f.attempted}
 	}
 	if f.ended != nil && f.ended.Err != nil {
-		if said := f.ended.Err.Error(); cut(p.redact.String(said)) != said {
+		if said := f.ended.Err.Error(); transport.Shorten(p.redact.String(said)) != said {
 			e := *f.ended
-			e.Err = errors.New(cut(p.redact.String(said)))
+			e.Err = errors.New(transport.Shorten(p.redact.String(said)))
 			f.ended = &e
 		}
 	}

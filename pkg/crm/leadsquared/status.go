@@ -68,7 +68,7 @@ func unconfirmed(f finding) crm.Outcome {
 // ErrorMessage, and an unlisted one is never success.
 func (p *Provider) status(f finding) crm.Outcome {
 	r := f.reply
-	o := crm.Outcome{Verdict: crm.Accepted, HTTPStatus: f.status, Message: cut(p.redact.String(r.says()))}
+	o := crm.Outcome{Verdict: crm.Accepted, HTTPStatus: f.status, Message: transport.Shorten(p.redact.String(r.says()))}
 	raw := strings.TrimSpace(string(r.ShareStatus))
 	code, err := strconv.Atoi(raw)
 	switch {
@@ -83,7 +83,7 @@ func (p *Provider) status(f finding) crm.Outcome {
 	case !r.succeeded():
 		// The call did not say that it worked: nothing in it is believed.
 	case r.ErrorMessage != "":
-		o.Verdict, o.Message = crm.Failed, cut(p.redact.String(string(r.ErrorMessage)))
+		o.Verdict, o.Message = crm.Failed, transport.Shorten(p.redact.String(string(r.ErrorMessage)))
 	case err != nil:
 	case slices.Contains(p.cfg.FailureCodes, code):
 		o.Verdict = crm.Failed

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strings"
 )
 
 // Request is one request to the account's host. Send and Read do not change it,
@@ -47,6 +49,32 @@ type Response struct {
 	// Reading is for Config.Inspect to leave what it has made of the body, so that
 	// nobody reads it twice.
 	Reading any
+}
+
+// hostName is what the name of a host may look like; what does not is not shown.
+var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
+
+// RedirectedTo names the host that a redirect points to, and nothing else of it:
+// the rest of the address may carry keys.
+func (r *Response) RedirectedTo() string {
+	u, err := url.Parse(r.Header.Get("Location"))
+	if err != nil || u.Hostname() == "" {
+		return "another path of the same host"
+	}
+	name := strings.ToLower(u.Hostname())
+	if !hostName.MatchString(name) {
+		return "a host whose name can not be shown"
+	}
+	return name
+}
+
+// Shorten bounds a text of the CRM that is kept for every row of a call.
+func Shorten(s string) string {
+	const most = 2048
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 // Signal is a vendor's reading of a reply.

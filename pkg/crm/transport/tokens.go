@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -77,13 +76,9 @@ func (t *tripper) clone(req *http.Request) (*http.Request, error) {
 // redirected returns the error of a redirect. It names the host alone: the rest of
 // the address may carry keys.
 func redirected(reply *Response) error {
-	to := "elsewhere"
-	if u, err := url.Parse(reply.Header.Get("Location")); err == nil && u.Host != "" {
-		to = "to " + u.Host
-	}
 	return &crm.AccountError{
 		Code: crm.EndRedirect,
-		Err:  fmt.Errorf("the host answers HTTP %d and sends us %s", reply.Status, to),
+		Err:  fmt.Errorf("the host answers HTTP %d and sends us to %s", reply.Status, reply.RedirectedTo()),
 		Hint: "Redirects are never followed. Check the host in the configuration, and whether a proxy stands in between.",
 	}
 }

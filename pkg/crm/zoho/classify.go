@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -86,7 +85,7 @@ func classify(v verb, record string, size int, r *transport.Response, err error)
 		f.class, f.text, f.attempted = throttled, p.says(), false
 		return f
 	case r.Status >= 300 && r.Status < 400:
-		return f.end(crm.EndRedirect, fmt.Sprintf("the host answers with a redirect (HTTP %d) to %s", r.Status, target(r)),
+		return f.end(crm.EndRedirect, fmt.Sprintf("the host answers with a redirect (HTTP %d) to %s", r.Status, r.RedirectedTo()),
 			"Set the data centre or the API URL of the account to the one that serves its API.")
 	case parsed && (p.Code != "" || p.Error != "") && absent(p.Share):
 		return f.judge(v, p)
@@ -355,26 +354,4 @@ func inspect(r *transport.Response) transport.Signal {
 		t.Concurrency = true
 	}
 	return transport.Signal{Throttled: true, Throttle: t}
-}
-
-// target names the host that a redirect points to, and nothing else of it.
-func target(r *transport.Response) string {
-	u, err := url.Parse(r.Header.Get("Location"))
-	if err != nil || u.Hostname() == "" {
-		return "another path of the same host"
-	}
-	name := strings.ToLower(u.Hostname())
-	if !hostName.MatchString(name) {
-		return "a host whose name can not be shown"
-	}
-	return name
-}
-
-// cut bounds a text of the CRM that is kept for every row of a call.
-func cut(s string) string {
-	const most = 2048
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
 }

@@ -39,7 +39,7 @@ func (p *Provider) Preflight(ctx context.Context) (crm.Identity, error) {
 	}
 	u := got.Users[0]
 	id = crm.Identity{
-		User: string(u.ID), Email: p.redact.String(string(u.Email)), Name: p.redact.String(cut(string(u.FullName))),
+		User: string(u.ID), Email: p.redact.String(string(u.Email)), Name: p.redact.String(transport.Shorten(string(u.FullName))),
 	}
 	if id.Org, err = p.organisation(ctx, id.User); err != nil {
 		return crm.Identity{}, p.noPreflight(ctx, err)
@@ -88,7 +88,7 @@ func (p *Provider) organisation(ctx context.Context, user string) (string, error
 	if host := p.tokens.host(); host != p.configured.Host {
 		org += " at " + host
 	}
-	return p.redact.String(cut(org)), nil
+	return p.redact.String(transport.Shorten(org)), nil
 }
 
 // noPreflight is the error of a preflight that got no answer of use.

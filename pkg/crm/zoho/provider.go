@@ -235,16 +235,16 @@ func (p *Provider) renew(used int, f finding, renewed *int) (finding, bool) {
 
 // clean takes secrets out of a finding's texts and bounds them.
 func (p *Provider) clean(f finding) finding {
-	f.code, f.text = cut(p.redact.String(f.code)), cut(p.redact.String(f.text))
+	f.code, f.text = transport.Shorten(p.redact.String(f.code)), transport.Shorten(p.redact.String(f.text))
 	f.results = slices.Clone(f.results)
 	for i := range f.results {
 		r := &f.results[i]
-		r.Code, r.Message = text(cut(p.redact.String(string(r.Code)))), text(cut(p.redact.String(string(r.Message))))
+		r.Code, r.Message = text(transport.Shorten(p.redact.String(string(r.Code)))), text(transport.Shorten(p.redact.String(string(r.Message))))
 	}
 	if f.ended != nil && f.ended.Err != nil {
-		if said := f.ended.Err.Error(); cut(p.redact.String(said)) != said {
+		if said := f.ended.Err.Error(); transport.Shorten(p.redact.String(said)) != said {
 			e := *f.ended
-			e.Err = errors.New(cut(p.redact.String(said)))
+			e.Err = errors.New(transport.Shorten(p.redact.String(said)))
 			f.ended = &e
 		}
 	}

@@ -229,10 +229,10 @@ func (t *tokens) renew(ctx context.Context) error {
 
 // hide takes secrets out of an error's text.
 func (t *tokens) hide(err error) error {
-	said := cut(t.redact.String(err.Error()))
+	said := transport.Shorten(t.redact.String(err.Error()))
 	if end, ok := errors.AsType[*crm.AccountError](err); ok {
 		e := *end
-		e.Err = errors.New(cut(t.redact.String(end.Err.Error())))
+		e.Err = errors.New(transport.Shorten(t.redact.String(end.Err.Error())))
 		return &e
 	}
 	return errors.New(said)
