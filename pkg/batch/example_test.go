@@ -1,0 +1,155 @@
+package batch_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/leadsquared"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+const leavers = `action,object,record_id,context_id,user,access,name
+revoke,lead,869196,f2dbf1d5-bbab-418b-bddc-4c92ecdef214,0203f172-8642-11e7-9bed-069b743e848f,read,Leaver A
+share,lead,869196,f2dbf1d5-bbab-418b-bddc-4c92ecdef214,96105aa0-61f2-11ea-8109-022edb41208c,write,Successor
+`
+
+// A sheet is loaded, prepared, adopted and run; here against a sandbox. The ledger
+// is what the results are read from.
+func Example() {
+	ctx := context.Background()
+	server, err := sandbox.New(sandbox.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+
+	gate, err := transport.NewGate(transport.GateConfig{Limit: 25, Window: 5 * time.Second, Share: 0.8})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer gate.Close()
+	provider, err := leadsquared.New(leadsquared.Config{
+		Host: "api.leadsquared.example", AccessKey: transport.NewSecret("access-key"), SecretKey: transport.NewSecret("secret-key"),
+	}, transport.Config{Gate: gate, RoundTripper: server.RoundTripper()}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = runSheet(ctx, leavers, batch.Account{Name: "main", CRM: "leadsquared", Host: "api.leadsquared.example", Provider: provider, Workers: 20})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// line 2: revoke lead 869196: done
+	// line 3: share lead 869196: done
+}
+
+// runSheet takes a sheet through a batch, with a ledger of its own.
+func runSheet(ctx context.Context, text string, account batch.Account) error {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	led, err := ledger.Open(filepath.Join(dir, "leavers.ledger.db"), ledger.Options{Create: true})
+	if err != nil {
+		return err
+	}
+	defer led.Close()
+	in, err := sheet.Open(strings.NewReader(text), "leavers.csv", sheet.Options{})
+	if err != nil {
+		return err
+	}
+	b, err := batch.New(led, batch.Options{Accounts: []batch.Account{account}, Default: account.Name})
+	if err != nil {
+		return err
+	}
+	if err := b.Load(ctx, in); err != nil {
+		return err
+	}
+	if _, err := b.Prepare(ctx); err != nil {
+		return err
+	}
+	if err := b.Adopt(ctx); err != nil {
+		return err
+	}
+	if _, err := b.Run(ctx); err != nil {
+		return err
+	}
+	for r, err := range led.Results(ctx) {
+		if err != nil {
+			return err
+		}
+		fmt.Printf("line %d: %v %s %s: %v\n", r.Line, r.Op.Action, r.Op.Object, r.Op.Record, batch.Shown(r.State, r.Op))
+	}
+	return nil
+}
+
+// shelf is a provider of one's own: a CRM that lends records, and shows who has them.
+type shelf struct {
+	mu  sync.Mutex // guards has
+	has map[crm.Target]bool
+}
+
+// Check takes any operation that names a record and is no revoke_all.
+func (s *shelf) Check(op crm.Operation) (crm.Operation, error) {
+	switch {
+	case op.Record == "":
+		return op, &crm.FieldError{Column: "record_id", Reason: "is empty"}
+	case op.Action == crm.RevokeAll:
+		return op, &crm.FieldError{Column: "action", Reason: "a shelf knows revoke and share"}
+	}
+	op.Access = crm.AccessUnset // nothing that would be sent
+	return op, nil
+}
+
+// Key lets one call at a time work on a record.
+func (s *shelf) Key(op crm.Operation) string { return op.Record }
+
+// Do announces what it is about to change, and then changes it.
+func (s *shelf) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	outcomes := make([]crm.Outcome, len(call.Items))
+	for i, item := range call.Items {
+		want := item.Op.Action == crm.Share
+		switch {
+		case s.has[item.Op.Target()] == want:
+			outcomes[i].Verdict = crm.Unchanged
+		case ctx.Err() != nil || j.Intend(ctx, crm.State{Looked: true}) != nil:
+			outcomes[i].Verdict = crm.NotSent
+		default:
+			s.has[item.Op.Target()] = want
+			outcomes[i] = crm.Outcome{Verdict: crm.Done, Attempts: 1}
+		}
+	}
+	return outcomes
+}
+
+// A provider needs three methods. What else it can do (confirm, list users, say
+// whose keys it has) the engine finds out by itself.
+func Example_provider() {
+	books := &shelf{has: map[crm.Target]bool{{Object: "book", Record: "b1", User: "ann"}: true}}
+	err := runSheet(context.Background(), `action,object,record_id,user
+revoke,book,b1,ann
+revoke,book,b2,ann
+share,book,b1,bob
+`, batch.Account{Name: "shelf", CRM: "shelf", Host: "here", Provider: books, Workers: 2})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// line 2: revoke book b1: done
+	// line 3: revoke book b2: unchanged
+	// line 4: share book b1: done
+}
