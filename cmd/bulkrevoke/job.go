@@ -157,7 +157,8 @@ func (j *job) openAccounts(keep bool) (err error) {
 	opts := batch.Options{
 		Protect: j.cfg.Protect, SkipInvalid: j.opts.skipInvalid, RedoInDoubt: j.opts.redoInDoubt,
 		ConfirmOff: j.opts.confirmOff(), ConfirmTimeout: j.opts.confirmTimeout, Guard: j.opts.guard.Guard,
-		Sheet: filepath.Base(j.sheet), Version: programVersion(), Operator: operator(), Args: j.args, Log: j.log,
+		Describe: !keep, // `plan` is there to be read
+		Sheet:    filepath.Base(j.sheet), Version: programVersion(), Operator: operator(), Args: j.args, Log: j.log,
 	}
 	if j.opts.sandbox {
 		opts.Route = routeByObject

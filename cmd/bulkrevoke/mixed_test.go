@@ -440,3 +440,33 @@ func TestPlanStatesTheCalls(t *testing.T) {
 		})
 	}
 }
+
+// Accounts work side by side, each at its own limit: both take no longer than the
+// slower one alone.
+func TestAccountsRunSideBySide(t *testing.T) {
+	t.Parallel()
+	lead, quote := leadRevokes(80), ""
+	for n := range 60 {
+		quote += fmt.Sprintf("revoke,Quotes,%s,,%s,\n", zohoRecord(n), zohoUser(1))
+	}
+	took := func(text string) (d time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			e := newEngine(t, sandbox.Config{Latency: func() time.Duration { return 50 * time.Millisecond }},
+				transport.GateConfig{Limit: 25, Window: 5 * time.Second, Share: 1})
+			e.addZoho()
+			for n := range 60 {
+				e.server.SeedZoho("Quotes", zohoRecord(n), crm.Grant{Kind: "user", ID: zohoUser(1), Access: crm.Read, Type: "private"})
+			}
+			start := time.Now()
+			if s := e.run(t.Context(), text); s.Counts.Done != s.Counts.Rows {
+				t.Errorf("counts %+v, want all done", s.Counts)
+			}
+			d = time.Since(start)
+		})
+		return d
+	}
+	both, slower := took(lead+quote), max(took(lead), took(sheetHead+quote))
+	if both > slower+slower/50 {
+		t.Errorf("both accounts took %v, the slower one alone %v", both, slower)
+	}
+}

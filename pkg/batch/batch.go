@@ -52,6 +52,9 @@ type Options struct {
 	// Protect holds users that no row may touch, as ids or e-mail addresses.
 	Protect []string
 
+	// Describe has the plan count people and records too, which takes a while for a
+	// large sheet.
+	Describe       bool
 	SkipInvalid    bool
 	RedoInDoubt    bool
 	ConfirmOff     bool          // accepted rows are not asked about, except where order needs it

@@ -49,6 +49,11 @@ func (b *Batch) plan(ctx context.Context, pairs int64) (*Plan, error) {
 	if err := b.savings(ctx, costs); err != nil {
 		return nil, err
 	}
+	if b.opts.Describe {
+		if p.People, p.Records, err = b.stage.Reach(ctx); err != nil {
+			return nil, err
+		}
+	}
 	p.Accounts = b.planAccounts(costs)
 	p.Digest, err = b.digest(ctx)
 	return p, err

@@ -149,12 +149,13 @@ func TestPlanSaysWhatARunWouldDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		b := newBench(t, f)
+		b.opts.Describe = true
 		rows := []string{"revoke r1 u1", "revoke r1 u1", "share r1 u1 read", "share r2 u2 write"}
 		_, p, err := b.prepare(rows...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.Rows != 4 || p.ToSend != 4 || p.Joined != 1 || p.Pairs != 1 || p.Done != 0 || p.Unstated != 2 {
+		if p.Rows != 4 || p.ToSend != 4 || p.Joined != 1 || p.Pairs != 1 || p.Done != 0 || p.Unstated != 2 || p.People != 2 || p.Records != 2 {
 			t.Errorf("plan %+v", p)
 		}
 		if p.Accounts[0].Calls != 6 {

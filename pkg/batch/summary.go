@@ -37,6 +37,9 @@ type Plan struct {
 	Unstated int64  `json:"unstated"` // revokes on LeadSquared without access: the account's default is sent
 	Contexts int64  `json:"contexts"` // lead revokes: the user may keep the lead through another activity
 	Digest   string `json:"digest"`
+	// People and Records are how many the sheet names; 0 without Options.Describe.
+	People  int64 `json:"people,omitempty"`
+	Records int64 `json:"records,omitempty"`
 	// Groups are the rows to send by account, action and object, in a fixed order.
 	Groups   []PlanGroup   `json:"groups"`
 	Accounts []PlanAccount `json:"accounts"`

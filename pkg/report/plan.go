@@ -16,6 +16,9 @@ import (
 func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s, %d to send\n", sheetName, count(p.Rows, "row"), p.ToSend)
+	if p.Records > 0 {
+		fmt.Fprintf(&b, "  it names %s and %s\n", persons(p.People), count(p.Records, "record"))
+	}
 	facts := []struct {
 		n    int64
 		what string
@@ -55,6 +58,13 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func persons(n int64) string {
+	if n == 1 {
+		return "1 person"
+	}
+	return fmt.Sprintf("%d people", n)
 }
 
 // groupTable writes the rows by account, action and object.
