@@ -134,16 +134,18 @@ func TestConfirmTogether(t *testing.T) {
 				f.steps = tt.steps(f)
 				p := provider(t, f, Config{Composite: true}, nil)
 				out := make([]crm.Outcome, tt.records)
-				var all sync.WaitGroup
-				for n := range tt.records {
-					op := revoke("5")
-					op.Record = fmt.Sprint(1000 + n)
-					s := user("6", "read_only")
-					s.Through = map[string]any{"id": op.Record}
-					f.lists["Quotes/"+op.Record] = []share{s}
-					if n == 0 {
-						f.lists["Quotes/"+op.Record] = nil
+				ops := make([]crm.Operation, tt.records)
+				for n := range ops {
+					ops[n] = revoke("5")
+					ops[n].Record = fmt.Sprint(1000 + n)
+					if n > 0 {
+						s := user("6", "read_only")
+						s.Through = map[string]any{"id": ops[n].Record}
+						f.lists["Quotes/"+ops[n].Record] = []share{s}
 					}
+				}
+				var all sync.WaitGroup
+				for n, op := range ops {
 					all.Go(func() { out[n] = p.Confirm(t.Context(), []crm.Item{{Op: op}})[0] })
 				}
 				all.Wait()
