@@ -134,6 +134,40 @@ func TestNinetyFiveRowsTakeThreeWindows(t *testing.T) {
 	})
 }
 
+// A run that confirms takes as many windows as its calls need, however long the CRM
+// takes to process a change: the looks at the first changes fill the time that the
+// last ones need.
+func TestLooksLeaveNoSlotIdle(t *testing.T) {
+	t.Parallel()
+	const latency = 50 * time.Millisecond
+	for _, c := range []struct {
+		rows       int
+		processing time.Duration
+	}{{95, 0}, {95, 300 * time.Millisecond}, {95, 2 * time.Second}, {95, 7 * time.Second}, {300, 25 * time.Second}} {
+		t.Run(fmt.Sprintf("%d rows, %v", c.rows, c.processing), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				e := newEngine(t, sandbox.Config{Latency: func() time.Duration { return latency }, Processing: func() time.Duration { return c.processing }},
+					transport.GateConfig{Limit: 25, Window: 5 * time.Second, Share: 1})
+				start := time.Now()
+				s := e.run(t.Context(), leadRevokes(c.rows))
+				took := time.Since(start)
+				if s.Counts.Done != int64(c.rows) {
+					t.Errorf("counts %+v, want all done", s.Counts)
+				}
+				windows := time.Duration((1 + 2*c.rows - 1) / 25)
+				if least := windows * (5*time.Second + latency); took > least+300*time.Millisecond {
+					t.Errorf("took %v, and the limit lets it take %v", took, least)
+				}
+				e.checkArrivals(25, 5*time.Second)
+				if wasted := len(e.server.Arrivals()) - (1 + 2*c.rows); wasted > 3 {
+					t.Errorf("%d looks came too early", wasted)
+				}
+			})
+		})
+	}
+}
+
 func (e *engine) checkArrivals(most int, window time.Duration) {
 	e.t.Helper()
 	arrivals := e.server.Arrivals()

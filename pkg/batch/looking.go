@@ -38,7 +38,7 @@ type look struct {
 	// said holds, by operation, the code and text of the last look, so that only a new
 	// one is recorded.
 	said  map[int64]string
-	taken time.Time // when the CRM took the last of the operations, or not long after
+	taken time.Time // when the last of the operations was accepted, or sent before that
 	due   time.Time
 	first time.Time // when it was first asked, zero before
 	tries int
@@ -149,9 +149,10 @@ func (q *looking) read(page []ledger.Op, now time.Time, busy func(int64) bool) {
 			if last != nil {
 				q.push(last)
 			}
-			last = &look{ticket: op.Ticket, taken: now}
+			last = &look{ticket: op.Ticket}
 		}
 		last.add(op)
+		last.taken = notAfter(op.SentAt, now)
 	}
 	if last != nil {
 		q.push(last)
@@ -185,6 +186,10 @@ func (q *looking) next(now time.Time, busy func(int64) bool) *look { return q.po
 func (q *looking) pop(h *lookHeap, now time.Time, busy func(int64) bool) *look {
 	for len(*h) > 0 && !(*h)[0].due.After(now) {
 		k := heap.Pop(h).(*look)
+		if q.expected(k).After(now) { // by what has been learnt since it was queued
+			q.push(k)
+			continue
+		}
 		at := slices.IndexFunc(k.keys, busy)
 		if at < 0 {
 			return k
@@ -230,13 +235,18 @@ func (q *looking) back(k *look, settled []int64, now time.Time, limit time.Durat
 	q.push(k)
 }
 
-// learn takes from a look how long the CRM needs: something is settled now, or it
-// takes longer than this. The last look of a probe lets the others go.
+// learn takes from a look how long the CRM needs. Something that is settled only now
+// took until about now, and what is not settled takes longer. What is settled at the
+// first look took any time up to now, most of which the look may have waited for its
+// slot: that says nothing against looking as early as before.
+// The last look of a probe lets the others go.
 func (q *looking) learn(k *look, settled, last bool, now time.Time) {
 	age := now.Sub(k.taken)
 	switch {
 	case !settled:
 		q.expect = max(q.expect, min(age, maxLookPause))
+	case k.tries == 0:
+		q.expect = min(q.expect, age)
 	case !q.known:
 		q.expect = age
 	default:
@@ -261,14 +271,30 @@ func (q *looking) push(k *look) {
 		}
 		q.probe = k
 	}
-	if k.due.IsZero() && q.expect > 0 {
-		k.due = k.taken.Add(q.expect)
-	}
+	k.due = q.expected(k)
 	if k.soon {
 		heap.Push(&q.before, k)
 		return
 	}
 	heap.Push(&q.after, k)
+}
+
+// expected returns when a first look is worth while. The next ones have a time of
+// their own.
+func (q *looking) expected(k *look) time.Time {
+	if !k.first.IsZero() {
+		return k.due
+	}
+	return k.taken.Add(q.expect)
+}
+
+// notAfter returns at, and now instead if that is earlier or at is not known: a clock
+// that was put back makes nobody wait.
+func notAfter(at, now time.Time) time.Time {
+	if at.IsZero() || at.After(now) {
+		return now
+	}
+	return at
 }
 
 // due returns when the next look is due, or the zero time.
@@ -279,9 +305,6 @@ type lookHeap []*look
 func (h lookHeap) due() time.Time {
 	if len(h) == 0 {
 		return time.Time{}
-	}
-	if h[0].due.IsZero() {
-		return time.Unix(0, 0)
 	}
 	return h[0].due
 }

@@ -168,11 +168,12 @@ type Op struct {
 	// Key, Target and Bundle are hashes, the account among what is hashed. Different
 	// things may in theory share one, which costs time and never harm.
 	Key, Target, Bundle int64
-	Seq                 int64 // grows with every intent and outcome; 0 if never tried
-	Attempts            int   // how often the change was sent, in all runs
-	FirstRun            int64 // the run that first intended it; 0 if none did
-	Lead                int64 // the leader's id: its own
-	Rows                int   // rows that share the outcome, this one included
+	Seq                 int64     // grows with every intent and outcome; 0 if never tried
+	SentAt              time.Time // when it was last sent, zero if it never was
+	Attempts            int       // how often the change was sent, in all runs
+	FirstRun            int64     // the run that first intended it; 0 if none did
+	Lead                int64     // the leader's id: its own
+	Rows                int       // rows that share the outcome, this one included
 	// Alone says that no other operation of the sheet has the key: what is here is all
 	// that there is to know of the key's work. Round does not find it.
 	Alone bool

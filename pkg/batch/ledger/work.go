@@ -10,7 +10,7 @@ import (
 
 // opFields, the name of an index and opJoins are the beginning of a query of work.
 const opColumns = `SELECT o.id, o.ord, r.line, a.name, o.body, o.user, o.state, o.turn, o.prior, o.maybe, o.ticket,
-	o.key, o.target, o.bundle, o.seq, o.attempts, o.first_run, o.lead, o.rows, o.alone FROM op o `
+	o.key, o.target, o.bundle, o.seq, o.attempts, o.first_run, o.lead, o.rows, o.alone, o.sent_at FROM op o `
 
 const opFields = opColumns + "INDEXED BY "
 
@@ -23,6 +23,7 @@ func scanOp(v []driver.Value) (Op, error) {
 		State: State(integer(v[6])), Turn: Turn(integer(v[7])), Prior: crm.Prior(integer(v[8])), Maybe: truth(v[9]),
 		Ticket: text(v[10]), Key: integer(v[11]), Target: integer(v[12]), Bundle: integer(v[13]), Seq: integer(v[14]),
 		Attempts: int(integer(v[15])), FirstRun: integer(v[16]), Lead: integer(v[17]), Rows: int(integer(v[18])), Alone: truth(v[19]),
+		SentAt: instant(v[20]),
 	}, err
 }
 
