@@ -191,25 +191,33 @@ func TestSecondRunIsHeldOff(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, sandbox.Config{})
 	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Match: `"7001"`, Kind: sandbox.FaultHang, Processed: true})
+	begun := time.Now()
+	r.runs(exitDone, "run", r.write("first.csv", rigHead+lead("revoke", 3)+"\n"))
+	whole := time.Since(begun)
 	held := r.write("held.csv", rigHead+lead("revoke", 1)+"\n")
 	p := r.start("run", held)
-	until(t, "the first run sends nothing", func() bool { return r.changes() == 1 })
+	until(t, "the run sends nothing", func() bool { return r.changes() == 2 })
 	for what, args := range map[string][]string{
 		"ledger " + r.path("held.ledger.db"): {"run", held},
 		`account "lsq"`:                      {"run", r.sheet(lead("revoke", 2))},
 	} {
-		begun := time.Now()
-		got := r.runs(exitHeld, args...)
-		if took := time.Since(begun); took > time.Second {
-			t.Errorf("took %v to see that %s is held", took, what)
+		var got ran
+		took := time.Hour
+		for range 3 {
+			begun := time.Now()
+			got = r.runs(exitHeld, args...)
+			took = min(took, time.Since(begun))
+		}
+		if took > 2*whole { // which is far less than a second where nothing else is done
+			t.Errorf("took %v to see that %s is held, and a whole run %v", took, what, whole)
 		}
 		want := fmt.Sprintf("error: %s is held by another run (process %d on ", what, p.cmd.Process.Pid)
 		if !strings.Contains(got.stderr, want) || !strings.Contains(got.stderr, "held.csv") {
 			t.Errorf("the refusal says:\n%s", got.stderr)
 		}
 	}
-	if r.changes() != 1 {
-		t.Errorf("%d changes were sent, want that of the first run", r.changes())
+	if r.changes() != 2 {
+		t.Errorf("%d changes were sent, want those of the first two runs", r.changes())
 	}
 	waiting := make(chan ran)
 	go func() { waiting <- r.run("run", "--wait", "1m", r.path("off.csv")) }()
