@@ -16,6 +16,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/leadsquared"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/zoho"
 )
 
 // engine is the whole machine without the command around it: a sandbox, a gate, a
@@ -318,4 +319,37 @@ func TestSeveralRevokesInOneCall(t *testing.T) {
 			t.Errorf("%d shares are left", len(left))
 		}
 	})
+}
+
+// addZoho gives the engine an account of the sandbox's other half, and lets rows
+// find theirs by their object.
+func (e *engine) addZoho() {
+	e.t.Helper()
+	gate, err := transport.NewGate(transport.GateConfig{Limit: 10, Window: time.Second, Share: 1, MaxInFlight: 5})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() {
+		if err := gate.Close(); err != nil {
+			e.t.Error(err)
+		}
+	})
+	const base = "http://127.0.0.1:1"
+	provider, err := zoho.New(zoho.Config{
+		APIURL: base, AccountsURL: base, ClientID: "client", VerifyAfter: 2 * time.Second,
+		ClientSecret: transport.NewSecret("client-secret"), RefreshToken: transport.NewSecret("refresh-token"),
+	}, transport.Config{Gate: gate, RoundTripper: e.server.RoundTripper()}, nil)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.opts.Accounts = append(e.opts.Accounts, batch.Account{
+		Name: "zoho", CRM: "zoho", Host: "zoho", Provider: provider, Workers: 5, Limit: 10, Window: time.Second,
+	})
+	e.opts.Default = ""
+	e.opts.Route = func(object string) string {
+		if routeByObject(object) == crmZoho {
+			return "zoho"
+		}
+		return "main"
+	}
 }
