@@ -8,13 +8,12 @@ import (
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/plan"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // plan sums up what the staged sheet asks for and what of it is still to be done.
-func (b *Batch) plan(ctx context.Context, pairs int64) (*Plan, error) {
-	p := &Plan{Pairs: pairs, Unstated: b.unstated}
+func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
+	p := &Plan{Pairs: m.pairs, Unstated: b.unstated, Digest: m.digest}
 	tallies, err := b.stage.Counts(ctx)
 	if err != nil {
 		return nil, err
@@ -55,8 +54,7 @@ func (b *Batch) plan(ctx context.Context, pairs int64) (*Plan, error) {
 		}
 	}
 	p.Accounts = b.planAccounts(costs)
-	p.Digest, err = b.digest(ctx)
-	return p, err
+	return p, nil
 }
 
 // sends reports whether rows of this kind are to be sent.
@@ -140,20 +138,4 @@ func (b *Batch) planAccounts(costs map[string]float64) []PlanAccount {
 		accounts = append(accounts, pa)
 	}
 	return accounts
-}
-
-// digest fingerprints every row of the sheet, in order, done or not.
-func (b *Batch) digest(ctx context.Context) (string, error) {
-	d := plan.NewDigest()
-	for row, err := range b.stage.Bare(ctx) {
-		if err != nil {
-			return "", err
-		}
-		if row.Code != "" {
-			d.AddInvalid(row.Account, row.Code)
-			continue
-		}
-		d.Add(row.Account, b.accounts[row.Account].Host, row.Op)
-	}
-	return d.Sum(), nil
 }

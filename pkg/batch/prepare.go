@@ -38,7 +38,7 @@ func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
 	if err := b.refuseInvalid(ctx); err != nil {
 		return nil, err
 	}
-	pairs, err := b.match(ctx)
+	m, err := b.match(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -53,11 +53,11 @@ func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
 		if err := b.refuseInvalid(ctx); err != nil {
 			return nil, err
 		}
-		if pairs, err = b.match(ctx); err != nil {
+		if m, err = b.match(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return b.plan(ctx, pairs)
+	return b.plan(ctx, m)
 }
 
 // start finds out whose keys an account works with, and that they are those of
@@ -139,9 +139,16 @@ func (b *Batch) protect(ctx context.Context, dirs *directories) error {
 	return nil
 }
 
-// match decides for every target what is done already and what goes together. It
-// returns how many targets have both a revoke and a share still to be sent.
-func (b *Batch) match(ctx context.Context) (pairs int64, err error) {
+// matched is what a go through all rows of the sheet finds out beside the ledger's
+// decisions.
+type matched struct {
+	pairs  int64  // targets with both a revoke and a share still to be sent
+	digest string // of every row, in order, done or not
+}
+
+// match decides for every target what is done already and what goes together.
+func (b *Batch) match(ctx context.Context) (m matched, err error) {
+	digest := plan.NewDigest()
 	err = b.stage.Index(ctx, func(name string, op crm.Operation) (key, bundle string) {
 		acc := b.accounts[name]
 		if many, ok := acc.Provider.(crm.Bundler); ok {
@@ -150,18 +157,25 @@ func (b *Batch) match(ctx context.Context) (pairs int64, err error) {
 			}
 		}
 		return acc.Provider.Key(op), bundle
+	}, func(row ledger.StagedRow) {
+		if row.Code != "" {
+			digest.AddInvalid(row.Account, row.Code)
+			return
+		}
+		digest.Add(row.Account, b.accounts[row.Account].Host, row.Op)
 	})
 	if err != nil {
-		return 0, err
+		return m, err
 	}
+	m.digest = digest.Sum()
 	err = b.stage.Match(ctx, func(past []ledger.Past, rows []crm.Operation) []ledger.Choice {
 		choices := b.choose(past, rows)
 		if pair(rows, choices) {
-			pairs++
+			m.pairs++
 		}
 		return choices
 	})
-	return pairs, err
+	return m, err
 }
 
 // choose applies the rule of package plan to a target and says when in the run

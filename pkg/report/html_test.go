@@ -66,7 +66,7 @@ func pageLedger(tb testing.TB, rows []pageRow) *ledger.Ledger {
 		must(tb, stage.Add(row))
 	}
 	must(tb, stage.Flush())
-	must(tb, stage.Index(ctx, func(_ string, op crm.Operation) (string, string) { return op.Object + op.Record, "" }))
+	must(tb, stage.Index(ctx, func(_ string, op crm.Operation) (string, string) { return op.Object + op.Record, "" }, nil))
 	must(tb, stage.Match(ctx, func(_ []ledger.Past, ops []crm.Operation) []ledger.Choice {
 		choices := make([]ledger.Choice, len(ops))
 		for i := range choices {

@@ -52,7 +52,7 @@ func newLedger(tb testing.TB, layout sheet.Layout, rows []sheetRow) *ledger.Ledg
 		must(tb, stage.Add(ledger.Staged{Line: i + 2, Cells: r.cells, Account: "main", Op: r.op, Code: r.code, Problem: r.problem}))
 	}
 	must(tb, stage.Flush())
-	must(tb, stage.Index(ctx, func(_ string, op crm.Operation) (string, string) { return op.Record, "" }))
+	must(tb, stage.Index(ctx, func(_ string, op crm.Operation) (string, string) { return op.Record, "" }, nil))
 	must(tb, stage.Match(ctx, func(_ []ledger.Past, ops []crm.Operation) []ledger.Choice {
 		choices := make([]ledger.Choice, len(ops))
 		for i := range choices {

@@ -133,6 +133,12 @@ func (a *adoption) replaceRows() {
 	a.do("DELETE FROM row")
 	a.do(`INSERT INTO row (ord, line, cells, op) SELECT s.ord, s.line, s.cells, coalesce(p.take, ?1 + s.ord)
 		FROM srow s LEFT JOIN spick p ON p.ord = s.ord ORDER BY s.ord`, a.base)
+	if a.err == nil {
+		var some bool
+		if some, a.err = someInvalid(a.c); !some {
+			return
+		}
+	}
 	a.invalid = a.do(`UPDATE row SET op = NULL, account = x.account, code = x.code, message = x.problem
 		FROM (SELECT s.ord, a.id AS account, coalesce(b.code, w.code) AS code, coalesce(b.problem, w.problem) AS problem
 			FROM srow s JOIN swho w ON w.id = s.who JOIN account a ON a.name = w.account LEFT JOIN sbad b ON b.ord = s.ord

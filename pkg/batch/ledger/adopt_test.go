@@ -83,7 +83,7 @@ func TestDroppedLeaderLeavesItsFollowersAlone(t *testing.T) {
 	begun(t, l)
 	finish(t, l, todo(t, l)[0], Done)
 	s := stageOf(t, l, stagedRows("r1a"))
-	if err := s.Index(t.Context(), recordKey); err != nil {
+	if err := s.Index(t.Context(), recordKey, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Match(t.Context(), func(past []Past, rows []crm.Operation) []Choice {
@@ -104,7 +104,7 @@ func TestAdoptTakesJoinedRows(t *testing.T) {
 	finish(t, l, todo(t, l)[0], Accepted)
 	// Both accepted rows go on together, under the second's operation or the first's.
 	s := stageOf(t, l, stagedRows("s2b r1a r1a"))
-	if err := s.Index(t.Context(), recordKey); err != nil {
+	if err := s.Index(t.Context(), recordKey, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Match(t.Context(), func(past []Past, rows []crm.Operation) []Choice {

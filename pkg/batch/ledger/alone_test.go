@@ -104,7 +104,7 @@ func TestAloneInABundle(t *testing.T) {
 	t.Parallel()
 	l := mustOpen(t, newFile(t))
 	s := stageOf(t, l, stagedRows("r1a r2b r2c"))
-	if err := s.Index(t.Context(), func(_ string, op crm.Operation) (string, string) { return op.Record, "all" }); err != nil {
+	if err := s.Index(t.Context(), func(_ string, op crm.Operation) (string, string) { return op.Record, "all" }, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(s.Match(t.Context(), overlap), s.Adopt(t.Context(), Source{})); err != nil {

@@ -74,7 +74,7 @@ func adopt(ctx context.Context, l *ledger.Ledger, records ...string) error {
 		}
 	}
 	key := func(_ string, op crm.Operation) (key, bundle string) { return op.Object + "/" + op.Record, "" }
-	if err := s.Index(ctx, key); err != nil {
+	if err := s.Index(ctx, key, nil); err != nil {
 		return err
 	}
 	allNew := func(_ []ledger.Past, rows []crm.Operation) []ledger.Choice {

@@ -116,7 +116,7 @@ func matched(t testing.TB, l *Ledger, rows []Staged) *Stage {
 
 func match(t testing.TB, s *Stage) {
 	t.Helper()
-	if err := s.Index(t.Context(), recordKey); err != nil {
+	if err := s.Index(t.Context(), recordKey, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Match(t.Context(), overlap); err != nil {

@@ -8,20 +8,15 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// stagedOp is a valid staged row without its cells.
-type stagedOp struct {
-	ord     int64
-	account string
-	op      crm.Operation
-}
-
 // Index finds out which rows belong together: what target each valid row acts on,
 // and the key and bundle that the provider gives its operation. It is called once,
 // after the last Resolve and Spoil; key must depend on nothing but its arguments.
+// see, unless it is nil, is handed every row without its cells, invalid ones too, in
+// sheet order.
 //
 // On a record that has a revoke_all in the sheet or in the ledger's history, every
 // operation's target is the record as a whole.
-func (s *Stage) Index(ctx context.Context, key func(account string, op crm.Operation) (key, bundle string)) error {
+func (s *Stage) Index(ctx context.Context, key func(account string, op crm.Operation) (key, bundle string), see func(StagedRow)) error {
 	if err := s.at(stepAdd); err != nil {
 		return err
 	}
@@ -38,17 +33,22 @@ func (s *Stage) Index(ctx context.Context, key func(account string, op crm.Opera
 		return fmt.Errorf("index the sheet: %w", err)
 	}
 	s.indexed = make(map[Tally]int64)
-	if err := s.eachOp(ctx, "", func(c *conn, r stagedOp) error {
-		s.indexed[plain(r.account, r.op)]++
+	if err := s.eachRow(ctx, "", func(c *conn, r StagedRow) error {
+		if see != nil {
+			see(r)
+		}
+		if r.Code != "" {
+			return nil
+		}
+		s.indexed[plain(r.Account, r.Op)]++
 		return ix.add(c, r)
 	}); err != nil {
 		return fmt.Errorf("index the sheet: %w", err)
 	}
+	// A row whose target no other row and no history has need not be decided about.
 	if err := s.l.alone(ctx, func(c *conn) error {
-		if _, err := c.execContext(ctx, "CREATE INDEX temp.skey_target ON skey (target, ord, whole)"); err != nil {
-			return err
-		}
-		_, err := c.execContext(ctx, "INSERT INTO smany (key) SELECT key FROM skey GROUP BY key HAVING count(*) > 1")
+		_, err := c.execContext(ctx, `INSERT INTO slane SELECT target, ord, whole FROM skey
+			WHERE EXISTS (SELECT 1 FROM op WHERE seq > 0) OR target IN (SELECT target FROM stwice) ORDER BY target, ord`)
 		return err
 	}); err != nil {
 		return fmt.Errorf("index the sheet: %w", err)
@@ -57,17 +57,17 @@ func (s *Stage) Index(ctx context.Context, key func(account string, op crm.Opera
 	return nil
 }
 
-// eachOp hands the valid rows, in sheet order and a page at a time, to each, in a
-// transaction. and narrows the rows down.
-func (s *Stage) eachOp(ctx context.Context, and string, each func(c *conn, r stagedOp) error) error {
+// eachRow hands the rows without their cells, in sheet order and a page at a time, to
+// each, in a transaction. and narrows the rows down.
+func (s *Stage) eachRow(ctx context.Context, and string, each func(c *conn, r StagedRow) error) error {
 	after := int64(0)
+	var page []StagedRow
 	for {
-		var page []stagedOp
+		page = page[:0]
 		err := s.l.alone(ctx, func(c *conn) error {
-			if err := c.query(`SELECT s.ord, s.op, w.user, w.account FROM srow s JOIN swho w ON w.id = s.who
-				WHERE s.ord > ? AND `+validRow+and+` ORDER BY s.ord LIMIT ?`, func(v []driver.Value) error {
-				op, err := unpackOp(blob(v[1]), text(v[2]))
-				page = append(page, stagedOp{integer(v[0]), text(v[3]), op})
+			if err := c.query(bareColumns+stagedFrom+"WHERE s.ord > ?"+and+" ORDER BY s.ord LIMIT ?", func(v []driver.Value) error {
+				r, err := scanStaged(v)
+				page = append(page, r)
 				return err
 			}, after, int64(pageRows)); err != nil {
 				return err
@@ -84,20 +84,20 @@ func (s *Stage) eachOp(ctx context.Context, and string, each func(c *conn, r sta
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		after = page[len(page)-1].ord
+		after = page[len(page)-1].Ord
 	}
 }
 
 // findWhole lists the records that a revoke_all of the sheet makes whole for the
 // first time, and the history that their targets then have.
 func (s *Stage) findWhole(ctx context.Context) error {
-	and := fmt.Sprintf(" AND substr(s.op, 1, 1) = x'%02x'", uint8(crm.RevokeAll))
-	if err := s.eachOp(ctx, and, func(c *conn, r stagedOp) error {
-		rec := s.l.hash.record(r.account, r.op.Object, r.op.Record)
+	and := fmt.Sprintf(" AND "+validRow+" AND substr(s.op, 1, 1) = x'%02x'", uint8(crm.RevokeAll))
+	if err := s.eachRow(ctx, and, func(c *conn, r StagedRow) error {
+		rec := s.l.hash.record(r.Account, r.Op.Object, r.Op.Record)
 		_, err := c.exec(`INSERT INTO swhole (rec, account, object, record, target) SELECT ?1, ?2, ?3, ?4, ?5
 			WHERE NOT EXISTS (SELECT 1 FROM whole WHERE rec = ?1 AND account = ?2 AND object = ?3 AND record = ?4)
 			ON CONFLICT DO NOTHING`,
-			rec, r.account, r.op.Object, r.op.Record, s.l.hash.target(r.account, r.op.Target().Whole()))
+			rec, r.Account, r.Op.Object, r.Op.Record, s.l.hash.target(r.Account, r.Op.Target().Whole()))
 		return err
 	}); err != nil {
 		return err
@@ -150,7 +150,9 @@ type indexer struct {
 	hash hasher
 	key  func(account string, op crm.Operation) (key, bundle string)
 	any  bool // some record is whole
-	last struct {
+	// The keys and the targets so far.
+	keys, targets *repeats
+	last          struct {
 		account string
 		target  crm.Target
 		whole   bool
@@ -158,7 +160,7 @@ type indexer struct {
 }
 
 func (s *Stage) newIndexer(ctx context.Context, key func(string, crm.Operation) (string, string)) (*indexer, error) {
-	ix := &indexer{hash: s.l.hash, key: key}
+	ix := &indexer{hash: s.l.hash, key: key, keys: newRepeats(s.n), targets: newRepeats(s.n)}
 	err := s.l.alone(ctx, func(c *conn) error {
 		return c.query("SELECT EXISTS (SELECT 1 FROM swhole) OR EXISTS (SELECT 1 FROM whole)", func(v []driver.Value) error {
 			ix.any = truth(v[0])
@@ -168,30 +170,40 @@ func (s *Stage) newIndexer(ctx context.Context, key func(string, crm.Operation) 
 	return ix, err
 }
 
-func (ix *indexer) add(c *conn, r stagedOp) error {
+func (ix *indexer) add(c *conn, r StagedRow) error {
 	whole, err := ix.whole(c, r)
 	if err != nil {
 		return err
 	}
-	target := r.op.Target()
+	target := r.Op.Target()
 	if whole {
 		target = target.Whole()
 	}
-	key, bundle := ix.key(r.account, r.op)
-	_, err = c.exec("INSERT INTO skey (ord, target, rec, key, bundle, whole) VALUES (?, ?, ?, ?, ?, ?)", r.ord,
-		ix.hash.target(r.account, target), ix.hash.record(r.account, r.op.Object, r.op.Record),
-		ix.hash.key(r.account, key), ix.hash.bundle(r.account, bundle), bit(whole))
+	name, bundle := ix.key(r.Account, r.Op)
+	key, at := ix.hash.key(r.Account, name), ix.hash.target(r.Account, target)
+	if ix.keys.again(key) {
+		if _, err := c.exec("INSERT INTO smany (key) VALUES (?) ON CONFLICT DO NOTHING", key); err != nil {
+			return err
+		}
+	}
+	if ix.targets.again(at) {
+		if _, err := c.exec("INSERT INTO stwice (target) VALUES (?) ON CONFLICT DO NOTHING", at); err != nil {
+			return err
+		}
+	}
+	_, err = c.exec("INSERT INTO skey (ord, target, rec, key, bundle, whole) VALUES (?, ?, ?, ?, ?, ?)", r.Ord,
+		at, ix.hash.record(r.Account, r.Op.Object, r.Op.Record), key, ix.hash.bundle(r.Account, bundle), bit(whole))
 	return err
 }
 
 // whole says whether the row's record has a revoke_all somewhere. Rows of one
 // record often stand together, so the last answer is kept.
-func (ix *indexer) whole(c *conn, r stagedOp) (bool, error) {
+func (ix *indexer) whole(c *conn, r StagedRow) (bool, error) {
 	if !ix.any {
 		return false, nil
 	}
-	t := r.op.Target().Whole()
-	if ix.last.account == r.account && ix.last.target == t {
+	t := r.Op.Target().Whole()
+	if ix.last.account == r.Account && ix.last.target == t {
 		return ix.last.whole, nil
 	}
 	found := false
@@ -199,7 +211,7 @@ func (ix *indexer) whole(c *conn, r stagedOp) (bool, error) {
 		UNION ALL SELECT 1 FROM whole WHERE rec = ?1 AND account = ?2 AND object = ?3 AND record = ?4`, func([]driver.Value) error {
 		found = true
 		return nil
-	}, ix.hash.record(r.account, t.Object, t.Record), r.account, t.Object, t.Record)
-	ix.last.account, ix.last.target, ix.last.whole = r.account, t, found
+	}, ix.hash.record(r.Account, t.Object, t.Record), r.Account, t.Object, t.Record)
+	ix.last.account, ix.last.target, ix.last.whole = r.Account, t, found
 	return found, err
 }

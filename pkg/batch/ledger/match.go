@@ -161,7 +161,7 @@ type lane struct {
 type entry struct{ target, second, op int64 }
 
 const (
-	rowLane = `SELECT target, ord, whole FROM skey INDEXED BY skey_target
+	rowLane = `SELECT target, ord, whole FROM slane
 		WHERE (target, ord) > (?, ?) ORDER BY target, ord LIMIT 5000`
 	pastLane = `SELECT target, n, op FROM shist WHERE target >= ? AND n > ? ORDER BY n LIMIT 5000`
 )

@@ -15,7 +15,7 @@ import (
 func asked(t *testing.T, l *Ledger, sheet string) []string {
 	t.Helper()
 	s := stageOf(t, l, stagedRows(sheet))
-	if err := s.Index(t.Context(), recordKey); err != nil {
+	if err := s.Index(t.Context(), recordKey, nil); err != nil {
 		t.Fatal(err)
 	}
 	spell := func(op crm.Operation) string {
@@ -117,7 +117,7 @@ func TestMatchRefusesAnswersThatDoNotFit(t *testing.T) {
 			t.Parallel()
 			l := mustOpen(t, newFile(t))
 			s := stageOf(t, l, stagedRows("r1a r1a r1a"[:4*max(2, len(tt.choices))-1]))
-			if err := s.Index(t.Context(), recordKey); err != nil {
+			if err := s.Index(t.Context(), recordKey, nil); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Match(t.Context(), func([]Past, []crm.Operation) []Choice { return tt.choices }); err == nil {

@@ -48,6 +48,9 @@ func (s *Stage) markUnsent(c *conn) error {
 	if err := s.at(stepMatched); err != nil {
 		return err
 	}
+	if n, err := c.count("SELECT EXISTS (SELECT 1 FROM swho WHERE code IS NULL AND email <> '')"); err != nil || n == 0 {
+		return err
+	}
 	_, err := c.exec(`UPDATE swho SET send = 1 WHERE code IS NULL AND email <> '' AND id IN
 		(SELECT s.who FROM srow s LEFT JOIN spick p ON p.ord = s.ord WHERE s.bad = 0 AND` + unsent + `)`)
 	return err
@@ -84,7 +87,8 @@ func (s *Stage) Rewind(ctx context.Context) error {
 		return err
 	}
 	err := s.l.alone(ctx, func(c *conn) error {
-		return c.once(`DROP INDEX temp.skey_target; DROP INDEX IF EXISTS temp.skey_key; DELETE FROM skey; DELETE FROM swhole; DELETE FROM smany; DELETE FROM spast; DELETE FROM shist; DELETE FROM spick;
+		return c.once(`DELETE FROM skey; DELETE FROM sgroup; DELETE FROM swhole; DELETE FROM smany; DELETE FROM stwice;
+			DELETE FROM slane; DELETE FROM spast; DELETE FROM shist; DELETE FROM spick;
 			UPDATE swho SET send = NULL`)
 	})
 	if err != nil {

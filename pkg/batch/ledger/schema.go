@@ -18,7 +18,7 @@ const schemaVersion = 1
 // op.rows, of a leader, is how many go with it, itself counted.
 // op.open is 1 while the operation holds up the later rows of its target.
 // op.tried is the attempts before the call that is under way.
-// op.alone is 1 if no other row of the sheet has the operation's key.
+// op.alone is 1 only if no other row of the sheet has the operation's key.
 //
 // A run changes two rows of op for every call, so what it writes stays where the
 // sheet's order puts it: there is no index over hashes of what a run works on, but

@@ -21,7 +21,7 @@ type SharedKey struct {
 // be sent: what there is to be saved by doing them together.
 func (s *Stage) Shared(ctx context.Context) iter.Seq2[SharedKey, error] {
 	query := fmt.Sprintf(`SELECT g.key, g.n, w.account, s.op, w.user, g.targets FROM (
-			SELECT k.key, count(*) AS n, count(DISTINCT k.target) AS targets, min(k.ord) AS ord FROM smany m CROSS JOIN skey k ON k.key = m.key LEFT JOIN spick p ON p.ord = k.ord
+			SELECT k.key, count(*) AS n, count(DISTINCT k.target) AS targets, min(k.ord) AS ord FROM smany m CROSS JOIN sgroup k ON k.key = m.key LEFT JOIN spick p ON p.ord = k.ord
 			WHERE m.key > ? AND coalesce(p.turn, 2) >= 2 AND (p.ord IS NULL OR p.lead = coalesce(p.take, p.ord + %d))
 			GROUP BY m.key HAVING count(*) > 1 ORDER BY m.key LIMIT ?) g
 		CROSS JOIN srow s ON s.ord = g.ord CROSS JOIN swho w ON w.id = s.who ORDER BY g.key`, s.base)
@@ -36,7 +36,9 @@ func (s *Stage) Shared(ctx context.Context) iter.Seq2[SharedKey, error] {
 			if some = n > 0; err != nil || !some {
 				return err
 			}
-			return c.once("CREATE INDEX IF NOT EXISTS temp.skey_key ON skey (key, ord)")
+			_, err = c.execContext(ctx, `INSERT INTO sgroup SELECT key, ord, target FROM skey
+				WHERE key IN (SELECT key FROM smany) AND NOT EXISTS (SELECT 1 FROM sgroup) ORDER BY key, ord`)
+			return err
 		})
 		if err != nil {
 			yield(SharedKey{}, fmt.Errorf("index the keys: %w", err))

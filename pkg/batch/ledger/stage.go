@@ -59,8 +59,11 @@ type stagedBuf struct {
 const flushRows = 1000
 
 // stageTables makes the tables of a stage, empty. srow.who is the row's account and
-// user; smany are the keys that several rows have; shist is the history by target; spick holds what Match decided for every row that is not simply new; sgot collects
-// that in the order in which it is decided, which is not the sheet's.
+// user; smany and stwice are the keys and the targets that several rows have, and
+// perhaps a few others; sgroup are the rows of such keys; slane are the rows that Match looks at, by target, and shist
+// is the history by target; spick holds what Match decided for every row that is not
+// simply new; sgot collects that in the order in which it is decided, which is not
+// the sheet's.
 const stageTables = `
 DROP TABLE IF EXISTS temp.srow;
 DROP TABLE IF EXISTS temp.sbad;
@@ -68,6 +71,9 @@ DROP TABLE IF EXISTS temp.swho;
 DROP TABLE IF EXISTS temp.skey;
 DROP TABLE IF EXISTS temp.swhole;
 DROP TABLE IF EXISTS temp.smany;
+DROP TABLE IF EXISTS temp.stwice;
+DROP TABLE IF EXISTS temp.slane;
+DROP TABLE IF EXISTS temp.sgroup;
 DROP TABLE IF EXISTS temp.spast;
 DROP TABLE IF EXISTS temp.shist;
 DROP TABLE IF EXISTS temp.spick;
@@ -80,6 +86,9 @@ CREATE TEMP TABLE skey (ord INTEGER PRIMARY KEY, target INTEGER, rec INTEGER, ke
 CREATE TEMP TABLE swhole (rec INTEGER, account TEXT, object TEXT, record TEXT, target INTEGER,
 	PRIMARY KEY (rec, account, object, record)) WITHOUT ROWID;
 CREATE TEMP TABLE smany (key INTEGER PRIMARY KEY);
+CREATE TEMP TABLE stwice (target INTEGER PRIMARY KEY);
+CREATE TEMP TABLE sgroup (key INTEGER, ord INTEGER, target INTEGER, PRIMARY KEY (key, ord)) WITHOUT ROWID;
+CREATE TEMP TABLE slane (target INTEGER, ord INTEGER, whole INTEGER, PRIMARY KEY (target, ord)) WITHOUT ROWID;
 CREATE TEMP TABLE shist (n INTEGER PRIMARY KEY, target INTEGER, seq INTEGER, op INTEGER);
 CREATE TEMP TABLE spast (target INTEGER, op INTEGER, PRIMARY KEY (target, op)) WITHOUT ROWID;
 CREATE TEMP TABLE sgot (ord INTEGER, take INTEGER, lead INTEGER, rows INTEGER, turn INTEGER, prior INTEGER);
@@ -94,6 +103,9 @@ DROP TABLE IF EXISTS temp.swho;
 DROP TABLE IF EXISTS temp.skey;
 DROP TABLE IF EXISTS temp.swhole;
 DROP TABLE IF EXISTS temp.smany;
+DROP TABLE IF EXISTS temp.stwice;
+DROP TABLE IF EXISTS temp.slane;
+DROP TABLE IF EXISTS temp.sgroup;
 DROP TABLE IF EXISTS temp.spast;
 DROP TABLE IF EXISTS temp.shist;
 DROP TABLE IF EXISTS temp.spick;
@@ -235,9 +247,11 @@ func (s *Stage) insert(c *conn, ord int64, b stagedBuf) error {
 }
 
 // stagedColumns reads a staged row with what has become of its user.
-const stagedColumns = `SELECT s.ord, s.line, s.op, w.account, w.email, w.user,
-	coalesce(b.code, w.code), coalesce(b.problem, w.problem), s.cells
-	FROM srow s JOIN swho w ON w.id = s.who LEFT JOIN sbad b ON b.ord = s.ord AND s.bad = 1 `
+const (
+	stagedColumns = bareColumns + `, s.cells` + stagedFrom
+	bareColumns   = `SELECT s.ord, s.line, s.op, w.account, w.email, w.user, coalesce(b.code, w.code), coalesce(b.problem, w.problem)`
+	stagedFrom    = ` FROM srow s JOIN swho w ON w.id = s.who LEFT JOIN sbad b ON b.ord = s.ord AND s.bad = 1 `
+)
 
 // validRow is the condition for a row that is not invalid, in a query that joins
 // srow as s and swho as w.
@@ -263,18 +277,32 @@ func (s *Stage) Rows(ctx context.Context) iter.Seq2[StagedRow, error] {
 	return s.rows(ctx, stagedColumns+"WHERE s.ord > ? ORDER BY s.ord LIMIT ?", -1)
 }
 
-// Bare is Rows without the rows' cells, which are most of what there is to read.
-func (s *Stage) Bare(ctx context.Context) iter.Seq2[StagedRow, error] {
-	return s.rows(ctx, strings.Replace(stagedColumns, ", s.cells", "", 1)+"WHERE s.ord > ? ORDER BY s.ord LIMIT ?", -1)
-}
-
 // Invalid streams the invalid rows in sheet order, at most limit of them, all if it
 // is not positive.
 func (s *Stage) Invalid(ctx context.Context, limit int) iter.Seq2[StagedRow, error] {
 	if limit <= 0 {
 		limit = -1
 	}
-	return s.rows(ctx, stagedColumns+"WHERE s.ord > ? AND (s.bad = 1 OR w.code IS NOT NULL) ORDER BY s.ord LIMIT ?", limit)
+	return func(yield func(StagedRow, error) bool) {
+		some := false
+		if err := s.read(ctx, func(c *conn) (err error) {
+			some, err = someInvalid(c)
+			return err
+		}); err != nil {
+			yield(StagedRow{}, err)
+			return
+		}
+		if some {
+			s.rows(ctx, stagedColumns+"WHERE s.ord > ? AND (s.bad = 1 OR w.code IS NOT NULL) ORDER BY s.ord LIMIT ?", limit)(yield)
+		}
+	}
+}
+
+// someInvalid says at once whether a stage may have an invalid row at all, which
+// finding takes a look at each.
+func someInvalid(c *conn) (bool, error) {
+	n, err := c.count("SELECT EXISTS (SELECT 1 FROM sbad) OR EXISTS (SELECT 1 FROM swho WHERE code IS NOT NULL)")
+	return n > 0, err
 }
 
 func (s *Stage) rows(ctx context.Context, query string, limit int) iter.Seq2[StagedRow, error] {

@@ -143,7 +143,7 @@ func TestResolveAndSpoil(t *testing.T) {
 		}
 	}
 
-	if err := s.Index(t.Context(), recordKey); err != nil {
+	if err := s.Index(t.Context(), recordKey, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Match(t.Context(), overlap); err != nil {
@@ -177,7 +177,7 @@ func TestStageOrder(t *testing.T) {
 	if err := old.Close(); err != nil {
 		t.Errorf("close an older stage: %v", err)
 	}
-	if s.Add(Staged{}) == nil || s.Index(t.Context(), recordKey) == nil || s.Resolve(t.Context(), "", "a", "b") == nil {
+	if s.Add(Staged{}) == nil || s.Index(t.Context(), recordKey, nil) == nil || s.Resolve(t.Context(), "", "a", "b") == nil {
 		t.Error("a matched stage still takes rows, keys or users")
 	}
 	if err := s.Adopt(t.Context(), Source{}); err != nil {

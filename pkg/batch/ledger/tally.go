@@ -24,6 +24,13 @@ func (s *Stage) Counts(ctx context.Context) ([]Tally, error) {
 		return nil, err
 	}
 	counts := maps.Clone(s.counts)
+	some := false
+	if err := s.l.alone(ctx, func(c *conn) (err error) {
+		some, err = someInvalid(c)
+		return err
+	}); err != nil || !some {
+		return sorted(counts), err
+	}
 	// Rows may have become invalid after they were indexed.
 	for _, q := range []string{staleTally, invalidTally} {
 		step := int64(1)

@@ -26,7 +26,7 @@ func TestWorkQueries(t *testing.T) {
 			return op.Record, "group"
 		}
 		return op.Record, ""
-	}); err != nil {
+	}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Match(t.Context(), overlap); err != nil {

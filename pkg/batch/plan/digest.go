@@ -14,6 +14,7 @@ import (
 // ask for the same thing of the same people in the same place.
 type Digest struct {
 	sum hash.Hash
+	buf []byte // of the row being added
 }
 
 // NewDigest returns the digest of no rows.
@@ -24,10 +25,14 @@ func (d *Digest) Add(account, host string, op crm.Operation) {
 	d.text("row", account, host, op.Action.String(), op.Object, op.Record, op.Context, op.User,
 		op.Access.String(), op.Related.String(), op.Permissions.String())
 	d.number(uint64(op.Minutes))
+	d.flush()
 }
 
 // AddInvalid counts a row that will not be sent.
-func (d *Digest) AddInvalid(account, code string) { d.text("invalid", account, code) }
+func (d *Digest) AddInvalid(account, code string) {
+	d.text("invalid", account, code)
+	d.flush()
+}
 
 // Sum returns the digest so far, as 64 hexadecimal digits.
 func (d *Digest) Sum() string { return hex.EncodeToString(d.sum.Sum(nil)) }
@@ -37,12 +42,13 @@ func (d *Digest) Sum() string { return hex.EncodeToString(d.sum.Sum(nil)) }
 func (d *Digest) text(parts ...string) {
 	for _, p := range parts {
 		d.number(uint64(len(p)))
-		d.sum.Write([]byte(p))
+		d.buf = append(d.buf, p...)
 	}
 }
 
-func (d *Digest) number(n uint64) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], n)
-	d.sum.Write(b[:])
+func (d *Digest) number(n uint64) { d.buf = binary.BigEndian.AppendUint64(d.buf, n) }
+
+func (d *Digest) flush() {
+	d.sum.Write(d.buf)
+	d.buf = d.buf[:0]
 }
