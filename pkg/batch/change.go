@@ -185,6 +185,11 @@ func (c *call) doAll(ops []ledger.Op) {
 		if op.Prior == crm.PriorNone && doubt(op) {
 			items[i].Prior = l.b.lost() // in this run
 		}
+		if items[i].Prior != crm.PriorNone {
+			if items[i].Stay, c.report.err = l.stayers(op); c.report.err != nil {
+				return
+			}
+		}
 		j.ids[i] = op.ID
 	}
 	outcomes := l.acc.Provider.Do(l.ctx, crm.Call{ID: j.id, Items: items}, j)
@@ -221,6 +226,15 @@ func (c *call) doAll(ops []ledger.Op) {
 		return
 	}
 	c.book(ops, outcomes, states, j)
+}
+
+// stayers are those whom an operation that was sent was to leave alone, where the
+// provider can do harm to them.
+func (l *loop) stayers(op ledger.Op) ([]crm.Grant, error) {
+	if r, ok := l.acc.Provider.(crm.Rewriter); !ok || !r.Rewrites(op.Operation) {
+		return nil, nil
+	}
+	return l.b.led.Stayers(context.WithoutCancel(l.ctx), op.ID)
 }
 
 // judge stops what the outcomes say must not go on, before anything else is sent.

@@ -91,6 +91,10 @@ func (l *loop) ask(ops []ledger.Op, r *report) ([]crm.Outcome, error) {
 	items := make([]crm.Item, len(ops))
 	for i, op := range ops {
 		items[i] = crm.Item{Op: op.Operation, Prior: op.Prior, Ticket: op.Ticket}
+		var err error
+		if items[i].Stay, err = l.stayers(op); err != nil {
+			return nil, err
+		}
 	}
 	outcomes := c.Confirm(l.ctx, items)
 	if len(outcomes) != len(ops) {
@@ -131,6 +135,9 @@ func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, settles []ledger.
 			settled += int64(op.Rows)
 		}
 		l.b.counters.move(op, ledger.Accepted, stateOf(out.Verdict))
+		if out.Alarm {
+			l.b.counters.alarms.Add(int64(op.Rows))
+		}
 		if out.Verdict == crm.Failed {
 			l.logRow(op, ledger.Failed, out)
 			if l.ours(op) {

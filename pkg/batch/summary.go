@@ -72,8 +72,8 @@ type Summary struct {
 	Ended   time.Time `json:"ended"`
 	Counts  Counts    `json:"counts"`
 	Sent    int64     `json:"sent"` // rows sent in this run
-	// Alarms is how many rows of this run took access from somebody whom they do not
-	// name, who could not be given it back; the rows' messages name them.
+	// Alarms is how many rows of this run changed a record that somebody whom they do not
+	// name lost at the same time, and was not given back; the rows' messages name them.
 	Alarms   int64            `json:"alarms"`
 	Accounts []SummaryAccount `json:"accounts"`
 	// Stopped is nil if everything was tried; otherwise what stopped the run before

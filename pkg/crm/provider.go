@@ -44,6 +44,9 @@ type Item struct {
 	Prior Prior
 	// Ticket is that of the earlier acceptance, where Prior is PriorAccepted.
 	Ticket string
+	// Stay is, of a Rewriter's operation that was sent before, what was seen before that
+	// of everybody whom no row of the sheet is about: none of it was to change.
+	Stay []Grant
 }
 
 // Prior says what is known of an earlier sending of the same operation.
@@ -129,7 +132,8 @@ type Outcome struct {
 	// Failed or NotSent (an answer was lost on the way there).
 	Maybe bool
 	// Alarm says that somebody must look at the row whatever its verdict: a person whom
-	// it does not name has lost access by it and could not be given it back.
+	// it does not name has lost access, by it or at the same time, and was not given it
+	// back.
 	Alarm bool
 	// Later, if positive, says when to come back: a NotSent operation whose record is
 	// busy, or an Accepted one that is worth no look before.
@@ -143,8 +147,8 @@ type Confirmer interface {
 	// Confirm looks once, with as few requests as it can, and returns one outcome for
 	// each item, in the same order: Done, Failed, or Accepted where the CRM has not
 	// come to it yet (with the raw code and text that it gave). A look that failed
-	// leaves the item Accepted. It changes nothing and is safe to repeat. Only an
-	// item's Op and Ticket matter; the items have one ticket.
+	// leaves the item Accepted. It changes nothing and is safe to repeat. An item's
+	// Prior does not matter; the items have one ticket.
 	Confirm(ctx context.Context, items []Item) []Outcome
 }
 
@@ -160,6 +164,15 @@ type Looker interface {
 	// outcomes what the CRM showed: an Accepted outcome says that it is not so if the
 	// state has been looked at, and that the look has failed otherwise.
 	Look(ctx context.Context, items []Item) ([]Outcome, State)
+}
+
+// Rewriter is a Confirmer some of whose changes write back what they are to leave
+// alone, so that people whom no row is about may lose by them. Its items come with
+// Item.Stay.
+type Rewriter interface {
+	Confirmer
+	// Rewrites says whether op is done by such a change.
+	Rewrites(op Operation) bool
 }
 
 // UserLister is a Provider that can list its users, inactive ones too.

@@ -210,7 +210,7 @@ func (p *page) say(s batch.Summary, facts Facts, alarms int64) {
 	}
 	if alarms > 0 {
 		p.Tone = "stopped"
-		p.Remarks = append(p.Remarks, verb(alarms, "row", "rows")+" took access from somebody who was to keep it. It has to be given back by hand; the people are named below.")
+		p.Remarks = append(p.Remarks, verb(alarms, "row", "rows")+" changed a record that somebody lost at the same time who was to keep it. It has to be given back by hand; the people are named below.")
 	}
 	if s.Stopped != nil {
 		p.Tone = "stopped"

@@ -118,7 +118,7 @@ func (m *metrics) command(s batch.Summary, facts Facts, ended, success float64) 
 	m.sample("bulkrevoke_last_run_duration_seconds", seconds(s.Ended.Sub(s.Started)))
 	m.gauge("bulkrevoke_last_run_rows_sent", "Rows that the last run sent.")
 	m.sample("bulkrevoke_last_run_rows_sent", float64(s.Sent))
-	m.gauge("bulkrevoke_last_run_alarms", "Rows of the last run that took access from somebody whom they do not name, who could not be given it back.")
+	m.gauge("bulkrevoke_last_run_alarms", "Rows of the last run about records that somebody lost who was to keep them, and was not given them back.")
 	m.sample("bulkrevoke_last_run_alarms", float64(s.Alarms))
 }
 

@@ -38,8 +38,8 @@ type SummaryFile struct {
 	Digest   string       `json:"digest,omitempty"` // the plan's, as --approve takes it
 	Counts   batch.Counts `json:"counts"`           // all rows of the sheet by result
 	Sent     int64        `json:"sent"`             // rows sent in this run
-	// Alarms is how many rows of this run took access from somebody whom they do not
-	// name, who could not be given it back: code stayer_lost in the result file.
+	// Alarms is how many rows of this run changed a record that somebody whom they do not
+	// name lost at the same time, and was not given back: code stayer_lost in the result.
 	Alarms    int64                `json:"alarms"`
 	Accounts  []SummaryAccountFile `json:"accounts"`
 	LedgerID  string               `json:"ledger_id,omitempty"`

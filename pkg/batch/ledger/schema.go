@@ -54,9 +54,10 @@ CREATE INDEX op_wait ON op (account, seq) WHERE state = 2 AND turn = 0 AND open 
 const (
 	scatteredIndexes = `
 CREATE INDEX op_round ON op (key, ord) WHERE open = 1 AND lead = id AND alone = 0;
+CREATE INDEX op_key ON op (key) WHERE alone = 0;
 CREATE INDEX op_bundle ON op (bundle, turn, ord) WHERE turn > 0 AND bundle <> 0 AND lead = id;
 `
-	dropScatteredIndexes = `DROP INDEX op_round; DROP INDEX op_bundle;`
+	dropScatteredIndexes = `DROP INDEX op_round; DROP INDEX op_key; DROP INDEX op_bundle;`
 )
 
 // tables is what a version of the program knows of the file's history.

@@ -61,7 +61,7 @@ func (f *Fault) carriedOut() bool {
 	}
 	switch f.Kind {
 	case FaultResetAfter, FaultSlow, FaultTrickle, FaultTruncate,
-		FaultNeverProcess, FaultProcessFailed, FaultUnlisted, FaultMeddle, FaultRefuseEntry:
+		FaultNeverProcess, FaultProcessFailed, FaultUnlisted, FaultMeddle, FaultRefuseEntry, FaultDropEntry:
 		return true
 	}
 	return false

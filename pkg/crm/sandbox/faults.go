@@ -49,7 +49,7 @@ var faultKinds = []FaultKind{
 	FaultResetBefore, FaultResetAfter, FaultHang, FaultSlow, FaultTrickle, FaultTruncate,
 	FaultEmpty500, FaultHTML, FaultEmptyObject, FaultNoID, FaultHuge, FaultGzipBomb,
 	FaultVerbatim, FaultRedirect, FaultThrottle, FaultException, FaultWrongHost,
-	FaultNeverProcess, FaultProcessFailed, FaultUnlisted, FaultMeddle, FaultRefuseEntry,
+	FaultNeverProcess, FaultProcessFailed, FaultUnlisted, FaultMeddle, FaultRefuseEntry, FaultDropEntry,
 }
 
 // FaultKinds returns every kind there is.

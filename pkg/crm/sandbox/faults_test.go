@@ -157,8 +157,10 @@ func TestFaults(t *testing.T) {
 
 func TestEveryKindIsTested(t *testing.T) {
 	t.Parallel()
-	// In TestHang, TestZohoMeddling and TestZohoRefusedEntry.
-	tested := map[sandbox.FaultKind]bool{sandbox.FaultHang: true, sandbox.FaultMeddle: true, sandbox.FaultRefuseEntry: true}
+	// In TestHang, TestZohoMeddling, TestZohoRefusedEntry and TestZohoDroppedEntry.
+	tested := map[sandbox.FaultKind]bool{
+		sandbox.FaultHang: true, sandbox.FaultMeddle: true, sandbox.FaultRefuseEntry: true, sandbox.FaultDropEntry: true,
+	}
 	for _, tt := range faultCases {
 		tested[tt.fault.Kind] = true
 	}

@@ -18,6 +18,9 @@ const (
 	// FaultRefuseEntry: the entry of a write whose recipient is Match, or if Match is
 	// empty the one with the index Code, fails with Type and Text.
 	FaultRefuseEntry FaultKind = "refuse_entry"
+	// FaultDropEntry: a write is accepted in full, and when it is processed the
+	// recipient Match gets nothing.
+	FaultDropEntry FaultKind = "drop_entry"
 )
 
 // Meddling is a change of a record's list by somebody else.

@@ -89,6 +89,14 @@ func TestZohoRefusedEntry(t *testing.T) {
 	}
 }
 
+func TestZohoDroppedEntry(t *testing.T) {
+	t.Parallel()
+	z := newZohoClient(t, sandbox.Config{})
+	z.server.Fault(sandbox.Fault{Op: "Zoho.Share.Put", Kind: sandbox.FaultDropEntry, Match: zohoB})
+	z.expect("PUT", pathLead, shareBody(entry(zohoA, "users", "read_only"), entry(zohoB, "users", "read_only")), 201, "SUCCESS")
+	z.checkGrants(user(zohoA, crm.Read))
+}
+
 // TestZohoFaults has faults that are not Zoho's own meet a PUT.
 func TestZohoFaults(t *testing.T) {
 	t.Parallel()

@@ -50,7 +50,11 @@ func (z *zoho) write(x *exchange, place zohoPlace, rec *zohoRecord) reply {
 	if over := check.over(accepted, spared); over != "" && !z.cfg.LimitPerEntry {
 		return check.limit(over).reply()
 	}
-	job := &zohoJob{Key: place.key(), Verb: x.r.Method, Entries: accepted, Spared: spared, Mails: body.mails(len(accepted))}
+	mails := body.mails(len(accepted))
+	if x.fault.is(FaultDropEntry) {
+		accepted = slices.DeleteFunc(accepted, func(g crm.Grant) bool { return g.ID == x.fault.Match })
+	}
+	job := &zohoJob{Key: place.key(), Verb: x.r.Method, Entries: accepted, Spared: spared, Mails: mails}
 	if err := z.accept(x, job); err != nil {
 		return journalFailed(err)
 	}

@@ -39,6 +39,8 @@ var errStale = errors.New("the look is too old by now")
 type row struct {
 	op      crm.Operation
 	prior   crm.Prior
+	stay    []crm.Grant // whom an earlier sending was to leave alone
+	harm    string      // who of them lost something
 	out     crm.Outcome
 	settled bool
 	sent    int     // how often a write with it was sent
@@ -92,7 +94,7 @@ func (p *Provider) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.O
 			w = &work{p: p, j: j, callID: call.ID, object: op.Object, record: op.Record}
 			works[key(op)], order = w, append(order, w)
 		}
-		r := &row{op: op, prior: item.Prior}
+		r := &row{op: op, prior: item.Prior, stay: item.Stay}
 		at[r] = n
 		w.rows = append(w.rows, r)
 	}
@@ -158,6 +160,7 @@ func (w *work) batch(ctx context.Context, rows []*row) [][]*row {
 			w.unlooked(ctx, rows, f)
 			return nil
 		}
+		w.findHarmed(f.list, rows)
 		rulings, c := plan(f.list, operations(rows), w.p.rules())
 		for i, r := range rows {
 			if rulings[i].standing != open {

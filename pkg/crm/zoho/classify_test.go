@@ -283,7 +283,7 @@ func FuzzReply(f *testing.F) {
 			if stay := strings.Count(owners(c), "-"); c.verb == verbPut && stay != kept {
 				t.Errorf("%d stayers written back, want %d", stay, kept)
 			}
-			confirmed(revoke("5"), "", got)
+			confirmed(revoke("5"), crm.Item{Stay: []crm.Grant{{Kind: "user", ID: "6"}}}, got)
 		}
 	})
 }

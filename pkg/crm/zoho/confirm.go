@@ -2,6 +2,7 @@ package zoho
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 // record itself any more, and Failed with the code inherited if the record is theirs
 // through a parent still; groups and roles that have the record are a message. A
 // share is Done when the user has what was asked for. A revoke_all is Done when
-// nobody has a share. Whatever is not so yet, or could not be looked at, is Accepted
+// nobody has a share. An outcome that ends the matter names those of Item.Stay who
+// are no longer there as they were, with an alarm. Whatever is not so yet, or could not be looked at, is Accepted
 // with the reason.
 func (p *Provider) Confirm(ctx context.Context, items []crm.Item) []crm.Outcome {
 	out, _ := p.Look(ctx, items)
@@ -43,10 +45,13 @@ func (p *Provider) Look(ctx context.Context, items []crm.Item) ([]crm.Outcome, c
 				seen = stateOf(f.list)
 			}
 		}
-		out[n] = confirmed(op, item.Ticket, f)
+		out[n] = confirmed(op, item, f)
 	}
 	return out, seen
 }
+
+// Rewrites is true: a PUT replaces the whole list of a record.
+func (p *Provider) Rewrites(crm.Operation) bool { return true }
 
 // confirmingLook looks at a record, with the looks at others if that is set.
 func (p *Provider) confirmingLook(ctx context.Context, op crm.Operation) finding {
@@ -64,8 +69,8 @@ func (p *Provider) confirmingLook(ctx context.Context, op crm.Operation) finding
 }
 
 // confirmed is what a look says of an accepted operation.
-func confirmed(op crm.Operation, ticket string, f finding) crm.Outcome {
-	o := crm.Outcome{Verdict: crm.Accepted, Ticket: ticket, Code: f.code, Message: f.text, HTTPStatus: f.status, Ended: f.ended}
+func confirmed(op crm.Operation, item crm.Item, f finding) crm.Outcome {
+	o := crm.Outcome{Verdict: crm.Accepted, Ticket: item.Ticket, Code: f.code, Message: f.text, HTTPStatus: f.status, Ended: f.ended}
 	if f.class == busy {
 		o.Later = busyFor
 	}
@@ -81,6 +86,40 @@ func confirmed(op crm.Operation, ticket string, f finding) crm.Outcome {
 		o.Verdict, o.Ticket = crm.Failed, ""
 	default:
 		o.Code = codeNotYet
+		return o
+	}
+	if harm := harmed(f.list, item.Stay); harm != "" {
+		o.Message, o.Alarm = join(o.Message, harm), true
+		if o.Code == "" {
+			o.Code = codeStayer
+		}
 	}
 	return o
+}
+
+// harmed names those who had the record before a change that was to leave them
+// alone, and do not have it now as they had it. It can not tell whether the change
+// was it, so that nobody is given anything back.
+func harmed(list []entry, stay []crm.Grant) string {
+	var names []string
+	for _, g := range stay {
+		if g.Through != "" || slices.ContainsFunc(list, func(e entry) bool { return keeps(e, g) }) {
+			continue // what comes through a parent is the parent's
+		}
+		name := strings.TrimSpace(g.Kind + " " + g.ID)
+		if slices.ContainsFunc(list, func(e entry) bool { now := e.grant(); return now.Through == "" && now.Kind == g.Kind && now.ID == g.ID }) {
+			name += " (has other access now)"
+		}
+		names = append(names, name)
+	}
+	if names == nil {
+		return ""
+	}
+	return "since before the change these lost the record or what they might do with it, by it or by somebody else, and were not given it back: " + strings.Join(names, ", ")
+}
+
+// keeps says whether an entry gives what a grant gave.
+func keeps(e entry, g crm.Grant) bool {
+	now := e.grant()
+	return now.Through == "" && now.Kind == g.Kind && now.ID == g.ID && now.Access == g.Access && now.Related == g.Related
 }

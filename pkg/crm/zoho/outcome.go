@@ -104,6 +104,12 @@ func divisible(f finding) bool {
 
 // annotate adds to a row's outcome that it was sent again, and what befell others.
 func (w *work) annotate(r *row) {
+	if v := r.out.Verdict; r.harm != "" && (v == crm.Done || v == crm.Failed) { // else it is found again
+		r.out.Message, r.out.Alarm = join(r.out.Message, r.harm), true
+		if r.out.Code == "" {
+			r.out.Code = codeStayer
+		}
+	}
 	if r.sent == 0 {
 		return
 	}
@@ -119,9 +125,20 @@ func (w *work) annotate(r *row) {
 		code = codeAtRisk
 	}
 	r.out.Message = join(join(r.out.Message, w.note), w.atRisk)
-	r.out.Alarm = w.noteCode == codeStayer
+	r.out.Alarm = r.out.Alarm || w.noteCode == codeStayer
 	if r.out.Code == "" {
 		r.out.Code = code
+	}
+}
+
+// findHarmed notes, at the first look, who has lost something since a row was sent
+// earlier. That change was to leave them alone, and whoever sent it did not come to
+// see what it did.
+func (w *work) findHarmed(list []entry, rows []*row) {
+	for _, r := range rows {
+		if len(r.stay) > 0 {
+			r.harm, r.stay = harmed(list, r.stay), nil
+		}
 	}
 }
 

@@ -68,6 +68,7 @@ var (
 	_ crm.Provider    = (*Provider)(nil)
 	_ crm.Confirmer   = (*Provider)(nil)
 	_ crm.Looker      = (*Provider)(nil)
+	_ crm.Rewriter    = (*Provider)(nil)
 	_ crm.UserLister  = (*Provider)(nil)
 	_ crm.Preflighter = (*Provider)(nil)
 	_ crm.Meter       = (*Provider)(nil)

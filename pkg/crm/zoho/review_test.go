@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 const successBody = `{"code":"SUCCESS","details":{},"message":"record will be shared successfully","status":"success"}`
@@ -149,6 +151,62 @@ func TestDoStayers(t *testing.T) {
 				}
 				if diff := cmp.Diff(tt.after, f.who(quotes)); diff != "" {
 					t.Errorf("list afterwards (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// Whoever an earlier sending was to leave alone, and is not there as before, is
+// named by whatever looks at the record next: the next run, or the confirming look.
+func TestStayersAreMissedLater(t *testing.T) {
+	t.Parallel()
+	stay := []crm.Grant{
+		{Kind: "user", ID: "6", Access: crm.Write, Type: "private"}, {Kind: "group", ID: "9", Access: crm.Read, Related: true, Type: "private"},
+		{Kind: "user", ID: "8", Access: crm.Read, Through: "Contacts/649013"}, // ends with the parent's share
+	}
+	tests := []struct {
+		name  string
+		list  []share
+		op    crm.Operation
+		prior crm.Prior
+		steps []step
+		want  string
+		says  string // "" for no alarm
+	}{
+		{"all there, confirmed", []share{user("6", "read_write"), group("9")}, revoke("5"), crm.PriorNone, nil, "done x0", ""},
+		{"one gone, confirmed", []share{group("9")}, revoke("5"), crm.PriorNone, nil, "done stayer_lost x0", "user 6"},
+		{"one changed, confirmed", []share{user("6", "full_access"), group("9")}, revoke("5"), crm.PriorNone, nil, "done stayer_lost x0", "user 6 (has other access now)"},
+		{"a group gone, failed", []share{user("6", "read_write"), inherited(user("5", "read_only"))}, revoke("5"), crm.PriorNone, nil, "failed inherited x0", "group 9"},
+		{"not yet", []share{user("5", "read_only")}, revoke("5"), crm.PriorNone, nil, "accepted not_yet x0", ""},
+		{"all there, lost before", []share{user("6", "read_write"), group("9")}, revoke("5"), crm.PriorLost, nil, "done x0", ""},
+		{"one gone, lost before", []share{group("9")}, revoke("5"), crm.PriorLost, nil, "done stayer_lost x0", "user 6"},
+		{"one gone, not done, refused now", []share{user("5", "read_only"), group("9")}, revoke("5"), crm.PriorLost,
+			[]step{refuses("PUT", 403, envelope("NO_PERMISSION", "permission denied"))}, "failed NO_PERMISSION maybe x1", "user 6"},
+		{"one gone, accepted now", []share{user("5", "read_only"), group("9")}, revoke("5"), crm.PriorLost, nil, "accepted x1", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				f.lists[quotes], f.steps = tt.list, tt.steps
+				p := provider(t, f, Config{}, nil)
+				item := crm.Item{Op: tt.op, Prior: tt.prior, Ticket: quotes, Stay: stay}
+				var out crm.Outcome
+				if tt.prior == crm.PriorNone {
+					out = p.Confirm(t.Context(), []crm.Item{item})[0]
+				} else {
+					out = p.Do(t.Context(), crm.Call{ID: "c", Items: []crm.Item{item}}, &journal{})[0]
+				}
+				if got := brief(out); got != tt.want {
+					t.Errorf("outcome %s, want %s (%s)", got, tt.want, out.Message)
+				}
+				if out.Alarm != (tt.says != "") || !strings.Contains(out.Message, tt.says) {
+					t.Errorf("alarm %v, message %q, want %q in it", out.Alarm, out.Message, tt.says)
+				}
+				if strings.Contains(out.Message, "user 8") {
+					t.Errorf("message %q names somebody whom the parent gave the record", out.Message)
 				}
 			})
 		})

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
+)
+
+// A colleague who loses the record by a change that the CRM took in full is named
+// by the row, and the run does not end well.
+func TestStayerLostInProcessingIsNamed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	r.seedQuote(1, 1, 2, 3)
+	r.server.Fault(sandbox.Fault{Op: "Zoho.Share.Put", Kind: sandbox.FaultDropEntry, Match: zohoUser(2)})
+	got := r.runs(exitOpen, "run", r.sheet(quote("revoke", 1, 1)))
+	r.checkStayerLost(got, zohoUser(2))
+}
+
+// The same where nobody was left to look: the answer was lost, and no look could be
+// made before the run ended.
+func TestStayerLostBeforeARestartIsNamed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	r.seedQuote(1, 1, 2, 3)
+	r.server.Fault(sandbox.Fault{Op: "Zoho.Share.Put", Kind: sandbox.FaultResetAfter})
+	r.server.Fault(sandbox.Fault{Op: "Zoho.Share.Get", Kind: sandbox.FaultHang, After: 1})
+	path := r.sheet(quote("revoke", 1, 1))
+	p := r.start("run", path)
+	until(t, "the change was not sent", func() bool { return r.changes() == 1 })
+	must(t, p.cmd.Process.Kill())
+	p.wait()
+	r.server.ClearFaults()
+	r.server.SeedZoho("Quotes", zohoRecord(1), crm.Grant{Kind: "user", ID: zohoUser(3), Access: crm.Read, Type: "private"})
+	r.checkStayerLost(r.runs(exitOpen, "run", path), zohoUser(2))
+}
+
+func (r *rig) checkStayerLost(got ran, user string) {
+	r.t.Helper()
+	row := r.results("off.results.csv")[0]
+	if row["result"] != "done" || row["code"] != "stayer_lost" || !strings.Contains(row["message"], "user "+user) {
+		r.t.Errorf("the row is %s %s: %s", row["result"], row["code"], row["message"])
+	}
+	if strings.Contains(row["message"], zohoUser(3)) {
+		r.t.Errorf("somebody who has the record is named: %s", row["message"])
+	}
+	if !strings.Contains(got.stderr, "stayer_lost") {
+		r.t.Errorf("the summary says nothing of it:\n%s", got.stderr)
+	}
+}
