@@ -312,7 +312,7 @@ func (c *call) notSent(op ledger.Op, out crm.Outcome, s ledger.Settle, j *journa
 			return s, j.sent > 0
 		}
 		s.State, s.Turn, s.Open = ledger.Failed, ledger.TurnNone, false
-		s.Message = fmt.Sprintf("still busy after %d tries, run again to try once more: %s", c.tries+1, out.Message)
+		s.Message = fmt.Sprintf("put off %d times, run again to try once more: %s", c.tries+1, out.Message)
 		return s, true
 	}
 	if c.report.ended == nil && c.loop.ctx.Err() == nil && j.err == nil {

@@ -215,8 +215,8 @@ func (l *loop) nextChange(now time.Time) ([]errand, error) {
 func (l *loop) bundle(op ledger.Op) []errand {
 	work := []errand{errandOf(op)}
 	many, ok := l.acc.Provider.(crm.Bundler)
-	if !ok || op.Bundle == 0 || op.Turn == ledger.TurnAsk {
-		return work
+	if !ok || op.Bundle == 0 || op.Turn != ledger.TurnNormal {
+		return work // what failed before goes alone: it may have failed for another row's sake
 	}
 	_, most := many.Bundle(op.Operation)
 	taken := map[int64]bool{op.Key: true}

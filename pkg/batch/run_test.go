@@ -233,7 +233,7 @@ func TestBusyRecordParksItsKeyOnly(t *testing.T) {
 		if took := time.Since(start); took != 126*time.Second {
 			t.Errorf("took %v, want 2+4+...+64 s for the record that stays busy", took)
 		}
-		if r := results[1]; r.Code != "busy" || !strings.Contains(r.Message, "still busy after 7 tries") {
+		if r := results[1]; r.Code != "busy" || !strings.Contains(r.Message, "put off 7 times") {
 			t.Errorf("busy row says %q %q", r.Code, r.Message)
 		}
 	})

@@ -60,6 +60,7 @@ type finding struct {
 const (
 	codeNoAnswer = "no_answer"
 	codeError    = "error"
+	codeNoGroup  = "unknown_group"
 )
 
 var (
@@ -71,6 +72,8 @@ var (
 	// as a refusal, because a server's own timeout may strike after the work was
 	// queued: a revoke is sent again, a share is not.
 	passingText = regexp.MustCompile(`(?i)time[d]?\s?-?out|dead\s?lock|try again|unavailable`)
+	// aboutRow are the exceptions that are about what was sent, whatever words they use.
+	aboutRow = regexp.MustCompile(`(?i)^MX(Invalid|Mandatory|Unknown|Duplicate)`)
 )
 
 // classify decides what one attempt has come to: from the error where no answer
@@ -86,14 +89,16 @@ func classify(k kind, r *transport.Response, err error) finding {
 	case r.Throttled || limited(r, p, parsed):
 		f.class, f.text, f.attempted = throttled, p.says(), false
 		return f
-	case r.Status == http.StatusUnauthorized, aboutKeys(p, parsed),
+	case r.Status == http.StatusUnauthorized, aboutKeys(k, r, p, parsed),
 		r.Status == http.StatusForbidden && !isMX(p):
 		return f.end(crm.EndKeys, fmt.Sprintf("the CRM refused the keys (HTTP %d)", r.Status), p.says(),
 			"Check both keys and the host; the keys must be an administrator's.")
 	case r.Status >= 300 && r.Status < 400:
 		return f.end(crm.EndRedirect, fmt.Sprintf("the host answers with a redirect (HTTP %d) to %s", r.Status, r.RedirectedTo()), "",
 			"Set the host of the account to the one that serves its API.")
-	case r.Status == http.StatusNotFound:
+	case r.Status == http.StatusNotFound && (k != kindLook || !parsed || !p.failed()):
+		// What a question about something unknown is answered with is not documented: an
+		// error of the application is about that, and not about the path.
 		return f.end(crm.EndHost, "the host does not know the path (HTTP 404)", p.says(),
 			"Check the host of the account, which is that of its region, and remove_users_path if it is set.")
 	}
@@ -115,13 +120,14 @@ func (f finding) judge(k kind, p reply, parsed bool) finding {
 		f.code, f.text = string(p.ExceptionType), p.says()
 		// Exceptions of the MX family are deterministic, unless they speak of a passing
 		// condition; other types are failures of the system beneath.
-		if f.status == http.StatusBadRequest || (isMX(p) || turnedDown) && !passingText.MatchString(f.text) {
+		if f.status == http.StatusBadRequest || (isMX(p) || turnedDown) && (aboutRow.MatchString(f.code) || !passingText.MatchString(f.text)) {
 			f.class = refused
 		}
 	case parsed && p.failed() && !gateway:
-		f.code, f.text = codeError, p.says()
-		if !passingText.MatchString(f.text) {
-			f.class = refused
+		// A 500 without a type may come from anywhere, before the work or after it.
+		f.text = p.says()
+		if f.status < 500 && !passingText.MatchString(f.text) {
+			f.class, f.code = refused, codeError
 		}
 	case ok && parsed && k == kindLook:
 		f.class, f.code = took, ""
@@ -195,12 +201,15 @@ func limited(r *transport.Response, p reply, parsed bool) bool {
 		return true
 	case parsed && p.succeeded():
 		return false
-	case parsed:
-		return strings.EqualFold(string(p.ExceptionType), "MXAPIRateLimitExceededException") ||
-			limitText.MatchString(p.says())
+	case strings.EqualFold(string(p.ExceptionType), "MXAPIRateLimitExceededException"), limitText.MatchString(p.says()):
+		return true
 	}
-	return limitText.Match(opening(r.Body))
+	said := opening(r.Body)
+	return (r.Status >= 400 || !parsed && !isList(said)) && limitText.Match(said)
 }
+
+// isList says whether a body is a list, which may hold any words and be no refusal.
+func isList(body []byte) bool { return bytes.HasPrefix(body, []byte("[")) }
 
 // inspect tells the transport of a refusal, with what its text says of the account's
 // limit, and of exceptions that came from the application itself.
@@ -212,7 +221,7 @@ func inspect(r *transport.Response) transport.Signal {
 	}
 	t := transport.Throttle{Text: p.says()} // the gate's client redacts it, then cuts it
 	words := []byte(p.says())
-	if !parsed {
+	if !limitText.Match(words) {
 		words = opening(r.Body)
 	}
 	if m := limitText.FindSubmatch(words); m != nil {
@@ -225,25 +234,25 @@ func inspect(r *transport.Response) transport.Signal {
 	return transport.Signal{Throttled: true, Throttle: t}
 }
 
-// opening is where a refusal that is not JSON says what it is. A list is no refusal.
+// opening is where a refusal of no known shape says what it is.
 func opening(body []byte) []byte {
 	body = bytes.TrimSpace(body)
-	if bytes.HasPrefix(body, []byte("[")) {
-		return nil
-	}
 	return body[:min(len(body), 4096)]
 }
 
-// aboutKeys says whether an error reply speaks of the keys that it came for.
-func aboutKeys(p reply, parsed bool) bool {
-	if !parsed || !p.failed() {
-		return false
-	}
+// aboutKeys says whether a reply that is no success speaks of the keys that it came
+// for: in an error of any shape, but not on a page, which is not the CRM's.
+func aboutKeys(k kind, r *transport.Response, p reply, parsed bool) bool {
 	switch strings.ToLower(string(p.ExceptionType)) {
 	case "mxunauthorizedaccessexception", "mxauthenticationfailedexception":
 		return true
 	}
-	return keysText.MatchString(p.says())
+	answered := parsed && (p.succeeded() || k == kindLook && r.Status < 300 && !p.failed())
+	if answered || !parsed && r.Status < 400 {
+		return false
+	}
+	said := opening(r.Body)
+	return keysText.MatchString(p.says()) || keysText.Match(said) && !bytes.HasPrefix(said, []byte("<"))
 }
 
 // isMX says whether the reply carries an exception of the application's own family.

@@ -44,6 +44,9 @@ func TestClassify(t *testing.T) {
 		{"limit by text in a 500", kindAccess, 500, exception("MXOther", "API calls exceeded the limit of 10 in 5 second(s)"), throttled, "", ""},
 		{"limit in plain text", kindAccess, 503, "API calls exceeded the limit of 10 in 5 second(s)", throttled, "", ""},
 		{"limit by type alone", kindAccess, 200, exception("MXAPIRateLimitExceededException", ""), throttled, "", ""},
+		{"limit in another field", kindAccess, 403, `{"error":"API calls exceeded the limit of 20 in 5 second(s)"}`, throttled, "", ""},
+		{"limit in a list", kindAccess, 403, `[{"Message":"API calls exceeded the limit of 20 in 5 second(s)"}]`, throttled, "", ""},
+		{"limit in the words of somebody", kindLook, 200, `[{"Name":"exceeded the limit of 20 in 5 seconds"}]`, lost, codeNoAnswer, ""},
 		{"limit in a 401", kindAccess, 401, limitBody, throttled, "", ""},
 
 		{"mandatory attribute", kindAccess, 500, exception("MXMandatoryAttributeMissingException", "'leadId' is mandatory"), refused, "MXMandatoryAttributeMissingException", "mandatory"},
@@ -63,7 +66,8 @@ func TestClassify(t *testing.T) {
 		{"MX in a 502", kindAccess, 502, exception("MXInvalidInputException", "x"), refused, "MXInvalidInputException", ""},
 		{"MX beside a success", kindAccess, 200, `{"Status":"Success","Message":{"Id":"1"},"ExceptionType":"MXInvalidInputException"}`, refused, "MXInvalidInputException", ""},
 		{"MX beside odd fields", kindGroup, 500, `{"Response":"x","Message":[1],"Status":7,"ExceptionType":"MXInvalidInputException","ExceptionMessage":null}`, refused, "MXInvalidInputException", ""},
-		{"error without a type", kindAccess, 500, `{"Status":"Error","Message":"no such user"}`, refused, codeError, "no such user"},
+		{"error without a type, 500", kindAccess, 500, `{"Status":"Error","Message":"An error has occurred."}`, lost, codeNoAnswer, "An error"},
+		{"error without a type, 400", kindAccess, 400, `{"Status":"Error","Message":"no such user"}`, refused, codeError, "no such user"},
 		{"error without a type, 200", kindAccess, 200, `{"Status":"Error","Message":"no such user"}`, refused, codeError, "no such user"},
 		{"400 with a type", kindAccess, 400, exception("MXInvalidInputException", "try again"), refused, "MXInvalidInputException", ""},
 		{"400 without", kindAccess, 400, "Bad Request", refused, "http_400", ""},
@@ -73,6 +77,19 @@ func TestClassify(t *testing.T) {
 		{"401, authentication", kindAccess, 401, exception("MXAuthenticationFailedException", "x"), ended, crm.EndKeys, ""},
 		{"401 with nothing", kindAccess, 401, "", ended, crm.EndKeys, "401"},
 		{"unauthorized in a 500", kindAccess, 500, exception("MXUnAuthorizedAccessException", "x"), ended, crm.EndKeys, ""},
+		{"keys without a status, 400", kindAccess, 400, `{"Message":"Invalid AccessKey or SecretKey"}`, ended, crm.EndKeys, "AccessKey"},
+		{"keys without a status, 500", kindAccess, 500, `{"Message":"Invalid AccessKey or SecretKey"}`, ended, crm.EndKeys, ""},
+		{"keys in another field", kindAccess, 500, `{"error":"Invalid access key"}`, ended, crm.EndKeys, ""},
+		{"keys in plain text, 400", kindAccess, 400, "Invalid AccessKey or SecretKey", ended, crm.EndKeys, ""},
+		{"keys in plain text, 500", kindAccess, 500, "Invalid AccessKey or SecretKey", ended, crm.EndKeys, ""},
+		{"keys in a 200 of another status", kindAccess, 200, `{"Status":"Fail","Message":"AccessKey is invalid"}`, ended, crm.EndKeys, ""},
+		{"keys in a success", kindAccess, 200, `{"Status":"Success","Message":{"Id":"` + id + `","ResponseText":"AccessKey"}}`, took, id, ""},
+		{"keys on somebody's page", kindAccess, 502, "<html>your access key to the network", lost, codeNoAnswer, ""},
+		{"keys in what was asked for", kindLook, 200, `{"AccessKey":"x"}`, took, "", ""},
+		{"404 of something unknown", kindLook, 404, exception("MXUnknownRequestException", "no such request"), refused, "MXUnknownRequestException", ""},
+		{"404 of a change", kindAccess, 404, exception("MXUnknownRequestException", "x"), ended, crm.EndHost, ""},
+		{"404 page for a look", kindLook, 404, "<html>", ended, crm.EndHost, ""},
+		{"unavailable input", kindAccess, 500, exception("MXInvalidInputException", "EntityId is unavailable"), refused, "MXInvalidInputException", ""},
 		{"text about keys in a 500", kindAccess, 500, exception("MXInvalidInputException", "Invalid AccessKey"), ended, crm.EndKeys, "AccessKey"},
 		{"text about keys in a 200", kindAccess, 200, `{"Status":"Error","Message":"Secret key is wrong"}`, ended, crm.EndKeys, ""},
 		{"text about access details", kindAccess, 500, exception("MXOther", "Invalid access details"), ended, crm.EndKeys, ""},
@@ -244,7 +261,7 @@ func FuzzReply(f *testing.F) {
 		if look.class != took {
 			return
 		}
-		if o := p.status(look); o.Verdict == crm.Done && (!ok || !strings.Contains(body, "6")) || o.Verdict == crm.Unknown {
+		if o := p.status(look, 1); o.Verdict == crm.Done && (!ok || !strings.Contains(body, "6")) || o.Verdict == crm.Unknown {
 			t.Errorf("status is %v from %d %q", o.Verdict, status, body)
 		}
 		if m, why := readMembers(look.body, team); (m == nil) == (why == "") {

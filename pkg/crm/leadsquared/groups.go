@@ -62,11 +62,18 @@ func (w *work) group(ctx context.Context, pt *part) {
 		w.settleLook(ctx, pt, f)
 		return
 	}
+	leaves := func(item crm.Item) bool { return item.Op.Action == crm.Revoke }
+	absent := len(seen) == 0 && slices.ContainsFunc(pt.items, leaves) && w.absent(ctx, pt.items[0].Op.Record)
 	var adds, removes []int
 	for i, item := range pt.items {
 		switch {
+		case absent && leaves(item):
+			pt.out[i] = crm.Outcome{
+				Verdict: crm.Failed, Code: codeNoGroup, HTTPStatus: f.status, Maybe: item.Prior != crm.PriorNone,
+				Message: "the CRM lists nobody in this sales group, and no sales group with this id",
+			}
 		case seen.already(item.Op):
-			pt.out[i] = alreadySo(item, f)
+			pt.out[i] = alreadySo(item, seen[item.Op.User], f)
 		case item.Op.Action == crm.Share:
 			adds = append(adds, i)
 		default:
@@ -161,6 +168,17 @@ func (p *Provider) groupBody(items []crm.Item) (op, path string, body any) {
 	return "UserGroup.AddUsers", "/v2/UserGroup.svc/AddUsers", addUsers{group, users, p.cfg.CallbackURL}
 }
 
+// absent says whether the CRM lists its sales groups without this one. An empty list
+// of members may stand for a group that is not there: what the CRM answers then is
+// not documented, and a leaver may be in the group that was meant.
+func (w *work) absent(ctx context.Context, group string) bool {
+	known, f := w.p.groups.list(ctx, w.p)
+	if f.ended != nil {
+		w.ended = f.ended
+	}
+	return known != nil && !known[group]
+}
+
 // seen looks at a group, unless the account has ended.
 func (w *work) seen(ctx context.Context, group string) (members, finding) {
 	if w.ended != nil {
@@ -183,8 +201,9 @@ func (w *work) settleLook(ctx context.Context, pt *part, f finding) {
 		switch {
 		case f.class == ended, ctx.Err() != nil:
 			o.Verdict = crm.NotSent
-		case f.class == unsent:
+		case f.class == unsent, f.class == lost:
 			o.Verdict, o.Later = crm.NotSent, comeBack
+			o.Message = "the look at the group brought nothing of use: " + f.text
 		default:
 			o.Message = "nothing was sent, because the look at the group failed: " + f.text
 		}
@@ -194,8 +213,11 @@ func (w *work) settleLook(ctx context.Context, pt *part, f finding) {
 
 // alreadySo is the outcome of a row that the look before shows to be so: unchanged,
 // or done where an earlier run has sent it.
-func alreadySo(item crm.Item, f finding) crm.Outcome {
+func alreadySo(item crm.Item, who member, f finding) crm.Outcome {
 	o := crm.Outcome{Verdict: crm.Unchanged, HTTPStatus: f.status, Message: "was a member with these permissions already"}
+	if hidden := allPermissions &^ who.shown; hidden != 0 {
+		o.Message = "was a member already, with these permissions as far as the CRM shows them; it does not show " + hidden.String()
+	}
 	if item.Op.Action == crm.Revoke {
 		o.Message = "was not a member"
 	}

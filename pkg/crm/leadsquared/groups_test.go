@@ -11,6 +11,7 @@ import (
 
 const (
 	membersPath = "GET /v2/UserGroup.svc/RetrieveUsers?GroupId=" + team
+	groupsPath  = "GET /v2/UserGroup.svc/Retrieve"
 	addPath     = "POST /v2/UserGroup.svc/AddUsers"
 	removePath  = "POST /v2/UserGroup.svc/RemoveUsers"
 	groupID     = "2642b271-f7ba-4e47-8043-34154b10c913"
@@ -134,11 +135,18 @@ func TestGroupChanges(t *testing.T) {
 		"an unknown group": {call: items(leave(leaver), join(stayer, 0)), steps: []step{{want: membersPath, status: 500, reply: exception("MXUnknownGroupException", "no such group")}},
 			want: []crm.Outcome{{Verdict: crm.Failed, Code: "MXUnknownGroupException", HTTPStatus: 500}, {Verdict: crm.Failed, Code: "MXUnknownGroupException", HTTPStatus: 500}}, says: "nothing was sent"},
 		"no look comes through": {call: items(leave(leaver)), steps: []step{at(membersPath, page), at(membersPath, page), at(membersPath, page)},
-			want: []crm.Outcome{{Verdict: crm.Failed, Code: "no_answer", HTTPStatus: 502}}, says: "nothing was sent"},
+			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 502, Later: comeBack}}, says: "nothing of use"},
+		"nobody in it": {call: items(leave(leaver)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":1,"UserGroups":[{"GroupId":"` + strings.ToUpper(team) + `","UserCount":"0"}]}`}},
+			want: []crm.Outcome{unchanged}, says: "not a member"},
+		"no such group": {call: items(leave(leaver), join(stayer, 0)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":1,"UserGroups":[{"GroupId":"` + third + `","UserCount":"0"}]}`},
+			adding(unknown, 500, stayer)},
+			want: []crm.Outcome{{Verdict: crm.Failed, Code: "unknown_group", HTTPStatus: 200}, {Verdict: crm.Failed, Code: "MXUnknownUserException", HTTPStatus: 500, Attempts: 1}}, says: "no sales group"},
+		"nobody in it, and no list of groups": {call: items(leave(leaver)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":2,"UserGroups":[]}`}},
+			want: []crm.Outcome{unchanged}, says: "not a member"},
 		"a list without its members": {call: items(leave(leaver)), steps: []step{{want: membersPath, reply: `{"RecordCount":3}`}},
-			want: []crm.Outcome{{Verdict: crm.Failed, Code: "no_answer", HTTPStatus: 200}}, says: "missing"},
+			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 200, Later: comeBack}}, says: "missing"},
 		"a list that is cut": {call: items(leave(leaver)), steps: []step{{want: membersPath, reply: `{"RecordCount":2,"GroupUsers":[` + plain(stayer) + `]}`}},
-			want: []crm.Outcome{{Verdict: crm.Failed, Code: "no_answer", HTTPStatus: 200}}, says: "shorter"},
+			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 200, Later: comeBack}}, says: "shorter"},
 		"refused keys": {call: items(leave(leaver), join(stayer, 0)), steps: []step{{want: membersPath, status: 401, reply: "{}"}},
 			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "keys", HTTPStatus: 401}, {Verdict: crm.NotSent, Code: "keys", HTTPStatus: 401}}},
 	} {
@@ -155,8 +163,8 @@ func TestGroupChanges(t *testing.T) {
 				t.Errorf("message %q, want it to say %q", out[0].Message, c.says)
 			}
 			for i, o := range out {
-				if (o.Ended != nil) != (o.Verdict == crm.NotSent) {
-					t.Errorf("outcome %d: ended %v", i, o.Ended)
+				if (o.Ended != nil || o.Later > 0) != (o.Verdict == crm.NotSent) {
+					t.Errorf("outcome %d: ended %v, later %v", i, o.Ended, o.Later)
 				}
 			}
 			intents(t, s)

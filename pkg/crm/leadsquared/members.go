@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -23,6 +24,10 @@ type member struct {
 	// reply leaves those about accounts out.
 	shown crm.Permissions
 }
+
+// allPermissions are those that there are.
+const allPermissions = crm.ViewAllAccountsOfGroup | crm.ModifyAllAccountsOfGroup | crm.ViewAllLeadsOfGroup |
+	crm.ModifyAllLeadsOfGroup | crm.AddUsersToGroup | crm.CreateGroupAutomation
 
 // members are the people of one group, by user id.
 type members map[string]member
@@ -100,6 +105,49 @@ func (p *Provider) members(ctx context.Context, group string) (members, finding)
 		f.class, f.code, f.text = lost, codeNoAnswer, "the list of the group's members can not be relied on: "+why
 	}
 	return m, f
+}
+
+// groups are the organisation's sales groups, listed once in a run.
+type groups struct {
+	mu    sync.Mutex // guards known, and lets one list at a time
+	known map[string]bool
+}
+
+// list returns the ids of all groups, nil where the CRM gave no list to rely on.
+func (g *groups) list(ctx context.Context, p *Provider) (map[string]bool, finding) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.known != nil {
+		return g.known, finding{class: took}
+	}
+	f := p.look(ctx, transport.Request{Op: "UserGroup.Retrieve", Path: "/v2/UserGroup.svc/Retrieve", MaxBody: mostMemberBytes})
+	if f.class == took {
+		g.known = readGroups(f.body)
+	}
+	return g.known, f
+}
+
+// readGroups reads the reply to Retrieve; nil if it is not a whole list.
+func readGroups(body []byte) map[string]bool {
+	var w struct {
+		RecordCount text
+		UserGroups  []struct{ GroupID text }
+	}
+	if json.Unmarshal(trimBody(body), &w) != nil || w.UserGroups == nil {
+		return nil
+	}
+	if n, err := strconv.Atoi(string(w.RecordCount)); err == nil && n > len(w.UserGroups) {
+		return nil
+	}
+	known := map[string]bool{}
+	for _, group := range w.UserGroups {
+		id, ok := readGUID(string(group.GroupID))
+		if !ok {
+			return nil
+		}
+		known[id] = true
+	}
+	return known
 }
 
 // readMembers reads the reply to RetrieveUsers, or says why it can not be used.

@@ -57,6 +57,7 @@ type Provider struct {
 	client *transport.Client
 	redact *transport.Redactor
 	store  *transport.Store // nil: nothing is remembered
+	groups groups
 }
 
 var (

@@ -2,6 +2,7 @@ package leadsquared
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,7 +35,7 @@ func (p *Provider) Confirm(ctx context.Context, items []crm.Item) []crm.Outcome 
 	}
 	o := unconfirmed(f)
 	if f.class == took {
-		o = p.status(f)
+		o = p.status(f, len(items))
 	}
 	o.RequestID = ticket
 	if o.Verdict == crm.Accepted {
@@ -65,8 +66,9 @@ func unconfirmed(f finding) crm.Outcome {
 
 // status reads the answer of a status call. Its own Status speaks of the call and
 // not of the request; that is done only with a listed ShareStatus and no
-// ErrorMessage, and an unlisted one is never success.
-func (p *Provider) status(f finding) crm.Outcome {
+// ErrorMessage, and an unlisted one is never success. n is how many rows went in the
+// request.
+func (p *Provider) status(f finding, n int) crm.Outcome {
 	r := f.reply
 	o := crm.Outcome{Verdict: crm.Accepted, HTTPStatus: f.status, Message: transport.Shorten(p.redact.String(r.says()))}
 	raw := strings.TrimSpace(string(r.ShareStatus))
@@ -84,6 +86,9 @@ func (p *Provider) status(f finding) crm.Outcome {
 		// The call did not say that it worked: nothing in it is believed.
 	case r.ErrorMessage != "":
 		o.Verdict, o.Message = crm.Failed, transport.Shorten(p.redact.String(string(r.ErrorMessage)))
+		if n > 1 {
+			o.Message += fmt.Sprintf(" (said of %d rows that went in one request; running again sends them one by one)", n)
+		}
 	case err != nil:
 	case slices.Contains(p.cfg.FailureCodes, code):
 		o.Verdict = crm.Failed

@@ -41,6 +41,7 @@ func TestConfirm(t *testing.T) {
 	settled := func(v crm.Verdict, code, message string) crm.Outcome {
 		return crm.Outcome{Verdict: v, RequestID: requestID, Code: code, Message: message, HTTPStatus: 200}
 	}
+	const together = " (said of 2 rows that went in one request; running again sends them one by one)"
 	learned := Config{SuccessCodes: []int{6, 8}, FailureCodes: []int{7}}
 	for name, c := range map[string]struct {
 		cfg   Config
@@ -53,8 +54,8 @@ func TestConfirm(t *testing.T) {
 		"code as a text":                 {Config{}, []step{body(`"6"`, "null")}, settled(crm.Done, "status_6", "text")},
 		"unlisted":                       {Config{}, []step{body("1", "null")}, accepted(200, "status_1", "text")},
 		"zero":                           {Config{}, []step{body("0", "null")}, accepted(200, "status_0", "text")},
-		"error with the code of success": {Config{}, []step{body("6", `"lead not found"`)}, settled(crm.Failed, "status_6", "lead not found")},
-		"error with another code":        {Config{}, []step{body("3", `"lead not found"`)}, settled(crm.Failed, "status_3", "lead not found")},
+		"error with the code of success": {Config{}, []step{body("6", `"lead not found"`)}, settled(crm.Failed, "status_6", "lead not found"+together)},
+		"error with another code":        {Config{}, []step{body("3", `"lead not found"`)}, settled(crm.Failed, "status_3", "lead not found"+together)},
 		"a learned failure":              {learned, []step{body("7", "null")}, settled(crm.Failed, "status_7", "text")},
 		"a learned success":              {learned, []step{body("8", "null")}, settled(crm.Done, "status_8", "text")},
 		"no code":                        {Config{}, []step{{reply: `{"Status":"Success","Message":{"ResponseText":"text"}}`}}, accepted(200, "status_missing", "text")},

@@ -58,6 +58,7 @@ func (l *leadSquared) groupUsers(x *exchange) reply {
 	if l.cfg.Closed && !l.records[crm.SalesGroup+"/"+group] {
 		return l.unknown("MXUnknownUserGroupException", "Group", group).reply()
 	}
+	l.records[crm.SalesGroup+"/"+group] = true // in an open world, whatever is asked about exists
 	list := []map[string]any{}
 	for _, s := range l.members()[group] {
 		list = append(list, l.memberEntry(s))
