@@ -233,6 +233,40 @@ func TestBundledRowsEachComeToTheirEnd(t *testing.T) {
 	})
 }
 
+// Rows that failed together go one by one in the next run: only one of them may have
+// been at fault.
+func TestRowsThatFailedTogetherGoAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &bundler{&scripted{fake: newFake(t)}, 5}
+		var sizes []int
+		p.do = func(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outcome {
+			sizes = append(sizes, len(call.Items))
+			out := make([]crm.Outcome, len(call.Items))
+			if err := j.Intend(ctx, crm.State{}); err != nil {
+				t.Errorf("intend: %v", err)
+			}
+			for i, item := range call.Items {
+				out[i] = crm.Outcome{Verdict: crm.Done, Attempts: 1}
+				if len(out) > 1 || item.Op.Record == "r1" {
+					out[i] = crm.Outcome{Verdict: crm.Failed, Attempts: 1}
+				}
+			}
+			return out
+		}
+		b, _ := benchAt(t, p)
+		b.opts.Accounts[0].Workers = 1
+		rows := []string{"revoke r0 u1", "revoke r1 u1", "revoke r2 u1"}
+		_, results := b.run(t.Context(), rows...)
+		wantStates(t, results, "failed failed failed")
+		_, results = b.run(t.Context(), rows...)
+		wantStates(t, results, "done failed done")
+		if want := []int{3, 1, 1, 1}; !slices.Equal(sizes, want) {
+			t.Errorf("calls of %v rows, want %v", sizes, want)
+		}
+	})
+}
+
 // On a record with a revoke_all, all rows act one after the other.
 func TestRevokeAllKeepsTheRecordsOrder(t *testing.T) {
 	t.Parallel()

@@ -80,7 +80,7 @@ func (c *Client) admit(ctx context.Context, r *Request) (*http.Request, *Slot, e
 		}
 		noReplay(req)
 		from := time.Now()
-		slot, err := c.gate.Acquire(ctx)
+		slot, err := c.gate.AcquireUnits(ctx, r.Units)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -69,7 +69,7 @@ type Gate struct {
 	slots   []hold // indices are those of the stamps file
 	free    []int  // indices of slots that nobody holds
 	backs   backs  // slots that come back by themselves
-	open    int    // granted and neither completed nor given back
+	open    int    // units granted and neither completed nor given back
 	maxOpen int    // bound on open, now
 	topOpen int    // what maxOpen grows back to
 
@@ -110,6 +110,7 @@ func (h hold) back(window time.Duration) (time.Time, bool) {
 // waiter is one Acquire in the queue. Its fields are guarded by Gate.mu until
 // ready is closed.
 type waiter struct {
+	units int // how many calls it counts for among those that are open
 	ready chan struct{}
 	slot  *Slot
 	err   error
@@ -188,11 +189,15 @@ func shareOf(limit int, share float64) int {
 // Acquire waits for a slot, in order of arrival. The slot must be ended by Done,
 // GaveUp or Unused. The error is context.Cause(ctx) when ctx is done first, and an
 // *crm.AccountError when the account can do no more calls in this run.
-func (g *Gate) Acquire(ctx context.Context) (*Slot, error) {
+func (g *Gate) Acquire(ctx context.Context) (*Slot, error) { return g.AcquireUnits(ctx, 1) }
+
+// AcquireUnits is Acquire for a call that counts for several among those in flight,
+// and for one in the window. One that counts for more than may be open goes alone.
+func (g *Gate) AcquireUnits(ctx context.Context, units int) (*Slot, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	w := &waiter{ready: make(chan struct{})}
+	w := &waiter{units: max(1, units), ready: make(chan struct{})}
 	g.mu.Lock()
 	g.queue = append(g.queue, w)
 	g.dispatch()
@@ -241,7 +246,7 @@ func (g *Gate) dispatch() {
 		}
 		w := g.queue[0]
 		g.queue = slices.Delete(g.queue, 0, 1)
-		w.slot = g.grant(now)
+		w.slot = g.grant(now, w.units)
 		close(w.ready)
 	}
 }
@@ -285,7 +290,7 @@ func (g *Gate) next(now time.Time) (at time.Time, byTime bool) {
 		return g.pauses.until, true
 	case g.pauses.probe != nil:
 		return time.Time{}, false
-	case g.open >= g.maxOpen:
+	case g.open > 0 && g.open+g.queue[0].units > g.maxOpen:
 		return time.Time{}, false
 	}
 	g.reap(now)
@@ -296,13 +301,13 @@ func (g *Gate) next(now time.Time) (at time.Time, byTime bool) {
 }
 
 // grant takes a slot. next has said that there is one.
-func (g *Gate) grant(now time.Time) *Slot {
+func (g *Gate) grant(now time.Time, units int) *Slot {
 	i := g.free[len(g.free)-1]
 	g.free = g.free[:len(g.free)-1]
 	g.slots[i] = hold{state: holdOpen}
-	g.open++
+	g.open += units
 	g.pace.take(now)
-	s := &Slot{gate: g, index: i, granted: now}
+	s := &Slot{gate: g, index: i, units: units, granted: now}
 	if g.daily != nil {
 		s.day = g.daily.take(now)
 	}

@@ -336,3 +336,51 @@ func TestGateCancelledAtTheMomentOfItsSlot(t *testing.T) {
 		}
 	}
 }
+
+// A call that counts for several in flight waits until they have room, keeps others
+// back meanwhile, and goes alone if it counts for more than there is room at all.
+func TestGateCountsUnits(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{6, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newTestGate(t, GateConfig{Limit: 100, Window: time.Second, MaxInFlight: most})
+			first, _ := acquireSent(t, g)
+			second, _ := acquireSent(t, g)
+			granted := make(chan *Slot, 2)
+			for _, units := range []int{5, 2} {
+				go func() {
+					s, err := g.AcquireUnits(t.Context(), units)
+					if err != nil {
+						t.Error(err)
+					}
+					s.Sent()
+					granted <- s
+				}()
+				synctest.Wait()
+			}
+			first.Done()
+			synctest.Wait()
+			if most == 3 {
+				if len(granted) != 0 {
+					t.Fatalf("%d calls went beside an open one, want the big one to wait", len(granted))
+				}
+				second.Done()
+				synctest.Wait()
+			}
+			if len(granted) != 1 {
+				t.Fatalf("%d calls went, want the big one alone", len(granted))
+			}
+			big := <-granted
+			if u := g.Usage(); u.InFlight != 5+map[int]int{6: 1}[most] || u.Calls != 3 {
+				t.Errorf("usage %+v", u)
+			}
+			big.Done()
+			synctest.Wait()
+			(<-granted).Done()
+			second.Done()
+			if n := g.Usage().InFlight; n != 0 {
+				t.Errorf("%d units are in flight at the end", n)
+			}
+		})
+	}
+}

@@ -28,6 +28,8 @@ type Request struct {
 	// that nothing is sent; it comes back wrapped in an *Error that is not Sent.
 	// Read does not use it. May be nil.
 	Before func(ctx context.Context) error
+	// Units is how many calls the request counts for among those in flight; 0 is 1.
+	Units int
 	// MaxBody caps what is read of the reply, after decompression; 0 is 1 MiB.
 	MaxBody int64
 	// Stream, for reads with long replies, gets the body of a 2xx reply instead of

@@ -7,6 +7,7 @@ import "time"
 type Slot struct {
 	gate  *Gate
 	index int
+	units int
 	day   int64 // the bucket of the day's count that it was taken from
 
 	granted, sent time.Time
@@ -97,7 +98,7 @@ func (s *Slot) unused() {
 func (s *Slot) finish() {
 	g := s.gate
 	s.over = true
-	g.open--
+	g.open -= s.units
 	if g.pauses.probe == s {
 		g.pauses.probe = nil
 	}

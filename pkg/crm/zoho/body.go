@@ -13,7 +13,8 @@ import (
 const defaultVersion = "v8"
 
 // lookVersion is the version of all looks under an older setting: the older
-// versions do not show groups and roles. The versions answer side by side.
+// versions do not show groups and roles, and of v4 nothing is known. The versions
+// answer side by side.
 const lookVersion = "v8"
 
 // versionName is what a version may look like; v1 has no shares.
@@ -52,7 +53,7 @@ func newDialect(version, notify string) (dialect, error) {
 
 // looks is the version in which lists are looked at.
 func (d dialect) looks() string {
-	if d.userKey {
+	if d.userKey || d.version == "v4" || strings.HasPrefix(d.version, "v4.") {
 		return lookVersion
 	}
 	return d.version

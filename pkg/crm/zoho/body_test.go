@@ -37,6 +37,10 @@ func TestDoExactBodies(t *testing.T) {
 			"POST /crm/v8" + base + ` {"share":[{"shared_with":{"id":"5","type":"users"},"permission":"read_only","share_related_records":false,"type":"private"}],"notify_shared_members":false,"notify_on_completion":false}`,
 		}},
 		{"delete", Config{}, two[:1], revoke("5"), []string{"GET /crm/v8" + base, "DELETE /crm/v8" + base}},
+		{"v4, of which nothing is known", Config{Version: "v4"}, two, revoke("5"), []string{
+			"GET /crm/v8" + base,
+			"PUT /crm/v4" + base + ` {"share":[` + stays + `],"notify_shared_members":false,"notify_on_completion":false}`,
+		}},
 		{"v2", Config{Version: "v2"}, two, revoke("5"), []string{
 			"GET /crm/v8" + base,
 			"PUT /crm/v2" + base + ` {"share":[{"user":{"id":"6"},"permission":"read_write","share_related_records":true}],"notify":false}`,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -304,7 +305,18 @@ func limited(status int, p reply, parsed bool) bool {
 	if status == http.StatusTooManyRequests {
 		return true
 	}
-	return parsed && (isThrottle(p.Code) || isThrottle(p.Error) || tokenThrottle(p))
+	return parsed && (isThrottle(p.Code) || isThrottle(p.Error) || tokenThrottle(p) || shareThrottle(p.Share))
+}
+
+// shareThrottle recognises the refusal where the results of a write are, if it is
+// all that is there.
+func shareThrottle(raw json.RawMessage) bool {
+	var one result
+	if json.Unmarshal(raw, &one) == nil {
+		return isThrottle(one.Code)
+	}
+	var list []result
+	return json.Unmarshal(raw, &list) == nil && len(list) > 0 && !slices.ContainsFunc(list, func(r result) bool { return !isThrottle(r.Code) })
 }
 
 func isThrottle(code text) bool {
@@ -329,14 +341,14 @@ var (
 
 // inspect is limited as the transport asks for it, with what is said of the cause:
 // the CRM gives one code for too many calls at a time and for a day's credits used
-// up. Where both are named, or neither, nothing is known, and the gate finds out.
+// up. Where both are named nothing is known, and the gate finds out; where neither
+// is, it is taken for too many at a time first.
 func inspect(r *transport.Response) transport.Signal {
 	var p reply
 	body := trimBody(r.Body)
 	parsed := !r.Truncated && len(body) > 0 && body[0] == '{' && json.Unmarshal(body, &p) == nil
 	if !limited(r.Status, p, parsed) {
-		// Errors of the CRM's own that come with a 5xx are no outage of what is in front
-		// of it, but its INTERNAL_ERROR is one.
+		// Errors of the CRM's own that come with a 5xx are no outage.
 		return transport.Signal{Answered: parsed && knownRefusal(strings.ToUpper(string(p.Code)))}
 	}
 	words := p.says()
@@ -350,8 +362,8 @@ func inspect(r *transport.Response) transport.Signal {
 		t.After = tokenWindow
 	case strings.TrimSpace(r.Header.Get("X-API-CREDITS-REMAINING")) == "0", credits && !concurrency:
 		t.Quota = true
-	case concurrency && !credits:
-		t.Concurrency = true
+	case !credits:
+		t.Concurrency = true // if nothing is said, fewer at a time do no harm
 	}
 	return transport.Signal{Throttled: true, Throttle: t}
 }

@@ -115,16 +115,19 @@ func TestConfirmTogether(t *testing.T) {
 	tests := []struct {
 		name    string
 		records int
+		empty   int // how many of them nobody has
 		steps   func(f *fake) []step
 		methods string
 	}{
-		{"five in one", 5, func(f *fake) []step { return []step{composite(f, nil)} }, "POST"},
-		{"seven in two", 7, func(f *fake) []step { return []step{composite(f, nil), composite(f, nil)} }, "POST POST"},
-		{"one by itself", 1, func(f *fake) []step { return nil }, "GET"},
-		{"not allowed", 2, func(f *fake) []step { return []step{refuses("POST", 400, envelope("NOT_SUPPORTED", "x"))} }, "POST GET GET"},
-		{"in another order", 2, func(f *fake) []step {
+		{"five in one", 5, 0, func(f *fake) []step { return []step{composite(f, nil)} }, "POST"},
+		{"seven in two", 7, 0, func(f *fake) []step { return []step{composite(f, nil), composite(f, nil)} }, "POST POST"},
+		{"one by itself", 1, 0, func(f *fake) []step { return nil }, "GET"},
+		{"not allowed", 2, 0, func(f *fake) []step { return []step{refuses("POST", 400, envelope("NOT_SUPPORTED", "x"))} }, "POST GET GET"},
+		{"all empty", 3, 3, func(f *fake) []step { return []step{composite(f, nil)} }, "POST"},
+		{"some empty", 3, 1, func(f *fake) []step { return []step{composite(f, nil)} }, "POST GET"},
+		{"in another order", 3, 0, func(f *fake) []step {
 			return []step{composite(f, func(parts []any) { parts[0], parts[1] = parts[1], parts[0] })}
-		}, "POST GET"},
+		}, "POST GET GET GET"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -138,7 +141,7 @@ func TestConfirmTogether(t *testing.T) {
 				for n := range ops {
 					ops[n] = revoke("5")
 					ops[n].Record = fmt.Sprint(1000 + n)
-					if n > 0 {
+					if n >= tt.empty {
 						s := user("6", "read_only")
 						s.Through = map[string]any{"id": ops[n].Record}
 						f.lists["Quotes/"+ops[n].Record] = []share{s}

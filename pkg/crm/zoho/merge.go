@@ -72,8 +72,13 @@ func judge(list []entry, op crm.Operation) ruling {
 	case crm.RevokeAll:
 		return judgeRevokeAll(list)
 	}
-	if slices.ContainsFunc(list, func(e entry) bool { return e.isUser(op.User) }) {
-		return ruling{standing: open}
+	for _, e := range list {
+		switch {
+		case e.isUser(op.User):
+			return ruling{standing: open}
+		case e.direct() && e.id == op.User && e.kind != kindGroup && e.kind != kindRole:
+			return ruling{denied, codeUnreadable, "the record is shared with " + e.name() + ", and what that is is not known: the user may have it"}
+		}
 	}
 	if e, ok := publicEntry(list); ok {
 		return denyPublic(e)

@@ -178,10 +178,10 @@ func wantEntry(t *testing.T, op crm.Operation, had crm.Choice) string {
 func TestPlanSettles(t *testing.T) {
 	t.Parallel()
 	list := []entry{
-		{kind: "users", id: "5", permission: "read_only", sort: "private"},
+		{kind: "users", id: "5", permission: "read_only", related: crm.No, sort: "private"},
 		{kind: "users", id: "5", permission: "read_write", related: crm.Yes, sort: "private"},
-		{kind: "users", id: "6", permission: "read_only", sort: "private"},
-		{kind: "groups", id: "6", permission: "read_only", sort: "private"},
+		{kind: "users", id: "6", permission: "read_only", related: crm.No, sort: "private"},
+		{kind: "groups", id: "6", permission: "read_only", related: crm.No, sort: "private"},
 	}
 	ops := []crm.Operation{give("5", crm.Full), revoke("6"), give("7", crm.Read)}
 	_, c := plan(list, ops, rules{})
@@ -199,5 +199,44 @@ func TestPlanSettles(t *testing.T) {
 	}
 	if !slices.Contains(c.entries, list[3]) {
 		t.Error("the group with the user's id was taken for the user")
+	}
+}
+
+// What can not be written back exactly, or may be the leaver under another name,
+// keeps its record from being written and its row from being done.
+func TestPlanDoesNotGuess(t *testing.T) {
+	t.Parallel()
+	known := entry{kind: "users", id: "6", permission: "read_only", related: crm.No, sort: "private"}
+	leaver := entry{kind: "users", id: "5", permission: "read_only", related: crm.No, sort: "private"}
+	for name, odd := range map[string]entry{
+		"a flag that is not shown":  {kind: "users", id: "7", permission: "read_only", sort: "private"},
+		"a permission not shown":    {kind: "users", id: "7", related: crm.No, sort: "private"},
+		"a recipient without an id": {kind: "users", permission: "read_only", related: crm.No, sort: "private"},
+	} {
+		rulings, c := plan([]entry{leaver, known, odd}, []crm.Operation{revoke("5")}, rules{})
+		if c.verb != verbNone || rulings[0].standing != denied || rulings[0].code != codeUnreadable {
+			t.Errorf("%s: ruling %+v, write %+v, want none", name, rulings[0], c)
+		}
+	}
+	stranger := leaver
+	stranger.kind = "user"
+	if j := judge([]entry{known, stranger}, revoke("5")); j.standing != denied || j.code != codeUnreadable {
+		t.Errorf("a recipient of an unknown kind with the leaver's id: %+v, want unreadable", j)
+	}
+	stranger.kind = "groups"
+	if j := judge([]entry{known, stranger}, revoke("5")); j.standing != so {
+		t.Errorf("a group with the leaver's id: %+v, want so", j)
+	}
+}
+
+// A refusal that is about the caller is not divided until it lands on a row.
+func TestDivisible(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"invalid user Id": true, "ENTITY_ID_INVALID": false, "Shared record cannot be shared to other users": false,
+	} {
+		if got := divisible(finding{code: "INVALID_DATA", text: text}); got != want {
+			t.Errorf("%s: divisible %v, want %v", text, got, want)
+		}
 	}
 }

@@ -97,7 +97,8 @@ func divisible(f finding) bool {
 	case "SHARE_LIMIT_EXCEEDED", "LIMIT_EXCEEDED", "DUPLICATE_DATA", "MANDATORY_NOT_FOUND", "AMBIGUITY_DURING_PROCESSING", "BAD_REQUEST", "CANNOT_PROCESS":
 		return true
 	case "INVALID_DATA":
-		return !strings.Contains(strings.ToUpper(f.text), "ENTITY_ID_INVALID")
+		said := strings.ToUpper(f.text)
+		return !strings.Contains(said, "ENTITY_ID_INVALID") && !strings.Contains(said, "SHARED RECORD CANNOT")
 	}
 	return false
 }

@@ -68,7 +68,7 @@ func (w *work) review(ctx context.Context, c change, rows []*row, sent finding) 
 func (w *work) denied(r *row, said result, f, sent finding, again bool) {
 	o := crm.Outcome{Verdict: crm.Failed, Code: string(said.Code), Message: string(said.Message), HTTPStatus: sent.status, Ended: f.ended}
 	switch {
-	case busyText.MatchString(o.Message):
+	case busyText.MatchString(o.Message), isThrottle(said.Code):
 		o.Verdict, o.Later = crm.NotSent, busyFor
 	case again && f.class == shown && perhapsHeld(said) && holds(f.list, r.op.User):
 		return

@@ -15,6 +15,9 @@ import (
 const (
 	// mostTogether is how many requests the composite API takes at once.
 	mostTogether = 5
+	// compositeUnits is how many calls in flight a composite request counts for,
+	// whatever is in it.
+	compositeUnits = 5
 	// gatherFor is how long a look waits for others to go with.
 	gatherFor = 20 * time.Millisecond
 )
@@ -106,17 +109,38 @@ func (t *together) send(ctx context.Context, looks []wanted) []finding {
 	for i, l := range looks {
 		subs[i] = subRequest{ID: "look" + string(rune('1'+i)), Method: http.MethodGet, URI: sharePath(version, l.object, l.record)}
 	}
-	body, _ := json.Marshal(map[string]any{"__composite_requests": subs}) // texts: it can not fail
+	// One after the other: the answers do not say what they answer, and the order in
+	// which looks that run side by side are answered is not documented.
+	body, _ := json.Marshal(map[string]any{"__composite_requests": subs, "parallel_execution": false}) // texts: it can not fail
 	f := t.p.ask(ctx, verbRead, "", transport.Request{
 		Op: "Composite", Method: http.MethodPost, Path: "/crm/" + version + "/__composite_requests",
-		Body: body, MaxBody: mostTogether << 20,
+		Body: body, MaxBody: mostTogether << 20, Units: compositeUnits,
 	})
 	if f.class != shown {
 		return found
 	}
 	for i, r := range readComposite(f.body, len(looks)) {
-		if sub := t.p.clean(classify(verbLook, looks[i].record, 0, r, nil)); r != nil && plausible(sub.list, looks, i) {
-			found[i] = sub
+		if r != nil {
+			found[i] = t.p.clean(classify(verbLook, looks[i].record, 0, r, nil))
+		}
+	}
+	return inPlace(found, looks)
+}
+
+// inPlace leaves out what may be the answer to another look. If one list can not be
+// that of its look, none is believed; and an empty one, which names nothing, only
+// where all are empty: a leaver's record must not pass for one that nobody has.
+func inPlace(found []finding, looks []wanted) []finding {
+	some := false
+	for i, f := range found {
+		if f.class == shown && !plausible(f.list, looks, i) {
+			return make([]finding, len(looks))
+		}
+		some = some || f.class != shown || len(f.list) > 0
+	}
+	for i, f := range found {
+		if some && f.class == shown && len(f.list) == 0 {
+			found[i] = finding{}
 		}
 	}
 	return found

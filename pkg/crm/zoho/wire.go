@@ -46,9 +46,9 @@ func (e entry) direct() bool { return e.through == "" && !e.public() }
 func (e entry) isUser(id string) bool { return e.direct() && e.kind == kindUser && e.id == id }
 
 // sound says whether everything is known that it takes to write the entry back: a
-// permission that is left out would become full access.
+// permission that is left out would become full access, and a flag false.
 func (e entry) sound() bool {
-	return e.kind != "" && number.MatchString(e.id) && e.permission != ""
+	return e.kind != "" && number.MatchString(e.id) && e.permission != "" && e.related != crm.Unsaid
 }
 
 // name is the entry's recipient for messages.
