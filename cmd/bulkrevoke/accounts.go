@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
@@ -39,6 +40,7 @@ type account struct {
 	workers  int
 	state    string       // name of its state folder; accounts that share one share a gate
 	used     bool         // a valid row of the sheet names it
+	same     *account     // the one of several names for the same keys that all rows go to; nil for itself
 	provider crm.Provider // never nil once opened
 	// connect gives the provider the gate that it sends through.
 	connect func(tr transport.Config, store *transport.Store) error
@@ -49,7 +51,7 @@ type account struct {
 func (a *account) slots() int { return max(1, int(math.Floor(float64(a.limit.Calls)*a.share+1e-9))) }
 
 // newAccounts makes the accounts of a configuration. One that can not be worked
-// with, for want of a secret for one, refuses the rows that name it; the account
+// with, for want of a secret for one, refuses the sheets that name it; the account
 // of rows that name none must be good.
 func newAccounts(cfg config, o *options, secrets secretSource) ([]*account, error) {
 	var accounts []*account
@@ -60,7 +62,7 @@ func newAccounts(cfg config, o *options, secrets secretSource) ([]*account, erro
 		}
 		if err := openProvider(a, secrets); err != nil {
 			a.bad = err
-			a.provider = unusable{err.Error()}
+			a.provider = &unusable{reason: err.Error()}
 		}
 		accounts = append(accounts, a)
 	}
@@ -143,12 +145,50 @@ func openProvider(a *account, secrets secretSource) error {
 func batchAccounts(accounts []*account) []batch.Account {
 	var list []batch.Account
 	for _, a := range accounts {
-		list = append(list, batch.Account{
+		one := batch.Account{
 			Name: a.name, CRM: a.conf.CRM, Host: a.host, Provider: a.provider, Workers: a.workers,
 			Limit: a.slots(), Window: a.limit.Window,
-		})
+		}
+		if a.same != nil {
+			one.SameAs = a.same.name
+		}
+		list = append(list, one)
 	}
 	return list
+}
+
+// checkNamed refuses a sheet some row of which names an account that can not be
+// worked with: what is wrong is the configuration, and no row.
+func checkNamed(accounts []*account) error {
+	for _, a := range accounts {
+		if u, ok := a.provider.(*unusable); ok && u.named {
+			return refusef(hintFor(a.bad), "account %q: %w", a.name, a.bad)
+		}
+	}
+	return nil
+}
+
+// joinNames has the rows of all names for the same keys go to one of these: the one
+// that the ledger knows already, else the default account, else the first by name.
+func joinNames(accounts []*account, bound []ledger.Binding, byDefault string) {
+	known := func(a *account) bool {
+		return slices.ContainsFunc(bound, func(b ledger.Binding) bool { return b.Account == a.name && b.Host == a.host })
+	}
+	home := map[string]*account{}
+	for _, a := range accounts {
+		if a.bad != nil {
+			continue
+		}
+		h := home[a.state]
+		if h == nil || !known(h) && (known(a) || a.name == byDefault) {
+			home[a.state] = a
+		}
+	}
+	for _, a := range accounts {
+		if h := home[a.state]; h != nil && h != a && a.bad == nil {
+			a.same = h
+		}
+	}
 }
 
 // checkGate returns a gate for a provider that only checks rows. Nothing is sent
@@ -158,18 +198,22 @@ func checkGate() (*transport.Gate, error) {
 }
 
 // unusable is the provider of an account that can not be worked with: it refuses
-// every row.
-type unusable struct{ reason string }
+// every row, and remembers that there was one.
+type unusable struct {
+	reason string
+	named  bool
+}
 
-var _ crm.Provider = unusable{}
+var _ crm.Provider = (*unusable)(nil)
 
-func (u unusable) Check(op crm.Operation) (crm.Operation, error) {
+func (u *unusable) Check(op crm.Operation) (crm.Operation, error) {
+	u.named = true
 	return op, &crm.FieldError{Column: "account", Reason: u.reason}
 }
 
-func (u unusable) Key(crm.Operation) string { return "" }
+func (u *unusable) Key(crm.Operation) string { return "" }
 
-func (u unusable) Do(_ context.Context, call crm.Call, _ crm.Journal) []crm.Outcome {
+func (u *unusable) Do(_ context.Context, call crm.Call, _ crm.Journal) []crm.Outcome {
 	outcomes := make([]crm.Outcome, len(call.Items))
 	for i := range outcomes {
 		outcomes[i] = crm.Outcome{Verdict: crm.NotSent, Ended: &crm.AccountError{Code: crm.EndKeys, Err: errors.New(u.reason)}}
@@ -203,6 +247,11 @@ func connectAccounts(ctx context.Context, accounts []*account, o connectOptions)
 	for _, a := range accounts {
 		if a.used {
 			groups[a.state] = append(groups[a.state], a)
+		}
+	}
+	for _, a := range accounts {
+		if _, ok := groups[a.state]; ok && !a.used && slices.ContainsFunc(groups[a.state], func(b *account) bool { return b.same == a }) {
+			groups[a.state] = append(groups[a.state], a) // it does the work, at the pace of those that are named
 		}
 	}
 	// The same order everywhere, so that two runs that wait do not wait for each
@@ -246,9 +295,10 @@ func (c *connections) connect(ctx context.Context, group []*account, o connectOp
 	return nil
 }
 
-// gateConfig returns the gate of accounts that share one: the slowest of them
-// says how fast it is.
+// gateConfig returns the gate of accounts that share one: the slowest of those that
+// the sheet names says how fast it is.
 func gateConfig(group []*account, store *transport.Store, log *slog.Logger) transport.GateConfig {
+	group = slices.DeleteFunc(slices.Clone(group), func(a *account) bool { return !a.used })
 	slowest := slices.MinFunc(group, func(a, b *account) int {
 		return cmp.Compare(float64(a.slots())/a.limit.Window.Seconds(), float64(b.slots())/b.limit.Window.Seconds())
 	})

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
@@ -76,6 +77,40 @@ func TestAccountThatCanNotBeUsedRefusesItsRows(t *testing.T) {
 	cfg.Default = "poor"
 	if _, err := newAccounts(cfg, newOptions(), testSecrets()); err == nil || !strings.Contains(err.Error(), "MISSING is not set") {
 		t.Errorf("error is %v, want a refusal of the default account", err)
+	}
+}
+
+// Rows of all names for the same keys go to one account, and stay with it.
+func TestJoinNames(t *testing.T) {
+	t.Parallel()
+	cfg := config{Accounts: map[string]accountConfig{
+		"a": lsqConfig("one.example", "KEY"), "b": lsqConfig("https://ONE.example/v2/", "KEY"), "c": lsqConfig("one.example", "KEY"),
+		"other": lsqConfig("one.example", "OTHER"), "poor": lsqConfig("one.example", "MISSING"),
+	}}
+	for _, tt := range []struct {
+		bound     []ledger.Binding
+		byDefault string
+		want      string
+	}{
+		{nil, "", "a"},
+		{nil, "b", "b"},
+		{nil, "other", "a"},
+		{[]ledger.Binding{{Account: "c", Host: "one.example"}}, "b", "c"},
+		{[]ledger.Binding{{Account: "b", Host: "one.example"}, {Account: "c", Host: "one.example"}}, "c", "b"},
+		{[]ledger.Binding{{Account: "c", Host: "elsewhere.example"}}, "", "a"},
+	} {
+		accounts, err := newAccounts(cfg, newOptions(), testSecrets())
+		must(t, err)
+		joinNames(accounts, tt.bound, tt.byDefault)
+		for _, a := range accounts {
+			home := a.name
+			if a.same != nil {
+				home = a.same.name
+			}
+			if want := map[bool]string{true: tt.want, false: a.name}[len(a.name) == 1]; home != want {
+				t.Errorf("%v, default %q: rows of %s go to %s, want %s", tt.bound, tt.byDefault, a.name, home, want)
+			}
+		}
 	}
 }
 

@@ -108,6 +108,9 @@ func hintFor(err error) string {
 		}
 		return "Take the row out of the sheet, or the user off the protect list of the configuration."
 	}
+	if _, ok := errors.AsType[*batch.TwoAccountsError](err); ok {
+		return "Give the rows about one record one account."
+	}
 	if _, ok := errors.AsType[*ledger.BindingError](err); ok {
 		return "Name another ledger with --ledger, or set the old one aside with --fresh."
 	}

@@ -168,6 +168,9 @@ func (j *job) openAccounts(keep bool) (err error) {
 		if j.accounts, err = newAccounts(j.cfg, j.opts, secrets); err == nil {
 			opts.Default, err = defaultAccount(j.cfg, j.opts.account)
 		}
+		if err == nil {
+			err = j.joinNames(opts.Default)
+		}
 		if j.cfg.Path == "" {
 			opts.Route = routeByObject // the environment's accounts have the names that it gives
 		}
@@ -178,6 +181,16 @@ func (j *job) openAccounts(keep bool) (err error) {
 	opts.Accounts = batchAccounts(j.accounts)
 	j.batch, err = batch.New(j.led, opts)
 	return err
+}
+
+// joinNames finds names of the configuration that stand for the same keys.
+func (j *job) joinNames(byDefault string) error {
+	bound, err := j.led.Bindings(context.Background())
+	if err != nil {
+		return err
+	}
+	joinNames(j.accounts, bound, byDefault)
+	return nil
 }
 
 // openWorld starts the sandbox of this run.

@@ -35,6 +35,10 @@ type Account struct {
 	Host     string // normalised; the binding and the digest hold it
 	Provider crm.Provider
 	Workers  int // calls at once, > 0
+	// SameAs, if not empty, names the account that works with the same keys in the same
+	// place. Rows of this one are checked by it and go to that one, so that rows about
+	// one record keep their order whatever name they give.
+	SameAs string
 	// Limit and Window are what the gate allows: for the plan's estimate only.
 	Limit  int
 	Window time.Duration
@@ -90,9 +94,18 @@ type Batch struct {
 // account is an Account at work.
 type account struct {
 	Account
+	same     *account // whose rows its own go to; nil for itself
 	identity crm.Identity
 	rows     int64 // valid rows of the sheet that name it
 	ended    atomic.Pointer[crm.AccountError]
+}
+
+// home is the account that the rows of this one go to.
+func (a *account) home() *account {
+	if a.same != nil {
+		return a.same
+	}
+	return a
 }
 
 // end returns what has ended the account for this run, or nil.
@@ -125,6 +138,14 @@ func New(led *ledger.Ledger, opts Options) (*Batch, error) {
 		acc := &account{Account: a}
 		b.accounts[a.Name] = acc
 		b.order = append(b.order, acc)
+	}
+	for _, acc := range b.order {
+		if acc.SameAs == "" {
+			continue
+		}
+		if acc.same = b.accounts[acc.SameAs]; acc.same == nil || acc.same.SameAs != "" {
+			return nil, fmt.Errorf("account %q can not be the same as %q", acc.Name, acc.SameAs)
+		}
 	}
 	if opts.Default != "" && b.accounts[opts.Default] == nil {
 		return nil, fmt.Errorf("the default account %q is not configured", opts.Default)

@@ -14,8 +14,8 @@ import (
 // out what is done already, and says what a run would do. It sends no change and
 // makes nothing durable. The caller holds the accounts' locks.
 //
-// The error is an *InvalidError (unknown people), a *ProtectedError or a
-// *ledger.BindingError where the sheet is refused. An account that can not be
+// The error is an *InvalidError (unknown people), a *ProtectedError, a
+// *TwoAccountsError or a *ledger.BindingError where the sheet is refused. An account that can not be
 // worked with is no error: its PlanAccount says so, and its rows will not be
 // attempted.
 func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
@@ -142,13 +142,14 @@ func (b *Batch) protect(ctx context.Context, dirs *directories) error {
 // matched is what a go through all rows of the sheet finds out beside the ledger's
 // decisions.
 type matched struct {
+	twice  *TwoAccountsError // a record that two accounts of one organisation are to change
 	pairs  int64  // targets with both a revoke and a share still to be sent
 	digest string // of every row, in order, done or not
 }
 
 // match decides for every target what is done already and what goes together.
 func (b *Batch) match(ctx context.Context) (m matched, err error) {
-	digest := plan.NewDigest()
+	digest, records := plan.NewDigest(), newSharedRecords(b)
 	err = b.stage.Index(ctx, func(name string, op crm.Operation) (key, bundle string) {
 		acc := b.accounts[name]
 		if many, ok := acc.Provider.(crm.Bundler); ok {
@@ -163,9 +164,15 @@ func (b *Batch) match(ctx context.Context) (m matched, err error) {
 			return
 		}
 		digest.Add(row.Account, b.accounts[row.Account].Host, row.Op)
+		if m.twice == nil {
+			m.twice = records.see(row)
+		}
 	})
 	if err != nil {
 		return m, err
+	}
+	if m.twice != nil {
+		return m, m.twice
 	}
 	m.digest = digest.Sum()
 	err = b.stage.Match(ctx, func(past []ledger.Past, rows []crm.Operation) []ledger.Choice {

@@ -41,7 +41,7 @@ func (b *Batch) row(rec sheet.Record) Row {
 		r.Code, r.Problem = codeAccount, err.Error()
 		return r
 	}
-	r.Account = acc.Name
+	r.Account = acc.home().Name
 	if rec.Problem != nil {
 		return r.invalid(rec.Problem.Column, rec.Problem.Reason)
 	}
