@@ -56,12 +56,12 @@ func (j *job) close() error {
 }
 
 // openSheet opens the sheet and settles what its files are called.
-func (j *job) openSheet(name string) error {
+func (j *job) openSheet(ctx context.Context, name string) error {
 	if err := j.openInput(name); err != nil {
 		return err
 	}
 	var err error
-	j.names, err = namesOf(name, j.opts.output, j.opts.ledger, j.reader.Layout().IsResult, j.opts.sandbox)
+	j.names, err = j.opts.names(ctx, name, j.opts.output, j.reader.Layout().IsResult)
 	return err
 }
 

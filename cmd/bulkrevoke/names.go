@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 )
 
 // standardInput is how a command line names it.
@@ -50,6 +54,58 @@ func namesOf(sheetName, output, ledgerName string, isResult, sandbox bool) (name
 	}
 	n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
 	return n, n.check()
+}
+
+// names says what the files of a sheet are called, by the options and by what is
+// there.
+func (o *options) names(ctx context.Context, sheetName, output string, isResult bool) (names, error) {
+	n, err := namesOf(sheetName, output, o.ledger, isResult, o.sandbox)
+	if err == nil && isResult && o.ledger == "" && !o.sandbox {
+		n, err = n.ofItsLedger(ctx, o.output)
+	}
+	return n, err
+}
+
+// ofItsLedger finds the ledger of a sheet that is a result file under a name that
+// does not tell: among those beside it, the one that wrote it. Its rows are replaced
+// where they are, unless there is an output. A result whose ledger is not found would
+// be sent again as a whole, and is refused.
+func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
+	base := filepath.Base(n.sheet)
+	named := strings.EqualFold(filepath.Ext(strings.TrimSuffix(base, filepath.Ext(base))), ".results")
+	if named || exists(n.ledger) || n.sheet == standardInput {
+		return n, nil
+	}
+	candidates, err := filepath.Glob(filepath.Join(globQuote(filepath.Dir(n.sheet)), "*.ledger.db"))
+	if err != nil {
+		return n, err
+	}
+	for _, path := range candidates {
+		led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
+		if err != nil {
+			continue // what can not be read has no say
+		}
+		wrote, err := led.HasWritten(ctx, n.sheet)
+		if err := errors.Join(err, led.Close()); err != nil || !wrote {
+			continue
+		}
+		n.ledger = path
+		if n.output = output; output == "" {
+			n.output = n.sheet
+		}
+		n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
+		return n, n.check()
+	}
+	return n, refusef("Name the ledger of the sheet that it came from with --ledger. With a ledger that does not exist yet, all of it is sent again.",
+		"%s is a result file, and the ledger that wrote it is not beside it", n.sheet)
+}
+
+// globQuote makes a pattern of a folder's name that matches it alone.
+func globQuote(dir string) string {
+	if filepath.Separator == '\\' {
+		return dir // there is no quoting, and brackets in a folder's name find nothing
+	}
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(dir)
 }
 
 // stemOf returns the path of a sheet without what its other files have instead.

@@ -13,7 +13,7 @@ import (
 func (a *app) writeOpen(ctx context.Context, name string) (err error) {
 	j := &job{app: a, adopted: true}
 	defer func() { err = errors.Join(err, j.close()) }()
-	if j.names, err = namesToRead(name, a.opts); err != nil {
+	if j.names, err = namesToRead(ctx, name, a.opts); err != nil {
 		return err
 	}
 	if err := j.openWritten(ctx); err != nil {

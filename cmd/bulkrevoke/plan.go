@@ -18,7 +18,7 @@ func (a *app) planSheet(ctx context.Context, name string) (err error) {
 	defer cancel()
 	j := &job{app: a}
 	defer func() { err = errors.Join(err, j.close()) }()
-	if err := j.openSheet(name); err != nil {
+	if err := j.openSheet(ctx, name); err != nil {
 		return err
 	}
 	if err := j.openToLook(); err != nil {

@@ -17,7 +17,7 @@ import (
 func (a *app) writeResults(ctx context.Context, name string) (err error) {
 	j := &job{app: a, adopted: true}
 	defer func() { err = errors.Join(err, j.close()) }()
-	if j.names, err = namesOf(name, a.opts.output, a.opts.ledger, looksLikeResult(name), a.opts.sandbox); err != nil {
+	if j.names, err = a.opts.names(ctx, name, a.opts.output, looksLikeResult(name)); err != nil {
 		return err
 	}
 	if err := j.openWritten(ctx); err != nil {

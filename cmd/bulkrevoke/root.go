@@ -171,6 +171,7 @@ func (a *app) oneSheet(cmd *cobra.Command, args []string) error {
 // settle fills in what the command line leaves to environment and configuration,
 // and starts the log.
 func (a *app) settle(cmd *cobra.Command) (err error) {
+	given := cmd.Flags().Changed("output")
 	if err := fillFromEnvironment(cmd.Flags(), a.lookup); err != nil {
 		return err
 	}
@@ -179,6 +180,9 @@ func (a *app) settle(cmd *cobra.Command) (err error) {
 	}
 	if err := fillFromConfig(cmd.Flags(), a.cfg); err != nil {
 		return err
+	}
+	if !given && (a.opts.open || cmd.Name() == "verify" || cmd.Name() == "undo") {
+		a.opts.output = "" // that of a run, where it is set once and for all, is the result's
 	}
 	a.log = newLog(a.screen, a.opts)
 	return a.opts.check()

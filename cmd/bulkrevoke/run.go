@@ -54,7 +54,7 @@ func (a *app) runSheet(ctx context.Context, name string) (err error) {
 // prepareRun opens, locks and checks everything that can be checked without
 // asking a CRM.
 func (j *job) prepareRun(ctx context.Context, name string) error {
-	if err := j.openSheet(name); err != nil {
+	if err := j.openSheet(ctx, name); err != nil {
 		return err
 	}
 	if err := j.lockLedger(ctx); err != nil {

@@ -40,6 +40,10 @@ func TestKilledBetweenSendingAndTheAnswer(t *testing.T) {
 			must(t, p.cmd.Process.Kill())
 			p.wait()
 			r.server.ClearFaults()
+			r.runs(exitDone, "results", path)
+			if words, sent := strings.Join(r.words("result"), " "), strings.Join(r.words("attempts"), " "); words != strings.TrimSpace(strings.Repeat("in_doubt ", 6)) || sent != "1 1 1 1 1 1" {
+				t.Errorf("after the kill the rows are %s, sent %s times; each was sent once, and no answer is known", words, sent)
+			}
 			before := len(r.server.Arrivals())
 			r.runs(exitOpen, "run", path)
 
@@ -61,6 +65,9 @@ func TestKilledBetweenSendingAndTheAnswer(t *testing.T) {
 			}
 			if got := strings.Join(r.words("result"), " "); got != "done in_doubt in_doubt done done done" {
 				t.Errorf("results %s", got)
+			}
+			if got, want := strings.Join(r.words("attempts"), " "), fmt.Sprintf("2 1 1 %d %[1]d %[1]d", 1+again); got != want {
+				t.Errorf("attempts %s, want %s", got, want)
 			}
 			if message := r.words("message")[0]; !strings.Contains(message, "sent again after a lost answer") {
 				t.Errorf("the repeated revoke says %q", message)

@@ -114,7 +114,7 @@ func (a *app) verifySheet(ctx context.Context, name string) (err error) {
 // openToRead finds the ledger that a command reads, holds runs off it, and opens it
 // for reading: a ledger whose chain is broken opens too.
 func (j *job) openToRead(ctx context.Context, name string) (err error) {
-	if j.names, err = namesToRead(name, j.opts); err != nil {
+	if j.names, err = namesToRead(ctx, name, j.opts); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(j.names.ledger); errors.Is(err, fs.ErrNotExist) {
@@ -134,7 +134,7 @@ func (j *job) openToRead(ctx context.Context, name string) (err error) {
 // namesToRead says which ledger a command reads that only writes what it was asked
 // for: the one beside the sheet, or, if there is none, the one beside the output,
 // where a run with that -o has put it.
-func namesToRead(name string, o *options) (names, error) {
+func namesToRead(ctx context.Context, name string, o *options) (names, error) {
 	if name == standardInput && o.ledger == "" {
 		return names{}, refusef("For instance: bulkrevoke verify - --ledger offboarding.ledger.db", "a sheet from standard input needs --ledger")
 	}
@@ -143,7 +143,7 @@ func namesToRead(name string, o *options) (names, error) {
 	if name == standardInput {
 		output = standardInput // it has no name to make one of
 	}
-	n, err := namesOf(name, output, o.ledger, isResult, o.sandbox)
+	n, err := o.names(ctx, name, output, isResult)
 	if err != nil || o.output == "" {
 		return n, err
 	}

@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // counters are the rows by state while the run goes on.
@@ -29,7 +28,7 @@ func (c *counters) start(ctx context.Context, led *ledger.Ledger) error {
 		case t.Invalid:
 			c.invalid += t.Rows
 		default:
-			c.states[Shown(t.State, crm.Operation{Action: t.Action, Object: t.Object})].Add(t.Rows)
+			c.states[t.State].Add(t.Rows)
 			if t.Turn == ledger.TurnNone {
 				c.before += t.Rows
 			}
@@ -51,33 +50,19 @@ func (c *counters) recount(ctx context.Context, led *ledger.Ledger) error {
 	return nil
 }
 
-// Shown is the state as which an operation counts for people: one that was sent
-// and has no answer is in doubt if it is not safe to repeat (a share on LeadSquared
-// may extend or duplicate what is there, and nobody can look), and to be done
-// otherwise.
-func Shown(s ledger.State, op crm.Operation) ledger.State {
-	switch {
-	case s != ledger.Sent:
-		return s
-	case op.Action == crm.Share && (op.Object == crm.Lead || op.Object == crm.Opportunity):
-		return ledger.InDoubt
-	}
-	return ledger.Pending
-}
-
 // move counts an operation's rows that went from one state to another. Rows that
 // go together may have come from different states, so that these are figures to
 // watch a run by; how it ended is counted in the ledger.
 func (c *counters) move(op ledger.Op, from, to ledger.State) {
-	c.states[Shown(from, op.Operation)].Add(-int64(op.Rows))
-	c.states[Shown(to, op.Operation)].Add(int64(op.Rows))
+	c.states[from].Add(-int64(op.Rows))
+	c.states[to].Add(int64(op.Rows))
 }
 
 func (c *counters) counts() Counts {
 	get := func(s ledger.State) int64 { return max(0, c.states[s].Load()) }
 	n := Counts{
 		Done: get(ledger.Done), Unchanged: get(ledger.Unchanged), Accepted: get(ledger.Accepted), Failed: get(ledger.Failed),
-		InDoubt: get(ledger.InDoubt), Invalid: c.invalid, NotAttempted: get(ledger.Pending),
+		InDoubt: get(ledger.InDoubt) + get(ledger.Sent), Invalid: c.invalid, NotAttempted: get(ledger.Pending),
 	}
 	n.Rows = n.Done + n.Unchanged + n.Accepted + n.Failed + n.InDoubt + n.Invalid + n.NotAttempted
 	return n

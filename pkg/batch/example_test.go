@@ -90,7 +90,7 @@ func runSheet(ctx context.Context, text string, account batch.Account) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("line %d: %v %s %s: %v\n", r.Line, r.Op.Action, r.Op.Object, r.Op.Record, batch.Shown(r.State, r.Op))
+		fmt.Printf("line %d: %v %s %s: %v\n", r.Line, r.Op.Action, r.Op.Object, r.Op.Record, r.State)
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func wantCounts(t testing.TB, got Counts, results []ledger.Result) {
 			want.Accepted++
 		case r.State == ledger.Failed:
 			want.Failed++
-		case Shown(r.State, r.Op) == ledger.InDoubt:
+		case r.State == ledger.InDoubt, r.State == ledger.Sent:
 			want.InDoubt++
 		default:
 			want.NotAttempted++

@@ -176,7 +176,7 @@ func block(line lineBuilder, res ledger.Result) {
 		message = strings.TrimPrefix(message+"; "+res.Note, "; ")
 	}
 	if res.State == ledger.Sent && !res.Invalid {
-		message = noAnswerYet
+		message = strings.TrimSuffix(noAnswerYet+"; said before: "+message, "; said before: ")
 	}
 	line.number(res.Line)
 	line.add(word)
@@ -197,8 +197,7 @@ func block(line lineBuilder, res ledger.Result) {
 // Word returns the word of the result column for a row.
 //
 // A row whose account could not be started was never looked at: it is not
-// attempted, not invalid. A row that was sent and has no outcome is in doubt if it
-// is not safe to repeat, and will simply be done again otherwise.
+// attempted, not invalid.
 func Word(res ledger.Result) string {
 	switch {
 	case res.Invalid && accountEnd(res.Code):
@@ -206,7 +205,7 @@ func Word(res ledger.Result) string {
 	case res.Invalid:
 		return wordInvalid
 	}
-	return batch.Shown(res.State, res.Op).String()
+	return res.State.String()
 }
 
 // tally counts a row under the word that the file has for it.

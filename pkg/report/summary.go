@@ -97,6 +97,9 @@ func next(s batch.Summary, t SummaryText) []string {
 	failed := fmt.Sprintf("failed: see %s (column result = failed), mend what its message says and %s again", t.Output, again)
 	add(c.Failed, failed, failed)
 	doubt := fmt.Sprintf("in doubt: look at the CRM (%s, column result = in_doubt); `%s --redo-in-doubt` sends them again", t.Output, t.Again)
+	if s.Stopped != nil || ended(s) {
+		doubt = fmt.Sprintf("in doubt, sent without an answer: the next run finds out what it can; for what stays look at the CRM (%s, column result = in_doubt)", t.Output)
+	}
 	add(c.InDoubt, "is "+doubt, "are "+doubt)
 	invalid := fmt.Sprintf("invalid and never sent: see %s (column result = invalid), mend the sheet and %s again", t.Output, again)
 	add(c.Invalid, "is "+invalid, "are "+invalid)
@@ -104,7 +107,11 @@ func next(s batch.Summary, t SummaryText) []string {
 		accepted := "accepted and not confirmed yet: " + again + " later to ask about them"
 		add(c.Accepted, "is "+accepted, "are "+accepted)
 	}
-	if len(lines) == 0 {
+	switch {
+	case len(lines) > 0:
+	case c.Accepted > 0:
+		lines = append(lines, "nothing; what is accepted was not asked about, without --confirm off it is")
+	default:
 		lines = append(lines, "nothing, every row is as the sheet asks")
 	}
 	return lines

@@ -55,7 +55,7 @@ stopped: enough
 results: off.results.csv
 next: 1 row was not attempted: mend what ended the account, then run ` + "`bulkrevoke run off.csv`" + ` to go on
 next: 3 rows failed: see off.results.csv (column result = failed), mend what its message says and run ` + "`bulkrevoke run off.csv`" + ` again
-next: 2 rows are in doubt: look at the CRM (off.results.csv, column result = in_doubt); ` + "`bulkrevoke run off.csv --redo-in-doubt`" + ` sends them again
+next: 2 rows are in doubt, sent without an answer: the next run finds out what it can; for what stays look at the CRM (off.results.csv, column result = in_doubt)
 next: 1 row is invalid and never sent: see off.results.csv (column result = invalid), mend the sheet and run ` + "`bulkrevoke run off.csv`" + ` again
 next: 1 row is accepted and not confirmed yet: run ` + "`bulkrevoke run off.csv`" + ` later to ask about them
 `,
@@ -79,7 +79,7 @@ next: 1 row is accepted and not confirmed yet: run ` + "`bulkrevoke run off.csv`
 			"accepted is enough",
 			batch.Summary{Counts: batch.Counts{Rows: 1, Accepted: 1}},
 			SummaryText{Sheet: "off.csv", Output: "o.csv", Again: "x", AcceptedIsDone: true},
-			"off.csv: 1 row\n  accepted      1\nresults: o.csv\nnext: nothing, every row is as the sheet asks\n",
+			"off.csv: 1 row\n  accepted      1\nresults: o.csv\nnext: nothing; what is accepted was not asked about, without --confirm off it is\n",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -110,13 +110,15 @@ func (a *adoption) fresh() (n int64) {
 
 // takeUp gives the operations that rows stand for, and that are not settled for
 // good, their place in this run. What may yet take effect holds up the later rows
-// of its target even if there is nothing to do for it now.
+// of its target even if there is nothing to do for it now. A sending that no outcome
+// has followed counts as an attempt.
 func (a *adoption) takeUp() {
 	a.do(fmt.Sprintf(`UPDATE op SET ord = p.ord, lead = p.lead, rows = p.rows, turn = p.turn, prior = p.prior,
 		open = p.turn > 0 OR op.state IN (%d, %d, %d),
+		tried = CASE op.state WHEN %d THEN op.attempts ELSE op.tried END,
 		target = k.target, key = k.key, bundle = k.bundle, alone = k.key NOT IN (SELECT key FROM smany)
 		FROM spick p CROSS JOIN skey k ON k.ord = p.ord
-		WHERE op.id = p.take AND (p.turn > 0 OR op.state NOT IN (%d, %d))`, Sent, Accepted, InDoubt, Done, Unchanged))
+		WHERE op.id = p.take AND (p.turn > 0 OR op.state NOT IN (%d, %d))`, Sent, Accepted, InDoubt, Sent, Done, Unchanged))
 }
 
 func (a *adoption) addNew() {

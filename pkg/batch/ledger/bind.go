@@ -109,9 +109,10 @@ func (l *Ledger) Source(ctx context.Context) (src Source, ok bool, err error) {
 }
 
 // Wrote remembers that the file at path is a projection of this ledger, so that it
-// may be overwritten later. A relative path is taken from the working folder.
+// may be overwritten later. A relative path is taken from the working folder. What is
+// remembered is the way from the ledger to the file: both may be moved together.
 func (l *Ledger) Wrote(ctx context.Context, path string) error {
-	path, err := filepath.Abs(path)
+	path, err := l.wayTo(path)
 	if err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func (l *Ledger) Wrote(ctx context.Context, path string) error {
 
 // HasWritten says whether Wrote was told of path.
 func (l *Ledger) HasWritten(ctx context.Context, path string) (ok bool, err error) {
-	path, err = filepath.Abs(path)
+	path, err = l.wayTo(path)
 	if err != nil {
 		return false, err
 	}
@@ -134,4 +135,17 @@ func (l *Ledger) HasWritten(ctx context.Context, path string) (ok bool, err erro
 		}, path)
 	})
 	return ok, err
+}
+
+// wayTo is a path seen from the ledger's folder, or as it is where there is no way
+// between the two.
+func (l *Ledger) wayTo(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil || l.dir == "" {
+		return path, err
+	}
+	if way, err := filepath.Rel(l.dir, path); err == nil {
+		return filepath.ToSlash(way), nil
+	}
+	return path, nil
 }

@@ -27,6 +27,7 @@ type Options struct {
 // Ledger is an open ledger. Its methods may be called from any goroutine.
 type Ledger struct {
 	id       string
+	dir      string // of the file; "" for a scratch ledger
 	readOnly bool
 	now      func() time.Time
 	hash     hasher
@@ -97,6 +98,7 @@ func open(path string, o Options, t tables) (*Ledger, error) {
 	if l.readers, err = dialReaders(fileURI(path, mode)); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
+	l.dir = filepath.Dir(path)
 	go l.write()
 	return l, nil
 }

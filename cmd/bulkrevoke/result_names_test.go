@@ -1,0 +1,85 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
+)
+
+// A result file under any name belongs to the ledger that wrote it, and nothing of
+// it is sent again; one whose ledger is not beside it is refused.
+func TestResultFileFindsItsLedger(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	share := "lsq,share,opportunity," + guidOf('a', 1) + ",," + guidOf('b', 1) + ",read"
+	path := r.sheet(share, lead("revoke", 1))
+	for _, name := range []string{"june.csv", "june.xlsx"} {
+		r.runs(exitDone, "run", path, "-o", r.path(name))
+		sent := r.changes()
+		for _, args := range [][]string{{"run"}, {"plan"}, {"results"}, {"run", "-o", r.path("july.csv")}, {"verify"}} {
+			r.runs(exitDone, append(args, r.path(name))...)
+		}
+		if r.changes() != sent {
+			t.Errorf("%d changes were sent again from %s", r.changes()-sent, name)
+		}
+	}
+	r.only("off.csv", "june.csv", "june.xlsx", "july.csv", "off.ledger.db")
+
+	raw, err := os.ReadFile(r.path("june.csv"))
+	must(t, err)
+	stray := r.write("stray.csv", string(raw))
+	sent := r.changes()
+	for _, command := range []string{"run", "plan"} {
+		if got := r.runs(exitRefused, command, stray); !strings.Contains(got.stderr, "the ledger that wrote it is not beside it") {
+			t.Errorf("%s says:\n%s", command, got.stderr)
+		}
+	}
+	r.runs(exitDone, "run", "--ledger", r.path("off.ledger.db"), stray)
+	if r.changes() != sent {
+		t.Errorf("%d changes were sent again with the ledger named", r.changes()-sent)
+	}
+	r.runs(exitDone, "run", "--ledger", r.path("new.ledger.db"), "-o", r.path("new.csv"), stray)
+	if r.changes() != sent+2 {
+		t.Errorf("%d changes were sent with a new ledger, want 2", r.changes()-sent)
+	}
+}
+
+// The files of a sheet may be moved together.
+func TestFolderIsMoved(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	must(t, os.Mkdir(r.path("a"), 0o700))
+	path := filepath.Join(r.path("a"), "off.csv")
+	must(t, os.WriteFile(path, []byte(rigHead+lead("revoke", 1)+"\n"), 0o600))
+	r.runs(exitDone, "run", path)
+	must(t, os.Rename(r.path("a"), r.path("b")))
+	path = filepath.Join(r.path("b"), "off.csv")
+	r.runs(exitDone, "run", path)
+	r.runs(exitDone, "results", path)
+	if r.changes() != 1 {
+		t.Errorf("%d changes, want 1", r.changes())
+	}
+}
+
+// A result name of the configuration is that of runs: it takes no other command's
+// output.
+func TestConfiguredOutputIsTheResults(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.sheet(lead("revoke", 1), lead("revoke", 2))
+	r.env["BULKREVOKE_OUTPUT"] = r.path("all.csv")
+	r.runs(exitDone, "run", path, "--ledger", r.path("off.ledger.db"))
+	before, err := os.ReadFile(r.path("all.csv"))
+	must(t, err)
+	for _, args := range [][]string{{"results", "--open"}, {"verify"}, {"undo"}} {
+		r.runs(exitDone, append(args, path)...)
+		after, err := os.ReadFile(r.path("all.csv"))
+		must(t, err)
+		if string(after) != string(before) {
+			t.Errorf("%v has changed the result:\n%s", args, after)
+		}
+	}
+}
