@@ -134,11 +134,19 @@ func parseConfig(data []byte) (config, error) {
 			return cfg, fmt.Errorf("account %q: %w", name, err)
 		}
 	}
+	for _, who := range cfg.Protect {
+		if !userOrAddress.MatchString(who) {
+			return cfg, fmt.Errorf("protect: %q is neither a user's id nor an e-mail address, and would protect nobody", who)
+		}
+	}
 	if _, ok := cfg.Accounts[cfg.Default]; cfg.Default != "" && !ok {
 		return cfg, fmt.Errorf("default: there is no account %q", cfg.Default)
 	}
 	return cfg, nil
 }
+
+// userOrAddress is what names a user: an address, a GUID or digits.
+var userOrAddress = regexp.MustCompile(`^([^@\s]+@[^@\s]+|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9]{1,20})$`)
 
 // accountName is what an account may be called: it stands in sheets, messages and
 // ledgers.

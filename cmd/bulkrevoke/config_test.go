@@ -83,6 +83,7 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 		{"no YAML", "\t:", "yaml"},
 		{"two documents", good + "---\n" + good, "second document"},
 		{"default that is none", good + "default: other\n", `no account "other"`},
+		{"a protected name", good + "protect: [boss@example.com, John]\n", `protect: "John" is neither`},
 		{"no crm", "accounts:\n  main:\n    host: h\n", "crm: is missing"},
 		{"unknown crm", "accounts:\n  main:\n    crm: salesforce\n", `"salesforce" is not one of`},
 		{"no host", strings.Replace(good, "    host: h.example\n", "", 1), "host: is missing"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
@@ -13,7 +14,7 @@ import (
 // and the metrics can be written where the flags want them.
 func (j *job) checkEvidence() error {
 	o := j.opts
-	var errs []error
+	errs := []error{j.checkDistinct()}
 	if o.report != "" {
 		errs = append(errs, report.CheckReport(o.report, j.led.ID()))
 	}
@@ -23,7 +24,29 @@ func (j *job) checkEvidence() error {
 	if o.metricsFile != "" {
 		errs = append(errs, report.CheckMetrics(o.metricsFile))
 	}
-	return errors.Join(errs...)
+	j.unwritable = errors.Join(errs...)
+	return j.unwritable
+}
+
+// checkDistinct refuses flags that name one file twice.
+func (j *job) checkDistinct() error {
+	o := j.opts
+	named := map[string]string{}
+	for _, f := range []struct{ what, path string }{
+		{"the sheet", j.names.sheet}, {"the ledger", j.names.ledger}, {"the result", j.names.output},
+		{"--report", o.report}, {"--summary", o.summary}, {"--metrics-file", o.metricsFile},
+	} {
+		path, err := filepath.Abs(f.path)
+		if f.path == "" || f.path == standardInput || err != nil {
+			continue
+		}
+		other, taken := named[path]
+		if taken && f.what != "the result" { // which may take the sheet's place
+			return refusef("Name another file.", "%s and %s are the same file, %s", other, f.what, f.path)
+		}
+		named[path] = f.what
+	}
+	return nil
 }
 
 // writeEvidence writes what --report, --summary and --metrics-file ask for, of a
@@ -31,6 +54,9 @@ func (j *job) checkEvidence() error {
 // report needs a run.
 func (j *job) writeEvidence(ctx context.Context, failure error) error {
 	o := j.opts
+	if j.unwritable != nil {
+		return nil // the run was refused because they can not be written
+	}
 	facts := j.facts(failure)
 	var errs []error
 	if o.report != "" && j.adopted {
@@ -58,6 +84,9 @@ func (j *job) facts(failure error) report.Facts {
 			Results: j.names.output, Ledger: j.names.ledger,
 			Report: j.opts.report, Summary: j.opts.summary, Metrics: j.opts.metricsFile,
 		},
+	}
+	if !j.adopted {
+		f.Files.Report = "" // it takes a run
 	}
 	f.Host, _ = os.Hostname() // left out where the machine has no name
 	if failure != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
@@ -140,7 +141,7 @@ func verdict(s batch.Summary, acceptedIsDone bool) int {
 	if stopped, ok := errors.AsType[*signalError](s.Stopped); ok {
 		return signalCode(stopped.signal)
 	}
-	if s.Stopped != nil {
+	if s.Stopped != nil && !stoppedAtTheEnd(s) {
 		return exitStopped
 	}
 	for _, a := range s.Accounts {
@@ -157,6 +158,13 @@ func verdict(s batch.Summary, acceptedIsDone bool) int {
 	return exitDone
 }
 
+// stoppedAtTheEnd says that the guard stopped a run of which nothing was left: it has
+// finished.
+func stoppedAtTheEnd(s batch.Summary) bool {
+	_, guard := errors.AsType[*batch.GuardError](s.Stopped)
+	return guard && s.Counts.NotAttempted == 0 && s.Counts.Accepted == 0
+}
+
 // printError writes an error for people: every invalid row on a line of its own,
 // then what is wrong, then what to do about it.
 func printError(w io.Writer, sheetName string, err error) (code int) {
@@ -171,6 +179,7 @@ func printError(w io.Writer, sheetName string, err error) (code int) {
 		}
 		message += ", nothing was sent"
 	}
+	message = strings.ReplaceAll(message, "\n", "; ") // of several errors
 	fmt.Fprintf(w, "bulkrevoke: error: %s\n", report.Printable(message))
 	if hint != "" {
 		fmt.Fprintf(w, "bulkrevoke: hint: %s\n", report.Printable(hint))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,6 +33,32 @@ func (o *options) bound(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeoutCause(ctx, o.maxDuration, &durationError{o.maxDuration})
 }
 
+// rowsFlag is --max-rows. The zero value is "not given": no limit, while 0 given
+// allows no row.
+type rowsFlag struct {
+	n     int64
+	given bool
+}
+
+func (f *rowsFlag) most() (int64, bool) { return f.n, f.given }
+func (f *rowsFlag) Type() string        { return "N" }
+
+func (f *rowsFlag) String() string {
+	if !f.given {
+		return ""
+	}
+	return strconv.FormatInt(f.n, 10)
+}
+
+func (f *rowsFlag) Set(s string) error {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return errors.New("must be a number of rows, 0 or more")
+	}
+	*f = rowsFlag{n, true}
+	return nil
+}
+
 // digestFlag is --approve: the digest of a plan, whole. A beginning of it would
 // not do: two sheets that share their first 12 digits are made in a minute.
 type digestFlag string
@@ -53,9 +80,9 @@ func (f *digestFlag) Set(s string) error {
 // checkPlan refuses a plan that is larger than --max-rows allows, or another one
 // than --approve names.
 func (o *options) checkPlan(p *batch.Plan) error {
-	if o.maxRows > 0 && p.ToSend > o.maxRows {
+	if most, ok := o.maxRows.most(); ok && p.ToSend > most {
 		return refusef("Look at it with `bulkrevoke plan`, then raise --max-rows if that is what you want.",
-			"%s to send, and --max-rows allows %d", plural(p.ToSend, "row"), o.maxRows)
+			"%s to send, and --max-rows allows %d", plural(p.ToSend, "row"), most)
 	}
 	if o.approve == "" || p.Digest == string(o.approve) {
 		return nil

@@ -202,6 +202,59 @@ func TestStopAfterFailures(t *testing.T) {
 	}
 }
 
+// A guard that fires on the very last row stops nothing: the run has finished.
+func TestGuardAtTheVeryEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Kind: sandbox.FaultException, Type: "MXNoException", Text: "no"})
+	r.runs(exitOpen, "run", "--workers", "1", "--stop-after-failures", "3", r.sheet(leads(3)...))
+	if r.count("failed") != 3 {
+		t.Errorf("results %v, want all failed", r.words("result"))
+	}
+}
+
+// --max-rows 0 allows no row to be sent; without it there is no limit.
+func TestNoRowAllowed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.sheet(lead("revoke", 1))
+	r.runs(exitRefused, "run", "--max-rows", "0", path)
+	r.runs(exitDone, "run", "--max-rows", "1", path)
+	r.runs(exitDone, "run", "--max-rows", "0", path) // nothing is left to send
+	if r.changes() != 1 {
+		t.Errorf("%d changes, want 1", r.changes())
+	}
+}
+
+// Files that are named twice are found out before anything is sent.
+func TestFilesNamedTwice(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.sheet(lead("revoke", 1))
+	for _, flags := range [][]string{
+		{"--report", r.path("x"), "--summary", r.path("x")},
+		{"--summary", r.path("off.results.csv")},
+		{"--metrics-file", r.path("off.ledger.db")},
+		{"--report", path},
+		{"-o", "-"},
+		{"-o", r.path("off.xls")},
+	} {
+		got := r.runs(exitRefused, append([]string{"run", path}, flags...)...)
+		if strings.Count(got.stderr, "error:") != 1 || !strings.Contains(got.stderr, "hint:") {
+			t.Errorf("%q: the refusal says:\n%s", flags, got.stderr)
+		}
+	}
+	r.write("note.txt", "mine")
+	got := r.runs(exitRefused, "run", path, "--summary", r.path("note.txt"))
+	if strings.Count(got.stderr, "note.txt") != 1 {
+		t.Errorf("the refusal says it more than once:\n%s", got.stderr)
+	}
+	if r.changes() != 0 {
+		t.Errorf("%d changes were sent", r.changes())
+	}
+	r.only("off.csv", "note.txt")
+}
+
 // P% counts from the 50th row on.
 func TestStopAfterFailuresOfAHundred(t *testing.T) {
 	t.Parallel()

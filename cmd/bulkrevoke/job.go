@@ -27,6 +27,8 @@ type job struct {
 	conns    *connections
 	batch    *batch.Batch
 
+	unwritable error // why report, summary or metrics can not be written, as far as is known
+
 	plan     *batch.Plan    // what Prepare said; nil before
 	ended    batch.Summary  // how the run ended; the zero value before
 	adopted  bool           // the sheet is the ledger's: from here on nothing is taken back
@@ -162,6 +164,7 @@ func (j *job) openAccounts(keep bool) (err error) {
 	}
 	if j.opts.sandbox {
 		opts.Route = routeByObject
+		opts.Saw = func(row batch.Row) { j.world.introduce(row) }
 		err = j.openWorld(keep)
 	} else {
 		secrets := secretSource{lookup: j.lookup, warn: func(m string) { j.log.Warn(m) }}
@@ -199,7 +202,7 @@ func (j *job) openWorld(keep bool) (err error) {
 	if keep {
 		journal = j.names.state
 	}
-	if j.world, err = startWorld("", journal); err != nil {
+	if j.world, err = startWorld("", journal, -1); err != nil {
 		return err
 	}
 	j.later(j.world.close)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ type options struct {
 
 	guard          guardFlag
 	approve        digestFlag
-	maxRows        int64
+	maxRows        rowsFlag
 	maxDuration    time.Duration
 	wait           time.Duration
 	confirm        oneOf
@@ -92,7 +93,7 @@ func (o *options) addRunFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.yes, "yes", false, "ask no question on a terminal")
 	fs.Var(&o.guard, "stop-after-failures", "stop when so many rows, or so many of a hundred, have failed")
 	fs.Var(&o.approve, "approve", "do it only if the plan's digest is this one")
-	fs.Int64Var(&o.maxRows, "max-rows", 0, "refuse a sheet with more than `N` rows to send (default: no limit)")
+	fs.Var(&o.maxRows, "max-rows", "refuse a sheet with more rows to send (default: no limit)")
 	fs.DurationVar(&o.maxDuration, "max-duration", 0, "stop cleanly after so long (default: no limit)")
 	fs.DurationVar(&o.wait, "wait", 0, "wait so long for another run on this account or ledger")
 	fs.Var(&o.confirm, "confirm", "ask what became of accepted rows, or do not")
@@ -112,8 +113,10 @@ func (o *options) check() error {
 	switch {
 	case o.wait < 0:
 		return refusef("", "--wait: can not be negative")
-	case o.maxRows < 0:
-		return refusef("", "--max-rows: can not be negative")
+	case o.output == standardInput:
+		return refusef("Name one.", "-o -: the result is a file, which is replaced as a whole")
+	case strings.EqualFold(filepath.Ext(o.output), ".xls"):
+		return refusef("Name it .xlsx, or .csv.", "-o %s: workbooks are written as .xlsx", o.output)
 	case o.maxDuration < 0:
 		return refusef("", "--max-duration: can not be negative")
 	case o.confirmTimeout <= 0:

@@ -57,7 +57,7 @@ func TestFlagOverEnvironmentOverConfigurationOverDefault(t *testing.T) {
 				o.output, o.ledger, o.config, o.account, o.sheet = "o.csv", "l.db", "c.yaml", "main", "June"
 				o.sandbox, o.dryRun, o.skipInvalid, o.fresh, o.redoInDoubt, o.yes, o.quiet = true, true, true, true, true, true, true
 				o.guard.Guard = batch.Guard{Failures: 12}
-				o.approve, o.maxRows, o.maxDuration = digestFlag(strings.Repeat("0a", 32)), 9, 3*time.Hour
+				o.approve, o.maxRows, o.maxDuration = digestFlag(strings.Repeat("0a", 32)), rowsFlag{9, true}, 3*time.Hour
 				o.wait, o.confirm.value, o.confirmTimeout = 5*time.Minute, "off", 30*time.Second
 				o.limit.limit, o.share, o.workers = limit{10, 2 * time.Second}, 1, 7
 				o.logFormat.value, o.logLevel.value, o.progress.value = "json", "debug", "never"
@@ -90,7 +90,7 @@ func TestFlagOverEnvironmentOverConfigurationOverDefault(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}, oneOf{}, guardFlag{}, limitFlag{})); diff != "" {
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}, oneOf{}, guardFlag{}, limitFlag{}, rowsFlag{})); diff != "" {
 				t.Errorf("options (-want +got):\n%s", diff)
 			}
 		})
@@ -114,7 +114,7 @@ func TestWrongOptionsAreRefused(t *testing.T) {
 		{"a limit", nil, "limit: fast\n", "such as 25/5s"},
 		{"a guard", nil, "stop-after-failures: 200%\n", "at most 100%"},
 		{"a beginning of a digest", map[string]string{"BULKREVOKE_APPROVE": "0123456789ab"}, "", "must be the whole digest"},
-		{"a negative number of rows", nil, "max-rows: -1\n", "--max-rows: can not be negative"},
+		{"a negative number of rows", nil, "max-rows: -1\n", "must be a number of rows, 0 or more"},
 		{"a negative duration", nil, "max-duration: -1s\n", "--max-duration: can not be negative"},
 		{"a negative wait", nil, "wait: -1s\n", "--wait: can not be negative"},
 		{"no time to confirm", nil, "confirm-timeout: 0s\n", "--confirm-timeout: must be more than 0"},

@@ -161,7 +161,7 @@ func (j *job) carryOut(ctx context.Context) error {
 		summary.Counts = counts // what the file says, also of rows whose account could not be started
 	}
 	j.ended = summary
-	if err := j.summarise(summary); err != nil {
+	if err := j.summarise(summary, err != nil); err != nil {
 		runErr = errors.Join(runErr, err)
 	}
 	if runErr != nil {
@@ -171,14 +171,14 @@ func (j *job) carryOut(ctx context.Context) error {
 	return nil
 }
 
-// summarise tells how the run ended. A run that could not even begin has nothing
-// to tell.
-func (j *job) summarise(s batch.Summary) error {
+// summarise tells how the run ended, and whether its result could not be written. A
+// run that could not even begin has nothing to tell.
+func (j *job) summarise(s batch.Summary, failed bool) error {
 	if j.opts.quiet || s.Started.IsZero() {
 		return nil
 	}
 	return report.WriteSummary(j.screen, s, report.SummaryText{
-		Sheet: title(j.sheet), Output: j.names.output, Again: againCommand(j.args), AcceptedIsDone: j.opts.confirmOff(),
+		Sheet: title(j.sheet), Output: j.names.output, Failed: failed, Again: againCommand(j.args), AcceptedIsDone: j.opts.confirmOff(),
 	})
 }
 

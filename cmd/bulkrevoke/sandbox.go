@@ -47,7 +47,7 @@ sheet the access that it takes away.`,
 // serveSandbox serves a sandbox until ctx is done. That is how it is meant to end,
 // and no error.
 func (a *app) serveSandbox(ctx context.Context, listen string, seeds []string) (err error) {
-	w, err := startWorld(listen, "")
+	w, err := startWorld(listen, "", 0)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (a *app) seedSandbox(ctx context.Context, w *world, name string) (err error
 	if j.accounts, err = w.accounts(a.opts); err != nil {
 		return err
 	}
-	b, err := batch.New(j.led, batch.Options{Accounts: batchAccounts(j.accounts), Route: routeByObject, SkipInvalid: true, Log: a.log})
+	b, err := batch.New(j.led, batch.Options{Accounts: batchAccounts(j.accounts), Route: routeByObject, Saw: w.introduce, SkipInvalid: true, Log: a.log})
 	if err != nil {
 		return err
 	}

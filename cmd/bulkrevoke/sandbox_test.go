@@ -138,3 +138,13 @@ func TestLogsAreSafe(t *testing.T) {
 		}
 	}
 }
+
+// Trying a sheet out again and again does not use up the tokens that Zoho gives out.
+func TestSandboxRunsDoNotRunOutOfTokens(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.write("off.csv", "action,object,record_id,user\nrevoke,Quotes,"+zohoRecord(1)+","+zohoUser(1)+"\n")
+	for range 12 {
+		r.runs(exitDone, "run", "--sandbox", "--max-duration", "30s", path)
+	}
+}

@@ -115,5 +115,9 @@ func (a *app) tellUndone(output string, c report.UndoCounts) {
 	if c.Noted > 0 {
 		fmt.Fprintf(a.screen, "%s where not all is known of how it was: read the column note before you run it\n", plural(c.Noted, "row"))
 	}
-	fmt.Fprintf(a.screen, "put it back with: bulkrevoke run %s\n", shellQuote(output))
+	sandbox := ""
+	if a.opts.sandbox {
+		sandbox = "--sandbox "
+	}
+	fmt.Fprintf(a.screen, "put it back with: bulkrevoke run %s%s\n", sandbox, shellQuote(output))
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/leadsquared"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
@@ -31,8 +32,10 @@ type world struct {
 }
 
 // startWorld starts a sandbox on addr ("" for a free port of this machine). With a
-// journal it goes on where the last one with that journal ended.
-func startWorld(addr, journal string) (*world, error) {
+// journal it goes on where the last one with that journal ended. tokens is how many
+// access tokens Zoho gives out in ten minutes: no run remembers that of a sandbox
+// inside another process, so that trying things out would stand still after ten.
+func startWorld(addr, journal string, tokens int) (*world, error) {
 	w := &world{journal: journal}
 	if journal != "" {
 		info, err := os.Lstat(journal)
@@ -48,6 +51,7 @@ func startWorld(addr, journal string) (*world, error) {
 	server, err := sandbox.New(sandbox.Config{
 		Processing: func() time.Duration { return processing },
 		Journal:    journal,
+		Zoho:       sandbox.ZohoConfig{TokenLimit: tokens},
 	})
 	if err != nil {
 		return nil, refusef("", "sandbox: %w", err)
@@ -71,6 +75,14 @@ func (w *world) forget() error {
 		return nil
 	}
 	return removeIfThere(w.journal)
+}
+
+// introduce makes the person of a row that gives both an id and an address known by
+// both; the other rows' people the sandbox knows by what they give.
+func (w *world) introduce(row batch.Row) {
+	if row.Op.User != "" && row.Email != "" {
+		w.server.AddUser(crm.User{ID: row.Op.User, Email: row.Email, Active: true}, "")
+	}
 }
 
 // accounts returns the accounts of a sandbox run, one of each CRM. Every good row

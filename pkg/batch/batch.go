@@ -56,6 +56,8 @@ type Options struct {
 	// Protect holds users that no row may touch, as ids or e-mail addresses.
 	Protect []string
 
+	// Saw, if not nil, is told of every good row when it is loaded.
+	Saw func(Row)
 	// Describe has the plan count people and records too, which takes a while for a
 	// large sheet.
 	Describe       bool

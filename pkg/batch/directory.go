@@ -17,10 +17,12 @@ import (
 type directories struct {
 	b     *Batch
 	users map[string]map[string][]string // account, address in lower case: the ids of those who have it
+	// met are the protected addresses that somebody has, by their place in the options.
+	met map[int]bool
 }
 
 func newDirectories(b *Batch) *directories {
-	return &directories{b: b, users: make(map[string]map[string][]string)}
+	return &directories{b: b, users: make(map[string]map[string][]string), met: make(map[int]bool)}
 }
 
 // list reads the account's user list. After an error that ends the account, the
@@ -156,7 +158,7 @@ func (d *directories) protected(ctx context.Context, acc *account) ([]string, er
 	if acc.identity.User != "" {
 		ids = append(ids, acc.identity.User)
 	}
-	for _, name := range d.b.opts.Protect {
+	for n, name := range d.b.opts.Protect {
 		if !strings.Contains(name, "@") {
 			ids = append(ids, strings.ToLower(name))
 			continue
@@ -165,7 +167,19 @@ func (d *directories) protected(ctx context.Context, acc *account) ([]string, er
 		if err != nil {
 			return nil, err
 		}
-		ids = append(ids, users[strings.ToLower(name)]...)
+		found := users[strings.ToLower(name)]
+		d.met[n] = d.met[n] || len(found) > 0
+		ids = append(ids, found...)
 	}
 	return ids, nil
+}
+
+// warnOfStrangers says which protected addresses nobody has on any account of the
+// sheet, by their place: a slip there protects nobody.
+func (d *directories) warnOfStrangers() {
+	for n, name := range d.b.opts.Protect {
+		if strings.Contains(name, "@") && !d.met[n] && len(d.users) > 0 {
+			d.b.log.Warn("a protected address is nobody's on the accounts of this sheet", "entry", n+1)
+		}
+	}
 }

@@ -58,6 +58,9 @@ func (b *Batch) add(rec sheet.Record) error {
 		if r.Unstated {
 			b.unstated++
 		}
+		if b.opts.Saw != nil {
+			b.opts.Saw(r)
+		}
 	}
 	return b.stage.Add(ledger.Staged{
 		Line: r.Line, Cells: rec.Cells, Account: r.Account, Op: r.Op, Email: r.Email, Code: r.Code, Problem: r.Problem,

@@ -136,6 +136,7 @@ func (b *Batch) protect(ctx context.Context, dirs *directories) error {
 			p.Protect(ids)
 		}
 	}
+	dirs.warnOfStrangers()
 	return nil
 }
 
@@ -143,8 +144,8 @@ func (b *Batch) protect(ctx context.Context, dirs *directories) error {
 // decisions.
 type matched struct {
 	twice  *TwoAccountsError // a record that two accounts of one organisation are to change
-	pairs  int64  // targets with both a revoke and a share still to be sent
-	digest string // of every row, in order, done or not
+	pairs  int64             // targets with both a revoke and a share still to be sent
+	digest string            // of every row, in order, done or not
 }
 
 // match decides for every target what is done already and what goes together.

@@ -49,6 +49,9 @@ func (b *Batch) row(rec sheet.Record) Row {
 	if err == nil {
 		r.Op, r.Email, err = checkUser(acc.Provider, op, rec.Fields)
 	}
+	if err == nil && op.Action != crm.Share && r.Op.Access != crm.AccessUnset {
+		_, err = accessOf(rec.Fields)
+	}
 	if err != nil {
 		var field *crm.FieldError
 		if !errors.As(err, &field) {
@@ -95,6 +98,9 @@ func checkUser(p crm.Provider, op crm.Operation, f sheet.Fields) (crm.Operation,
 		return checked, "", err
 	}
 	if strings.Contains(f.User, "@") {
+		if f.Email != "" && !looksLikeAddress(f.Email) {
+			return op, "", &crm.FieldError{Column: "user", Reason: fmt.Sprintf("the column for addresses holds %q, which is none, and the one for ids the address %q", f.Email, f.User)}
+		}
 		if f.Email != "" && !strings.EqualFold(f.User, f.Email) {
 			return op, "", &crm.FieldError{Column: "user", Reason: fmt.Sprintf("%q and %q are two addresses", f.User, f.Email)}
 		}
@@ -134,11 +140,12 @@ func operation(f sheet.Fields) (op crm.Operation, err error) {
 		return op, &crm.FieldError{Column: "object", Reason: "is empty"}
 	}
 	op.Object, op.Record, op.Context = f.Object, f.Record, f.Context
-	if op.Access, ok = crm.ParseAccess(f.Access); !ok && (op.Action == crm.Share || sendsAccess(f.Object)) {
-		return op, badCell("access", f.Access, "read, write or full")
+	op.Access, err = accessOf(f)
+	if err != nil && op.Action != crm.Share {
+		op.Access, err = crm.Read, nil // the provider clears it, or it is sent and has to be right
 	}
-	if op.Action != crm.Share {
-		return op, nil
+	if err != nil || op.Action != crm.Share {
+		return op, err
 	}
 	if op.Minutes, err = parseMinutes(f.Duration); err != nil {
 		return op, err
@@ -150,14 +157,12 @@ func operation(f sheet.Fields) (op crm.Operation, err error) {
 	return op, err
 }
 
-// sendsAccess reports whether a revoke of the object sends its access: on
-// LeadSquared it does, by whatever name the sheet calls a lead or an opportunity.
-func sendsAccess(object string) bool {
-	switch strings.ToLower(strings.TrimSuffix(object, "s")) {
-	case crm.Lead, crm.Opportunity, "opportunitie", "1", "5":
-		return true
+func accessOf(f sheet.Fields) (crm.Access, error) {
+	access, ok := crm.ParseAccess(f.Access)
+	if !ok {
+		return crm.AccessUnset, badCell("access", f.Access, "read, write or full")
 	}
-	return false
+	return access, nil
 }
 
 // maxMinutes is a hundred years: beyond it a duration is a slip of the keyboard,
@@ -202,6 +207,8 @@ func parsePermissions(f sheet.Fields) (crm.Permissions, error) {
 		switch {
 		case !ok:
 			return 0, badCell(name, f.Permission[i], "true or false")
+		case choice == crm.No && set&(1<<i) != 0:
+			return 0, &crm.FieldError{Column: name, Reason: "says no to what group_permissions lists"}
 		case choice == crm.Yes:
 			set |= 1 << i
 		}

@@ -9,11 +9,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// echo is a provider that takes everything as it is: what batch itself makes of a
-// row is what these tests are about.
+// echo is a provider that takes everything as it is, but sends no access with a
+// revoke of a module: what batch itself makes of a row is what these tests are about.
 type echo struct{ crm.Provider }
 
-func (echo) Check(op crm.Operation) (crm.Operation, error) { return op, nil }
+func (echo) Check(op crm.Operation) (crm.Operation, error) {
+	if op.Action == crm.Revoke && (op.Object == "Quotes" || op.Object == "Leads") {
+		op.Access = crm.AccessUnset
+	}
+	return op, nil
+}
 
 func TestRow(t *testing.T) {
 	t.Parallel()
@@ -35,6 +40,8 @@ func TestRow(t *testing.T) {
 			want: crm.Operation{Action: crm.Revoke, Object: "Leads", Record: "1", User: "u"}},
 		{name: "access that is not sent is not read", fields: sheet.Fields{Action: "revoke", Object: "Quotes", Record: "1", User: "u", Access: "some"},
 			want: crm.Operation{Action: crm.Revoke, Object: "Quotes", Record: "1", User: "u"}},
+		{name: "nor with a module that is called as a lead is", fields: sheet.Fields{Action: "revoke", Object: "Leads", Record: "1", User: "u", Access: "some"},
+			want: crm.Operation{Action: crm.Revoke, Object: "Leads", Record: "1", User: "u"}},
 		{name: "access that is sent is", fields: sheet.Fields{Action: "revoke", Object: "1", Record: "1", User: "u", Access: "some"}, wrong: `access: "some"`},
 		{name: "revoke all", fields: sheet.Fields{Action: "revoke_all", Object: "Quotes", Record: "1"},
 			want: crm.Operation{Action: crm.RevokeAll, Object: "Quotes", Record: "1"}},
@@ -56,12 +63,14 @@ func TestRow(t *testing.T) {
 			want: crm.Operation{Action: crm.Share, Object: "sales_group", Record: "g", User: "u", Permissions: all}},
 		{name: "permission columns", fields: sheet.Fields{Action: "share", Object: "sales_group", Record: "g", User: "u", Permission: [6]string{"true", "false", "", "no", "yes", ""}},
 			want: crm.Operation{Action: crm.Share, Object: "sales_group", Record: "g", User: "u", Permissions: all}},
+		{name: "yes and no to a permission", fields: sheet.Fields{Action: "share", Object: "sales_group", Record: "g", User: "u", Permissions: "AddUsersToGroup", Permission: [6]string{"", "", "", "", "no", ""}}, wrong: "AddUsersToGroup: says no"},
 		{name: "no such permission", fields: sheet.Fields{Action: "share", Object: "sales_group", Record: "g", User: "u", Permissions: "root"}, wrong: "ViewAllAccountsOfGroup"},
 		{name: "address", fields: sheet.Fields{Action: "revoke", Object: "x", Record: "1", Email: "Bob@X.example"},
 			want: crm.Operation{Action: crm.Revoke, Object: "x", Record: "1"}, email: "bob@x.example"},
 		{name: "two columns, one address", fields: sheet.Fields{Action: "revoke", Object: "x", Record: "1", User: "BOB@x.example", Email: "bob@x.example"},
 			want: crm.Operation{Action: crm.Revoke, Object: "x", Record: "1"}, email: "bob@x.example"},
 		{name: "two addresses", fields: sheet.Fields{Action: "revoke", Object: "x", Record: "1", User: "eve@x.example", Email: "bob@x.example"}, wrong: "two addresses"},
+		{name: "the columns the wrong way round", fields: sheet.Fields{Action: "revoke", Object: "x", Record: "1", User: "eve@x.example", Email: "0203f172-8642-11e7-9bed-069b743e848f"}, wrong: "the one for ids the address"},
 		{name: "not an address", fields: sheet.Fields{Action: "revoke", Object: "x", Record: "1", Email: "bob @x"}, wrong: "not an e-mail address"},
 		{name: "a line break in an address", fields: sheet.Fields{Action: "revoke", Object: "x", Record: "1", Email: "bob@x\r\nHost: y"}, wrong: "not an e-mail address"},
 		{name: "nobody", fields: sheet.Fields{Action: "revoke", Object: "x", Record: "1"}, wrong: "user: is empty"},

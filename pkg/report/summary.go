@@ -13,6 +13,7 @@ import (
 type SummaryText struct {
 	Sheet  string // as the user named it
 	Output string // the result file
+	Failed bool   // it could not be written
 	Again  string // the command that goes on with this sheet, ready to paste
 	// AcceptedIsDone says that nobody will ask about accepted rows.
 	AcceptedIsDone bool
@@ -44,7 +45,11 @@ func WriteSummary(w io.Writer, s batch.Summary, t SummaryText) error {
 	if s.Stopped != nil {
 		fmt.Fprintf(&b, "stopped: %s\n", Printable(strings.TrimPrefix(s.Stopped.Error(), "stopped by ")))
 	}
-	fmt.Fprintf(&b, "results: %s\n", t.Output)
+	if t.Failed {
+		fmt.Fprintf(&b, "results: %s could not be written\n", t.Output)
+	} else {
+		fmt.Fprintf(&b, "results: %s\n", t.Output)
+	}
 	for _, line := range next(s, t) {
 		fmt.Fprintf(&b, "next: %s\n", line)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -40,5 +41,9 @@ func Listen(addr string, s *Server) (base string, stop func(), err error) {
 		_ = server.Close()
 		<-served
 	}
-	return "http://" + listener.Addr().String(), stop, nil
+	reached := listener.Addr().String()
+	if at, ok := listener.Addr().(*net.TCPAddr); ok && at.IP.IsUnspecified() {
+		reached = net.JoinHostPort("127.0.0.1", strconv.Itoa(at.Port)) // from this machine; others know its name
+	}
+	return "http://" + reached, stop, nil
 }
