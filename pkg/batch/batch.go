@@ -83,7 +83,8 @@ type Batch struct {
 	order    []*account
 	stage    *ledger.Stage
 	source   ledger.Source
-	unstated int64 // revokes that named no access
+	tallies  []ledger.Tally // of the sheet as it was prepared
+	unstated int64          // revokes that named no access
 	run      int64
 	calls    atomic.Int64
 	stop     context.CancelCauseFunc // ends the run

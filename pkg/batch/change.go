@@ -346,7 +346,10 @@ func stateOf(v crm.Verdict) ledger.State {
 // book counts what was recorded, and finds out whether the keys can go on.
 func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.State, j *journal) {
 	l := c.loop
-	groups := make(map[string]int)
+	var groups map[string]int // of several operations, by ticket
+	if len(ops) > 1 {
+		groups = make(map[string]int)
+	}
 	for i, op := range ops {
 		out, to, rows := outcomes[i], states[i], int64(op.Rows)
 		l.b.counters.move(op, op.State, to)
@@ -363,7 +366,9 @@ func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.Sta
 			at, ok := groups[out.Ticket]
 			if !ok {
 				at = len(c.report.accepted)
-				groups[out.Ticket] = at
+				if len(ops) > 1 {
+					groups[out.Ticket] = at
+				}
 				c.report.accepted = append(c.report.accepted, acceptance{ticket: out.Ticket, earlier: j.sent == 0})
 			}
 			op.Maybe = out.Maybe || doubt(op)

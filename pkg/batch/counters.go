@@ -18,11 +18,7 @@ type counters struct {
 }
 
 // start takes the counts of the adopted sheet.
-func (c *counters) start(ctx context.Context, led *ledger.Ledger) error {
-	tallies, err := led.Counts(ctx)
-	if err != nil {
-		return err
-	}
+func (c *counters) start(tallies []ledger.Tally) {
 	for _, t := range tallies {
 		switch {
 		case t.Invalid:
@@ -35,15 +31,16 @@ func (c *counters) start(ctx context.Context, led *ledger.Ledger) error {
 		}
 	}
 	c.before += c.invalid
-	return nil
 }
 
 // recount takes the counts anew, of how the run has ended.
 func (c *counters) recount(ctx context.Context, led *ledger.Ledger) error {
-	var fresh counters
-	if err := fresh.start(ctx, led); err != nil {
+	tallies, err := led.Counts(ctx)
+	if err != nil {
 		return err
 	}
+	var fresh counters
+	fresh.start(tallies)
 	for i := range fresh.states {
 		c.states[i].Store(fresh.states[i].Load())
 	}

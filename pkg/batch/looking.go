@@ -101,23 +101,27 @@ func (q *looking) accept(a acceptance, now time.Time, off bool) {
 		early = early || q.accepted <= earlyLooks || q.accepted%earlyLookEvery == 0
 	}
 	q.expect = max(q.expect, a.later)
-	k := &look{ticket: a.ticket, waits: a.waits, taken: now, soon: early || len(a.waits) > 0}
+	soon := early || len(a.waits) > 0
+	switch {
+	case !q.asks, off && len(a.waits) == 0:
+		return
+	case !a.earlier && !soon:
+		q.unread += int64(len(a.ops))
+		return
+	}
+	k := &look{ticket: a.ticket, waits: a.waits, taken: now, soon: soon}
 	for _, op := range a.ops {
 		k.add(op)
 	}
-	switch {
-	case !q.asks, off && len(a.waits) == 0:
-	case a.earlier:
+	if a.earlier {
 		// It has just been asked about. What finds no place is asked by the next run.
 		k.soon, k.first, k.tries, k.due = len(a.waits) > 0, now, 1, now.Add(max(lookPause, a.later))
 		if !q.full() || k.soon {
 			q.jump(k)
 		}
-	case k.soon:
-		q.jump(k)
-	default:
-		q.unread += int64(len(a.ops))
+		return
 	}
+	q.jump(k)
 }
 
 // jump queues a look that the ledger's order is not to bring again.

@@ -18,6 +18,7 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.tallies = tallies
 	groups := make(map[PlanGroup]*PlanGroup)
 	costs := make(map[string]float64)
 	for _, t := range tallies {

@@ -35,9 +35,7 @@ func (b *Batch) Adopt(ctx context.Context) error {
 func (b *Batch) Run(ctx context.Context) (Summary, error) {
 	b.started = time.Now()
 	quietly := context.WithoutCancel(ctx)
-	if err := b.counters.start(quietly, b.led); err != nil {
-		return b.summary(), err
-	}
+	b.counters.start(b.tallies)
 	run, err := b.led.BeginRun(quietly, ledger.RunInfo{Version: b.opts.Version, Operator: b.opts.Operator, Args: b.opts.Args})
 	if err != nil {
 		return b.summary(), err

@@ -183,7 +183,7 @@ func TestTelling(t *testing.T) {
 		Minutes: 5, Related: crm.Yes, Permissions: 3,
 	}
 	s := Settle{State: Failed, Maybe: true, RequestID: "R", Code: "C", Message: "line\nbreak \xff", Note: "n", HTTPStatus: 500, Attempts: 2}
-	body := append(newTelling().operation(op, []int{2, 30}).outcome(s), '}')
+	body := append(new(conn).newTelling().operation(op, []int{2, 30}).outcome(s), '}')
 	var got settledOp
 	if err := json.Unmarshal(body, &got); err != nil {
 		t.Fatalf("%v in %s", err, body)

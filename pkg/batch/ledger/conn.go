@@ -12,6 +12,8 @@ type conn struct {
 	database
 	stmts map[string]*stmt // prepared statements, kept until close
 	end   end              // of what has been written, where this is the writer's
+	// telling is room for the body of an event.
+	telling telling
 }
 
 // dial opens the database that a SQLite URI names and runs the pragmas.

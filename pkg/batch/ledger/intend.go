@@ -34,7 +34,7 @@ func (l *Ledger) Intend(ctx context.Context, in Intent) error {
 				return err
 			}
 		}
-		t := newTelling().field("call").quote(in.CallID)
+		t := c.newTelling().field("call").quote(in.CallID)
 		t = t.number("attempt", int64(in.Attempt)).field("account").quote(in.Account).number("run", e.run)
 		t = append(t.field("rows"), '[')
 		for i, id := range in.Ops {
@@ -50,7 +50,8 @@ func (l *Ledger) Intend(ctx context.Context, in Intent) error {
 		if before != "" {
 			t = append(t.field("before"), before...)
 		}
-		return appendTold(c, l.now(), "intent", append(t, '}'))
+		c.telling = append(t, '}')
+		return appendTold(c, l.now(), "intent", c.telling)
 	})
 	if err != nil {
 		return fmt.Errorf("intend call %s: %w", in.CallID, err)

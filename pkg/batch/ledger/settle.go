@@ -63,7 +63,7 @@ func (l *Ledger) SettleSoon(ctx context.Context, settles []Settle) (wait func() 
 
 // settleCall records the entries of one call and writes its event.
 func (l *Ledger) settleCall(c *conn, settles []Settle) error {
-	t := newTelling().field("call").quote(settles[0].CallID)
+	t := c.newTelling().field("call").quote(settles[0].CallID)
 	for i, s := range settles {
 		p, err := settleOne(c, s)
 		if err != nil {
@@ -78,7 +78,8 @@ func (l *Ledger) settleCall(c *conn, settles []Settle) error {
 	if settles[0].Confirm {
 		kind = "confirm"
 	}
-	return appendTold(c, l.now(), kind, append(t, ']', '}'))
+	c.telling = append(t, ']', '}')
+	return appendTold(c, l.now(), kind, c.telling)
 }
 
 // settleOne records one entry for the leader and the rows that go with it.

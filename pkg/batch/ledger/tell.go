@@ -11,8 +11,9 @@ import (
 // call, and encoding/json would take a tenth of what a call may cost.
 type telling []byte
 
-// newTelling begins an event's body. Most fit in what it has room for.
-func newTelling() telling { return append(make(telling, 0, 640), '{') }
+// newTelling begins an event's body, in the room of the one before: a body is
+// written down before the next is begun.
+func (c *conn) newTelling() telling { return append(c.telling[:0], '{') }
 
 // field begins a field: a comma if it is not the first, and its name, which needs
 // no escaping.

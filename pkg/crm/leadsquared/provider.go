@@ -156,10 +156,10 @@ func (c Config) checked() (Config, *url.URL, error) {
 // authorizer returns what adds the keys to a request. In a query they are escaped:
 // access keys hold characters such as "$".
 func authorizer(cfg Config) func(context.Context, *http.Request) error {
+	access, secret := []string{cfg.AccessKey.Reveal()}, []string{cfg.SecretKey.Reveal()}
 	return func(_ context.Context, r *http.Request) error {
-		if !cfg.Query {
-			r.Header.Set("x-LSQ-AccessKey", cfg.AccessKey.Reveal())
-			r.Header.Set("x-LSQ-SecretKey", cfg.SecretKey.Reveal())
+		if !cfg.Query { // by the names in net/http's spelling, which spares it spelling them
+			r.Header["X-Lsq-Accesskey"], r.Header["X-Lsq-Secretkey"] = access, secret
 			return nil
 		}
 		q := r.URL.Query()

@@ -222,6 +222,9 @@ func speaks(reply *Response) bool {
 // record writes the attempt's line. What it may hold is listed here: neither URL
 // nor header nor body.
 func (c *Client) record(ctx context.Context, x exchange, begin time.Time, err error, more ...slog.Attr) {
+	if !c.log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
 	attrs := append([]slog.Attr{
 		slog.String("op", x.op), slog.String("call_id", x.callID), slog.Int("attempt", x.attempt),
 		slog.Duration("took", time.Since(begin).Round(time.Millisecond)),

@@ -28,21 +28,22 @@ func (c *Client) build(ctx context.Context, r *Request) (*http.Request, error) {
 		req.Header = r.Header.Clone()
 	}
 	setDefault(req.Header, "User-Agent", c.agent)
-	setDefault(req.Header, "Accept", "application/json")
-	if r.Body != nil {
-		contentType := r.ContentType
-		if contentType == "" {
-			contentType = "application/json"
-		}
-		setDefault(req.Header, "Content-Type", contentType)
+	setDefault(req.Header, "Accept", c.json)
+	switch {
+	case r.Body == nil:
+	case r.ContentType == "":
+		setDefault(req.Header, "Content-Type", c.json)
+	default:
+		setDefault(req.Header, "Content-Type", []string{r.ContentType})
 	}
 	setBody(req, r.Body)
 	return req, nil
 }
 
-func setDefault(h http.Header, name, value string) {
-	if h.Get(name) == "" {
-		h.Set(name, value)
+// setDefault sets a header by its canonical name, unless it is there.
+func setDefault(h http.Header, name string, value []string) {
+	if len(h[name]) == 0 || h[name][0] == "" {
+		h[name] = value
 	}
 }
 

@@ -64,7 +64,8 @@ type Client struct {
 	log       *slog.Logger
 	rt        http.RoundTripper
 	traced    bool // rt is net/http's, which tells when a request is written
-	agent     string
+	// What most requests have in common, as their headers hold it; nobody changes it.
+	agent, json []string
 }
 
 // New returns a client.
@@ -84,7 +85,8 @@ func New(cfg Config) (*Client, error) {
 		redact:    cfg.Redact,
 		log:       cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)),
 		rt:        cfg.RoundTripper,
-		agent:     cmp.Or(cfg.UserAgent, "bulkrevoke"),
+		agent:     []string{cmp.Or(cfg.UserAgent, "bulkrevoke")},
+		json:      []string{"application/json"},
 	}
 	if cfg.Timeout > 0 {
 		c.timeout = min(cfg.Timeout, attemptLimit)
