@@ -63,7 +63,7 @@ func (e *heldError) Error() string {
 // An error that belongs to nothing below came before anything was sent, and is a
 // refusal; what comes later is wrapped in a *startedError.
 func exit(err error) (code int, message, hint string) {
-	message = err.Error()
+	message = strings.Join(texts(err), "; ")
 	if stopped, ok := errors.AsType[*signalError](err); ok {
 		return signalCode(stopped.signal), message, "Run the same command again to go on."
 	}
@@ -87,6 +87,22 @@ func exit(err error) (code int, message, hint string) {
 		hint = h
 	}
 	return code, message, hint
+}
+
+// texts returns what an error says, of several that were joined one by one.
+func texts(err error) (all []string) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []string{err.Error()}
+	}
+	var whole []string
+	for _, e := range joined.Unwrap() {
+		all, whole = append(all, texts(e)...), append(whole, e.Error())
+	}
+	if err.Error() != strings.Join(whole, "\n") {
+		return []string{err.Error()} // a sentence about several
+	}
+	return all
 }
 
 // hintFor returns what somebody can do about an error, "" if nothing is known.
@@ -179,7 +195,6 @@ func printError(w io.Writer, sheetName string, err error) (code int) {
 		}
 		message += ", nothing was sent"
 	}
-	message = strings.ReplaceAll(message, "\n", "; ") // of several errors
 	fmt.Fprintf(w, "bulkrevoke: error: %s\n", report.Printable(message))
 	if hint != "" {
 		fmt.Fprintf(w, "bulkrevoke: hint: %s\n", report.Printable(hint))
