@@ -243,7 +243,7 @@ func meaning(word string) string {
 	case ledger.Failed.String():
 		return "The CRM refused it, or shows that it did not take effect."
 	case ledger.InDoubt.String():
-		return "It was sent, the answer was lost, and it is not safe to send again without a look at the CRM."
+		return "It was sent, and no answer says whether it was done."
 	case wordInvalid:
 		return "The row can not be carried out as it stands in the sheet; it was never sent."
 	}
@@ -328,7 +328,7 @@ func (p *page) listPeople(all *people) {
 	if all.nameless > 0 {
 		p.Nameless = fmt.Sprintf("%s nobody and %s not counted here.", verb(all.nameless, "invalid row names", "invalid rows name"), isAre(all.nameless))
 	}
-	p.Tiles = append(p.Tiles, tile{group(int64(len(sorted))), "people"})
+	p.Tiles = append(p.Tiles, tile{group(int64(number(sorted))), "people"})
 	if all.rest.Rows > 0 {
 		p.Tiles[0].Value = "over " + p.Tiles[0].Value
 	}

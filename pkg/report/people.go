@@ -100,6 +100,17 @@ func (p *people) sorted() []*person {
 	return all
 }
 
+// number is how many of them are people: everybody on a record is nobody in
+// particular.
+func number(all []*person) (n int) {
+	for _, who := range all {
+		if who.user != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // sum adds two counts.
 func sum(a, b batch.Counts) batch.Counts {
 	return batch.Counts{

@@ -43,6 +43,9 @@ func TestPeopleAreCountedOnce(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("people (-want +got):\n%s", diff)
 	}
+	if n := number(p.sorted()); n != 4 {
+		t.Errorf("%d people, want 4: everybody on a record is nobody in particular", n)
+	}
 	if p.nameless != 1 {
 		t.Errorf("%d rows name nobody, want 1", p.nameless)
 	}
