@@ -240,11 +240,17 @@ func (w *work) look(ctx context.Context) finding {
 }
 
 // look asks who has a record. Under the older versions it asks by a newer one,
-// which shows groups and roles too.
+// which shows groups and roles too. A module that is closed to the token is asked
+// once.
 func (p *Provider) look(ctx context.Context, callID, object, record string) finding {
-	return p.read(ctx, verbLook, record, transport.Request{
+	if f, ok := p.modules.refused(object); ok {
+		return f
+	}
+	f := p.read(ctx, verbLook, record, transport.Request{
 		Op: "Share.Get", CallID: callID, Path: sharePath(p.dialect.looks(), object, record),
 	})
+	p.modules.note(object, f)
+	return f
 }
 
 // send sends a write that is built on the list of a look that has just been made.

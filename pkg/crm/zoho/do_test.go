@@ -137,3 +137,25 @@ func TestDoRefusesWhatCheckDoes(t *testing.T) {
 		t.Errorf("requests %s, want none", got)
 	}
 }
+
+// A module that the token may not use is asked about once, and the others go on.
+func TestDoAsksAClosedModuleOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.lists[quotes] = []share{user("5", "read_only")}
+		f.steps = []step{refuses("GET", 401, envelope("OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL"))}
+		p := provider(t, f, Config{}, nil)
+		closed, other := revoke("5"), revoke("5")
+		closed.Object, other.Object, other.Record = "Invoices", "Invoices", "4150868000002515002"
+		for n, op := range []crm.Operation{closed, other, revoke("5")} {
+			want := []string{"failed OAUTH_SCOPE_MISMATCH x0", "failed OAUTH_SCOPE_MISMATCH x0", "accepted x1"}[n]
+			if got := brief(p.Do(t.Context(), callOf(op), &journal{})[0]); got != want {
+				t.Errorf("operation %d: %s, want %s", n, got, want)
+			}
+		}
+		if got, want := f.methods(), "GET GET DELETE"; got != want {
+			t.Errorf("requests %s, want %s", got, want)
+		}
+	})
+}

@@ -57,6 +57,7 @@ type Provider struct {
 	redact      *transport.Redactor
 	store       *transport.Store // nil: nothing is remembered
 	recent      recent
+	modules     modules
 	together    *together // nil: each look is a request of its own
 
 	mu        sync.RWMutex // guards protected
