@@ -64,20 +64,7 @@ const flushRows = 1000
 // is the history by target; spick holds what Match decided for every row that is not
 // simply new; sgot collects that in the order in which it is decided, which is not
 // the sheet's.
-const stageTables = `
-DROP TABLE IF EXISTS temp.srow;
-DROP TABLE IF EXISTS temp.sbad;
-DROP TABLE IF EXISTS temp.swho;
-DROP TABLE IF EXISTS temp.skey;
-DROP TABLE IF EXISTS temp.swhole;
-DROP TABLE IF EXISTS temp.smany;
-DROP TABLE IF EXISTS temp.stwice;
-DROP TABLE IF EXISTS temp.slane;
-DROP TABLE IF EXISTS temp.sgroup;
-DROP TABLE IF EXISTS temp.spast;
-DROP TABLE IF EXISTS temp.shist;
-DROP TABLE IF EXISTS temp.spick;
-DROP TABLE IF EXISTS temp.sgot;
+const stageTables = dropStage + `
 CREATE TEMP TABLE srow (ord INTEGER PRIMARY KEY, line INTEGER, who INTEGER, op BLOB, cells BLOB, bad INTEGER);
 CREATE TEMP TABLE sbad (ord INTEGER PRIMARY KEY, code TEXT, problem TEXT);
 CREATE TEMP TABLE swho (id INTEGER PRIMARY KEY, account TEXT, email TEXT, own TEXT, user TEXT,
