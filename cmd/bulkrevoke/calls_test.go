@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/zoho"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -145,4 +147,48 @@ func TestAccountsRunSideBySide(t *testing.T) {
 	if both > slower+slower/50 {
 		t.Errorf("both accounts took %v, the slower one alone %v", both, slower)
 	}
+}
+
+// Confirming looks go five to a call where that is set. What they say lands on the
+// right rows, of which some have no effect, whatever order the answers come in.
+func TestConfirmingLooksGoTogether(t *testing.T) {
+	t.Parallel()
+	const records = 40
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, sandbox.Config{Zoho: sandbox.ZohoConfig{Backwards: true}, Latency: func() time.Duration { return 50 * time.Millisecond }},
+			transport.GateConfig{Limit: 25, Window: 5 * time.Second, Share: 1})
+		e.addZoho(func(c *zoho.Config) { c.Composite = true })
+		e.opts.ConfirmTimeout = 20 * time.Second
+		text := sheetHead
+		for n := range records {
+			grants := []crm.Grant{{Kind: "user", ID: zohoUser(1), Access: crm.Read, Type: "private"}, {Kind: "user", ID: zohoUser(2), Access: crm.Write, Type: "private"}}
+			e.server.SeedZoho("Quotes", zohoRecord(n), grants[:1+n%2]...)
+			text += fmt.Sprintf("revoke,Quotes,%s,,%s,\n", zohoRecord(n), zohoUser(1))
+			if n%8 == 3 {
+				e.server.Fault(sandbox.Fault{Op: "Zoho.Share.Put", Match: zohoRecord(n), Kind: sandbox.FaultNeverProcess})
+			}
+		}
+		e.run(t.Context(), text)
+		for r, err := range e.led.Results(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := r.Line - 2
+			if want := map[bool]ledger.State{true: ledger.Accepted, false: ledger.Done}[n%8 == 3]; r.State != want {
+				t.Errorf("record %d is %v (%s %s), want %v", n, r.State, r.Code, r.Message, want)
+			}
+		}
+		together := 0
+		for _, a := range e.server.Arrivals() {
+			if a.Op == "Zoho.Composite" {
+				together++
+			}
+			if a.Refused {
+				t.Errorf("%s was refused", a.Op)
+			}
+		}
+		if together < records/10 {
+			t.Errorf("%d looks went together", together)
+		}
+	})
 }

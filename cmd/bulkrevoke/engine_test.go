@@ -323,7 +323,7 @@ func TestSeveralRevokesInOneCall(t *testing.T) {
 
 // addZoho gives the engine an account of the sandbox's other half, and lets rows
 // find theirs by their object.
-func (e *engine) addZoho() {
+func (e *engine) addZoho(settings ...func(*zoho.Config)) {
 	e.t.Helper()
 	gate, err := transport.NewGate(transport.GateConfig{Limit: 10, Window: time.Second, Share: 1, MaxInFlight: 5})
 	if err != nil {
@@ -335,10 +335,14 @@ func (e *engine) addZoho() {
 		}
 	})
 	const base = "http://127.0.0.1:1"
-	provider, err := zoho.New(zoho.Config{
+	cfg := zoho.Config{
 		APIURL: base, AccountsURL: base, ClientID: "client", VerifyAfter: 2 * time.Second,
 		ClientSecret: transport.NewSecret("client-secret"), RefreshToken: transport.NewSecret("refresh-token"),
-	}, transport.Config{Gate: gate, RoundTripper: e.server.RoundTripper()}, nil)
+	}
+	for _, set := range settings {
+		set(&cfg)
+	}
+	provider, err := zoho.New(cfg, transport.Config{Gate: gate, RoundTripper: e.server.RoundTripper()}, nil)
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -59,6 +60,9 @@ func (z *zoho) composite(x *exchange, version zohoVersion) reply {
 		}
 		answers[i] = zohoError{Code: "SUCCESS", Status: "success", Message: "composite sub request executed successfully",
 			Details: map[string]any{"response": response}}
+	}
+	if z.cfg.Backwards {
+		slices.Reverse(answers)
 	}
 	status := http.StatusOK
 	switch {

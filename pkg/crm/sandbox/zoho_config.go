@@ -84,6 +84,9 @@ type ZohoConfig struct {
 	Feeds bool
 	// StrictKeys refuses keys in a body that the version does not know.
 	StrictKeys bool
+	// Backwards answers the parts of a composite call in no order that anybody asked
+	// for: the last first.
+	Backwards bool
 	// PageSize is the longest page of users; 0 stands for 200.
 	PageSize int
 

@@ -321,6 +321,15 @@ func TestZohoComposite(t *testing.T) {
 	z.expect("POST", path, body(sub("a", "GET", pathLead), sub("b", "PUT", pathLead)), 207, `"NOT_SUPPORTED","details":{"allowed_services":`)
 	z.expect("POST", path, body(sub("a", "DELETE", pathLead)), 400, `"NOT_SUPPORTED"`)
 	z.expect("POST", path, body(sub("-", "GET", pathLead)), 400, `"api_name":"sub_request_id"`)
+	two := body(sub("a", "GET", pathLead), sub("b", "GET", "/crm/v8/Deals/1/actions/share"))
+	for _, backwards := range []bool{false, true} {
+		z := newZohoClient(t, sandbox.Config{Zoho: sandbox.ZohoConfig{Backwards: backwards}})
+		z.server.SeedZoho("Leads", zohoLead, user(zohoA, crm.Read))
+		got := z.expect("POST", path, two, 200, zohoA)
+		if turned := strings.Index(got, zohoA) > strings.Index(got, `"status_code":204`); turned != backwards {
+			t.Errorf("backwards %v: got %s", backwards, got)
+		}
+	}
 	six := make([]string, 6)
 	for i := range six {
 		six[i] = sub("x", "GET", pathLead)
