@@ -223,7 +223,7 @@ func (b *bench) run(ctx context.Context, rows ...string) (Summary, []ledger.Resu
 	if err != nil {
 		b.t.Fatalf("prepare: %v", err)
 	}
-	if err := batch.Adopt(ctx); err != nil {
+	if err := batch.Adopt(context.WithoutCancel(ctx)); err != nil {
 		b.t.Fatalf("adopt: %v", err)
 	}
 	s, err := batch.Run(ctx)
