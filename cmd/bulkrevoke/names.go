@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 )
 
 // standardInput is how a command line names it.
@@ -67,37 +70,69 @@ func (o *options) names(ctx context.Context, sheetName, output string, isResult 
 }
 
 // ofItsLedger finds the ledger of a sheet that is a result file under a name that
-// does not tell: among those beside it, the one that wrote it. Its rows are replaced
-// where they are, unless there is an output. A result whose ledger is not found would
-// be sent again as a whole, and is refused.
+// does not tell: of those beside it, the one whose calls stand in it, or, where it
+// has none, the one that wrote it. A result that this ledger wrote is replaced where
+// it is, unless there is an output. One whose ledger is not found would be sent again
+// as a whole, and is refused; but for a name that only a result has, which was so
+// named to begin anew.
 func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
-	base := filepath.Base(n.sheet)
-	named := strings.EqualFold(filepath.Ext(strings.TrimSuffix(base, filepath.Ext(base))), ".results")
-	if named || exists(n.ledger) || n.sheet == standardInput {
+	if n.sheet == standardInput || exists(n.ledger) {
 		return n, nil
 	}
 	candidates, err := filepath.Glob(filepath.Join(globQuote(filepath.Dir(n.sheet)), "*.ledger.db"))
 	if err != nil {
 		return n, err
 	}
+	call := firstCall(n.sheet)
+	var found []string
+	wroteIt := false
 	for _, path := range candidates {
 		led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
 		if err != nil {
 			continue // what can not be read has no say
 		}
 		wrote, err := led.HasWritten(ctx, n.sheet)
-		if err := errors.Join(err, led.Close()); err != nil || !wrote {
-			continue
+		ours := wrote && call == "" || call != "" && batch.IsCallOf(led, call)
+		if err := errors.Join(err, led.Close()); err == nil && ours {
+			found, wroteIt = append(found, path), wrote
 		}
-		n.ledger = path
-		if n.output = output; output == "" {
+	}
+	base := filepath.Base(n.sheet)
+	switch {
+	case len(found) == 1:
+		n.ledger = found[0]
+		n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
+		if wroteIt && output == "" {
 			n.output = n.sheet
 		}
-		n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
 		return n, n.check()
+	case len(found) > 1:
+		return n, refusef("Name the one that it came from with --ledger.", "%s is a result file, and %s may have written it", n.sheet, strings.Join(found, " or "))
+	case strings.EqualFold(filepath.Ext(strings.TrimSuffix(base, filepath.Ext(base))), ".results"):
+		return n, nil
 	}
 	return n, refusef("Name the ledger of the sheet that it came from with --ledger. With a ledger that does not exist yet, all of it is sent again.",
 		"%s is a result file, and the ledger that wrote it is not beside it", n.sheet)
+}
+
+// firstCall returns the first call that a result file names, "" if none does.
+func firstCall(name string) string {
+	file, err := os.Open(name)
+	if err != nil {
+		return ""
+	}
+	defer file.Close() // it is only read
+	r, err := sheet.Open(file, name, sheet.Options{Path: name})
+	if err != nil {
+		return ""
+	}
+	defer r.Close()
+	for rec, err := range r.All() {
+		if err != nil || rec.CallID != "" {
+			return rec.CallID
+		}
+	}
+	return ""
 }
 
 // globQuote makes a pattern of a folder's name that matches it alone.

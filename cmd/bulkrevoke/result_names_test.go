@@ -30,8 +30,15 @@ func TestResultFileFindsItsLedger(t *testing.T) {
 
 	raw, err := os.ReadFile(r.path("june.csv"))
 	must(t, err)
-	stray := r.write("stray.csv", string(raw))
 	sent := r.changes()
+	r.runs(exitDone, "run", r.write("renamed.csv", string(raw)))
+	must(t, os.Mkdir(r.path("elsewhere"), 0o700))
+	stray := r.write("elsewhere/stray.csv", string(raw))
+	r.runs(exitDone, "run", r.path("off.csv"), "-o", r.path("may.results.csv"))
+	r.runs(exitDone, "run", r.path("may.results.csv"))
+	if r.changes() != sent {
+		t.Errorf("%d changes were sent again from files by other names", r.changes()-sent)
+	}
 	for _, command := range []string{"run", "plan"} {
 		if got := r.runs(exitRefused, command, stray); !strings.Contains(got.stderr, "the ledger that wrote it is not beside it") {
 			t.Errorf("%s says:\n%s", command, got.stderr)
@@ -44,6 +51,31 @@ func TestResultFileFindsItsLedger(t *testing.T) {
 	r.runs(exitDone, "run", "--ledger", r.path("new.ledger.db"), "-o", r.path("new.csv"), stray)
 	if r.changes() != sent+2 {
 		t.Errorf("%d changes were sent with a new ledger, want 2", r.changes()-sent)
+	}
+}
+
+// Of several ledgers that wrote a name, the one counts whose calls stand in the file:
+// after --fresh, and where two sheets took turns with one name.
+func TestResultFileFindsTheRightLedger(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.sheet(lead("revoke", 1))
+	r.runs(exitDone, "run", path, "-o", r.path("june.csv"))
+	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Kind: sandbox.FaultException, Type: "MXNoException", Text: "no"})
+	r.runs(exitOpen, "run", "--fresh", path, "-o", r.path("june.csv"))
+	r.runs(exitOpen, "run", r.path("june.csv"))
+	if got := r.results("june.csv")[0]["result"]; got != "failed" {
+		t.Errorf("the row is %s, want it failed as the CRM has refused it", got)
+	}
+	r.server.ClearFaults()
+	share := "lsq,share,opportunity," + guidOf('a', 1) + ",," + guidOf('b', 1) + ",read"
+	r.runs(exitDone, "run", r.write("a.csv", rigHead+lead("revoke", 2)+"\n"), "-o", r.path("out.csv"))
+	must(t, os.Remove(r.path("out.csv")))
+	r.runs(exitDone, "run", r.write("b.csv", rigHead+share+"\n"), "-o", r.path("out.csv"))
+	sent := r.changes()
+	r.runs(exitDone, "run", r.path("out.csv"))
+	if r.changes() != sent {
+		t.Errorf("%d changes were sent again", r.changes()-sent)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -156,10 +157,20 @@ func New(led *ledger.Ledger, opts Options) (*Batch, error) {
 	return b, nil
 }
 
+// IsCallOf reports whether a call's name is one that the ledger's batches give.
+func IsCallOf(led *ledger.Ledger, call string) bool {
+	return strings.HasPrefix(call, callPrefix(led)+"-")
+}
+
+// callPrefix is what the names of a ledger's calls begin with.
+func callPrefix(led *ledger.Ledger) string {
+	id := led.ID()
+	return id[:min(8, len(id))]
+}
+
 // callID names a call: unique in the ledger, and short enough for a log line.
 func (b *Batch) callID() string {
-	id := b.led.ID()
-	name := append(make([]byte, 0, 40), id[:min(8, len(id))]...)
+	name := append(make([]byte, 0, 40), callPrefix(b.led)...)
 	name = strconv.AppendInt(append(name, '-'), b.run, 10)
 	return string(strconv.AppendInt(append(name, '-'), b.calls.Add(1), 10))
 }

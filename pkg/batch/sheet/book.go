@@ -182,8 +182,9 @@ func (b *bookSource) next() (Record, error) {
 	for len(cells) < b.header.width {
 		cells = append(cells, "")
 	}
+	call := b.header.callID(cells)
 	cells = cells[:len(b.header.columns):len(b.header.columns)]
-	return Record{Line: b.line, Cells: cells, Problem: b.problem(cells)}, nil
+	return Record{Line: b.line, Cells: cells, CallID: call, Problem: b.problem(cells)}, nil
 }
 
 // cutBlank takes blank cells off the end of a row, but leaves n.

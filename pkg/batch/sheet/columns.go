@@ -100,6 +100,14 @@ type knownCell struct {
 	key string
 }
 
+// callID returns what a row, block included, has in the block's column call_id.
+func (h *header) callID(cells []string) string {
+	if !h.isResult {
+		return ""
+	}
+	return trim(cells[len(h.columns)+slices.Index(ResultColumns(), "call_id")])
+}
+
 // has reports whether a column fills the field of that key.
 func (h *header) has(key string) bool {
 	return slices.ContainsFunc(h.known, func(k knownCell) bool { return k.key == key })

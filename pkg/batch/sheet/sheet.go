@@ -45,6 +45,8 @@ type Record struct {
 	// it is stored, a date as it is shown, a truth value TRUE or FALSE.
 	Cells  []string
 	Fields Fields
+	// CallID is what the block of a result file says of the row's call, or empty.
+	CallID string
 	// Problem, if not nil, says that the row is invalid by itself, seen from how the
 	// sheet stores it.
 	Problem *Problem

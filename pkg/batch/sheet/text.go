@@ -63,7 +63,11 @@ func (t *textSource) next() (Record, error) {
 	if got, want := len(t.scan.spans), t.header.width; got != want {
 		return Record{}, miscounted(t.scan.start, got, want)
 	}
-	return Record{Line: t.scan.start, Cells: t.scan.cells(len(t.header.columns))}, nil
+	if !t.header.isResult {
+		return Record{Line: t.scan.start, Cells: t.scan.cells(len(t.header.columns))}, nil
+	}
+	n, cells := len(t.header.columns), t.scan.cells(t.header.width)
+	return Record{Line: t.scan.start, Cells: cells[:n:n], CallID: t.header.callID(cells)}, nil
 }
 
 // miscounted refuses a row that has other fields than the header. Guessing which
