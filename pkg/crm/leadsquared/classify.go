@@ -54,6 +54,8 @@ type finding struct {
 	ended  *crm.AccountError
 	// attempted says that the change reached, or may have reached, the server.
 	attempted bool
+	// uncertain says that it may have taken effect although the account has ended.
+	uncertain bool
 }
 
 // Our own codes, for what the CRM gives none.
@@ -73,7 +75,7 @@ var (
 	// queued: a revoke is sent again, a share is not.
 	passingText = regexp.MustCompile(`(?i)time[d]?\s?-?out|dead\s?lock|try again|unavailable`)
 	// aboutRow are the exceptions that are about what was sent, whatever words they use.
-	aboutRow = regexp.MustCompile(`(?i)^MX(Invalid|Mandatory|Unknown|Duplicate)`)
+	aboutRow = regexp.MustCompile(`(?i)^MX(Invalid(Input|Lead|Field|Activity)|Mandatory|Unknown|Duplicate)`)
 )
 
 // classify decides what one attempt has come to: from the error where no answer
@@ -91,6 +93,8 @@ func classify(k kind, r *transport.Response, err error) finding {
 		return f
 	case r.Status == http.StatusUnauthorized, aboutKeys(k, r, p, parsed),
 		r.Status == http.StatusForbidden && !isMX(p):
+		// Without a type, a 5xx may come after the work as well as before it.
+		f.uncertain = r.Status >= 500 && p.ExceptionType == ""
 		return f.end(crm.EndKeys, fmt.Sprintf("the CRM refused the keys (HTTP %d)", r.Status), p.says(),
 			"Check both keys and the host; the keys must be an administrator's.")
 	case r.Status >= 300 && r.Status < 400:
@@ -241,7 +245,8 @@ func opening(body []byte) []byte {
 }
 
 // aboutKeys says whether a reply that is no success speaks of the keys that it came
-// for: in an error of any shape, but not on a page, which is not the CRM's.
+// for. A 4xx may do so in any shape but a page, which is not the CRM's; a 5xx in the
+// field of a message only, because what else it holds may be the request itself.
 func aboutKeys(k kind, r *transport.Response, p reply, parsed bool) bool {
 	switch strings.ToLower(string(p.ExceptionType)) {
 	case "mxunauthorizedaccessexception", "mxauthenticationfailedexception":
@@ -252,7 +257,8 @@ func aboutKeys(k kind, r *transport.Response, p reply, parsed bool) bool {
 		return false
 	}
 	said := opening(r.Body)
-	return keysText.MatchString(p.says()) || keysText.Match(said) && !bytes.HasPrefix(said, []byte("<"))
+	anywhere := r.Status < 500 && p.ExceptionType == "" && !bytes.HasPrefix(said, []byte("<"))
+	return keysText.MatchString(p.says()) || anywhere && keysText.Match(said)
 }
 
 // isMX says whether the reply carries an exception of the application's own family.

@@ -63,11 +63,14 @@ func (w *work) group(ctx context.Context, pt *part) {
 		return
 	}
 	leaves := func(item crm.Item) bool { return item.Op.Action == crm.Revoke }
-	absent := len(seen) == 0 && slices.ContainsFunc(pt.items, leaves) && w.absent(ctx, pt.items[0].Op.Record)
+	there := true
+	if len(seen) == 0 && slices.ContainsFunc(pt.items, leaves) {
+		there, f.text = w.there(ctx, pt.items[0].Op.Record)
+	}
 	var adds, removes []int
 	for i, item := range pt.items {
 		switch {
-		case absent && leaves(item):
+		case !there && leaves(item):
 			pt.out[i] = crm.Outcome{
 				Verdict: crm.Failed, Code: codeNoGroup, HTTPStatus: f.status, Maybe: item.Prior != crm.PriorNone,
 				Message: "the CRM lists nobody in this sales group, and no sales group with this id",
@@ -168,15 +171,16 @@ func (p *Provider) groupBody(items []crm.Item) (op, path string, body any) {
 	return "UserGroup.AddUsers", "/v2/UserGroup.svc/AddUsers", addUsers{group, users, p.cfg.CallbackURL}
 }
 
-// absent says whether the CRM lists its sales groups without this one. An empty list
-// of members may stand for a group that is not there: what the CRM answers then is
-// not documented, and a leaver may be in the group that was meant.
-func (w *work) absent(ctx context.Context, group string) bool {
+// there says whether the CRM lists the group among its sales groups. An empty list of
+// members may stand for a group that is not there: what the CRM answers then is not
+// documented, and a leaver may be in the group that was meant. Where no list is to be
+// had, that is nothing against the group, and is told.
+func (w *work) there(ctx context.Context, group string) (there bool, told string) {
 	known, f := w.p.groups.list(ctx, w.p)
-	if f.ended != nil {
-		w.ended = f.ended
+	if known == nil {
+		return true, "whether there is such a group could not be found out: " + f.text
 	}
-	return known != nil && !known[group]
+	return known[group], ""
 }
 
 // seen looks at a group, unless the account has ended.
@@ -219,7 +223,7 @@ func alreadySo(item crm.Item, who member, f finding) crm.Outcome {
 		o.Message = "was a member already, with these permissions as far as the CRM shows them; it does not show " + hidden.String()
 	}
 	if item.Op.Action == crm.Revoke {
-		o.Message = "was not a member"
+		o.Message = strings.TrimSuffix("was not a member; "+f.text, "; ")
 	}
 	if item.Prior != crm.PriorNone {
 		o.Verdict, o.Message = crm.Done, "sent earlier; a look at the group shows that it is done"

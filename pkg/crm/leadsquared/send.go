@@ -108,7 +108,7 @@ func outcome(ctx context.Context, item crm.Item, f finding, pt *part, ticket str
 	case refused:
 		o.Verdict, o.Maybe = crm.Failed, doubt
 	case unsent, ended:
-		o.Verdict, o.Maybe = crm.NotSent, doubt
+		o.Verdict, o.Maybe = crm.NotSent, doubt || f.uncertain
 		if f.class == unsent && ctx.Err() == nil {
 			o.Later = comeBack
 		}
