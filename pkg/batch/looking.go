@@ -156,7 +156,7 @@ func (q *looking) read(page []ledger.Op, now time.Time, busy func(int64) bool) {
 			last = &look{ticket: op.Ticket}
 		}
 		last.add(op)
-		last.taken = notAfter(op.SentAt, now)
+		last.taken = sentAt(op.SentAt, now)
 	}
 	if last != nil {
 		q.push(last)
@@ -252,9 +252,9 @@ func (q *looking) learn(k *look, settled, last bool, now time.Time) {
 	case k.tries == 0:
 		q.expect = min(q.expect, age)
 	case !q.known:
-		q.expect = age
+		q.expect = min(age, maxLookPause)
 	default:
-		q.expect = (3*q.expect + age) / 4
+		q.expect = (3*q.expect + min(age, maxLookPause)) / 4
 	}
 	if q.known || k != q.probe || !settled && !last && k.tries+1 < probeTries {
 		return
@@ -292,13 +292,13 @@ func (q *looking) expected(k *look) time.Time {
 	return k.taken.Add(q.expect)
 }
 
-// notAfter returns at, and now instead if that is earlier or at is not known: a clock
-// that was put back makes nobody wait.
-func notAfter(at, now time.Time) time.Time {
-	if at.IsZero() || at.After(now) {
+// sentAt is a time of the ledger as one of this process's clock, which nobody puts
+// back; now if it is later than that, or not known.
+func sentAt(at, now time.Time) time.Time {
+	if at.IsZero() {
 		return now
 	}
-	return at
+	return now.Add(-max(0, now.Sub(at)))
 }
 
 // due returns when the next look is due, or the zero time.
