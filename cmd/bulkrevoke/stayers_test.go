@@ -3,9 +3,13 @@ package main
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+	"github.com/google/go-cmp/cmp"
 )
 
 // A colleague who loses the record by a change that the CRM took in full is named
@@ -46,7 +50,33 @@ func (r *rig) checkStayerLost(got ran, user string) {
 	if strings.Contains(row["message"], zohoUser(3)) {
 		r.t.Errorf("somebody who has the record is named: %s", row["message"])
 	}
-	if !strings.Contains(got.stderr, "stayer_lost") {
+	if !strings.Contains(got.stderr, "somebody lost at the same time who was to keep it") {
 		r.t.Errorf("the summary says nothing of it:\n%s", got.stderr)
 	}
+}
+
+// What others do to a record while a limit keeps its change back is no harm that the
+// change has done.
+func TestOthersChangesDuringAPauseAreNoAlarm(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, sandbox.Config{}, transport.GateConfig{Limit: 25, Window: 5 * time.Second, Share: 1})
+		e.addZoho()
+		grant := func(users ...int) (grants []crm.Grant) {
+			for _, u := range users {
+				grants = append(grants, crm.Grant{Kind: "user", ID: zohoUser(u), Access: crm.Read, Type: "private"})
+			}
+			return grants
+		}
+		e.server.SeedZoho("Quotes", zohoRecord(1), grant(1, 2, 3)...)
+		e.server.Fault(sandbox.Fault{Op: "Zoho.Share.Put", Kind: sandbox.FaultThrottle, Header: map[string]string{"Retry-After": "30"}, Times: 1})
+		time.AfterFunc(10*time.Second, func() { e.server.SeedZoho("Quotes", zohoRecord(1), grant(1, 2)...) })
+		s := e.run(t.Context(), sheetHead+"revoke,Quotes,"+zohoRecord(1)+",,"+zohoUser(1)+",\n")
+		if s.Counts.Done != 1 || s.Alarms != 0 {
+			t.Errorf("counts %+v, %d alarms, want the row done and none", s.Counts, s.Alarms)
+		}
+		if diff := cmp.Diff(grant(2), e.server.Grants("Quotes", zohoRecord(1))); diff != "" {
+			t.Errorf("in force (-want +got):\n%s", diff)
+		}
+	})
 }

@@ -180,17 +180,19 @@ func (c *call) doAll(ops []ledger.Op) {
 	l := c.loop
 	j := &journal{loop: l, id: l.b.callID(), ops: ops, ids: make([]int64, len(ops))}
 	items := make([]crm.Item, len(ops))
+	again := false
 	for i, op := range ops {
 		items[i] = crm.Item{Op: op.Operation, Prior: op.Prior, Ticket: op.Ticket}
 		if op.Prior == crm.PriorNone && doubt(op) {
 			items[i].Prior = l.b.lost() // in this run
 		}
-		if items[i].Prior != crm.PriorNone {
-			if items[i].Stay, c.report.err = l.stayers(op); c.report.err != nil {
-				return
-			}
-		}
+		again = again || items[i].Prior != crm.PriorNone
 		j.ids[i] = op.ID
+	}
+	if again {
+		if c.report.err = l.tellStayers(ops, items); c.report.err != nil {
+			return
+		}
 	}
 	outcomes := l.acc.Provider.Do(l.ctx, crm.Call{ID: j.id, Items: items}, j)
 	if len(outcomes) != len(ops) {
@@ -228,13 +230,24 @@ func (c *call) doAll(ops []ledger.Op) {
 	c.book(ops, outcomes, states, j)
 }
 
-// stayers are those whom an operation that was sent was to leave alone, where the
-// provider can do harm to them.
-func (l *loop) stayers(op ledger.Op) ([]crm.Grant, error) {
-	if r, ok := l.acc.Provider.(crm.Rewriter); !ok || !r.Rewrites(op.Operation) {
-		return nil, nil
+// tellStayers gives the items of operations that were sent those whom they were to
+// leave alone, where the provider can do harm to them.
+func (l *loop) tellStayers(ops []ledger.Op, items []crm.Item) error {
+	r, ok := l.acc.Provider.(crm.Rewriter)
+	if !ok {
+		return nil
 	}
-	return l.b.led.Stayers(context.WithoutCancel(l.ctx), op.ID)
+	var ids []int64
+	for _, op := range ops {
+		if r.Rewrites(op.Operation) {
+			ids = append(ids, op.ID)
+		}
+	}
+	stay, err := l.b.led.Stayers(context.WithoutCancel(l.ctx), ids)
+	for i, op := range ops {
+		items[i].Stay = stay[op.ID]
+	}
+	return err
 }
 
 // judge stops what the outcomes say must not go on, before anything else is sent.

@@ -91,10 +91,9 @@ func (l *loop) ask(ops []ledger.Op, r *report) ([]crm.Outcome, error) {
 	items := make([]crm.Item, len(ops))
 	for i, op := range ops {
 		items[i] = crm.Item{Op: op.Operation, Prior: op.Prior, Ticket: op.Ticket}
-		var err error
-		if items[i].Stay, err = l.stayers(op); err != nil {
-			return nil, err
-		}
+	}
+	if err := l.tellStayers(ops, items); err != nil {
+		return nil, err
 	}
 	outcomes := c.Confirm(l.ctx, items)
 	if len(outcomes) != len(ops) {

@@ -259,4 +259,10 @@ type Grant struct {
 type State struct {
 	Looked bool    `json:"looked,omitempty"`
 	Grants []Grant `json:"grants,omitempty"`
+	// Rewrites says, of what is seen before a change, that the change writes all of it
+	// back.
+	Rewrites bool `json:"rewrites,omitempty"`
+	// Fresh says that no earlier sending of the call's operations may have had an
+	// effect, so that this is how things were before any of them.
+	Fresh bool `json:"-"`
 }

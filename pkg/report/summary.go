@@ -96,7 +96,7 @@ func next(s batch.Summary, t SummaryText) []string {
 	case s.Stopped == nil:
 		hint = "attempted: an earlier row about the same user and record is in doubt or unconfirmed"
 	}
-	alarm := fmt.Sprintf("changed a record that somebody lost at the same time who was to keep it: see %s (column code = stayer_lost) and give it back by hand", t.Output)
+	alarm := fmt.Sprintf("changed a record that somebody lost at the same time who was to keep it: the message in %s names them, give it back by hand", t.Output)
 	add(s.Alarms, alarm, alarm)
 	add(c.NotAttempted, "was not "+hint, "were not "+hint)
 	failed := fmt.Sprintf("failed: see %s (column result = failed), mend what its message says and %s again", t.Output, again)

@@ -103,10 +103,11 @@ func (s *sending) mark(t telling, id int64, known *Op) (telling, error) {
 }
 
 // one marks one operation. What was seen before an earlier sending stays on record
-// as long as that sending may have taken effect.
+// as long as that sending may have taken effect: one of another call, unless the
+// provider knows better.
 func (s *sending) one(id, seq int64) error {
 	if s.look != nil {
-		if _, err := s.c.exec(`UPDATE op SET before = ? WHERE id = ? AND (before IS NULL OR maybe = 0 AND state IN (0, 5))`, s.look, id); err != nil {
+		if _, err := s.c.exec(`UPDATE op SET before = ? WHERE id = ? AND (before IS NULL OR maybe = 0 AND (state IN (0, 5) OR ?))`, s.look, id, bit(s.in.Before.Fresh)); err != nil {
 			return err
 		}
 	}

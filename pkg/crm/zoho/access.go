@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -266,6 +267,7 @@ func (w *work) send(ctx context.Context, before []entry, c change, rows []*row) 
 	}
 	fresh := w.looked.Add(lookLasts << min(w.stale, 8))
 	state := stateOf(before)
+	state.Rewrites, state.Fresh = c.verb == verbPut, w.fresh()
 	req := transport.Request{
 		Op: "Share." + method(c.verb), CallID: w.callID, Method: strings.ToUpper(method(c.verb)),
 		Path: sharePath(w.p.dialect.version, w.object, w.record),
@@ -296,6 +298,11 @@ func (w *work) send(ctx context.Context, before []entry, c change, rows []*row) 
 		w.p.tokens.worked(used)
 	}
 	return f
+}
+
+// fresh says that nothing of what was sent for these rows may have had an effect.
+func (w *work) fresh() bool {
+	return w.lost+w.mixed == 0 && !slices.ContainsFunc(w.rows, func(r *row) bool { return r.prior != crm.PriorNone })
 }
 
 // outlast ends the account where a limit has refused every write for too long, so

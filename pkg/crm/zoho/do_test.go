@@ -21,7 +21,7 @@ func TestDoAnnouncesWhatItSaw(t *testing.T) {
 		j := &journal{}
 		p := provider(t, f, Config{}, nil)
 		p.Do(t.Context(), callOf(revoke("5")), j)
-		want := []crm.State{{Looked: true, Grants: []crm.Grant{
+		want := []crm.State{{Looked: true, Rewrites: true, Fresh: true, Grants: []crm.Grant{
 			{Kind: "user", ID: "5", Access: crm.Read, Type: "private"},
 			{Kind: "group", ID: "9", Access: crm.Read, Related: true, Type: "private"},
 			{Kind: "user", ID: "7", Access: crm.Full, Type: "private", Through: "Contacts/649013"},

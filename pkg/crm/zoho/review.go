@@ -77,8 +77,8 @@ func (w *work) denied(r *row, said result, f, sent finding, again bool) {
 }
 
 // awaits settles a row whose write is under way, where no look could be made. If
-// somebody's access is at risk by it, the row is a failure: a later confirmation
-// would say nothing of that.
+// somebody's access is at risk by it, the row is a failure: whether they have it is
+// for somebody to see now.
 func (w *work) awaits(r *row, sent, f finding) {
 	w.accepted = true
 	o := crm.Outcome{Verdict: crm.Accepted, Ticket: key(r.op), HTTPStatus: sent.status, Later: w.p.verifyAfter, Ended: f.ended}
