@@ -170,6 +170,7 @@ func checkNamed(accounts []*account) error {
 
 // joinNames has the rows of all names for the same keys go to one of these: the one
 // that the ledger knows already, else the default account, else the first by name.
+// Two that it knows, from when they had keys of their own, stay two.
 func joinNames(accounts []*account, bound []ledger.Binding, byDefault string) {
 	known := func(a *account) bool {
 		return slices.ContainsFunc(bound, func(b ledger.Binding) bool { return b.Account == a.name && b.Host == a.host })
@@ -185,7 +186,8 @@ func joinNames(accounts []*account, bound []ledger.Binding, byDefault string) {
 		}
 	}
 	for _, a := range accounts {
-		if h := home[a.state]; h != nil && h != a && a.bad == nil {
+		// A name that the ledger knows too keeps what it has there.
+		if h := home[a.state]; h != nil && h != a && a.bad == nil && !known(a) {
 			a.same = h
 		}
 	}

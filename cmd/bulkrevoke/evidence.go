@@ -14,18 +14,28 @@ import (
 // and the metrics can be written where the flags want them.
 func (j *job) checkEvidence() error {
 	o := j.opts
-	errs := []error{j.checkDistinct()}
+	if err := j.checkDistinct(); err != nil {
+		o.report, o.summary, o.metricsFile = "", "", ""
+		return err
+	}
+	// What can not be written is told once, here, and not tried again.
+	var errs []error
+	check := func(path *string, err error) {
+		if err != nil {
+			errs = append(errs, err)
+			*path = ""
+		}
+	}
 	if o.report != "" {
-		errs = append(errs, report.CheckReport(o.report, j.led.ID()))
+		check(&o.report, report.CheckReport(o.report, j.led.ID()))
 	}
 	if o.summary != "" {
-		errs = append(errs, report.CheckSummaryFile(o.summary))
+		check(&o.summary, report.CheckSummaryFile(o.summary))
 	}
 	if o.metricsFile != "" {
-		errs = append(errs, report.CheckMetrics(o.metricsFile))
+		check(&o.metricsFile, report.CheckMetrics(o.metricsFile))
 	}
-	j.unwritable = errors.Join(errs...)
-	return j.unwritable
+	return errors.Join(errs...)
 }
 
 // checkDistinct refuses flags that name one file twice.
@@ -54,9 +64,6 @@ func (j *job) checkDistinct() error {
 // report needs a run.
 func (j *job) writeEvidence(ctx context.Context, failure error) error {
 	o := j.opts
-	if j.unwritable != nil {
-		return nil // the run was refused because they can not be written
-	}
 	facts := j.facts(failure)
 	var errs []error
 	if o.report != "" && j.adopted {

@@ -178,7 +178,7 @@ func verdict(s batch.Summary, acceptedIsDone bool) int {
 // finished.
 func stoppedAtTheEnd(s batch.Summary) bool {
 	_, guard := errors.AsType[*batch.GuardError](s.Stopped)
-	return guard && s.Counts.NotAttempted == 0 && s.Counts.Accepted == 0
+	return guard && s.Counts.NotAttempted+s.Counts.Accepted+s.Counts.InDoubt == 0
 }
 
 // printError writes an error for people: every invalid row on a line of its own,

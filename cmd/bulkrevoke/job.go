@@ -27,8 +27,6 @@ type job struct {
 	conns    *connections
 	batch    *batch.Batch
 
-	unwritable error // why report, summary or metrics can not be written, as far as is known
-
 	plan     *batch.Plan    // what Prepare said; nil before
 	ended    batch.Summary  // how the run ended; the zero value before
 	adopted  bool           // the sheet is the ledger's: from here on nothing is taken back

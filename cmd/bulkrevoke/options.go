@@ -18,6 +18,7 @@ import (
 // options are the flags of `run`, and what the other commands share with it.
 type options struct {
 	output, ledger string
+	runOutput      string // of runs, where output is another command's own
 	config         string
 	account        string
 	sheet          string

@@ -102,13 +102,15 @@ func TestConfiguredOutputIsTheResults(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, sandbox.Config{})
 	path := r.sheet(lead("revoke", 1), lead("revoke", 2))
-	r.env["BULKREVOKE_OUTPUT"] = r.path("all.csv")
-	r.runs(exitDone, "run", path, "--ledger", r.path("off.ledger.db"))
-	before, err := os.ReadFile(r.path("all.csv"))
+	must(t, os.Mkdir(r.path("done"), 0o700))
+	all := filepath.Join(r.path("done"), "all.csv")
+	r.env["BULKREVOKE_OUTPUT"] = all
+	r.runs(exitDone, "run", path)
+	before, err := os.ReadFile(all)
 	must(t, err)
 	for _, args := range [][]string{{"results", "--open"}, {"verify"}, {"undo"}} {
 		r.runs(exitDone, append(args, path)...)
-		after, err := os.ReadFile(r.path("all.csv"))
+		after, err := os.ReadFile(all)
 		must(t, err)
 		if string(after) != string(before) {
 			t.Errorf("%v has changed the result:\n%s", args, after)

@@ -182,7 +182,9 @@ func (a *app) settle(cmd *cobra.Command) (err error) {
 		return err
 	}
 	if !given && (a.opts.open || cmd.Name() == "verify" || cmd.Name() == "undo") {
-		a.opts.output = "" // that of a run, where it is set once and for all, is the result's
+		// That of runs, where it is set once and for all, is the result's, and says where
+		// the ledger may be.
+		a.opts.output, a.opts.runOutput = "", a.opts.output
 	}
 	a.log = newLog(a.screen, a.opts)
 	return a.opts.check()

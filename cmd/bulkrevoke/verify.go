@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -144,11 +145,12 @@ func namesToRead(ctx context.Context, name string, o *options) (names, error) {
 		output = standardInput // it has no name to make one of
 	}
 	n, err := o.names(ctx, name, output, isResult)
-	if err != nil || o.output == "" {
+	beside := cmp.Or(o.output, o.runOutput)
+	if err != nil || beside == "" {
 		return n, err
 	}
 	if _, err := os.Lstat(n.ledger); errors.Is(err, fs.ErrNotExist) && o.ledger == "" {
-		if n, err = namesOf(name, o.output, "", isResult, o.sandbox); err != nil {
+		if n, err = namesOf(name, beside, "", isResult, o.sandbox); err != nil {
 			return n, err
 		}
 	}
