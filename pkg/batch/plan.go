@@ -46,8 +46,10 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 	slices.SortFunc(p.Groups, func(x, y PlanGroup) int {
 		return cmp.Or(cmp.Compare(x.Account, y.Account), cmp.Compare(x.Action, y.Action), cmp.Compare(x.Object, y.Object))
 	})
-	if err := b.savings(ctx, costs); err != nil {
-		return nil, err
+	if p.ToSend > 0 {
+		if err := b.savings(ctx, costs); err != nil {
+			return nil, err
+		}
 	}
 	if b.opts.Describe {
 		if p.People, p.Records, err = b.stage.Reach(ctx); err != nil {

@@ -105,7 +105,7 @@ func (s *Stage) matchSome(ctx context.Context, m *merge, decide Decide) error {
 			batch := make([]*group, len(some))
 			for i, p := range some {
 				batch[i] = &group{
-					rows: []matchRow{{ord: p.ord, whole: p.whole}}, past: []matchPast{{Past: Past{ID: p.op}}},
+					rows: []matchRow{{ord: int64(p.ord), whole: p.whole}}, past: []matchPast{{Past: Past{ID: p.op}}},
 				}
 			}
 			return s.decideAll(c, m, batch, decide)
@@ -133,12 +133,14 @@ func (s *Stage) decideAll(c *conn, m *merge, batch []*group, decide Decide) erro
 
 // twosome is a row and the only operation in its target's history.
 type twosome struct {
-	ord, op int64
-	whole   bool
+	op    int64
+	ord   uint32
+	whole bool
 }
 
-// mostPairs bounds the pairs that are held in memory to be sorted: 3 MB.
-const mostPairs = 1 << 17
+// mostPairs bounds the pairs that are held in memory to be sorted: 8 MB. They come by
+// hash, so that the more there are, the closer together their rows lie.
+const mostPairs = 1 << 19
 
 // merge walks through the sheet's targets and the history's side by side, both
 // sorted by hash, and picks those that must be decided about.
@@ -213,7 +215,7 @@ func (m *merge) next(c *conn) (batch []*group, err error) {
 		}
 		if len(g.rows) == 1 && len(g.past) < 2 {
 			if len(g.past) == 1 {
-				m.pairs = append(m.pairs, twosome{g.rows[0].ord, g.past[0].ID, g.rows[0].whole})
+				m.pairs = append(m.pairs, twosome{g.past[0].ID, uint32(g.rows[0].ord), g.rows[0].whole})
 			}
 			continue
 		}
@@ -264,8 +266,7 @@ func (m *merge) load(c *conn, batch []*group) error {
 			past[g.past[i].ID] = &g.past[i]
 		}
 	}
-	err := eachID(c, `SELECT s.ord, w.account, s.op, w.user FROM json_each(?) j
-		CROSS JOIN srow s ON s.ord = j.value JOIN swho w ON w.id = s.who`, rows, func(r *matchRow, v []driver.Value) (err error) {
+	err := eachID(c, listed{"s.ord, w.account, s.op, w.user", "srow s", "s.ord", "CROSS JOIN swho w ON w.id = s.who"}, rows, func(r *matchRow, v []driver.Value) (err error) {
 		r.account = text(v[1])
 		r.op, err = unpackOp(blob(v[2]), text(v[3]))
 		return err
@@ -273,8 +274,7 @@ func (m *merge) load(c *conn, batch []*group) error {
 	if err != nil {
 		return err
 	}
-	return eachID(c, `SELECT o.id, a.name, o.body, o.user, o.state, o.maybe, o.seq FROM json_each(?) j
-		CROSS JOIN op o ON o.id = j.value JOIN account a ON a.id = o.account`, past, func(p *matchPast, v []driver.Value) (err error) {
+	return eachID(c, listed{"o.id, a.name, o.body, o.user, o.state, o.maybe, o.seq", "op o", "o.id", "CROSS JOIN account a ON a.id = o.account"}, past, func(p *matchPast, v []driver.Value) (err error) {
 		p.account, p.State, p.Maybe, p.seq = text(v[1]), State(integer(v[4])), truth(v[5]), integer(v[6])
 		p.Op, err = unpackOp(blob(v[2]), text(v[3]))
 		return err
