@@ -33,7 +33,7 @@ func TestStayerLostBeforeARestartIsNamed(t *testing.T) {
 	r.server.Fault(sandbox.Fault{Op: "Zoho.Share.Get", Kind: sandbox.FaultHang, After: 1})
 	path := r.sheet(quote("revoke", 1, 1))
 	p := r.start("run", path)
-	until(t, "the change was not sent", func() bool { return r.changes() == 1 })
+	until(t, "the change did not take effect", func() bool { return len(r.server.Grants("Quotes", zohoRecord(1))) == 2 })
 	must(t, p.cmd.Process.Kill())
 	p.wait()
 	r.server.ClearFaults()
