@@ -62,7 +62,7 @@ func (s *Stage) Match(ctx context.Context, decide Decide) error {
 		return fmt.Errorf("match the sheet: %w", err)
 	}
 	s.counts = maps.Clone(s.indexed)
-	m := &merge{s: s}
+	m := &merge{s: s, pairs: make([]twosome, 0, min(s.base, mostPairs))}
 	for !m.ended {
 		if err := s.matchSome(ctx, m, decide); err != nil {
 			return fmt.Errorf("match the sheet: %w", err)
@@ -138,9 +138,9 @@ type twosome struct {
 	whole bool
 }
 
-// mostPairs bounds the pairs that are held in memory to be sorted: 8 MB. They come by
+// mostPairs bounds the pairs that are held in memory to be sorted: 4 MB. They come by
 // hash, so that the more there are, the closer together their rows lie.
-const mostPairs = 1 << 19
+const mostPairs = 1 << 18
 
 // merge walks through the sheet's targets and the history's side by side, both
 // sorted by hash, and picks those that must be decided about.
