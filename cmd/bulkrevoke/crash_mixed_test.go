@@ -45,6 +45,7 @@ func TestMixedSheetKilledAtRandomInstants(t *testing.T) {
 	}
 	c := &campaign{t: t, rng: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2)), path: path}
 	for want := 2 * kills(t); c.kills < want && !t.Failed(); {
+		c.begin()
 		c.mixedSheet(want)
 	}
 	t.Logf("%d kills over %d sheets: %d rows, %d in doubt, no stayer touched", c.kills, c.sheets, c.rows, c.inDoubt)

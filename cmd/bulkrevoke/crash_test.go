@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 )
@@ -59,6 +61,11 @@ type campaign struct {
 	path string
 
 	kills, rows, lost, unlabelled, repeated, inDoubt, sheets int
+
+	// Of the sheet that is worked on: how many calls an account may have open, and the
+	// calls that kills have cut off so far.
+	workers int
+	cut     map[string]bool
 }
 
 const (
@@ -77,10 +84,17 @@ func TestKilledAtRandomInstants(t *testing.T) {
 	}
 	c := &campaign{t: t, rng: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1)), path: path}
 	for want := kills(t); c.kills < want && !t.Failed(); {
+		c.begin()
 		c.sheet(want)
 	}
 	t.Logf("%d kills over %d sheets: %d rows, %d lost, %d repeated without a label, %d repeated with one, %d in doubt",
 		c.kills, c.sheets, c.rows, c.lost, c.unlabelled, c.repeated, c.inDoubt)
+}
+
+// begin prepares for another sheet.
+func (c *campaign) begin() {
+	c.workers = 4 << (2 * c.rng.IntN(3))
+	c.cut = make(map[string]bool)
 }
 
 // crashRow is a row of a campaign's sheet, and what it asks for.
@@ -179,7 +193,7 @@ func (c *campaign) process(base, dir, sheet string, kill bool, flags ...string) 
 // start starts the command once, with its state in dir, and returns its exit code,
 // or -1 if it was killed on the way.
 func (c *campaign) start(dir string, kill bool, env []string, args ...string) int {
-	cmd := exec.Command(c.path, args...)
+	cmd := exec.Command(c.path, append(args, "--workers", strconv.Itoa(c.workers))...)
 	cmd.Env = append(append(os.Environ(), "BULKREVOKE_STATE="+filepath.Join(dir, "state")), env...)
 	var errs strings.Builder
 	cmd.Stderr = &errs
@@ -198,12 +212,44 @@ func (c *campaign) start(dir string, kill bool, env []string, args ...string) in
 	case !ok:
 		c.t.Fatal(err)
 	case kill && !exit.Exited():
+		c.checkCut(filepath.Join(dir, "leavers.ledger.db"))
 		return -1
 	}
 	if exit.ExitCode() > 1 {
 		c.t.Errorf("exit %d:\n%s", exit.ExitCode(), errs.String())
 	}
 	return exit.ExitCode()
+}
+
+// checkCut holds what a kill has left in doubt against the calls that may have been
+// open: an account has as many as it has workers, and no answer that came before
+// another call went out may be lost.
+func (c *campaign) checkCut(path string) {
+	led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
+	if errors.Is(err, fs.ErrNotExist) {
+		return // killed before there was one
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	open := make(map[string]int)
+	for r, err := range led.Results(c.t.Context()) {
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if r.State == ledger.Sent && !c.cut[r.CallID] {
+			c.cut[r.CallID] = true
+			open[r.Account]++
+		}
+	}
+	if err := led.Close(); err != nil {
+		c.t.Fatal(err)
+	}
+	for account, n := range open {
+		if n > c.workers {
+			c.t.Errorf("a kill left %d calls of %s in doubt, with %d workers", n, account, c.workers)
+		}
+	}
 }
 
 // check holds the results and the CRM's state against what the sheet asked for.
