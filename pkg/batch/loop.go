@@ -15,7 +15,8 @@ const (
 
 	// workersPerCall lets so many times as many pieces of work be under way as calls
 	// may be open: those whose call is through wait for the ledger, not the others for
-	// them.
+	// them. A kill leaves no more in doubt for that: the next intent does not become
+	// durable before the outcomes that were queued before it.
 	workersPerCall = 2
 
 	// busyTries is how often a key is parked because its record is busy, and

@@ -15,9 +15,9 @@ import (
 // makes nothing durable. The caller holds the accounts' locks.
 //
 // The error is an *InvalidError (unknown people), a *ProtectedError, a
-// *TwoAccountsError or a *ledger.BindingError where the sheet is refused. An account that can not be
-// worked with is no error: its PlanAccount says so, and its rows will not be
-// attempted.
+// *TwoAccountsError or a *ledger.BindingError where the sheet is refused. An account
+// that can not be worked with is no error: its PlanAccount says so, and its rows will
+// not be attempted.
 func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
 	b.counters.phase.Store(PhaseChecking)
 	for _, acc := range b.order {

@@ -60,10 +60,10 @@ const flushRows = 1000
 
 // stageTables makes the tables of a stage, empty. srow.who is the row's account and
 // user; smany and stwice are the keys and the targets that several rows have, and
-// perhaps a few others; sgroup are the rows of such keys; slane are the rows that Match looks at, by target, and shist
-// is the history by target; spick holds what Match decided for every row that is not
-// simply new; sgot collects that in the order in which it is decided, which is not
-// the sheet's.
+// perhaps a few others; sgroup are the rows of such keys; slane are the rows that
+// Match looks at, by target, and shist is the history by target; spick holds what
+// Match decided for every row that is not simply new; sgot collects that in the order
+// in which it is decided, which is not the sheet's.
 const stageTables = dropStage + `
 CREATE TEMP TABLE srow (ord INTEGER PRIMARY KEY, line INTEGER, who INTEGER, op BLOB, cells BLOB, bad INTEGER);
 CREATE TEMP TABLE sbad (ord INTEGER PRIMARY KEY, code TEXT, problem TEXT);

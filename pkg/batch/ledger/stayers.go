@@ -37,7 +37,7 @@ func (l *Ledger) Stayers(ctx context.Context, ids []int64) (map[int64][]crm.Gran
 			}, id); err != nil {
 				return err
 			}
-			if p.before == 0 {
+			if p.before == 0 || user == "" { // nobody looked, or everybody is to lose it
 				continue
 			}
 			all, ok := known[p]
@@ -49,9 +49,6 @@ func (l *Ledger) Stayers(ctx context.Context, ids []int64) (map[int64][]crm.Gran
 				known[p] = all
 			}
 			own := func(g crm.Grant) bool { return g.Kind == "user" && g.ID == user }
-			if user == "" {
-				continue // everybody is to lose it
-			}
 			if slices.ContainsFunc(all, own) {
 				all = slices.DeleteFunc(slices.Clone(all), own)
 			}
