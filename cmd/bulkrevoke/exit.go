@@ -74,6 +74,9 @@ func exit(err error) (code int, message, hint string) {
 		return exitHeld, held.Error(), "Wait until it is through, or give --wait 10m to wait for it."
 	}
 	code = exitRefused
+	if errors.Is(err, ledger.ErrBusy) {
+		code = exitHeld
+	}
 	if _, ok := errors.AsType[*startedError](err); ok {
 		code, hint = exitStopped, "Run the same command again to go on; what was sent is in the ledger."
 	}
@@ -138,6 +141,8 @@ func hintFor(err error) string {
 		return "Use the newer bulkrevoke that wrote it."
 	case errors.Is(err, ledger.ErrDamaged):
 		return "Restore it from a backup, or set it aside with --fresh; what it knew would then be sent again."
+	case errors.Is(err, ledger.ErrBusy):
+		return "Close the program that has it open, a database browser or a backup for one, or give --wait 10m to wait for it."
 	case errors.Is(err, ledger.ErrStorage):
 		return "Make room on the disk, or make the folder writable."
 	}

@@ -39,6 +39,8 @@ func TestExitCodeOfAnError(t *testing.T) {
 		{"newer ledger", ledger.ErrNewer, 2, "newer"},
 		{"damaged ledger", ledger.ErrDamaged, 2, "--fresh"},
 		{"other place", &ledger.BindingError{}, 2, "--fresh"},
+		{"ledger held by another program", fmt.Errorf("open: %w", ledger.ErrBusy), 4, "database browser"},
+		{"ledger held in the run", &startedError{fmt.Errorf("settle: %w", ledger.ErrBusy)}, 3, "database browser"},
 		{"disk full at the start", ledger.ErrStorage, 2, "room on the disk"},
 		{"no such file", fs.ErrNotExist, 2, ""},
 		{"disk full in the run", &startedError{fmt.Errorf("settle: %w", ledger.ErrStorage)}, 3, "room on the disk"},

@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
@@ -105,17 +106,45 @@ func (j *job) lockLedger(ctx context.Context) error {
 }
 
 // openLedger opens the ledger, or makes it.
-func (j *job) openLedger() error {
+func (j *job) openLedger(ctx context.Context) error {
 	_, err := os.Lstat(j.names.ledger)
 	made := errors.Is(err, fs.ErrNotExist)
-	if j.led, err = ledger.Open(j.names.ledger, ledger.Options{Create: true}); err != nil {
+	if err := j.openLedgerFile(ctx, ledger.Options{Create: true}); err != nil {
 		return err
 	}
-	j.later(j.led.Close)
 	if made {
 		j.unlessAdopted(func() error { return removeLedger(j.names.ledger) })
 	}
 	return j.checkPlace()
+}
+
+// leastBusyWait is how long a ledger that another program holds is waited for without
+// --wait: as long as somebody's query takes, and the end of another command.
+const leastBusyWait = 3 * time.Second
+
+// openLedgerFile opens the ledger's file, and waits for another program that holds it,
+// such as a backup, as --wait says.
+func (j *job) openLedgerFile(ctx context.Context, o ledger.Options) (err error) {
+	enough := time.NewTimer(max(leastBusyWait, j.opts.wait))
+	defer enough.Stop()
+	poll := time.NewTicker(lockPoll)
+	defer poll.Stop()
+	for {
+		j.led, err = ledger.Open(j.names.ledger, o)
+		if err == nil {
+			j.later(j.led.Close)
+		}
+		if !errors.Is(err, ledger.ErrBusy) {
+			return err
+		}
+		select {
+		case <-poll.C:
+		case <-enough.C:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // ledgerFiles are the files that a ledger can consist of, by what they add to its

@@ -44,13 +44,7 @@ func (j *job) openWritten(ctx context.Context) error {
 	}
 	j.opts.wait = 0
 	readOnly := j.lockLedger(ctx) != nil
-	led, err := ledger.Open(j.names.ledger, ledger.Options{ReadOnly: readOnly})
-	if err != nil {
-		return err
-	}
-	j.led = led
-	j.later(led.Close)
-	return nil
+	return j.openLedgerFile(ctx, ledger.Options{ReadOnly: readOnly})
 }
 
 // looksLikeResult says whether a sheet is a result file: by its header, or by its

@@ -65,7 +65,7 @@ func (j *job) prepareRun(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	if err := j.openLedger(); err != nil {
+	if err := j.openLedger(ctx); err != nil {
 		return err
 	}
 	if !j.opts.fresh {

@@ -107,7 +107,7 @@ func readMode(logged bool) string {
 }
 
 func quickCheck(uri string) error {
-	c, err := dial(uri, "busy_timeout=10000", "cache_size=-8000")
+	c, err := dial(uri, "busy_timeout=1000", "cache_size=-8000")
 	if err != nil {
 		return err
 	}

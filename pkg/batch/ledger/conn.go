@@ -125,7 +125,9 @@ func storageError(err error) error {
 	switch e.code & 0xff {
 	case 11, 26: // CORRUPT, NOTADB
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	case 3, 5, 6, 8, 10, 13, 14, 15, 22: // PERM, BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL, NOLFS
+	case 5, 6: // BUSY, LOCKED
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case 3, 8, 10, 13, 14, 15, 22: // PERM, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL, NOLFS
 		return fmt.Errorf("%w: %w", ErrStorage, err)
 	}
 	return err
@@ -184,7 +186,7 @@ func (c *conn) within(begin string, do func() error) error {
 // some errors; that it then finds none is no error of ours.
 func (c *conn) rollback() error {
 	_, err := c.exec("ROLLBACK")
-	if err != nil && !errors.Is(err, ErrStorage) && !errors.Is(err, ErrDamaged) {
+	if err != nil && !errors.Is(err, ErrStorage) && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrDamaged) {
 		return nil
 	}
 	return err

@@ -16,6 +16,8 @@ var (
 	ErrDamaged = errors.New("the ledger is damaged")
 	// ErrStorage: reading or writing the file failed, a full disk for one.
 	ErrStorage = errors.New("the ledger's storage failed")
+	// ErrBusy: another program, a database browser or a backup for one, holds the file.
+	ErrBusy = errors.New("the ledger is in use by another program")
 	// ErrReadOnly: the ledger was opened to be read only.
 	ErrReadOnly = errors.New("the ledger is open for reading only")
 	// ErrClosed: the ledger has been closed.

@@ -50,8 +50,9 @@ const readerCount = 2
 // Open opens the ledger at path. Without Options.Create, a file that does not
 // exist is fs.ErrNotExist. What is not a ledger is ErrForeign (a link, a folder and
 // an empty file too), one of a later version ErrNewer, one that was cut short or
-// overwritten ErrDamaged; none of them is changed. One of an earlier version is
-// copied to path+".v<its version>.bak" and then brought up to date.
+// overwritten ErrDamaged; none of them is changed. One that another program holds for
+// some seconds is ErrBusy. One of an earlier version is copied to
+// path+".v<its version>.bak" and then brought up to date.
 //
 // Damage is looked for in all of a small file, and at the beginning and the end of
 // a large one; what is left is reported as ErrDamaged by whoever reads it.
@@ -73,7 +74,7 @@ func open(path string, o Options, t tables) (*Ledger, error) {
 		err = create(path, o)
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrStorage):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrStorage), errors.Is(err, ErrBusy):
 		return nil, err
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrStorage, err)
@@ -157,6 +158,10 @@ func prepare(w *conn, path string, o Options, t tables) (*Ledger, error) {
 	}
 	if err := w.snapshot(func() error { return checkHead(w) }); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	// A file that nobody can change now is found here, and not when something was sent.
+	if err := w.transact(func() error { return nil }); err != nil {
+		return nil, err
 	}
 	return l, nil
 }
@@ -264,7 +269,7 @@ func fileURI(path, query string) string {
 // ledger that is opened, the system's if that folder is gone later, or whatever
 // SQLITE_TMPDIR names. They have no name once they are open.
 func dialWriter(uri, dir string) (*conn, error) {
-	w, err := dial(uri, "busy_timeout=10000", "cache_size=-8000", "synchronous=FULL",
+	w, err := dial(uri, "busy_timeout=1000", "cache_size=-8000", "synchronous=FULL",
 		"temp_store=FILE", "temp.cache_size=-8000", "journal_size_limit=67108864")
 	if err != nil {
 		return nil, err

@@ -162,7 +162,7 @@ func (l *Ledger) commit(batch []*job) {
 		batch[0].done <- batch[0].do(l.w)
 		return
 	}
-	err := l.w.transact(func() error {
+	err := l.patiently(func() error {
 		for _, j := range batch {
 			if err := j.do(l.w); err != nil {
 				return jobError{err}
@@ -173,12 +173,32 @@ func (l *Ledger) commit(batch []*job) {
 	if _, ok := errors.AsType[jobError](err); ok && len(batch) > 1 {
 		// One of them can not be done. The others are not to suffer for it.
 		for _, j := range batch {
-			j.done <- unwrapJob(l.w.transact(func() error { return j.do(l.w) }))
+			j.done <- unwrapJob(l.patiently(func() error { return j.do(l.w) }))
 		}
 		return
 	}
 	for _, j := range batch {
 		j.done <- unwrapJob(err)
+	}
+}
+
+// mostBusy is how long a change waits for another program that has the file open for
+// writing. Nothing is sent meanwhile, and no outcome is lost that would leave its row
+// in doubt. A backup or somebody's query is over by then.
+const mostBusy = time.Minute
+
+// patiently is transact for a file that another program may hold for a while.
+func (l *Ledger) patiently(do func() error) error {
+	for began := time.Now(); ; {
+		err := l.w.transact(do)
+		if !errors.Is(err, ErrBusy) || time.Since(began) > mostBusy {
+			return err
+		}
+		select {
+		case <-l.quit:
+			return err
+		default:
+		}
 	}
 }
 
