@@ -16,5 +16,5 @@ func (j *job) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return report.CheckWorkbook(j.names.output, j.reader.Extent())
+	return report.CheckSize(j.names.output, j.reader.Extent())
 }

@@ -198,6 +198,48 @@ func TestDiskFullAtTheStart(t *testing.T) {
 	}
 }
 
+// A disk that is full where only one of the files stands is found before anything is
+// sent, by writing there, and by about as much as the result will take.
+func TestDiskFullWhereOneFileStands(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, flag, file string
+		kilobytes, rows  int
+	}{
+		{"result", "-o", "o.csv", 24, 3},
+		{"long result", "-o", "o.csv", 260, 1500},
+		{"workbook", "-o", "o.xlsx", 24, 3},
+		{"report", "--report", "r.html", 24, 3},
+		{"summary", "--summary", "s.json", 24, 3},
+		{"metrics", "--metrics-file", "m.prom", 24, 3},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, sandbox.Config{})
+			folder, command := r.smallDisk(tc.kilobytes)
+			path := r.sheet(leads(tc.rows)...)
+			p := r.startCommand(command("run", path, tc.flag, filepath.Join(folder, tc.file), "--ledger", r.path("off.ledger.db")))
+			if code := p.wait(); code != exitRefused || r.changes() != 0 {
+				t.Errorf("ended with %d after %d changes, want %d and none", code, r.changes(), exitRefused)
+			}
+			words := []string{folder, "takes no file of", "no space left", tc.flag}
+			if exec.Command("mountpoint", "-q", folder).Run() != nil {
+				words = nil // a limit to the size of files is met by the ledger first
+			}
+			for _, part := range words {
+				if !strings.Contains(p.stderr.String(), part) {
+					t.Errorf("it does not say %q:\n%s", part, p.stderr.String())
+				}
+			}
+			entries, err := os.ReadDir(folder)
+			must(t, err)
+			if len(entries) > 0 {
+				t.Errorf("%s was left behind", entries[0].Name())
+			}
+		})
+	}
+}
+
 // A disk that fills up during the run stops it: no change is sent without a durable
 // intent, and with room again the next run does the rest.
 func TestDiskFullDuringTheRun(t *testing.T) {

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 )
 
 // replaceFile writes a file as a whole or not at all: to a temporary name in its
@@ -72,17 +74,73 @@ func syncFolder(root *os.Root) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// probe says whether a file can be made in the folder of path, by making one and
-// removing it.
-func probe(path string) error {
+// probeBytes is how much is written where nothing is known of a file's length: more
+// than a summary has, and than a page or a result of some hundred rows.
+const probeBytes = 128 << 10
+
+// tryWriting says whether a file of that many bytes can be written at path, by writing
+// one beside it and removing it. A name alone says too little: a full disk takes
+// names. The error is a *TargetError.
+func tryWriting(path, flag string, size int64) error {
+	err := probe(path, size)
+	if err == nil {
+		return nil
+	}
+	what := "takes no file"
+	hint := fmt.Sprintf("Make the folder writable, or name another file with %s.", flag)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		what, hint = "is not there", fmt.Sprintf("Make the folder, or name another file with %s.", flag)
+	case isFull(err):
+		what = fmt.Sprintf("takes no file of %d KiB", size>>10)
+		hint = fmt.Sprintf("Make room there, or name a file on another disk with %s.", flag)
+	}
+	return &TargetError{Path: path, Hint: hint,
+		Reason: fmt.Sprintf("its folder %s %s: %s", filepath.Dir(path), what, Reason(err))}
+}
+
+// isFull says whether a disk, or somebody's part of it, has no more room.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
+// Reason returns what the system says is wrong with a file, without its name and
+// without what was done: these belong to whoever knows what the file is for.
+func Reason(err error) string {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err.Error()
+	}
+	if link, ok := errors.AsType[*os.LinkError](err); ok {
+		return link.Err.Error()
+	}
+	return err.Error()
+}
+
+// probe writes, syncs and removes a file of that many bytes in the folder of path.
+func probe(path string, size int64) error {
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
-		return fmt.Errorf("folder of %s: %w", path, err)
+		return err
 	}
 	temp := temporary(filepath.Base(path))
 	file, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return errors.Join(fmt.Errorf("folder of %s: %w", path, err), root.Close())
+	if err == nil {
+		err = fill(file, func(w io.Writer) error {
+			_, err := io.CopyN(w, blanks{}, size)
+			return err
+		})
+		err = errors.Join(err, root.Remove(temp))
 	}
-	return errors.Join(file.Close(), root.Remove(temp), root.Close())
+	return errors.Join(err, root.Close())
+}
+
+// blanks reads as spaces without end. Zeros would do less: some disks take any number
+// of them.
+type blanks struct{}
+
+func (blanks) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
 }

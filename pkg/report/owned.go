@@ -60,10 +60,7 @@ func (o owned) check(path string) error {
 	if err := o.mayReplace(path); err != nil {
 		return err
 	}
-	if err := probe(path); err != nil {
-		return &TargetError{Path: path, Reason: err.Error(), Hint: fmt.Sprintf("Name another file with %s.", o.flag)}
-	}
-	return nil
+	return tryWriting(path, o.flag, probeBytes)
 }
 
 // mayReplace is check without the folder.

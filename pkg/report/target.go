@@ -27,10 +27,7 @@ func CheckTarget(path string, ours bool) error {
 	if err := mayReplace(path, ours); err != nil {
 		return err
 	}
-	if err := probe(path); err != nil {
-		return &TargetError{Path: path, Reason: err.Error(), Hint: "Name another file with -o."}
-	}
-	return nil
+	return tryWriting(path, "-o", probeBytes)
 }
 
 // mayReplace is CheckTarget without the folder.

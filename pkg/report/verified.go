@@ -138,10 +138,7 @@ func CheckVerified(path string) error {
 	if err := mayReplaceVerified(path); err != nil {
 		return err
 	}
-	if err := probe(path); err != nil {
-		return &TargetError{Path: path, Reason: err.Error(), Hint: "Name another file with -o."}
-	}
-	return nil
+	return tryWriting(path, "-o", probeBytes)
 }
 
 func mayReplaceVerified(path string) error {

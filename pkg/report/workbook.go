@@ -41,20 +41,33 @@ func blockWidths() [10]int { return [10]int{8, 15, 36, 24, 60, 13, 11, 30, 26, 2
 // IsWorkbook says whether a result of this name is written as a workbook.
 func IsWorkbook(path string) bool { return strings.EqualFold(filepath.Ext(path), ".xlsx") }
 
-// CheckWorkbook refuses a sheet that does not fit into a workbook, if that is what
-// path names: more rows than Excel takes, or a cell that is longer. Nothing is ever
-// cut off a cell. The error is a *TargetError.
-func CheckWorkbook(path string, size sheet.Extent) error {
-	switch {
-	case !IsWorkbook(path):
-		return nil
-	case size.Rows >= excelize.TotalRows:
-		return tooMany(path, size.Rows)
-	case size.Longest > excelize.TotalCellChars:
-		return tooLong(path, fmt.Sprintf("the cell in line %d, column %d", size.Line, size.Column), size.Longest)
+// CheckSize refuses a sheet whose result does not fit where path names it: the disk
+// takes no file of that length, or a workbook has not so many rows, or no cell so
+// long. Nothing is ever cut off a cell. The error is a *TargetError.
+func CheckSize(path string, size sheet.Extent) error {
+	expected := size.Bytes + int64(size.Rows)*blockBytes
+	if IsWorkbook(path) {
+		switch {
+		case size.Rows >= excelize.TotalRows:
+			return tooMany(path, size.Rows)
+		case size.Longest > excelize.TotalCellChars:
+			return tooLong(path, fmt.Sprintf("the cell in line %d, column %d", size.Line, size.Column), size.Longest)
+		}
+		expected /= 4 // about what ZIP makes of it
 	}
-	return nil
+	if expected <= probeBytes {
+		return nil // CheckTarget has tried as much
+	}
+	return tryWriting(path, "-o", min(expected, mostProbed))
 }
+
+// blockBytes is about what the result columns of a row take.
+const blockBytes = 200
+
+// mostProbed bounds what is written as a trial. A disk that takes so much and not
+// the rest is found when the result is written: the ledger has everything, and
+// `results` writes the file later.
+const mostProbed = 64 << 20
 
 // asText is what to do where a workbook is too small.
 const asText = "Name a .csv file with -o, which takes any number of rows and cells of any length."

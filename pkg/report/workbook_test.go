@@ -215,7 +215,7 @@ func TestWorkbookIsPrivateReplacedAndAlone(t *testing.T) {
 	lonely(t, path)
 }
 
-func TestCheckWorkbook(t *testing.T) {
+func TestCheckSize(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		path string
@@ -227,7 +227,7 @@ func TestCheckWorkbook(t *testing.T) {
 		{"r.XLSX", sheet.Extent{Rows: 1, Longest: 32768, Line: 7, Column: 3}, "r.XLSX: a cell of a workbook takes 32767 characters, and the cell in line 7, column 3 has 32768"},
 		{"r.csv", sheet.Extent{Rows: 1 << 20, Longest: 32768}, ""},
 	} {
-		err := CheckWorkbook(tc.path, tc.size)
+		err := CheckSize(tc.path, tc.size)
 		if tc.want == "" {
 			if err != nil {
 				t.Errorf("%s with %+v: refused: %v", tc.path, tc.size, err)

@@ -7,6 +7,9 @@ type Extent struct {
 	// Longest is the length of the longest cell, in Units; the first of that length
 	// stands in Line and Column, 1-based. The header counts.
 	Longest, Line, Column int
+	// Bytes is the length of all cells with a delimiter each: about what the sheet takes
+	// as text. The header counts.
+	Bytes int64
 }
 
 // Units returns how long a text is as spreadsheet programs count: in UTF-16 code
@@ -21,10 +24,11 @@ func Units(s string) int {
 	return n
 }
 
-// measure takes the cells of a row. Few are counted: a text has at least as many
-// bytes as units.
+// measure takes the cells of a row. The units of few are counted: a text has at least
+// as many bytes as units.
 func (e *Extent) measure(line int, cells []string) {
 	for i, cell := range cells {
+		e.Bytes += int64(len(cell)) + 1
 		if len(cell) <= e.Longest {
 			continue
 		}
