@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -111,13 +110,22 @@ func (o *options) addRunFlags(fs *pflag.FlagSet) {
 
 // check refuses values that a flag's type lets through.
 func (o *options) check() error {
+	for _, f := range []struct {
+		flag, path string
+		endings    []string
+	}{
+		{"-o", o.output, resultEndings}, {"--ledger", o.ledger, ledgerEndings}, {"--report", o.report, reportEndings},
+		{"--summary", o.summary, summaryEndings}, {"--metrics-file", o.metricsFile, metricsEndings},
+	} {
+		if err := checkFormat(f.flag, f.path, f.endings); err != nil {
+			return err
+		}
+	}
 	switch {
 	case o.wait < 0:
 		return refusef("", "--wait: can not be negative")
 	case o.output == standardInput:
 		return refusef("Name one.", "-o -: the result is a file, which is replaced as a whole")
-	case strings.EqualFold(filepath.Ext(o.output), ".xls"):
-		return refusef("Name it .xlsx, or .csv.", "-o %s: workbooks are written as .xlsx", o.output)
 	case o.maxDuration < 0:
 		return refusef("", "--max-duration: can not be negative")
 	case o.confirmTimeout <= 0:

@@ -21,7 +21,7 @@ func (a *app) planSheet(ctx context.Context, name string) (err error) {
 	if err := j.openSheet(ctx, name); err != nil {
 		return err
 	}
-	if err := j.openToLook(); err != nil {
+	if err := j.openToLook(ctx); err != nil {
 		return err
 	}
 	if err := j.checkPlace(); err != nil {
@@ -53,17 +53,30 @@ func (a *app) planSheet(ctx context.Context, name string) (err error) {
 
 // openToLook opens the ledger for reading, or a scratch one if there is none or
 // the run would start over.
-func (j *job) openToLook() (err error) {
+func (j *job) openToLook(ctx context.Context) (err error) {
 	if !j.opts.fresh {
-		j.led, err = ledger.Open(j.names.ledger, ledger.Options{ReadOnly: true})
+		if err = j.openLedgerFile(ctx, ledger.Options{ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	if j.opts.fresh || errors.Is(err, fs.ErrNotExist) {
-		j.led, err = ledger.Scratch(os.TempDir())
+	dir := os.TempDir()
+	if err := takesFiles(dir); err != nil {
+		return refusef("Name a folder that takes files in TMPDIR.",
+			"the folder for temporary files, %s, takes none: %s", dir, report.Reason(err))
 	}
-	if err == nil {
+	if j.led, err = ledger.Scratch(dir); err == nil {
 		j.later(j.led.Close)
 	}
 	return err
+}
+
+// takesFiles says whether a folder takes files, by making one and removing it.
+func takesFiles(dir string) error {
+	file, err := os.CreateTemp(dir, "bulkrevoke.*.tmp")
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
 // planVerdict returns the exit code of a plan: an account that can not be worked

@@ -62,7 +62,7 @@ func (a *app) undoSheet(ctx context.Context, name string) (err error) {
 	if output == "" {
 		output = stemOf(name, looksLikeResult(name), a.opts.sandbox) + ".undo.csv"
 	}
-	if err := checkTextOutput(output); err != nil {
+	if err := checkFormat("-o", output, textEndings); err != nil {
 		return err
 	}
 	if err := j.openToRead(ctx, name); err != nil {

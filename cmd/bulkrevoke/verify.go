@@ -10,9 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -70,7 +68,7 @@ func (a *app) verifySheet(ctx context.Context, name string) (err error) {
 		return err
 	}
 	if a.opts.output != "" {
-		if err := checkTextOutput(a.opts.output); err != nil {
+		if err := checkFormat("-o", a.opts.output, textEndings); err != nil {
 			return err
 		}
 		if err := report.CheckVerified(a.opts.output); err != nil {
@@ -126,10 +124,7 @@ func (j *job) openToRead(ctx context.Context, name string) (err error) {
 	if _, held := errors.AsType[*heldError](err); held || err != nil && ctx.Err() != nil {
 		return err
 	}
-	if j.led, err = ledger.Open(j.names.ledger, ledger.Options{ReadOnly: true}); err == nil {
-		j.later(j.led.Close)
-	}
-	return err
+	return j.openLedgerFile(ctx, ledger.Options{ReadOnly: true})
 }
 
 // namesToRead says which ledger a command reads that only writes what it was asked
@@ -156,14 +151,6 @@ func namesToRead(ctx context.Context, name string, o *options) (names, error) {
 	}
 	n.output = o.output
 	return n, n.check()
-}
-
-// checkTextOutput refuses a name whose ending promises what is not written.
-func checkTextOutput(path string) error {
-	if strings.EqualFold(filepath.Ext(path), ".xlsx") {
-		return refusef("Name a .csv with -o.", "%s: this command writes text files only", path)
-	}
-	return nil
 }
 
 // checkChain checks the events. A broken chain is no error: what is there can be
