@@ -152,7 +152,7 @@ func (b *bookSource) readHeader() error {
 	}
 	var f *fault
 	if b.header, f = understand(cutBlank(cells, 0), b.line); f == nil {
-		f = b.header.complete(b.line)
+		f = b.header.complete(b.line, b.below)
 	}
 	if f != nil {
 		return f
@@ -164,6 +164,16 @@ func (b *bookSource) readHeader() error {
 		}
 	}
 	return nil
+}
+
+// below yields the rows under the header.
+func (b *bookSource) below(yield func(int, []string) bool) {
+	for range lookAhead {
+		cells, err := b.row()
+		if err != nil || !yield(b.line, cutBlank(cells, 0)) {
+			return
+		}
+	}
 }
 
 // next implements source. A row that is shorter than the header is padded: .xlsx

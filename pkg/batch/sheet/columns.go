@@ -3,7 +3,6 @@ package sheet
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // maxColumns is how many columns a sheet may have.
@@ -39,50 +38,57 @@ func PermissionColumns() []string {
 // For the caller it is the column "user" too.
 const keyEmail = "email"
 
-// columnKey returns the key of the field that a column fills (the csv tag in
-// Fields), or "" for a column that the tool does not know.
-func columnKey(header string) string {
-	folded := fold(header)
-	switch folded {
-	case "action", "operation":
-		return "action"
-	case "object", "module", "entity":
-		return "object"
-	case "recordid", "entityid", "prospectautoid", "leadautoid", "opportunityid", "groupid":
-		return "record_id"
-	case "user", "userid":
-		return "user"
-	case "useremail", "email":
-		return keyEmail
-	case "contextid", "contextentityid", "activityid":
-		return "context_id"
-	case "access", "accesstype", "permission":
-		return "access"
-	case "durationminutes", "durationinminutes", "duration":
-		return "duration_minutes"
-	case "sharerelated", "sharerelatedrecords":
-		return "share_related"
-	case "grouppermissions":
-		return "group_permissions"
-	case "account", "crm":
-		return "account"
+// column is a column that the tool knows.
+type column struct {
+	key   string   // of the field that it fills, the csv tag in Fields
+	names []string // what it may be called, the tool's own name first
+}
+
+// knownColumns returns all columns that fill a field, in the order of Columns.
+func knownColumns() []column {
+	columns := []column{
+		{"action", []string{"action", "operation"}},
+		{"object", []string{"object", "module", "entity"}},
+		{"record_id", []string{"record_id", "EntityId", "ProspectAutoId", "LeadAutoId", "OpportunityId", "GroupId"}},
+		{"user", []string{"user", "UserId"}},
+		{keyEmail, []string{"user_email", "email"}},
+		{"context_id", []string{"context_id", "ContextEntityId", "ActivityId"}},
+		{"access", []string{"access", "AccessType", "permission"}},
+		{"duration_minutes", []string{"duration_minutes", "DurationInMinutes", "duration"}},
+		{"share_related", []string{"share_related", "share_related_records"}},
+		{"group_permissions", []string{"group_permissions"}},
+		{"account", []string{"account", "crm"}},
 	}
 	for i, name := range PermissionColumns() {
-		if folded == fold(name) {
-			return fmt.Sprintf("permission[%d]", i)
+		columns = append(columns, column{fmt.Sprintf("permission[%d]", i), []string{name}})
+	}
+	return columns
+}
+
+// columnKey returns the key of the field that a column fills, or "" for a column
+// that the tool does not know.
+func columnKey(header string) string {
+	folded := fold(header)
+	for _, c := range knownColumns() {
+		if slices.ContainsFunc(c.names, func(name string) bool { return fold(name) == folded }) {
+			return c.key
 		}
 	}
 	return ""
 }
 
-// neededHints are the columns that every sheet has, each with its other names.
-func neededHints() [][2]string {
-	return [][2]string{
-		{"action", "operation"},
-		{"object", "module or entity"},
-		{"record_id", "EntityId, ProspectAutoId, LeadAutoId, OpportunityId or GroupId"},
-		{"user", "UserId, user_email or email"},
+// neededColumns are the columns that every sheet has, each with all its names.
+func neededColumns() (needed []column) {
+	for _, c := range knownColumns() {
+		switch c.key {
+		case "action", "object", "record_id", "user":
+			needed = append(needed, c)
+		case keyEmail:
+			user := &needed[len(needed)-1]
+			user.names = append(user.names, c.names...)
+		}
 	}
+	return needed
 }
 
 // header is the meaning of a sheet's first row.
@@ -115,17 +121,17 @@ func (h *header) has(key string) bool {
 
 // needed counts the needed columns, and recognised all that the tool knows.
 func (h *header) needed() (needed, recognised int) {
-	return len(neededHints()) - len(h.missing()), len(h.known)
+	return len(neededColumns()) - len(h.missing()), len(h.known)
 }
 
 // missing returns the needed columns that the sheet does not have.
-func (h *header) missing() (names [][2]string) {
-	for _, need := range neededHints() {
-		if !h.has(need[0]) && !(need[0] == "user" && h.has(keyEmail)) {
-			names = append(names, need)
+func (h *header) missing() (missing []column) {
+	for _, need := range neededColumns() {
+		if !h.has(need.key) && !(need.key == "user" && h.has(keyEmail)) {
+			missing = append(missing, need)
 		}
 	}
-	return names
+	return missing
 }
 
 // understand gives the cells of a header row their meaning. It refuses too many
@@ -164,25 +170,4 @@ func understand(cells []string, line int) (*header, *fault) {
 		first[id] = i
 	}
 	return h, twice
-}
-
-// complete refuses a header that lacks a needed column.
-func (h *header) complete(line int) *fault {
-	missing := h.missing()
-	if len(missing) == 0 {
-		return nil
-	}
-	names := make([]string, len(missing))
-	hints := make([]string, len(missing))
-	for i, m := range missing {
-		names[i] = m[0]
-		hints[i] = fmt.Sprintf("%s may also be called %s", m[0], m[1])
-	}
-	noun := "column"
-	if len(missing) > 1 {
-		noun = "columns"
-	}
-	return &fault{line: line,
-		reason: fmt.Sprintf("the header lacks the needed %s %s", noun, strings.Join(names, ", ")),
-		hint:   "The first row names the columns; " + strings.Join(hints, "; ") + "."}
 }

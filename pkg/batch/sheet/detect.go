@@ -17,6 +17,9 @@ type dialect struct {
 	declared bool // by a first line "sep=;", as Excel reads and writes it
 }
 
+// delimiters are what may stand between cells, the likeliest first.
+const delimiters = ",;\t|"
+
 // detect finds the delimiter of a text from its beginning: the one under which
 // the header has most of the needed columns. Where none has any, the one that
 // gives most columns, so that the refusal speaks of the right ones.
@@ -24,7 +27,7 @@ func detect(head []byte, name string) (dialect, *fault) {
 	if d, f, ok := declaration(head); ok {
 		return d, f
 	}
-	order := []byte{',', ';', '\t', '|'}
+	order := []byte(delimiters)
 	if strings.EqualFold(filepath.Ext(name), ".tsv") {
 		order = []byte{'\t', ',', ';', '|'}
 	}

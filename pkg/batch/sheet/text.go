@@ -1,9 +1,13 @@
 package sheet
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"strings"
 )
 
 // textSource reads the rows of a text.
@@ -26,7 +30,7 @@ func openText(in io.Reader, name string) (*textSource, Layout, error) {
 	}
 	d, f := detect(head, name)
 	if f != nil {
-		return nil, Layout{}, f
+		return nil, Layout{}, f.pointBelow(head)
 	}
 	src := &textSource{scan: newScanner(text, d.comma)}
 	if d.declared {
@@ -46,13 +50,50 @@ func openText(in io.Reader, name string) (*textSource, Layout, error) {
 		layout.Newline = "\r\n"
 	}
 	if src.header, f = understand(src.scan.cells(len(src.scan.spans)), src.scan.start); f == nil {
-		f = src.header.complete(src.scan.start)
+		f = src.header.complete(src.scan.start, src.below)
 	}
 	layout.Columns = src.header.columns
 	if f != nil {
 		return nil, layout, f
 	}
 	return src, layout, nil
+}
+
+// below yields the rows that stand under the header, each as every delimiter has it.
+func (t *textSource) below(yield func(int, []string) bool) {
+	rest, _ := t.scan.src.Peek(2 * maxRecord) // an error is told by whoever reads so far
+	readings(rest, t.scan.line+1)(yield)
+}
+
+// readings yields the records that begin in the first lines of a text, each as every
+// delimiter has it. What can not be read so is left out.
+func readings(text []byte, line int) iter.Seq2[int, []string] {
+	return func(yield func(int, []string) bool) {
+		buf := bufio.NewReaderSize(nil, 2*maxRecord)
+		for range lookAhead {
+			for _, comma := range []byte(delimiters) {
+				buf.Reset(bytes.NewReader(text))
+				scan := newScanner(buf, comma)
+				if scan.record() == nil && !yield(line, scan.cells(len(scan.spans))) {
+					return
+				}
+			}
+			end := bytes.IndexByte(text, '\n')
+			if end < 0 {
+				return
+			}
+			text, line = text[end+1:], line+1
+		}
+	}
+}
+
+// pointBelow adds to a fault of the first row where the header seems to be: what can
+// not be read may be a title.
+func (f *fault) pointBelow(text []byte) *fault {
+	if at := new(header).better(readings(text, 1)); at > f.line {
+		f.hint = strings.TrimSpace(f.hint + " " + headerIsAt(at))
+	}
+	return f
 }
 
 // next implements source.

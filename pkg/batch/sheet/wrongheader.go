@@ -1,0 +1,172 @@
+package sheet
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// lookAhead is how many rows below a refused header are looked at for a better one.
+const lookAhead = 20
+
+// complete refuses a header that lacks a needed column, and says what was found,
+// and what may have been meant. below are the rows under it with their lines; of
+// one line there may be several, as it can be read in several ways.
+func (h *header) complete(line int, below iter.Seq2[int, []string]) *fault {
+	missing := h.missing()
+	if len(missing) == 0 {
+		return nil
+	}
+	names := make([]string, len(missing))
+	for i, m := range missing {
+		names[i] = m.key
+	}
+	noun := "column"
+	if len(missing) > 1 {
+		noun = "columns"
+	}
+	f := &fault{line: line, reason: fmt.Sprintf("the header lacks the needed %s %s", noun, strings.Join(names, ", "))}
+	f.hint = fmt.Sprintf("Found in row %d: %s. ", line, h.found())
+	if at := h.better(below); at > 0 {
+		f.hint += headerIsAt(at)
+		return f
+	}
+	f.hint += h.advice(line, missing)
+	return f
+}
+
+// headerIsAt says where the header seems to be.
+func headerIsAt(line int) string {
+	return fmt.Sprintf("Row %d looks like the header: delete the rows above it.", line)
+}
+
+// found lists the names of the columns, those of a result block left out.
+func (h *header) found() string {
+	const most = 12
+	var names []string
+	for i, cell := range h.columns {
+		if slices.Contains(h.unnamed, i) {
+			continue
+		}
+		name := printable(cell)
+		if strings.ContainsAny(name, `,;"`) {
+			name = strconv.Quote(name)
+		}
+		names = append(names, name)
+	}
+	if h.isResult {
+		names = append(names, "the columns of a result")
+	}
+	if more := len(names) - most; more > 0 {
+		names = append(names[:most], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
+}
+
+// better returns the line of the row that looks most like a header, 0 if none looks
+// more like one than this. Two needed names are no accident.
+func (h *header) better(below iter.Seq2[int, []string]) (at int) {
+	if below == nil {
+		return 0
+	}
+	most, _ := h.needed()
+	most = max(most, 1)
+	for line, cells := range below {
+		other, _ := understand(cells, line)
+		if n, _ := other.needed(); n > most {
+			at, most = line, n
+		}
+	}
+	return at
+}
+
+// advice says what to do about columns that are missing.
+func (h *header) advice(line int, missing []column) string {
+	if sign, ok := h.oneCell(); ok {
+		return oneCellAdvice(sign)
+	}
+	if len(missing) == len(neededColumns()) && slices.ContainsFunc(h.columns, looksLikeValue) {
+		return fmt.Sprintf("Row %d looks like a row already: put one above it that names the columns, such as action,object,record_id,user.", line)
+	}
+	var advice []string
+	meant := h.meant(missing)
+	if len(meant) > 0 {
+		var pairs []string
+		for _, m := range meant {
+			pairs = append(pairs, fmt.Sprintf("%q for %s", printable(h.columns[m.pos]), m.key))
+		}
+		advice = append(advice, "Did you mean "+strings.Join(pairs, ", ")+"?")
+	} else if len(missing) == 1 {
+		names := missing[0].names
+		advice = append(advice, fmt.Sprintf("%s may also be called %s.", names[0], strings.Join(names[1:], ", ")))
+	}
+	advice = append(advice, "Rename the columns.")
+	return strings.Join(advice, " ")
+}
+
+// meant finds the columns that were probably meant to be missing ones, in the order
+// of these.
+func (h *header) meant(missing []column) (meant []knownCell) {
+	for _, m := range missing {
+		for i, cell := range h.columns {
+			known := func(k knownCell) bool { return k.pos == i }
+			if !slices.ContainsFunc(h.known, known) && !slices.ContainsFunc(meant, known) && Near(cell, m.names...) != "" {
+				meant = append(meant, knownCell{i, m.key})
+				break
+			}
+		}
+	}
+	return meant
+}
+
+// oneCell says whether a header is one cell that holds names of ours, and what
+// stands between them.
+func (h *header) oneCell() (between string, ok bool) {
+	if len(h.columns)-len(h.unnamed) != 1 {
+		return "", false
+	}
+	part := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' || r == '-' }
+	for _, cell := range h.columns {
+		if cell = trim(cell); cell == "" {
+			continue
+		}
+		cells := strings.FieldsFunc(cell, func(r rune) bool { return !part(r) })
+		inside, _ := understand(cells, 0)
+		if n, _ := inside.needed(); n < 2 {
+			return "", false
+		}
+		rest := strings.TrimLeftFunc(cell, part)
+		end := strings.IndexFunc(rest, part)
+		return rest[:max(end, 0)], end > 0
+	}
+	return "", false
+}
+
+// oneCellAdvice says how a line becomes cells.
+func oneCellAdvice(between string) string {
+	switch {
+	case len(between) == 1 && strings.Contains(string(delimiters), between):
+		return fmt.Sprintf("The line is one cell, although %q stands in it: is it in quotes as a whole, or does the first line declare another delimiter?", between)
+	case between == " ":
+		between = "spaces"
+	default:
+		between = strconv.Quote(between)
+	}
+	return "The names are separated by " + between + ": save the sheet with commas, semicolons, tabs or bars between the cells."
+}
+
+// looksLikeValue reports whether a cell of a first row is rather a value: an
+// address, a number as long as ids are, or a GUID.
+func looksLikeValue(cell string) bool {
+	cell = trim(cell)
+	if strings.Contains(cell, "@") && !strings.ContainsFunc(cell, unicode.IsSpace) {
+		return true
+	}
+	hex := func(r rune) bool { return unicode.Is(unicode.ASCII_Hex_Digit, r) || r == '-' }
+	number := func(r rune) bool { return '0' <= r && r <= '9' }
+	return len(cell) >= 5 && strings.Trim(cell, "0123456789") == "" ||
+		len(cell) == 36 && strings.Count(cell, "-") == 4 && strings.IndexFunc(cell, func(r rune) bool { return !hex(r) }) < 0 && strings.ContainsFunc(cell, number)
+}
