@@ -76,7 +76,7 @@ func loadBook(in io.Reader, sum hash.Hash, opt Options) ([]byte, error) {
 	}
 	sum.Write(packed)
 	if !bytes.HasPrefix(packed, []byte("PK\x03\x04")) {
-		if f := foreign(packed[:min(len(packed), 512)]); f != nil {
+		if f := foreign(packed[:min(len(packed), 512)], opt.Path); f != nil {
 			return nil, f
 		}
 		return nil, &fault{reason: "is not an .xlsx workbook", hint: "If it is text, give the file a name that ends in .csv."}
@@ -185,9 +185,7 @@ func (b *bookSource) next() (Record, error) {
 	}
 	cells = cutBlank(cells, b.header.width)
 	if len(cells) > b.header.width {
-		f := miscounted(b.line, len(cells), b.header.width)
-		f.hint = "Clear what stands beside the table, or name its column in the header."
-		return Record{}, f
+		return Record{}, miscounted(b.line, len(cells), b.header.width, "Clear what stands beside the table, or name its column in the header.")
 	}
 	for len(cells) < b.header.width {
 		cells = append(cells, "")

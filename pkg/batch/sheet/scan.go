@@ -39,6 +39,7 @@ type scanner struct {
 	line  int  // lines read so far
 	start int  // line in which the record began
 	crlf  bool // the last line ended in CR LF
+	ended bool // the last line had no end: the input ends in the record
 
 	state     state
 	text      []byte // the cells' text, one after the other
@@ -126,6 +127,7 @@ func (s *scanner) end(empty bool) error {
 			hint:   `A quote that belongs to the text is written twice, as "".`}
 	}
 	s.closeCell()
+	s.ended = true
 	return nil
 }
 
@@ -233,14 +235,11 @@ func (s *scanner) feed(line []byte) (done bool, f *fault) {
 		case c == '\r' && i+1 == len(line) && len(line) >= maxRecord:
 			// The line is cut here, and too long whatever follows.
 		case c == '\r':
-			return false, s.fault("a carriage return without a line feed; line ends of old Macs are not read",
-				"Save the sheet with line ends of Windows or Unix.")
+			return false, s.fault("a carriage return without a line feed; line ends of old Macs are not read", strayReturn(line[i:]))
 		case s.state == quoteSeen:
-			return false, s.fault("text after the quote that closes the cell",
-				`A quote that belongs to the text is written twice, as "", in a cell that begins and ends with a quote.`)
+			return false, s.fault("text after the quote that closes the cell", s.afterQuote(line[i:]))
 		case c == '"':
-			return false, s.fault("a quote inside a cell that does not begin with one",
-				`A quote that belongs to the text is written twice, as "", in a cell that begins and ends with a quote.`)
+			return false, s.fault("a quote inside a cell that does not begin with one", s.bareQuote())
 		default:
 			s.state = unquoted
 			s.text = append(s.text, c)

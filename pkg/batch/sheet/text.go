@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"strings"
@@ -20,7 +19,7 @@ type textSource struct {
 // or an error of in. The columns are returned with a fault too, where the header
 // got so far.
 func openText(in io.Reader, name string) (*textSource, Layout, error) {
-	text, bom, err := decode(in)
+	text, bom, err := decode(in, name)
 	if err != nil {
 		return nil, Layout{}, err
 	}
@@ -101,22 +100,14 @@ func (t *textSource) next() (Record, error) {
 	if err := t.scan.next(); err != nil {
 		return Record{}, err
 	}
-	if got, want := len(t.scan.spans), t.header.width; got != want {
-		return Record{}, miscounted(t.scan.start, got, want)
+	if len(t.scan.spans) != t.header.width {
+		return Record{}, t.miscounted()
 	}
 	if !t.header.isResult {
 		return Record{Line: t.scan.start, Cells: t.scan.cells(len(t.header.columns))}, nil
 	}
 	n, cells := len(t.header.columns), t.scan.cells(t.header.width)
 	return Record{Line: t.scan.start, Cells: cells[:n:n], CallID: t.header.callID(cells)}, nil
-}
-
-// miscounted refuses a row that has other fields than the header. Guessing which
-// cell slipped could touch the wrong record.
-func miscounted(line, got, want int) *fault {
-	return &fault{line: line, column: min(got, want) + 1,
-		reason: fmt.Sprintf("the row has %d fields, the header has %d", got, want),
-		hint:   "A cell that contains the delimiter or a quote must stand in quotes."}
 }
 
 // close implements source.
