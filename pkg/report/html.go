@@ -195,6 +195,8 @@ func (p *page) say(s batch.Summary, facts Facts, alarms int64) {
 	p.OpenRows = open
 	p.Tone = "good"
 	switch {
+	case c.Rows == 0:
+		p.Headline = "The sheet has no row: there was nothing to do."
 	case open == 0:
 		p.Headline = fmt.Sprintf("All %s are as the sheet asks.", grouped(c.Rows, "row"))
 		if c.Rows == 1 {

@@ -221,6 +221,8 @@ func TestReportSaysWhetherAllIsWell(t *testing.T) {
 			[]string{`banner good`, "The one row is as the sheet asks.", "100 %"}, []string{`id="open"`, "Why rows are open", "<code>again<", "A trial"}},
 		{"two rows done, in the sandbox", []pageRow{row(1, done), row(2, ledger.Settle{State: ledger.Unchanged})}, batch.Summary{}, Facts{Sandbox: true},
 			[]string{`banner good`, "All 2 rows are as the sheet asks.", "A trial."}, nil},
+		{"no row", nil, batch.Summary{}, Facts{},
+			[]string{`banner good`, "The sheet has no row: there was nothing to do."}, []string{`id="open"`, "as the sheet asks"}},
 		{"one of two failed", []pageRow{row(1, done), row(2, ledger.Settle{State: ledger.Failed})}, batch.Summary{}, Facts{Again: "again"},
 			[]string{`banner open`, "1 row of 2 is open.", "<code>again</code>"}, nil},
 		{"accepted is enough", []pageRow{row(1, done), row(2, ledger.Settle{State: ledger.Accepted})}, batch.Summary{}, Facts{AcceptedIsDone: true},

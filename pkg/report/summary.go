@@ -116,6 +116,8 @@ func next(s batch.Summary, t SummaryText) []string {
 	case len(lines) > 0:
 	case c.Accepted > 0:
 		lines = append(lines, "nothing; what is accepted was not asked about, without --confirm off it is")
+	case c.Rows == 0:
+		lines = append(lines, "nothing, the sheet has no row")
 	default:
 		lines = append(lines, "nothing, every row is as the sheet asks")
 	}

@@ -23,6 +23,7 @@ type Reader struct {
 	src    source
 	header *header
 	layout Layout
+	opt    Options
 	hash   hash.Hash
 	sum    string
 	used   bool
@@ -47,7 +48,7 @@ type source interface {
 // gives an *Error, an input that can not be read another one. Whoever does not
 // range over All calls Close. The input stays the caller's to close.
 func Open(in io.Reader, name string, opt Options) (*Reader, error) {
-	r := &Reader{name: name, hash: sha256.New()}
+	r := &Reader{name: name, opt: opt, hash: sha256.New()}
 	err := r.open(in, opt)
 	if err != nil {
 		return nil, r.explain(err)
@@ -107,8 +108,8 @@ func (r *Reader) Has(column string) bool {
 }
 
 // All returns the records in the order of the sheet, once. An error is the last
-// thing that it yields: an *Error if the sheet is refused, a sheet without any
-// row too. Records that were yielded before it count for nothing then.
+// thing that it yields: an *Error if the sheet is refused, one without any row
+// too unless Options.AllowEmpty takes it. Records that were yielded before it count for nothing then.
 func (r *Reader) All() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		if r.used {
@@ -138,8 +139,9 @@ func (r *Reader) All() iter.Seq2[Record, error] {
 			yield(Record{}, r.explain(end))
 			return
 		}
-		if rows == 0 {
-			yield(Record{}, &Error{Name: r.name, Reason: "the sheet has a header and no row"})
+		if rows == 0 && !r.opt.AllowEmpty {
+			yield(Record{}, &Error{Name: r.name, Reason: "the sheet has a header and no row",
+				Hint: "If it may be empty, as on a night on which nobody leaves, give --allow-empty."})
 			return
 		}
 		r.finish()

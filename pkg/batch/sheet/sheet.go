@@ -63,6 +63,8 @@ type Problem struct {
 type Options struct {
 	// Sheet names the sheet of an .xlsx; empty is the first.
 	Sheet string
+	// AllowEmpty takes a sheet that has a header and no row.
+	AllowEmpty bool
 	// Path is the .xlsx as a real file. Where it is empty, the .xlsx is read from
 	// Open's reader.
 	Path string
