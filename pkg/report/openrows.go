@@ -164,18 +164,12 @@ func details(res ledger.Result) string {
 // but the cells is known.
 type shownCells map[string]int
 
-// cellsOf finds the columns that a page shows. They go by the names that the sheet's
-// reader knows; a sheet that it has read has each of them once.
+// cellsOf finds the columns that a page shows, by what they stand for; a sheet that
+// was read has each of them once.
 func cellsOf(layout sheet.Layout) shownCells {
-	names := map[string]string{
-		"action": "action", "operation": "action", "object": "object", "module": "object", "entity": "object",
-		"recordid": "record_id", "entityid": "record_id", "prospectautoid": "record_id", "leadautoid": "record_id",
-		"opportunityid": "record_id", "groupid": "record_id", "user": "user", "userid": "user", "useremail": "email", "email": "email",
-	}
 	found := make(shownCells)
-	for i, column := range layout.Columns {
-		folded := strings.NewReplacer(" ", "", "_", "", "-", "").Replace(strings.ToLower(strings.TrimSpace(column)))
-		if name, ok := names[folded]; ok {
+	for i := range layout.Columns {
+		if name := layout.Column(i); name != "" {
 			found[name] = i
 		}
 	}
@@ -193,7 +187,7 @@ func (c shownCells) cell(res ledger.Result, name string) string {
 
 // user returns what the sheet calls the row's user: the address where it has one.
 func (c shownCells) user(res ledger.Result) string {
-	return cmp.Or(c.cell(res, "email"), c.cell(res, "user"))
+	return cmp.Or(c.cell(res, "user_email"), c.cell(res, "user"))
 }
 
 // moment writes a time for people, in UTC.

@@ -63,7 +63,7 @@ func isResult(path string) bool {
 		return false
 	}
 	defer file.Close()
-	r, err := sheet.Open(file, filepath.Base(path), sheet.Options{Path: path})
+	r, err := sheet.Open(file, filepath.Base(path), sheet.Options{Path: path, AnyHeader: true})
 	if err != nil {
 		return false
 	}

@@ -159,7 +159,7 @@ func isVerified(path string) bool {
 		return false
 	}
 	defer file.Close() // it was only read
-	r, err := sheet.Open(file, filepath.Base(path), sheet.Options{})
+	r, err := sheet.Open(file, filepath.Base(path), sheet.Options{AnyHeader: true})
 	if err != nil {
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"iter"
 	"os"
 	"slices"
 	"strconv"
@@ -30,12 +31,13 @@ type bookSource struct {
 	rows   *excelize.Rows
 	line   int // number of the row that was read last
 	header *header
+	above  []bookRow   // some of the rows that are passed over before the header
 	ids    []knownCell // the columns that hold identifiers
 }
 
 // openBook reads the header of a sheet. The bytes of the whole workbook go
 // through sum before it returns. Errors are as openText's.
-func openBook(in io.Reader, sum hash.Hash, opt Options) (*bookSource, Layout, error) {
+func openBook(in io.Reader, sum hash.Hash, opt Options, names naming) (*bookSource, Layout, error) {
 	packed, err := loadBook(in, sum, opt)
 	if err != nil {
 		return nil, Layout{}, err
@@ -45,7 +47,7 @@ func openBook(in io.Reader, sum hash.Hash, opt Options) (*bookSource, Layout, er
 	if err := b.open(packed, opt.Sheet); err != nil {
 		return nil, layout, errors.Join(err, b.close())
 	}
-	err = b.readHeader()
+	err = b.readHeader(opt.HeaderRow, names)
 	if b.header != nil {
 		layout.Columns = b.header.columns
 	}
@@ -141,18 +143,22 @@ func quoteAll(names []string) []string {
 	return quoted
 }
 
-// readHeader takes the first row that is not blank for the header.
-func (b *bookSource) readHeader() error {
-	cells, err := b.row()
-	if errors.Is(err, io.EOF) {
-		return &fault{line: 1, reason: "the sheet is empty, it has no header"}
-	}
+// bookRow is a row with its number.
+type bookRow struct {
+	line  int
+	cells []string
+}
+
+// readHeader takes the row with the number at for the header, or the first that is
+// not blank if that is 0.
+func (b *bookSource) readHeader(at int, names naming) error {
+	cells, err := b.headerRow(at, names)
 	if err != nil {
 		return err
 	}
 	var f *fault
-	if b.header, f = understand(cutBlank(cells, 0), b.line); f == nil {
-		f = b.header.complete(b.line, b.below)
+	if b.header, f = understand(cells, b.line, names); f == nil || names.anything {
+		f = b.header.complete(b.line, b.others(cells))
 	}
 	if f != nil {
 		return f
@@ -166,14 +172,62 @@ func (b *bookSource) readHeader() error {
 	return nil
 }
 
-// below yields the rows under the header.
-func (b *bookSource) below(yield func(int, []string) bool) {
-	for range lookAhead {
+// headerRow reads up to the row of the header. That of a result is the first.
+func (b *bookSource) headerRow(at int, names naming) ([]string, error) {
+	for {
 		cells, err := b.row()
-		if err != nil || !yield(b.line, cutBlank(cells, 0)) {
-			return
+		cells = cutBlank(cells, 0)
+		switch {
+		case errors.Is(err, io.EOF) && at > 0 && b.line < at:
+			return nil, b.point(nil, names, &fault{reason: fmt.Sprintf("--header-row %d is beyond the sheet, which has %d rows", at, b.line)})
+		case errors.Is(err, io.EOF):
+			return nil, &fault{line: 1, reason: "the sheet is empty, it has no header"}
+		case err != nil:
+			return nil, err
+		}
+		if len(b.above) == 0 {
+			if h, _ := understand(cells, b.line, names); h.isResult {
+				return cells, nil
+			}
+		}
+		switch {
+		case b.line < at && len(b.above) < lookAhead:
+			b.above = append(b.above, bookRow{b.line, cells})
+		case b.line > at && at > 0:
+			return nil, b.point(cells, names, &fault{line: at, reason: "no header begins in the row that --header-row names"})
+		case b.line >= at:
+			return cells, nil
 		}
 	}
+}
+
+// others yields the row that was read last and those near it. What is read for it is
+// lost to the reader.
+func (b *bookSource) others(cells []string) iter.Seq2[int, []string] {
+	return func(yield func(int, []string) bool) {
+		for _, row := range b.above {
+			if !yield(row.line, row.cells) {
+				return
+			}
+		}
+		if !yield(b.line, cells) {
+			return
+		}
+		for range lookAhead {
+			cells, err := b.row()
+			if err != nil || !yield(b.line, cutBlank(cells, 0)) {
+				return
+			}
+		}
+	}
+}
+
+// point adds to a fault where the header seems to be.
+func (b *bookSource) point(cells []string, names naming, f *fault) *fault {
+	if at := (&header{names: names}).better(b.others(cells)); at > 0 {
+		f.hint = headerIsAt(at)
+	}
+	return f
 }
 
 // next implements source. A row that is shorter than the header is padded: .xlsx

@@ -98,6 +98,7 @@ type header struct {
 	isResult bool        // the row ended in the result block
 	known    []knownCell // the columns that fill a field, in sheet order
 	unnamed  []int       // positions of columns without a name
+	names    naming      // by which they were understood
 }
 
 // knownCell is a column that fills a field.
@@ -137,8 +138,8 @@ func (h *header) missing() (missing []column) {
 // understand gives the cells of a header row their meaning. It refuses too many
 // columns and columns given twice, but not missing ones: which are missing also
 // tells delimiters apart.
-func understand(cells []string, line int) (*header, *fault) {
-	h := &header{columns: cells, width: len(cells)}
+func understand(cells []string, line int, names naming) (*header, *fault) {
+	h := &header{columns: cells, width: len(cells), names: names}
 	if len(cells) > maxColumns {
 		return h, &fault{line: line, column: maxColumns + 1,
 			reason: fmt.Sprintf("%d columns are too many, the most is %d", len(cells), maxColumns)}
@@ -155,7 +156,7 @@ func understand(cells []string, line int) (*header, *fault) {
 			h.unnamed = append(h.unnamed, i)
 			continue
 		}
-		key := columnKey(cell)
+		key := names.key(cell)
 		id := key
 		if key == "" {
 			id = "=" + fold(cell)
@@ -165,9 +166,21 @@ func understand(cells []string, line int) (*header, *fault) {
 		if j, ok := first[id]; ok && twice == nil {
 			twice = &fault{line: line, column: i + 1,
 				reason: fmt.Sprintf("column %d %q says the same as column %d %q", i+1, printable(cell), j+1, printable(h.columns[j])),
-				hint:   "Leave one of the two columns in the sheet, or rename the other."}
+				hint:   "Leave one of the two columns in the sheet, or rename the other" + h.orNone(key, cell, h.columns[j])}
 		}
 		first[id] = i
 	}
 	return h, twice
+}
+
+// orNone ends the hint about two columns that say the same: a mapping can take the
+// meaning from one of them.
+func (h *header) orNone(key, cell, other string) string {
+	if key == "" {
+		return "."
+	}
+	if _, own := h.names.own[fold(other)]; own {
+		other = cell
+	}
+	return fmt.Sprintf("; or say that one of them means something else: %s.", mapFlag(Mapping{Header: other, Column: NoColumn}))
 }

@@ -11,22 +11,15 @@ import (
 	"unicode/utf8"
 )
 
-// dialect is how the cells of a text are told apart.
-type dialect struct {
-	comma    byte
-	declared bool // by a first line "sep=;", as Excel reads and writes it
-}
-
 // delimiters are what may stand between cells, the likeliest first.
 const delimiters = ",;\t|"
 
-// detect finds the delimiter of a text from its beginning: the one under which
+// detect finds the delimiter of a text from its beginning, or from the line of its
+// header, of which above says how many stand before it: the one under which
 // the header has most of the needed columns. Where none has any, the one that
-// gives most columns, so that the refusal speaks of the right ones.
-func detect(head []byte, name string) (dialect, *fault) {
-	if d, f, ok := declaration(head); ok {
-		return d, f
-	}
+// gives most columns, so that the refusal speaks of the right ones. The block of a
+// result is stronger than any name.
+func detect(head []byte, name string, above int, names naming) (comma byte, f *fault) {
 	order := []byte(delimiters)
 	if strings.EqualFold(filepath.Ext(name), ".tsv") {
 		order = []byte{'\t', ',', ';', '|'}
@@ -39,10 +32,11 @@ func detect(head []byte, name string) (dialect, *fault) {
 	var best, broken guess
 	for _, comma := range order {
 		sc := newScanner(bufio.NewReaderSize(bytes.NewReader(head), 2*maxRecord), comma)
+		sc.line = above
 		g := guess{comma: comma}
 		err := sc.next()
 		if errors.Is(err, io.EOF) {
-			return dialect{}, &fault{line: 1, reason: "the sheet is empty, it has no header"}
+			return order[0], nil // nothing to tell apart
 		}
 		if f, ok := errors.AsType[*fault](err); ok {
 			g.fault = f
@@ -52,8 +46,11 @@ func detect(head []byte, name string) (dialect, *fault) {
 			}
 			continue
 		}
-		h, _ := understand(sc.cells(len(sc.spans)), sc.start)
+		h, _ := understand(sc.cells(len(sc.spans)), sc.start, names)
 		g.needed, g.recognised = h.needed()
+		if h.isResult {
+			g.needed += len(ResultColumns())
+		}
 		g.count = len(sc.spans)
 		if best.comma == 0 || g.needed > best.needed ||
 			g.needed == best.needed && (g.recognised > best.recognised || g.recognised == best.recognised && g.count > best.count) {
@@ -61,28 +58,26 @@ func detect(head []byte, name string) (dialect, *fault) {
 		}
 	}
 	if broken.fault != nil && (best.comma == 0 || best.needed == 0 && broken.count > best.count) {
-		return dialect{comma: broken.comma}, broken.fault
+		return broken.comma, broken.fault
 	}
-	return dialect{comma: best.comma}, nil
+	return best.comma, nil
 }
 
-// declaration reads a first line such as "sep=;".
-func declaration(head []byte) (d dialect, f *fault, ok bool) {
+// declaration reads a first line such as "sep=;", as Excel reads and writes it.
+func declaration(head []byte) (comma byte, declared bool, f *fault) {
 	line, _, _ := bytes.Cut(head, []byte("\n"))
 	text := strings.Trim(strings.TrimRight(string(line), "\r"), `"`)
 	if len(text) < len("sep=") || !strings.EqualFold(text[:len("sep=")], "sep=") {
-		return dialect{}, nil, false
+		return 0, false, nil
 	}
 	sign := text[len("sep="):]
 	if utf8.RuneCountInString(sign) != 1 {
-		return dialect{}, nil, false // a column's name, or nothing that means anything
+		return 0, false, nil // a column's name, or nothing that means anything
 	}
-	switch sign {
-	case ",", ";", "\t", "|":
-		return dialect{comma: sign[0], declared: true}, nil, true
-	default:
-		return dialect{}, &fault{line: 1,
+	if !strings.Contains(delimiters, sign) {
+		return 0, true, &fault{line: 1,
 			reason: fmt.Sprintf("the first line declares the delimiter %q", printable(sign)),
-			hint:   "Delimiters may be the comma, the semicolon, the tab and the bar."}, true
+			hint:   "Delimiters may be the comma, the semicolon, the tab and the bar."}
 	}
+	return sign[0], true, nil
 }

@@ -58,6 +58,9 @@ func newFiller(h *header) *filler {
 
 // fill sets the Fields of records from their Cells.
 func (f *filler) fill(records []Record) error {
+	if len(f.header.known) == 0 {
+		return nil // gocsv does not take a sheet without columns
+	}
 	f.rows = f.rows[:1]
 	n := len(f.header.known)
 	cells := make([]string, n*len(records))

@@ -8,6 +8,7 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -57,13 +58,21 @@ func Open(in io.Reader, name string, opt Options) (*Reader, error) {
 		r.layout.Keep = append(r.layout.Keep, i)
 	}
 	r.layout.IsResult = r.header.isResult
+	r.layout.Mapped = r.header.names.meanings(r.layout.Columns)
 	r.filled = make([]bool, len(r.header.unnamed))
 	return r, nil
 }
 
 func (r *Reader) open(in io.Reader, opt Options) error {
+	if opt.AnyHeader {
+		opt.Map, opt.HeaderRow = nil, 0
+	}
+	names, f := newNaming(opt)
+	if f != nil {
+		return f
+	}
 	if strings.EqualFold(filepath.Ext(r.name), ".xlsx") {
-		book, layout, err := openBook(in, r.hash, opt)
+		book, layout, err := openBook(in, r.hash, opt, names)
 		r.layout = layout
 		if err != nil {
 			return err
@@ -72,7 +81,7 @@ func (r *Reader) open(in io.Reader, opt Options) error {
 		r.extent.measure(book.line, layout.Columns)
 		return nil
 	}
-	text, layout, err := openText(io.TeeReader(in, r.hash), r.name)
+	text, layout, err := openText(io.TeeReader(in, r.hash), r.name, opt, names)
 	r.layout = layout
 	if err != nil {
 		return err
@@ -95,7 +104,7 @@ func (r *Reader) explain(err error) error {
 // without an error.
 func (r *Reader) Layout() Layout {
 	l := r.layout
-	l.Columns, l.Keep, l.Dropped = slices.Clone(l.Columns), slices.Clone(l.Keep), slices.Clone(l.Dropped)
+	l.Columns, l.Keep, l.Dropped, l.Mapped = slices.Clone(l.Columns), slices.Clone(l.Keep), slices.Clone(l.Dropped), maps.Clone(l.Mapped)
 	return l
 }
 

@@ -70,6 +70,24 @@ func (s *scanner) next() error {
 	}
 }
 
+// skip passes over whole lines, whatever stands in them. It stops at the end of the
+// input.
+func (s *scanner) skip(lines int) error {
+	for s.line < lines {
+		part, err := s.src.ReadSlice('\n')
+		switch {
+		case err == nil || errors.Is(err, io.EOF) && len(part) > 0:
+			s.line++
+		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, io.EOF):
+			return nil
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
 // cells returns the first n cells of the record, as new strings.
 func (s *scanner) cells(n int) []string {
 	cells := make([]string, n)

@@ -25,6 +25,9 @@ type Layout struct {
 	Columns []string
 	// Keep holds, for each of Columns, its index in the input's rows.
 	Keep []int
+	// Mapped holds, by position in Columns, what Options.Map makes of columns: the
+	// name that Column returns. It is nil where no mapping has a say.
+	Mapped map[int]string `json:",omitempty"`
 	// IsResult says that the input ended in exactly the ten result columns: it is
 	// the result of an earlier run. The block is cut off.
 	IsResult bool
@@ -63,6 +66,16 @@ type Problem struct {
 type Options struct {
 	// Sheet names the sheet of an .xlsx; empty is the first.
 	Sheet string
+	// Map gives columns of the sheet a meaning, over the one that their names have. A
+	// later mapping of a header replaces an earlier one.
+	Map []Mapping
+	// HeaderRow is the line of a text, or the row of an .xlsx, that holds the header;
+	// what stands above it is passed over. 0 is the first that is not blank. The header
+	// of a result file is where it was written, in the first row.
+	HeaderRow int
+	// AnyHeader takes whatever header there is, without a meaning: for those who ask how
+	// a file is written. Map and HeaderRow have no say then.
+	AnyHeader bool
 	// AllowEmpty takes a sheet that has a header and no row.
 	AllowEmpty bool
 	// Path is the .xlsx as a real file. Where it is empty, the .xlsx is read from

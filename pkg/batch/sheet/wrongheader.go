@@ -12,14 +12,31 @@ import (
 // lookAhead is how many rows below a refused header are looked at for a better one.
 const lookAhead = 20
 
-// complete refuses a header that lacks a needed column, and says what was found,
-// and what may have been meant. below are the rows under it with their lines; of
-// one line there may be several, as it can be read in several ways.
-func (h *header) complete(line int, below iter.Seq2[int, []string]) *fault {
-	missing := h.missing()
-	if len(missing) == 0 {
+// complete refuses a header that lacks a needed column, or one that a mapping names,
+// and says what was found, and what may have been meant. others are rows near it with
+// their lines; of one line there may be several, as it can be read in several ways.
+func (h *header) complete(line int, others iter.Seq2[int, []string]) *fault {
+	missing, absent := h.missing(), h.names.absent(h.columns)
+	if h.names.anything || len(missing)+len(absent) == 0 {
 		return nil
 	}
+	f := &fault{line: line, reason: lacks(missing), hint: fmt.Sprintf("Found in row %d: %s. ", line, h.found())}
+	if len(absent) > 0 {
+		f.reason = fmt.Sprintf("the sheet has no column %s, which --map names", strings.Join(quoteAll(absent), " and no "))
+	}
+	switch at := h.better(others); {
+	case at > 0:
+		f.hint += headerIsAt(at)
+	case len(absent) > 0:
+		f.hint += h.instead(absent[0])
+	default:
+		f.hint += h.advice(line, missing)
+	}
+	return f
+}
+
+// lacks says which needed columns are missing.
+func lacks(missing []column) string {
 	names := make([]string, len(missing))
 	for i, m := range missing {
 		names[i] = m.key
@@ -28,19 +45,23 @@ func (h *header) complete(line int, below iter.Seq2[int, []string]) *fault {
 	if len(missing) > 1 {
 		noun = "columns"
 	}
-	f := &fault{line: line, reason: fmt.Sprintf("the header lacks the needed %s %s", noun, strings.Join(names, ", "))}
-	f.hint = fmt.Sprintf("Found in row %d: %s. ", line, h.found())
-	if at := h.better(below); at > 0 {
-		f.hint += headerIsAt(at)
-		return f
+	return fmt.Sprintf("the header lacks the needed %s %s", noun, strings.Join(names, ", "))
+}
+
+// instead says which column may have been meant by a header that is not there.
+func (h *header) instead(absent string) string {
+	if near := Near(absent, h.columns...); near != "" {
+		return fmt.Sprintf("Did you mean %q?", printable(near))
 	}
-	f.hint += h.advice(line, missing)
-	return f
+	return "Name one of these, or leave the mapping out."
 }
 
 // headerIsAt says where the header seems to be.
 func headerIsAt(line int) string {
-	return fmt.Sprintf("Row %d looks like the header: delete the rows above it.", line)
+	if line == 1 {
+		return "Row 1 looks like the header: give --header-row 1."
+	}
+	return fmt.Sprintf("Row %d looks like the header: give --header-row %d, or delete the rows above it.", line, line)
 }
 
 // found lists the names of the columns, those of a result block left out.
@@ -68,14 +89,14 @@ func (h *header) found() string {
 
 // better returns the line of the row that looks most like a header, 0 if none looks
 // more like one than this. Two needed names are no accident.
-func (h *header) better(below iter.Seq2[int, []string]) (at int) {
-	if below == nil {
+func (h *header) better(others iter.Seq2[int, []string]) (at int) {
+	if others == nil {
 		return 0
 	}
 	most, _ := h.needed()
 	most = max(most, 1)
-	for line, cells := range below {
-		other, _ := understand(cells, line)
+	for line, cells := range others {
+		other, _ := understand(cells, line, h.names)
 		if n, _ := other.needed(); n > most {
 			at, most = line, n
 		}
@@ -103,23 +124,54 @@ func (h *header) advice(line int, missing []column) string {
 		names := missing[0].names
 		advice = append(advice, fmt.Sprintf("%s may also be called %s.", names[0], strings.Join(names[1:], ", ")))
 	}
-	advice = append(advice, "Rename the columns.")
-	return strings.Join(advice, " ")
+	return strings.Join(append(advice, h.mapExample(meant, missing)), " ")
+}
+
+// mapExample shows how a mapping would mend the header: with the columns that were
+// probably meant, or else with the first that means nothing yet.
+func (h *header) mapExample(meant []knownCell, missing []column) string {
+	how := "Rename the columns, or say what they stand for: "
+	strange := h.strange()
+	if len(strange) < len(missing) {
+		return "Add what is missing; or is this another sheet?"
+	}
+	if len(meant) == 0 {
+		how = "Rename the columns, or say what they stand for, as in "
+		meant = []knownCell{{strange[0], missing[0].key}}
+	}
+	var maps []Mapping
+	for _, m := range meant {
+		maps = append(maps, Mapping{Header: h.columns[m.pos], Column: m.key})
+	}
+	example := mapFlag(maps...)
+	if len(meant) < len(missing) {
+		example = example[:len(example)-1] + ",..." + example[len(example)-1:]
+	}
+	return how + example + "."
 }
 
 // meant finds the columns that were probably meant to be missing ones, in the order
 // of these.
 func (h *header) meant(missing []column) (meant []knownCell) {
+	left := h.strange()
 	for _, m := range missing {
-		for i, cell := range h.columns {
-			known := func(k knownCell) bool { return k.pos == i }
-			if !slices.ContainsFunc(h.known, known) && !slices.ContainsFunc(meant, known) && Near(cell, m.names...) != "" {
-				meant = append(meant, knownCell{i, m.key})
-				break
-			}
+		near := func(pos int) bool { return Near(h.columns[pos], m.names...) != "" }
+		if i := slices.IndexFunc(left, near); i >= 0 {
+			meant = append(meant, knownCell{left[i], m.key})
+			left = slices.Delete(left, i, i+1)
 		}
 	}
 	return meant
+}
+
+// strange returns the columns that nobody has given a meaning.
+func (h *header) strange() (positions []int) {
+	for i, cell := range h.columns {
+		if _, own := h.names.own[fold(cell)]; !own && trim(cell) != "" && columnKey(cell) == "" {
+			positions = append(positions, i)
+		}
+	}
+	return positions
 }
 
 // oneCell says whether a header is one cell that holds names of ours, and what
@@ -134,7 +186,7 @@ func (h *header) oneCell() (between string, ok bool) {
 			continue
 		}
 		cells := strings.FieldsFunc(cell, func(r rune) bool { return !part(r) })
-		inside, _ := understand(cells, 0)
+		inside, _ := understand(cells, 0, h.names)
 		if n, _ := inside.needed(); n < 2 {
 			return "", false
 		}
