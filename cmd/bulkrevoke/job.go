@@ -70,9 +70,9 @@ func (j *job) openSheet(ctx context.Context, name string) error {
 func (j *job) openInput(name string) (err error) {
 	in, path := j.stdin, ""
 	if name != standardInput {
-		file, err := os.Open(name)
+		file, err := openFile(name)
 		if err != nil {
-			return refusef("", "open the sheet: %w", err)
+			return err
 		}
 		j.later(file.Close)
 		in, path = file, name

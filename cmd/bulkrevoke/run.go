@@ -91,7 +91,25 @@ func (j *job) checkOutput(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !ours && filepath.Clean(j.names.output) == filepath.Clean(j.names.sheet) {
+		return j.withoutLedger(ctx)
+	}
 	return report.CheckTarget(j.names.output, ours)
+}
+
+// withoutLedger refuses a result file as the sheet where its ledger is another, or is
+// not there: that knows what of it was done.
+func (j *job) withoutLedger(ctx context.Context) error {
+	_, known, err := j.led.Source(ctx)
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("%s has not written it", j.names.ledger)
+	if !known {
+		what = fmt.Sprintf("its ledger %s is not there", j.names.ledger)
+	}
+	return refusef("Name the ledger with --ledger, or put it there. To start over, name another result with -o: all rows are sent again then.",
+		"%s is the result of an earlier run, and %s", j.names.sheet, what)
 }
 
 // ask shows the plan and asks whether to go on, where a person can answer: on a

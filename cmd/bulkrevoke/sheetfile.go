@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+)
+
+// openFile opens a sheet, and says what is there instead where that can not be.
+func openFile(name string) (*os.File, error) {
+	file, err := os.Open(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, noSuchFile(name)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, refusef("Have its owner let you read it.", "%s: you may not read it", name)
+	case err != nil:
+		return nil, refusef("", "open the sheet: %w", err)
+	}
+	info, err := file.Stat()
+	if err == nil && info.IsDir() {
+		err = folderAsSheet(name)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// noSuchFile refuses a sheet that is not there and names one that may be meant.
+func noSuchFile(name string) error {
+	dir, base := filepath.Split(name)
+	if info, err := os.Stat(filepath.Clean(dir)); dir != "" && (err != nil || !info.IsDir()) {
+		return refusef("Check the path; it counts from the current folder.", "open the sheet: there is no folder %s, and no %s in it", filepath.Clean(dir), base)
+	}
+	sheets := sheetsIn(filepath.Clean(dir))
+	if near := nearFile(base, sheets); near != "" {
+		return refusef(fmt.Sprintf("Did you mean %s?", filepath.Join(dir, near)), "open the sheet: there is no file %s", name)
+	}
+	return refusef(listSheets(sheets), "open the sheet: there is no file %s", name)
+}
+
+// nearFile finds the sheet that was meant: one with another ending, or a slip away.
+func nearFile(base string, sheets []string) string {
+	stem := func(name string) string { return strings.TrimSuffix(name, filepath.Ext(name)) }
+	for _, s := range sheets {
+		if strings.EqualFold(stem(s), stem(base)) || strings.EqualFold(stem(s), base) {
+			return s
+		}
+	}
+	for _, s := range sheets {
+		if sheet.Near(stem(base), stem(s)) != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// folderAsSheet refuses a folder, and names what is in it.
+func folderAsSheet(name string) error {
+	if strings.EqualFold(filepath.Ext(name), ".numbers") {
+		return refusef("Export it as Excel (.xlsx) or as CSV UTF-8 (File, Export To).", "%s is a spreadsheet of Apple Numbers", name)
+	}
+	return refusef(listSheets(sheetsIn(name)), "%s is a folder, not a sheet", name)
+}
+
+// listSheets names some of the sheets that are there.
+func listSheets(sheets []string) string {
+	const most = 5
+	if len(sheets) == 0 {
+		return "There is no sheet in that folder."
+	}
+	more := ""
+	if n := len(sheets) - most; n > 0 {
+		sheets, more = sheets[:most], fmt.Sprintf(" and %d more", n)
+	}
+	return "The folder has " + strings.Join(sheets, ", ") + more + "."
+}
+
+// sheetsIn returns the names of a folder's sheets, without the results of runs.
+func sheetsIn(dir string) (names []string) {
+	entries, _ := os.ReadDir(dir) // what can not be listed has nothing to offer
+	for _, e := range entries {
+		ending := strings.ToLower(filepath.Ext(e.Name()))
+		isSheet := slices.Contains([]string{".csv", ".tsv", ".txt", ".xlsx"}, ending)
+		if isSheet && !e.IsDir() && !strings.Contains(e.Name(), ".results.") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}

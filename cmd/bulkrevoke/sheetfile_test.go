@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
+)
+
+// A sheet that can not be opened is told once, with what is there instead.
+func TestSheetsThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "empty"), 0o700))
+	must(t, os.Mkdir(filepath.Join(dir, "list.numbers"), 0o700))
+	must(t, os.Mkdir(filepath.Join(dir, "many"), 0o700))
+	for _, name := range []string{"offboarding.csv", "offboarding.results.csv", "june.xlsx", "notes.md", "many/a.csv", "many/b.csv", "many/c.tsv", "many/d.txt", "many/e.xlsx", "many/f.csv"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("x\n"), 0o600))
+	}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	for _, tc := range []struct{ name, sheet, want, hint string }{
+		{"a slip", "ofboarding.csv", "open the sheet: there is no file " + in("ofboarding.csv"), "Did you mean " + in("offboarding.csv") + "?"},
+		{"another ending", "june.csv", "open the sheet: there is no file " + in("june.csv"), "Did you mean " + in("june.xlsx") + "?"},
+		{"no ending", "JUNE", "open the sheet: there is no file " + in("JUNE"), "Did you mean " + in("june.xlsx") + "?"},
+		{"nothing near", "x.csv", "open the sheet: there is no file " + in("x.csv"), "The folder has june.xlsx, offboarding.csv."},
+		{"nothing there", "empty/x.csv", "open the sheet: there is no file " + in("empty/x.csv"), "There is no sheet in that folder."},
+		{"no folder", "ofboarding/x.csv", "open the sheet: there is no folder " + in("ofboarding") + ", and no x.csv in it", "Check the path; it counts from the current folder."},
+		{"a folder", "many", in("many") + " is a folder, not a sheet", "The folder has a.csv, b.csv, c.tsv, d.txt, e.xlsx and 1 more."},
+		{"an empty folder", "empty", in("empty") + " is a folder, not a sheet", "There is no sheet in that folder."},
+		{"Numbers", "list.numbers", in("list.numbers") + " is a spreadsheet of Apple Numbers", "Export it as Excel (.xlsx) or as CSV UTF-8 (File, Export To)."},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			for _, command := range []string{"run", "plan"} {
+				var stdout, stderr bytes.Buffer
+				code := run(t.Context(), []string{command, "--sandbox", in(tc.sheet)}, strings.NewReader(""), &stdout, &stderr)
+				want := "bulkrevoke: error: " + tc.want + "\nbulkrevoke: hint: " + tc.hint + "\n"
+				if code != exitRefused || stderr.String() != want {
+					t.Errorf("%s ended with %d and %q, want %q", command, code, stderr.String(), want)
+				}
+			}
+		})
+	}
+}
+
+// A result file away from its ledger would be sent again as a whole: it is told what
+// it is, and what can be done.
+func TestResultWithoutItsLedger(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	r.runs(exitDone, "run", r.sheet(lead("revoke", 1)))
+	must(t, os.Mkdir(r.path("away"), 0o700))
+	data, err := os.ReadFile(r.path("off.results.csv"))
+	must(t, err)
+	name := r.write("away/off.results.csv", string(data))
+	got := r.runs(exitRefused, "run", name)
+	for _, want := range []string{"is the result of an earlier run, and its ledger " + r.path("away/off.ledger.db") + " is not there", "--ledger", "-o"} {
+		if !strings.Contains(got.stderr, want) {
+			t.Errorf("got %q, want %q in it", got.stderr, want)
+		}
+	}
+	got = r.runs(exitRefused, "run", name, "--ledger", r.path("away/other.ledger.db"))
+	if want := "other.ledger.db is not there"; !strings.Contains(got.stderr, want) {
+		t.Errorf("got %q, want %q in it", got.stderr, want)
+	}
+	if n := r.changes(); n != 1 {
+		t.Errorf("%d changes, want 1", n)
+	}
+	r.runs(exitDone, "run", name, "-o", r.path("away/again.csv"))
+	if n := r.changes(); n != 2 {
+		t.Errorf("%d changes after starting over, want 2", n)
+	}
+}
