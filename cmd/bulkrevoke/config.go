@@ -29,6 +29,7 @@ type config struct {
 	Default  string                   `yaml:"default"`
 	Accounts map[string]accountConfig `yaml:"accounts"`
 	Protect  []string                 `yaml:"protect"`
+	Columns  columnNames              `yaml:"columns"`
 	// Flags holds everything else: flags of `run` by their long names.
 	Flags map[string]yaml.Node `yaml:",inline"`
 }

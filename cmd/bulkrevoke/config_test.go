@@ -102,6 +102,13 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 		{"Zoho with a LeadSquared key", zoho + "    dc: eu\n    host: h\n", "host: does not belong to a zoho account"},
 		{"Zoho's notify", zoho + "    dc: eu\n    notify: all\n", `"all" is not one of`},
 		{"Zoho's verify_after", zoho + "    dc: eu\n    verify_after: soon\n", "not a time span"},
+		{"columns that are a list", "columns: [Lead No]\n", "line 1: columns: takes a line for each column, such as `Lead No: record_id`"},
+		{"a column that stands for nothing", "columns:\n  Lead No:\n", "line 2: columns: Lead No: names one column of ours"},
+		{"a column that stands for two", "columns:\n  Lead No: [user, record_id]\n", "line 2: columns: Lead No: names one column of ours"},
+		{"a column of ours with another meaning", "columns:\n  Record ID: user\n", `line 2: columns: Record ID is a column of ours, and means the same in all sheets; for a sheet in which it means something else give --map "Record ID=user"`},
+		{"a column the wrong way round", "columns:\n  EntityId: Lead No\n", `the name in the sheet comes first: Lead No=EntityId`},
+		{"no column of ours", "columns:\n  A: user\n  Lead No: number\n", `line 3: columns: the column "Lead No" is to stand for "number", which is no column of ours`},
+		{"a column by two spellings", "columns:\n  Lead No: user\n  lead_no: record_id\n", `line 3: columns: the column "lead_no" is mapped twice, to user and to record_id`},
 		{"Zoho without a token", "accounts:\n  z:\n    crm: zoho\n    dc: eu\n    client_id: i\n    client_secret: env:S\n", "refresh_token: is missing"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -77,7 +77,7 @@ func (j *job) openInput(name string) (err error) {
 		j.later(file.Close)
 		in, path = file, name
 	}
-	if j.reader, err = sheet.Open(in, name, sheet.Options{Sheet: j.opts.sheet, AllowEmpty: j.opts.allowEmpty, Path: path}); err == nil {
+	if j.reader, err = sheet.Open(in, name, j.sheetOptions(path)); err == nil {
 		j.later(j.reader.Close)
 	}
 	return err

@@ -122,7 +122,7 @@ func firstCall(name string) string {
 		return ""
 	}
 	defer file.Close() // it is only read
-	r, err := sheet.Open(file, name, sheet.Options{Path: name})
+	r, err := sheet.Open(file, name, sheet.Options{Path: name, AnyHeader: true})
 	if err != nil {
 		return ""
 	}

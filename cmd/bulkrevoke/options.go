@@ -21,6 +21,8 @@ type options struct {
 	config         string
 	account        string
 	sheet          string
+	columns        mapFlag
+	headerRow      headerRowFlag
 	sandbox        bool
 	dryRun         bool
 	json           bool // of `plan`
@@ -73,6 +75,12 @@ func (o *options) addConfigFlag(fs *pflag.FlagSet) {
 	fs.StringVar(&o.config, "config", "", "read the configuration from `FILE` (default: ./bulkrevoke.yaml, then the user's configuration folder)")
 }
 
+// addHeaderFlags declares the flags that say where and how the columns are named.
+func (o *options) addHeaderFlags(fs *pflag.FlagSet) {
+	fs.Var(&o.columns, "map", "what columns of the sheet stand for, as \"Lead No=record_id,Owner mail=user\"; none for nothing of ours")
+	fs.Var(&o.headerRow, "header-row", "the row that names the columns; what stands above it is passed over (default: the first that is not blank)")
+}
+
 // addLogFlags declares the flags that say what is told on standard error.
 func (o *options) addLogFlags(fs *pflag.FlagSet) {
 	fs.Var(&o.logFormat, "log-format", "how log lines are written")
@@ -86,6 +94,7 @@ func (o *options) addRunFlags(fs *pflag.FlagSet) {
 	o.addConfigFlag(fs)
 	fs.StringVar(&o.account, "account", "", "the account `NAME` of rows that name none (default: the configuration's, or the only one)")
 	fs.StringVar(&o.sheet, "sheet", "", "read the sheet `NAME` of an .xlsx (default: the first)")
+	o.addHeaderFlags(fs)
 	fs.BoolVar(&o.dryRun, "dry-run", false, "check and show what would be done, as `plan` does")
 	fs.BoolVar(&o.skipInvalid, "skip-invalid", false, "do the good rows of a sheet that has invalid ones")
 	fs.BoolVar(&o.allowEmpty, "allow-empty", false, "take a sheet with a header and no row as done, for nights on which nobody leaves")
@@ -167,6 +176,9 @@ func fillFromConfig(fs *pflag.FlagSet, cfg config) error {
 		node := cfg.Flags[name]
 		if known.Lookup(name) == nil || name == "config" {
 			return refusef("", "%s: line %d: %q is neither a setting nor a flag of `run`", cfg.Path, node.Line, name)
+		}
+		if name == "map" {
+			return refusef("", "%s: line %d: map is for one sheet; what columns stand for in all sheets is said under `columns:`, one a line, such as `Lead No: record_id`", cfg.Path, node.Line)
 		}
 		if node.Kind != yaml.ScalarNode || node.Tag == "!!null" {
 			return refusef("", "%s: line %d: %s: must be a single value", cfg.Path, node.Line, name)

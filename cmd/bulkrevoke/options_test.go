@@ -47,7 +47,7 @@ func TestFlagOverEnvironmentOverConfigurationOverDefault(t *testing.T) {
 		{
 			"every flag",
 			[]string{
-				"-o", "o.csv", "--ledger", "l.db", "--config", "c.yaml", "--account", "main", "--sheet", "June", "--sandbox", "--dry-run", "--skip-invalid", "--fresh",
+				"--map", "Lead No=record_id", "--header-row", "3", "--allow-empty", "-o", "o.csv", "--ledger", "l.db", "--config", "c.yaml", "--account", "main", "--sheet", "June", "--sandbox", "--dry-run", "--skip-invalid", "--fresh",
 				"--redo-in-doubt", "--yes", "--approve", strings.Repeat("0A", 32), "--max-rows", "9", "--max-duration", "3h",
 				"--stop-after-failures", "12", "--wait", "5m", "--confirm", "off", "--confirm-timeout", "30s", "--limit", "10/2s",
 				"--share", "1", "--workers", "7", "--log-format", "json", "--log-level", "debug", "--quiet", "--progress", "never",
@@ -55,6 +55,7 @@ func TestFlagOverEnvironmentOverConfigurationOverDefault(t *testing.T) {
 			nil, "",
 			func(o *options) {
 				o.output, o.ledger, o.config, o.account, o.sheet = "o.csv", "l.db", "c.yaml", "main", "June"
+				o.columns, o.headerRow, o.allowEmpty = mapFlag{{Header: "Lead No", Column: "record_id", Must: true}}, 3, true
 				o.sandbox, o.dryRun, o.skipInvalid, o.fresh, o.redoInDoubt, o.yes, o.quiet = true, true, true, true, true, true, true
 				o.guard.Guard = batch.Guard{Failures: 12}
 				o.approve, o.maxRows, o.maxDuration = digestFlag(strings.Repeat("0a", 32)), rowsFlag{9, true}, 3*time.Hour
@@ -119,6 +120,10 @@ func TestWrongOptionsAreRefused(t *testing.T) {
 		{"a negative wait", nil, "wait: -1s\n", "--wait: can not be negative"},
 		{"no time to confirm", nil, "confirm-timeout: 0s\n", "--confirm-timeout: must be more than 0"},
 		{"too many workers", nil, "workers: 5000\n", "--workers: must be between"},
+		{"a header row of 0", nil, "header-row: 0\n", "must be the number of a row, 1 or more"},
+		{"a negative header row", map[string]string{"BULKREVOKE_HEADER_ROW": "-2"}, "", `BULKREVOKE_HEADER_ROW: "-2": must be the number of a row, 1 or more`},
+		{"a mapping", map[string]string{"BULKREVOKE_MAP": "Lead No"}, "", "is not a column of the sheet, =, and one of ours"},
+		{"a mapping for all sheets", nil, "map: Lead No=record_id\n", "c.yaml: line 1: map is for one sheet; what columns stand for in all sheets is said under `columns:`"},
 		{"a wrong value that the command line overrides", map[string]string{"BULKREVOKE_WORKERS": "2"}, "workers: many\n", `workers: "many"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

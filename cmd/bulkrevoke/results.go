@@ -55,7 +55,7 @@ func looksLikeResult(name string) bool {
 		return strings.Contains(strings.ToLower(name), ".results.")
 	}
 	defer file.Close()
-	r, err := sheet.Open(file, name, sheet.Options{Path: name})
+	r, err := sheet.Open(file, name, sheet.Options{Path: name, AnyHeader: true})
 	if err != nil {
 		return false
 	}

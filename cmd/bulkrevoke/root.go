@@ -171,7 +171,7 @@ func (a *app) oneSheet(cmd *cobra.Command, args []string) error {
 // settle fills in what the command line leaves to environment and configuration,
 // and starts the log.
 func (a *app) settle(cmd *cobra.Command) (err error) {
-	given := cmd.Flags().Changed("output")
+	given, sheetGiven := cmd.Flags().Changed("output"), cmd.Flags().Changed("sheet")
 	if err := fillFromEnvironment(cmd.Flags(), a.lookup); err != nil {
 		return err
 	}
@@ -187,6 +187,9 @@ func (a *app) settle(cmd *cobra.Command) (err error) {
 		a.opts.output, a.opts.runOutput = "", a.opts.output
 	}
 	a.log = newLog(a.screen, a.opts)
+	if err := a.checkSheetFlag(sheetGiven); err != nil {
+		return err
+	}
 	return a.opts.check()
 }
 

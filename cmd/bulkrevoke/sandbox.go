@@ -40,6 +40,7 @@ sheet the access that it takes away.`,
 	}
 	cmd.Flags().StringVar(&listen, "listen", "", "listen on `ADDR` (default: this machine only, a free port)")
 	cmd.Flags().StringArrayVar(&seeds, "seed", nil, "make the world in which `SHEET` is worth running; may be given again")
+	a.opts.addHeaderFlags(cmd.Flags())
 	a.opts.addLogFlags(cmd.Flags())
 	return cmd
 }
