@@ -86,9 +86,9 @@ func (d *directories) resolve(ctx context.Context) error {
 			if users == nil {
 				err = d.spoil(ctx, e, acc.end().Code, "user: the account could not be asked who has this address")
 			} else if found := users[e.Email]; len(found) == 0 {
-				err = d.spoil(ctx, e, codeUser, fmt.Sprintf("user: nobody on this account has the address %s", e.Email))
+				err = d.spoil(ctx, e, codeUser, fmt.Sprintf("user: nobody on account %s has the address %s", acc.Name, crm.Quote(e.Email)))
 			} else if len(found) > 1 {
-				err = d.spoil(ctx, e, codeAmbiguous, fmt.Sprintf("user: several users have the address %s; name the one meant by id", e.Email))
+				err = d.spoil(ctx, e, codeAmbiguous, fmt.Sprintf("user: several users of account %s have the address %s; name the one meant by id", acc.Name, crm.Quote(e.Email)))
 			} else {
 				id, bound = found[0], true
 			}
@@ -110,7 +110,7 @@ func (d *directories) resolve(ctx context.Context) error {
 // another user beside it.
 func (d *directories) settle(ctx context.Context, e ledger.StagedEmail, id string) error {
 	other := ledger.Where{Account: e.Account, Email: e.Email, User: id, Other: true}
-	reason := fmt.Sprintf("user: the address %s belongs to user %s, not to the one named by id", e.Email, id)
+	reason := fmt.Sprintf("user: the address %s belongs to user %s, not to the one named by id", crm.Quote(e.Email), id)
 	if err := d.b.stage.Spoil(ctx, other, codeMismatch, reason); err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (d *directories) recheck(ctx context.Context) (moved bool, err error) {
 			continue
 		}
 		now := found[0]
-		reason := fmt.Sprintf("user: the address %s was that of user %s when this ledger first saw it and is now that of %s; name the one meant by id", e.Email, bound, now)
+		reason := fmt.Sprintf("user: the address %s was that of user %s when this ledger first saw it and is now that of %s; name the one meant by id", crm.Quote(e.Email), bound, now)
 		if err := d.b.stage.SpoilUnsent(ctx, e.Account, e.Email, codeReassigned, reason); err != nil {
 			return false, err
 		}

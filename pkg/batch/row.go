@@ -29,6 +29,8 @@ type Row struct {
 	Email   string
 	// Code and Problem, if Code is not empty, say why the row is never sent.
 	Code, Problem string
+	// Column and Value are the cell at fault, as far as one is.
+	Column, Value string
 	// Unstated says that a revoke named no access and the account's default is sent.
 	Unstated bool
 }
@@ -36,14 +38,15 @@ type Row struct {
 // row reads a record's fields. Nothing is looked up; an address stays one.
 func (b *Batch) row(rec sheet.Record) Row {
 	r := Row{Line: rec.Line}
-	acc, err := b.accountOf(rec.Fields)
-	if err != nil {
-		r.Code, r.Problem = codeAccount, err.Error()
+	acc, unknown := b.accountOf(rec.Fields)
+	if unknown != nil {
+		r = r.invalid(rec.Fields, unknown)
+		r.Code = codeAccount
 		return r
 	}
 	r.Account = acc.home().Name
 	if rec.Problem != nil {
-		return r.invalid(rec.Problem.Column, rec.Problem.Reason)
+		return r.invalid(rec.Fields, &crm.FieldError{Column: rec.Problem.Column, Reason: rec.Problem.Reason})
 	}
 	op, err := operation(rec.Fields)
 	if err == nil {
@@ -57,19 +60,20 @@ func (b *Batch) row(rec sheet.Record) Row {
 		if !errors.As(err, &field) {
 			field = &crm.FieldError{Column: "row", Reason: err.Error()}
 		}
-		return r.invalid(field.Column, field.Reason)
+		return r.invalid(rec.Fields, field)
 	}
 	r.Unstated = op.Access == crm.AccessUnset && r.Op.Access != crm.AccessUnset
 	return r
 }
 
-func (r Row) invalid(column, reason string) Row {
-	r.Code, r.Problem = codeInvalid, column+": "+reason
+func (r Row) invalid(f sheet.Fields, e *crm.FieldError) Row {
+	r.Code, r.Problem = codeInvalid, e.Error()
+	r.Column, r.Value = e.Column, crm.Shown(f.Value(e.Column))
 	return r
 }
 
 // accountOf finds the account that a row is for.
-func (b *Batch) accountOf(f sheet.Fields) (*account, error) {
+func (b *Batch) accountOf(f sheet.Fields) (*account, *crm.FieldError) {
 	name := f.Account
 	switch {
 	case name != "":
@@ -78,11 +82,11 @@ func (b *Batch) accountOf(f sheet.Fields) (*account, error) {
 	case b.opts.Route != nil:
 		name = b.opts.Route(f.Object)
 	default:
-		return nil, errors.New("account: the row names none, and there is no default account")
+		return nil, &crm.FieldError{Column: "account", Reason: "the row names none, and there is no default account"}
 	}
 	acc := b.accounts[name]
 	if acc == nil {
-		return nil, fmt.Errorf("account: no account is called %q", name)
+		return nil, &crm.FieldError{Column: "account", Reason: "no account is called " + crm.Quote(name)}
 	}
 	return acc, nil
 }
@@ -99,10 +103,10 @@ func checkUser(p crm.Provider, op crm.Operation, f sheet.Fields) (crm.Operation,
 	}
 	if strings.Contains(f.User, "@") {
 		if f.Email != "" && !looksLikeAddress(f.Email) {
-			return op, "", &crm.FieldError{Column: "user", Reason: fmt.Sprintf("the column for addresses holds %q, which is none, and the one for ids the address %q", f.Email, f.User)}
+			return op, "", &crm.FieldError{Column: "user", Reason: fmt.Sprintf("the column for addresses holds %s, which is none, and the one for ids the address %s", crm.Quote(f.Email), crm.Quote(f.User))}
 		}
 		if f.Email != "" && !strings.EqualFold(f.User, f.Email) {
-			return op, "", &crm.FieldError{Column: "user", Reason: fmt.Sprintf("%q and %q are two addresses", f.User, f.Email)}
+			return op, "", &crm.FieldError{Column: "user", Reason: fmt.Sprintf("%s and %s are two addresses", crm.Quote(f.User), crm.Quote(f.Email))}
 		}
 		f.User, f.Email = "", f.User
 	}
@@ -110,7 +114,7 @@ func checkUser(p crm.Provider, op crm.Operation, f sheet.Fields) (crm.Operation,
 		return op, "", &crm.FieldError{Column: "user", Reason: "is empty"}
 	}
 	if f.Email != "" && !looksLikeAddress(f.Email) {
-		return op, "", &crm.FieldError{Column: "user", Reason: fmt.Sprintf("%q is not an e-mail address", f.Email)}
+		return op, "", &crm.FieldError{Column: "user", Reason: crm.Quote(f.Email) + " is not an e-mail address"}
 	}
 	byAddress := f.User == ""
 	op.User = cmp.Or(f.User, f.Email)
@@ -220,8 +224,5 @@ func badCell(column, value, want string) *crm.FieldError {
 	if value == "" {
 		return &crm.FieldError{Column: column, Reason: "is empty; it takes " + want}
 	}
-	if len(value) > 80 {
-		value = value[:80] + "..."
-	}
-	return &crm.FieldError{Column: column, Reason: fmt.Sprintf("%q is not one of its values; it takes %s", value, want)}
+	return &crm.FieldError{Column: column, Reason: crm.Quote(value) + " is not one of its values; it takes " + want}
 }

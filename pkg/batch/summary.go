@@ -113,11 +113,15 @@ type InvalidError struct {
 // InvalidShown is how many invalid rows an InvalidError lists.
 const InvalidShown = 1000
 
-// InvalidRow is a row that can not be sent as it is.
+// InvalidRow is a row that can not be sent as it is. Value is what the cell at fault
+// says, in one line and cut to a length that can be shown; Column and Value are empty
+// where no one cell is at fault.
 type InvalidRow struct {
 	Line   int
 	Code   string
-	Reason string
+	Column string
+	Value  string
+	Reason string // with the column
 }
 
 func (e *InvalidError) Error() string {

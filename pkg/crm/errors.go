@@ -1,9 +1,16 @@
 package crm
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // FieldError says why an operation can not be sent as its row has it. Column is
-// the canonical name of the column at fault.
+// the canonical name of the column at fault. A Reason that tells what its cell says has
+// it as Quote writes it, so that equal complaints about different values can be told
+// together.
 type FieldError struct {
 	Column string
 	Reason string
@@ -32,3 +39,28 @@ type AccountError struct {
 func (e *AccountError) Error() string { return fmt.Sprintf("%s: %v", e.Code, e.Err) }
 
 func (e *AccountError) Unwrap() error { return e.Err }
+
+// longestShown is how many characters of a cell a message tells: more than any id,
+// address or name has.
+const longestShown = 80
+
+// Shown returns a cell's value as messages tell it: on one line, without control
+// characters, and cut to a length that people read.
+func Shown(value string) string {
+	shown := strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\r', r == '\t':
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+			return utf8.RuneError
+		}
+		return r
+	}, value)
+	if runes := []rune(shown); len(runes) > longestShown {
+		return string(runes[:longestShown-1]) + "…"
+	}
+	return shown
+}
+
+// Quote returns a cell's value as it stands in a Reason.
+func Quote(value string) string { return `"` + Shown(value) + `"` }

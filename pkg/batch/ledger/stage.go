@@ -53,6 +53,8 @@ type stagedBuf struct {
 	op, cells []byte
 	code      string
 	problem   string
+	column    string
+	value     string
 }
 
 // flushRows is how many rows go into the tables at a time.
@@ -66,7 +68,7 @@ const flushRows = 1000
 // in which it is decided, which is not the sheet's.
 const stageTables = dropStage + `
 CREATE TEMP TABLE srow (ord INTEGER PRIMARY KEY, line INTEGER, who INTEGER, op BLOB, cells BLOB, bad INTEGER);
-CREATE TEMP TABLE sbad (ord INTEGER PRIMARY KEY, code TEXT, problem TEXT);
+CREATE TEMP TABLE sbad (ord INTEGER PRIMARY KEY, code TEXT, problem TEXT, field TEXT, value TEXT);
 CREATE TEMP TABLE swho (id INTEGER PRIMARY KEY, account TEXT, email TEXT, own TEXT, user TEXT,
 	line INTEGER, code TEXT, problem TEXT, send INTEGER, UNIQUE (account, email, own));
 CREATE TEMP TABLE skey (ord INTEGER PRIMARY KEY, target INTEGER, rec INTEGER, key INTEGER, bundle INTEGER, whole INTEGER);
@@ -156,7 +158,7 @@ func (s *Stage) Add(row Staged) error {
 			account: row.Account, email: strings.ToLower(row.Email), own: row.Op.User, valid: row.Code == "",
 		},
 		op: packOp(row.Op), cells: packCells(row.Cells),
-		code: row.Code, problem: row.Problem,
+		code: row.Code, problem: row.Problem, column: row.Column, value: row.Value,
 	})
 	if row.Op.Action == crm.RevokeAll && row.Code == "" {
 		s.all = true
@@ -228,14 +230,14 @@ func (s *Stage) insert(c *conn, ord int64, b stagedBuf) error {
 		return err
 	}
 	if b.code != "" {
-		_, err = c.exec("INSERT INTO sbad (ord, code, problem) VALUES (?, ?, ?)", ord, b.code, b.problem)
+		_, err = c.exec("INSERT INTO sbad (ord, code, problem, field, value) VALUES (?, ?, ?, ?, ?)", ord, b.code, b.problem, b.column, b.value)
 	}
 	return err
 }
 
 // stagedColumns reads a staged row with what has become of its user.
 const (
-	stagedColumns = bareColumns + `, s.cells` + stagedFrom
+	stagedColumns = bareColumns + `, b.field, b.value, s.cells` + stagedFrom
 	bareColumns   = `SELECT s.ord, s.line, s.op, w.account, w.email, w.user, coalesce(b.code, w.code), coalesce(b.problem, w.problem)`
 	stagedFrom    = ` FROM srow s JOIN swho w ON w.id = s.who LEFT JOIN sbad b ON b.ord = s.ord AND s.bad = 1 `
 )
@@ -254,7 +256,8 @@ func scanStaged(v []driver.Value) (StagedRow, error) {
 		Account: text(v[3]), Email: text(v[4]), Code: text(v[6]), Problem: text(v[7]),
 	}}
 	if len(v) > 8 {
-		r.Cells, err = unpackCells(blob(v[8]))
+		r.Column, r.Value = text(v[8]), text(v[9])
+		r.Cells, err = unpackCells(blob(v[10]))
 	}
 	return r, err
 }

@@ -84,8 +84,10 @@ type Staged struct {
 	// Op.User is empty, the user is what Stage.Resolve says of the address.
 	Op    crm.Operation
 	Email string // matched without regard to case, and handed out in lower case
-	// Code and Problem, if Code is not empty, say why the row is invalid.
+	// Code and Problem, if Code is not empty, say why the row is invalid, and Column and
+	// Value which cell is at fault; they are empty where no one cell is.
 	Code, Problem string
+	Column, Value string
 }
 
 // StagedRow is a staged row as it stands now: resolved addresses are filled in,

@@ -1,8 +1,10 @@
 package sheet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gocarina/gocsv"
@@ -36,6 +38,37 @@ type Fields struct {
 // PermissionColumn returns the value of the column that is named after the
 // permission with index i in PermissionColumns.
 func (f *Fields) PermissionColumn(i int) string { return f.Permission[i] }
+
+// Value returns the value of a column by the name that Columns or PermissionColumns
+// gives it; "" for any other.
+func (f *Fields) Value(column string) string {
+	switch column {
+	case "action":
+		return f.Action
+	case "object":
+		return f.Object
+	case "record_id":
+		return f.Record
+	case "user":
+		return cmp.Or(f.User, f.Email)
+	case "context_id":
+		return f.Context
+	case "access":
+		return f.Access
+	case "duration_minutes":
+		return f.Duration
+	case "share_related":
+		return f.Related
+	case "group_permissions":
+		return f.Permissions
+	case "account":
+		return f.Account
+	}
+	if i := slices.Index(PermissionColumns(), column); i >= 0 {
+		return f.Permission[i]
+	}
+	return ""
+}
 
 // filler fills the fields of records through gocsv, a batch at a time: gocsv's
 // row by row unmarshaller takes the standard library's reader only, and its
