@@ -51,12 +51,41 @@ func FuzzReader(f *testing.F) {
 		if len(records) == 0 || r.SHA256() == "" {
 			t.Fatalf("got %d records and hash %q without an error", len(records), r.SHA256())
 		}
-		again(t, r.Layout(), records)
+		again(t, r.Layout(), records, sheet.Options{})
+	})
+}
+
+// Titles and names of one's own lose no row, and what is below the header is read as
+// if nothing stood above it.
+func FuzzHeader(f *testing.F) {
+	for _, text := range []string{
+		"Leavers\n" + head + "revoke,lead,1,u\n", "\"Leavers\n\n\"x\naction;object;Nr;user\n\nrevoke;lead;1;u\n", "sep=;\nx\naction;object;Nr;user\nrevoke;lead;1;u",
+		"\xE9\x00\r\n" + head + "a,b,c,d", head + "revoke,lead,1,u\n", bytes16("x\n"+head+"revoke,lead,1,u\n", false),
+		"Nr,action,object,user," + strings.Join(sheet.ResultColumns(), ",") + "\n1,revoke,lead,u,2,done,,,,,,,,\n",
+	} {
+		for at := range 4 {
+			f.Add([]byte(text), uint16(at), "Nr")
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte, at uint16, header string) {
+		opt := sheet.Options{HeaderRow: int(at), Map: []sheet.Mapping{{Header: header, Column: "record_id"}}}
+		r, records, err := readWith(string(text), opt)
+		if err != nil {
+			e := refused(t, err)
+			if said := e.Error() + e.Hint; !utf8.ValidString(said) || strings.ContainsAny(said, "\n\x1b") {
+				t.Fatalf("refused with %q, %q", e.Error(), e.Hint)
+			}
+			return
+		}
+		if l := r.Layout(); !l.IsResult && len(records) > 0 && records[0].Line <= int(at) {
+			t.Fatalf("line %d is a row, the header was to be in line %d", records[0].Line, at)
+		}
+		again(t, r.Layout(), records, sheet.Options{Map: opt.Map})
 	})
 }
 
 // again writes the records as the standard library does and reads them back.
-func again(t *testing.T, l sheet.Layout, records []sheet.Record) {
+func again(t *testing.T, l sheet.Layout, records []sheet.Record, opt sheet.Options) {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("\ufeff") // so that a first cell which begins with one keeps it
@@ -69,7 +98,7 @@ func again(t *testing.T, l sheet.Layout, records []sheet.Record) {
 	if err := w.WriteAll(rows); err != nil {
 		t.Fatal(err)
 	}
-	r, copies, err := read(b.String(), "s.csv")
+	r, copies, err := readWith(b.String(), opt)
 	if err != nil {
 		t.Fatalf("read what was written, %q: %v", b.String(), err)
 	}
