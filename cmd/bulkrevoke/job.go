@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
@@ -61,9 +62,32 @@ func (j *job) openSheet(ctx context.Context, name string) error {
 	if err := j.openInput(name); err != nil {
 		return err
 	}
+	layout := j.reader.Layout()
+	if err := j.checkBlock(layout); err != nil {
+		return err
+	}
 	var err error
-	j.names, err = j.opts.names(ctx, name, j.opts.output, j.reader.Layout().IsResult)
+	j.names, err = j.opts.names(ctx, name, j.opts.output, layout.IsResult)
 	return err
+}
+
+// checkBlock refuses what was a result file and has been edited so that it is none any
+// more: its rows would be sent again. Whoever names a ledger knows better.
+func (j *job) checkBlock(layout sheet.Layout) error {
+	if layout.IsResult || j.opts.ledger != "" {
+		return nil
+	}
+	block := sheet.ResultColumns()
+	missing := slices.DeleteFunc(slices.Clone(block), func(name string) bool { return slices.Contains(layout.Columns, name) })
+	if len(missing) > len(block)/2 {
+		return nil
+	}
+	what := "do not stand in their order at the end"
+	if len(missing) > 0 {
+		what = "are not whole, without " + strings.Join(missing, ", ")
+	}
+	return refusef(fmt.Sprintf("Let the columns end in %s, in this order. To begin anew, take them out, or name a ledger with --ledger: all rows are sent again then.", strings.Join(block, ",")),
+		"%s has the columns of a result, which %s", title(j.sheet), what)
 }
 
 // openInput opens the sheet and reads its header.

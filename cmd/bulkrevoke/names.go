@@ -59,6 +59,11 @@ func namesOf(sheetName, output, ledgerName string, isResult, sandbox bool) (name
 	return n, n.check()
 }
 
+// inPlace says that the result takes the sheet's place, as that of a result file does.
+func (n names) inPlace() bool {
+	return n.sheet != standardInput && filepath.Clean(n.output) == filepath.Clean(n.sheet)
+}
+
 // names says what the files of a sheet are called, by the options and by what is
 // there.
 func (o *options) names(ctx context.Context, sheetName, output string, isResult bool) (names, error) {

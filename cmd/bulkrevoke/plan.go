@@ -58,6 +58,9 @@ func (j *job) openToLook(ctx context.Context) (err error) {
 		if err = j.openLedgerFile(ctx, ledger.Options{ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+		if j.names.inPlace() {
+			return j.withoutLedger(false)
+		}
 	}
 	dir := os.TempDir()
 	if err := takesFiles(dir); err != nil {

@@ -91,19 +91,20 @@ func (j *job) checkOutput(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !ours && filepath.Clean(j.names.output) == filepath.Clean(j.names.sheet) {
-		return j.withoutLedger(ctx)
+	if !ours && j.names.inPlace() {
+		_, known, err := j.led.Source(ctx)
+		if err != nil {
+			return err
+		}
+		return j.withoutLedger(known)
 	}
 	return report.CheckTarget(j.names.output, ours)
 }
 
-// withoutLedger refuses a result file as the sheet where its ledger is another, or is
-// not there: that knows what of it was done.
-func (j *job) withoutLedger(ctx context.Context) error {
-	_, known, err := j.led.Source(ctx)
-	if err != nil {
-		return err
-	}
+// withoutLedger refuses a result file as the sheet where its ledger, which knows what
+// of it was done, is another, or is not there. known says that the one by this name
+// has had a sheet.
+func (j *job) withoutLedger(known bool) error {
 	what := fmt.Sprintf("%s has not written it", j.names.ledger)
 	if !known {
 		what = fmt.Sprintf("its ledger %s is not there", j.names.ledger)

@@ -56,13 +56,15 @@ func TestResultWithoutItsLedger(t *testing.T) {
 	data, err := os.ReadFile(r.path("off.results.csv"))
 	must(t, err)
 	name := r.write("away/off.results.csv", string(data))
-	got := r.runs(exitRefused, "run", name)
-	for _, want := range []string{"is the result of an earlier run, and its ledger " + r.path("away/off.ledger.db") + " is not there", "--ledger", "-o"} {
-		if !strings.Contains(got.stderr, want) {
-			t.Errorf("got %q, want %q in it", got.stderr, want)
+	for _, command := range []string{"plan", "run"} {
+		got := r.runs(exitRefused, command, name)
+		for _, want := range []string{"is the result of an earlier run, and its ledger " + r.path("away/off.ledger.db") + " is not there", "--ledger", "-o"} {
+			if !strings.Contains(got.stderr, want) {
+				t.Errorf("%s: got %q, want %q in it", command, got.stderr, want)
+			}
 		}
 	}
-	got = r.runs(exitRefused, "run", name, "--ledger", r.path("away/other.ledger.db"))
+	got := r.runs(exitRefused, "run", name, "--ledger", r.path("away/other.ledger.db"))
 	if want := "other.ledger.db is not there"; !strings.Contains(got.stderr, want) {
 		t.Errorf("got %q, want %q in it", got.stderr, want)
 	}
@@ -72,5 +74,43 @@ func TestResultWithoutItsLedger(t *testing.T) {
 	r.runs(exitDone, "run", name, "-o", r.path("away/again.csv"))
 	if n := r.changes(); n != 2 {
 		t.Errorf("%d changes after starting over, want 2", n)
+	}
+}
+
+// A result file that somebody has given another column, or taken one from, is none any
+// more: it would have a ledger of its own, and all of it would be sent again.
+func TestResultWithAnEditedBlock(t *testing.T) {
+	t.Parallel()
+	const block = "line,result,request_id,code,message,http_status,attempts,call_id,sent_at,confirmed_at"
+	for _, tc := range []struct{ name, header, want string }{
+		{"a column behind it", "action,object,record_id,user,context_id," + block + ",comment", "do not stand in their order at the end"},
+		{"another order", "action,object,record_id,user,context_id,result,line" + strings.TrimPrefix(block, "line,result"), "do not stand in their order at the end"},
+		{"in front", block + ",action,object,record_id,user,context_id", "do not stand in their order at the end"},
+		{"a column taken out", "action,object,record_id,user,context_id," + strings.Replace(block, ",sent_at", "", 1), "are not whole, without sent_at"},
+		{"some columns of these names", "action,object,record_id,user,context_id,line,result,code,message", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, sandbox.Config{})
+			cells := strings.Split(tc.header, ",")
+			for i, name := range cells {
+				cells[i] = map[string]string{"action": "revoke", "object": "lead", "record_id": "869196",
+					"user": "00000000-0000-4000-8000-000000000001", "context_id": "00000000-0000-4000-8000-000000000002"}[name]
+			}
+			name := r.write("off.results.csv", tc.header+"\n"+strings.Join(cells, ",")+"\n")
+			if tc.want == "" {
+				r.runs(exitDone, "plan", name)
+				return
+			}
+			for _, command := range []string{"plan", "run"} {
+				if got := r.runs(exitRefused, command, name); !strings.Contains(got.stderr, "has the columns of a result, which "+tc.want) {
+					t.Errorf("%s: got %q, want %q in it", command, got.stderr, tc.want)
+				}
+			}
+			r.runs(exitDone, "run", name, "--ledger", r.path("new.ledger.db"))
+			if n := r.changes(); n != 1 {
+				t.Errorf("%d changes, want 1", n)
+			}
+		})
 	}
 }
