@@ -66,6 +66,9 @@ func (j *job) openSheet(ctx context.Context, name string) error {
 	if err := j.checkBlock(layout); err != nil {
 		return err
 	}
+	for _, s := range j.reader.Suspects() {
+		j.log.Warn("a column is nearly called as one of ours, and means nothing here; --map can say what it is", "column", s.Header, "near", s.Column)
+	}
 	var err error
 	j.names, err = j.opts.names(ctx, name, j.opts.output, layout.IsResult)
 	return err

@@ -114,3 +114,35 @@ func TestResultWithAnEditedBlock(t *testing.T) {
 		})
 	}
 }
+
+// A slip in the name of a column that need not be there has its values carried through
+// and not heeded: it is told.
+func TestNearColumns(t *testing.T) {
+	t.Parallel()
+	const needed = "action,object,record_id,user"
+	for _, tc := range []struct{ name, header, want string }{
+		{"a slip", needed + ",acount", "column=acount near=account"},
+		{"in another name of ours", needed + ",DurationInMinuts", "column=DurationInMinuts near=duration_minutes"},
+		{"a permission", needed + ",AddUserToGroup", "column=AddUserToGroup near=AddUsersToGroup"},
+		{"the column is there", needed + ",accounts,account", ""},
+		{"another way to name the user", needed + ",mail", ""},
+		{"nothing near", needed + ",note,Department", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, sandbox.Config{})
+			more := strings.Count(tc.header, ",") - strings.Count(needed, ",")
+			name := r.write("off.csv", tc.header+"\nrevoke,opportunity,00000000-0000-4000-8000-000000000003,00000000-0000-4000-8000-000000000001"+strings.Repeat(",", more)+"\n")
+			got := r.runs(exitDone, "plan", name)
+			if told := strings.Contains(got.stderr, "nearly called as one of ours"); told != (tc.want != "") || !strings.Contains(got.stderr, tc.want) {
+				t.Errorf("got %q, want %q in it", got.stderr, tc.want)
+			}
+			if tc.want != "" {
+				column, _, _ := strings.Cut(strings.TrimPrefix(tc.want, "column="), " ")
+				if got := r.runs(exitDone, "plan", name, "--map", column+"=none"); strings.Contains(got.stderr, "nearly called") {
+					t.Errorf("got %q of a column that --map names", got.stderr)
+				}
+			}
+		})
+	}
+}

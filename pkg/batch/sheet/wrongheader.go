@@ -164,6 +164,24 @@ func (h *header) meant(missing []column) (meant []knownCell) {
 	return meant
 }
 
+// Suspects returns the columns that mean nothing to us and are nearly called as one
+// of ours that the sheet does not have: a slip in their names would have their values
+// carried through, and not heeded.
+func (r *Reader) Suspects() (suspects []Mapping) {
+	var missing []string
+	for _, c := range knownColumns() {
+		if !r.header.has(c.key) && !r.Has(c.names[0]) && !(c.key == keyEmail && r.header.has("user")) {
+			missing = append(missing, c.names...)
+		}
+	}
+	for _, i := range r.header.strange() {
+		if near := Near(r.header.columns[i], missing...); near != "" {
+			suspects = append(suspects, Mapping{Header: printable(r.header.columns[i]), Column: ColumnNamed(near)})
+		}
+	}
+	return suspects
+}
+
 // strange returns the columns that nobody has given a meaning.
 func (h *header) strange() (positions []int) {
 	for i, cell := range h.columns {
