@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -143,5 +145,30 @@ func TestSheetFlagOnText(t *testing.T) {
 	r.configure(rigConfig + "\nsheet: June\n")
 	if got := r.runs(exitDone, "plan", r.sheet(lead("revoke", 1))); !strings.Contains(got.stderr, "--sheet has no say") {
 		t.Errorf("got %q, want a warning of the configuration's sheet", got.stderr)
+	}
+}
+
+// The sandbox reads its seeds as run reads sheets.
+func TestSandboxSeedsByOwnNames(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	name := r.write("own.csv", "Leavers\nWhat,object,Nr,user,context_id\nrevoke,lead,869196,00000000-0000-4000-8000-000000000001,00000000-0000-4000-8000-000000000002\n")
+	got := r.runs(exitRefused, "sandbox", "--seed", name, "--header-row", "2")
+	if want := "own.csv:2: the header lacks the needed columns action, record_id"; !strings.Contains(got.stderr, want) {
+		t.Errorf("got %q, want %q in it", got.stderr, want)
+	}
+	served, stop := context.WithCancel(t.Context())
+	printed, stdout := io.Pipe()
+	var stderr bytes.Buffer
+	done := make(chan int, 1)
+	go func() {
+		done <- run(served, []string{"sandbox", "--seed", name, "--header-row", "2", "--map", "What=action,Nr=record_id", "--quiet"}, strings.NewReader(""), stdout, &stderr)
+	}()
+	if _, err := printed.Read(make([]byte, 4096)); err != nil {
+		t.Error(err)
+	}
+	stop()
+	if code := <-done; code != exitDone {
+		t.Errorf("it ended with %d: %s", code, stderr.String())
 	}
 }
