@@ -17,6 +17,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 const (
@@ -109,7 +110,7 @@ func routeByObject(object string) string {
 
 // newAccount fills in what flags and defaults say about an account.
 func newAccount(name string, conf accountConfig, o *options) (*account, error) {
-	a := &account{name: name, conf: conf, limit: o.limit.limit, share: float64(o.share), workers: o.workers}
+	a := &account{name: name, conf: conf, limit: o.limit.limit, share: float64(o.share), workers: int(o.workers)}
 	if a.limit.Calls == 0 {
 		text := conf.Limit
 		if text == "" && conf.CRM == crmZoho {
@@ -273,7 +274,7 @@ func (c *connections) connect(ctx context.Context, group []*account, o connectOp
 		dir := filepath.Join(o.state, group[0].state)
 		var err error
 		if store, err = transport.OpenStore(dir); err != nil {
-			return fmt.Errorf("account %q: open state folder: %w", group[0].name, err)
+			return refusef(stateHint, "account %q: the folder for state, %s, takes no files: %w", group[0].name, dir, report.Reason(err))
 		}
 		l, err := acquireLock(ctx, lockOptions{
 			what: fmt.Sprintf("account %q", group[0].name), path: filepath.Join(dir, "lock"), wait: o.wait, holder: o.holder,

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 // The CRMs that an account can be of.
@@ -108,7 +110,7 @@ func readConfig(path string, lookup func(string) (string, bool)) (config, error)
 func readConfigFile(path string) (config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return config{}, refusef("", "read configuration: %w", err)
+		return config{}, refusef("Name another with --config.", "read configuration %s: %w", path, report.Reason(err))
 	}
 	cfg, err := parseConfig(data)
 	if err != nil {
@@ -122,13 +124,24 @@ func readConfigFile(path string) (config, error) {
 // the keys exist is checked where flags are known.
 func parseConfig(data []byte) (config, error) {
 	var cfg config
+	var doc yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	if err := dec.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
-		return cfg, err
+	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
+		return cfg, plainYAMLError(err, data)
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return cfg, errors.New("a second document in the file; one is read")
+	}
+	if err := checkDocument(&doc); err != nil {
+		return cfg, err
+	}
+	dec = yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
+		if several, ok := errors.AsType[*yaml.TypeError](err); ok {
+			return cfg, errors.New(strings.Join(several.Errors, "; "))
+		}
+		return cfg, err // in the words of the type that would not have it
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Accounts)) {
 		if err := checkAccount(name, cfg.Accounts[name]); err != nil {
@@ -223,6 +236,11 @@ func (a accountConfig) checkZoho() error {
 		return fmt.Errorf("notify: %q is not one of legacy, none", a.Notify)
 	}
 	return nil
+}
+
+// secrets returns where the account's secrets are: env:NAME or file:/path each.
+func (a accountConfig) secrets() []string {
+	return []string{a.AccessKey, a.SecretKey, a.ClientID, a.ClientSecret, a.RefreshToken}
 }
 
 // leadSquaredKeys returns the keys that only a LeadSquared account has, and which

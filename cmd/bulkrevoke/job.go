@@ -15,6 +15,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 // job is one sheet on its way through a command, with everything that is open for
@@ -114,6 +115,13 @@ func (j *job) openInput(name string) (err error) {
 func (j *job) lockLedger(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Dir(j.names.ledger)); err != nil {
 		return refusef("Make the folder, or name another with -o and --ledger.", "folder of the ledger: %w", err)
+	}
+	if err := takesFiles(filepath.Dir(j.names.ledger)); err != nil {
+		hint := fmt.Sprintf("Write result and ledger elsewhere, with -o FOLDER/%s.", filepath.Base(j.names.output))
+		if j.opts.ledger != "" {
+			hint = "Name a ledger in another folder with --ledger."
+		}
+		return refusef(hint, "the folder of the ledger, %s, takes no files: %w", filepath.Dir(j.names.ledger), report.Reason(err))
 	}
 	l, err := acquireLock(ctx, lockOptions{
 		what: "ledger " + j.names.ledger, path: j.names.ledger + ".lock", remove: true, wait: j.opts.wait, holder: me(j.sheet),

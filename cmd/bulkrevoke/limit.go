@@ -68,6 +68,27 @@ func (f *shareFlag) Set(s string) error {
 	return nil
 }
 
+// workersFlag is how many calls may be under way at once. Zero is "not given".
+type workersFlag int
+
+func (f *workersFlag) String() string {
+	if *f == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(*f))
+}
+
+func (f *workersFlag) Type() string { return "N" }
+
+func (f *workersFlag) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > 1024 {
+		return errors.New("must be between 1 and 1024")
+	}
+	*f = workersFlag(n)
+	return nil
+}
+
 // guardFlag is --stop-after-failures: a number of rows, or a percentage.
 type guardFlag struct{ batch.Guard }
 

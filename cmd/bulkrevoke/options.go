@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
@@ -42,7 +45,7 @@ type options struct {
 
 	limit   limitFlag
 	share   shareFlag
-	workers int
+	workers workersFlag
 
 	logFormat, logLevel, progress oneOf
 	quiet                         bool
@@ -95,7 +98,7 @@ func (o *options) addRunFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.account, "account", "", "the account `NAME` of rows that name none (default: the configuration's, or the only one)")
 	fs.StringVar(&o.sheet, "sheet", "", "read the sheet `NAME` of an .xlsx (default: the first)")
 	o.addHeaderFlags(fs)
-	fs.BoolVar(&o.dryRun, "dry-run", false, "check and show what would be done, as `plan` does")
+	fs.BoolVar(&o.dryRun, "dry-run", false, "check and show what would be done, as the command plan does")
 	fs.BoolVar(&o.skipInvalid, "skip-invalid", false, "do the good rows of a sheet that has invalid ones")
 	fs.BoolVar(&o.allowEmpty, "allow-empty", false, "take a sheet with a header and no row as done, for nights on which nobody leaves")
 	fs.BoolVar(&o.fresh, "fresh", false, "set the old ledger and result aside (both are kept) and start over")
@@ -110,7 +113,7 @@ func (o *options) addRunFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.confirmTimeout, "confirm-timeout", o.confirmTimeout, "ask about a row for so long, from the first look at it")
 	fs.Var(&o.limit, "limit", "make at most so many calls in so much time, such as 25/5s (default: the account's)")
 	fs.Var(&o.share, "share", "take this part of the limit, 1 for all of it (default: the account's, 0.8)")
-	fs.IntVar(&o.workers, "workers", 0, "make at most `N` calls at once (default: as many as the limit lets be under way)")
+	fs.Var(&o.workers, "workers", "make at most `N` calls at once (default: as many as the limit lets be under way)")
 	o.addLogFlags(fs)
 	fs.Var(&o.progress, "progress", "show progress: a bar on a terminal, a line every 30 s elsewhere")
 	fs.StringVar(&o.summary, "summary", "", "write how the run ended to `FILE`, as JSON")
@@ -127,6 +130,9 @@ func (o *options) check() error {
 		{"-o", o.output, resultEndings}, {"--ledger", o.ledger, ledgerEndings}, {"--report", o.report, reportEndings},
 		{"--summary", o.summary, summaryEndings}, {"--metrics-file", o.metricsFile, metricsEndings},
 	} {
+		if strings.HasPrefix(f.path, "--") {
+			return refusef("Write the name of the file behind it.", "%s: the name of a file is missing before %s", f.flag, f.path)
+		}
 		if err := checkFormat(f.flag, f.path, f.endings); err != nil {
 			return err
 		}
@@ -140,8 +146,6 @@ func (o *options) check() error {
 		return refusef("", "--max-duration: can not be negative")
 	case o.confirmTimeout <= 0:
 		return refusef("", "--confirm-timeout: must be more than 0")
-	case o.workers < 0 || o.workers > 1024:
-		return refusef("", "--workers: must be between 1 and 1024")
 	}
 	return nil
 }
@@ -149,6 +153,35 @@ func (o *options) check() error {
 // environmentName returns the variable that stands for a flag.
 func environmentName(flag string) string {
 	return "BULKREVOKE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// stateVariable names the folder of locks, stamps and tokens.
+const stateVariable = "BULKREVOKE_STATE"
+
+// unknownSettings returns a warning for every variable whose name says that it is one
+// of bulkrevoke's and that nothing reads: a slip in it would be silent, and a guard
+// rail that was meant would be missing. The program's own tests have variables too.
+func unknownSettings(root *cobra.Command, environ []string, cfg config) (warnings []string) {
+	known := []string{stateVariable}
+	for _, cmd := range root.Commands() {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, environmentName(f.Name)) })
+	}
+	for _, account := range cfg.Accounts {
+		for _, secret := range account.secrets() {
+			known = append(known, strings.TrimPrefix(secret, "env:"))
+		}
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		if value == "" || !strings.HasPrefix(name, "BULKREVOKE_") || strings.HasPrefix(name, "BULKREVOKE_TEST_") || slices.Contains(known, name) {
+			continue
+		}
+		warnings = append(warnings, name+" is no setting and changes nothing"+didYouMean(name, known))
+	}
+	slices.Sort(warnings)
+	return warnings
 }
 
 // fillFromEnvironment sets every flag that was not given and that the environment
@@ -175,7 +208,7 @@ func fillFromConfig(fs *pflag.FlagSet, cfg config) error {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Flags)) {
 		node := cfg.Flags[name]
 		if known.Lookup(name) == nil || name == "config" {
-			return refusef("", "%s: line %d: %q is neither a setting nor a flag of `run`", cfg.Path, node.Line, name)
+			return refusef("", "%s: line %d: %q is neither a setting nor a flag of `run`%s", cfg.Path, node.Line, name, didYouMean(name, settings(known)))
 		}
 		if name == "map" {
 			return refusef("", "%s: line %d: map is for one sheet; what columns stand for in all sheets is said under `columns:`, one a line, such as `Lead No: record_id`", cfg.Path, node.Line)
@@ -197,11 +230,30 @@ func fillFromConfig(fs *pflag.FlagSet, cfg config) error {
 	return nil
 }
 
-// plainFlagError takes off what pflag says about a command line that there was
-// not.
+// settings returns what may stand at the top of a configuration.
+func settings(flags *pflag.FlagSet) []string {
+	names := slices.Sorted(maps.Keys(yamlFields(reflect.TypeFor[config]())))
+	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return names
+}
+
+// plainFlagError says what is wrong with a flag's value, in words for whoever wrote
+// it: pflag speaks of a command line, which there may not have been, and the standard
+// library of its functions.
 func plainFlagError(err error) error {
-	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		return fmt.Errorf("%q: %w", invalid.GetValue(), invalid.Unwrap())
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
 	}
-	return err
+	value := invalid.GetValue()
+	switch invalid.GetFlag().Value.Type() {
+	case "bool":
+		return fmt.Errorf("%q is neither true nor false", value)
+	case "duration":
+		if _, err := strconv.ParseFloat(value, 64); err == nil {
+			return fmt.Errorf("%q has no unit; write %ss, %sm or %sh", value, value, value, value)
+		}
+		return fmt.Errorf("%q is not a time span; write 90s, 30m or 8h", value)
+	}
+	return fmt.Errorf("%q: %w", value, invalid.Unwrap())
 }

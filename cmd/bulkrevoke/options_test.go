@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 )
 
 // parsed returns the options that a command line, an environment and a
@@ -117,9 +118,16 @@ func TestWrongOptionsAreRefused(t *testing.T) {
 		{"a beginning of a digest", map[string]string{"BULKREVOKE_APPROVE": "0123456789ab"}, "", "must be the whole digest"},
 		{"a negative number of rows", nil, "max-rows: -1\n", "must be a number of rows, 0 or more"},
 		{"a negative duration", nil, "max-duration: -1s\n", "--max-duration: can not be negative"},
+		{"no workers", nil, "workers: 0\n", `workers: "0": must be between 1 and 1024`},
+		{"no workers in the environment", map[string]string{"BULKREVOKE_WORKERS": "0"}, "", `BULKREVOKE_WORKERS: "0": must be between 1 and 1024`},
+		{"a word that is no truth", map[string]string{"BULKREVOKE_SKIP_INVALID": "ja"}, "", `BULKREVOKE_SKIP_INVALID: "ja" is neither true nor false`},
+		{"a time without a unit", nil, "max-duration: 30\n", `max-duration: "30" has no unit; write 30s, 30m or 30h`},
+		{"a time that is none", nil, "max-duration: soon\n", `max-duration: "soon" is not a time span; write 90s, 30m or 8h`},
+		{"a key that is nearly a flag", nil, "skip_invalid: true\n", `did you mean skip-invalid?`},
+		{"a key that is nearly a setting", nil, "protct: true\n", `did you mean protect?`},
 		{"a negative wait", nil, "wait: -1s\n", "--wait: can not be negative"},
 		{"no time to confirm", nil, "confirm-timeout: 0s\n", "--confirm-timeout: must be more than 0"},
-		{"too many workers", nil, "workers: 5000\n", "--workers: must be between"},
+		{"too many workers", nil, "workers: 5000\n", `workers: "5000": must be between 1 and 1024`},
 		{"a header row of 0", nil, "header-row: 0\n", "must be the number of a row, 1 or more"},
 		{"a negative header row", map[string]string{"BULKREVOKE_HEADER_ROW": "-2"}, "", `BULKREVOKE_HEADER_ROW: "-2": must be the number of a row, 1 or more`},
 		{"a mapping", map[string]string{"BULKREVOKE_MAP": "Lead No"}, "", "is not a column of the sheet, =, and one of ours"},
@@ -151,6 +159,16 @@ func TestWrongCommandLines(t *testing.T) {
 		want string
 	}{
 		{"no such command", []string{"revoke"}, "unknown command"},
+		{"a command misspelt", []string{"rum", "x.csv"}, `unknown command "rum"; did you mean run?; the commands are `},
+		{"a sheet without a command", []string{"x.csv"}, "x.csv is a sheet, not a command\nbulkrevoke: hint: Look at what it asks for with `bulkrevoke plan x.csv`"},
+		{"a flag without a command", []string{"--sandbox", "x.csv"}, "The command comes first: bulkrevoke"},
+		{"a flag misspelt", []string{"run", "--skip_invalid", "x.csv"}, "unknown flag: --skip_invalid; did you mean --skip-invalid?"},
+		{"a time without a unit", []string{"run", "--max-duration", "30", "x.csv"}, `--max-duration: "30" has no unit; write 30s, 30m or 30h`},
+		{"a number that is none", []string{"run", "--workers", "x", "x.csv"}, `--workers: "x": must be between 1 and 1024`},
+		{"no workers", []string{"run", "--workers", "0", "x.csv"}, `--workers: "0": must be between 1 and 1024`},
+		{"a word that is no choice", []string{"run", "--confirm", "maybe", "x.csv"}, `--confirm: "maybe": must be one of after, off`},
+		{"a flag for a file's name", []string{"run", "-o", "--sandbox", "x.csv"}, "-o: the name of a file is missing before --sandbox"},
+		{"a folder as configuration", []string{"run", "--config", dir, "x.csv"}, "read configuration " + dir},
 		{"no such flag", []string{"run", "--force", "x.csv"}, "unknown flag: --force"},
 		{"no sheet", []string{"run"}, "run takes one sheet, not 0"},
 		{"two sheets", []string{"plan", "a.csv", "b.csv"}, "plan takes one sheet, not 2"},
@@ -175,6 +193,35 @@ func TestWrongCommandLines(t *testing.T) {
 				t.Errorf("standard output has %q", stdout.String())
 			}
 		})
+	}
+}
+
+// A variable that nothing reads is warned about: what was meant by it is not done.
+func TestUnknownSettingsAreSaid(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.sheet(leads(1)...)
+	r.env["BULKREVOKE_SKIPINVALID"] = "true"
+	r.env["BULKREVOKE_MAX_ROW"] = "50"
+	r.env["BULKREVOKE_COLOUR"] = "red"
+	r.env["BULKREVOKE_EMPTY"] = ""
+	r.env["BULKREVOKE_KEY"] = r.env["RIG_ACCESS"] // which the configuration names
+	r.env["BULKREVOKE_OPEN"] = "false"            // a flag of another command
+	r.configure(strings.Replace(rigConfig, "env:RIG_ACCESS", "env:BULKREVOKE_KEY", 1))
+	for _, command := range []string{"plan", "run", "results", "verify", "undo"} {
+		got := r.runs(exitDone, command, path)
+		for _, want := range []string{
+			"BULKREVOKE_SKIPINVALID is no setting and changes nothing; did you mean BULKREVOKE_SKIP_INVALID?",
+			"BULKREVOKE_MAX_ROW is no setting and changes nothing; did you mean BULKREVOKE_MAX_ROWS?",
+			`BULKREVOKE_COLOUR is no setting and changes nothing"`,
+		} {
+			if !strings.Contains(got.stderr, want) {
+				t.Errorf("%s does not say %q:\n%s", command, want, got.stderr)
+			}
+		}
+		if n := strings.Count(got.stderr, "is no setting"); n != 3 {
+			t.Errorf("%s warns of %d variables, want 3:\n%s", command, n, got.stderr)
+		}
 	}
 }
 

@@ -65,7 +65,7 @@ func (j *job) openToLook(ctx context.Context) (err error) {
 	dir := os.TempDir()
 	if err := takesFiles(dir); err != nil {
 		return refusef("Name a folder that takes files in TMPDIR.",
-			"the folder for temporary files, %s, takes none: %s", dir, report.Reason(err))
+			"the folder for temporary files, %s, takes none: %w", dir, report.Reason(err))
 	}
 	if j.led, err = ledger.Scratch(dir); err == nil {
 		j.later(j.led.Close)

@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
@@ -21,6 +25,8 @@ type app struct {
 	stderr io.Writer
 	screen *report.Screen // on stderr
 	lookup func(string) (string, bool)
+	// environ returns the environment, each variable as NAME=value.
+	environ func() []string
 	// terminal says whether a stream is one.
 	terminal func(stream any) bool
 
@@ -34,7 +40,7 @@ type app struct {
 func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 	return &app{
 		args: args, stdin: stdin, stdout: stdout, stderr: stderr,
-		screen: report.NewScreen(stderr), lookup: os.LookupEnv, terminal: isTerminal, opts: newOptions(), log: slog.New(slog.DiscardHandler),
+		screen: report.NewScreen(stderr), lookup: os.LookupEnv, environ: os.Environ, terminal: isTerminal, opts: newOptions(), log: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -65,14 +71,12 @@ Stopping it at any instant loses nothing: the same command goes on where it ende
 		Version:       programVersion(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{err: err, hint: fmt.Sprintf("See `%s --help`.", cmd.CommandPath())}
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.SetVersionTemplate("bulkrevoke {{.Version}}\n")
 	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.sandboxCommand())
 	return root
@@ -168,6 +172,58 @@ func (a *app) oneSheet(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// noSuchCommand refuses words of a command line that begins with no command, and says
+// which was probably meant.
+func noSuchCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	if looksLikeSheet(args[0]) {
+		word := shellQuote(args[0])
+		return refusef(fmt.Sprintf("Look at what it asks for with `bulkrevoke plan %s`, then do it with `bulkrevoke run %s`.", word, word),
+			"%s is a sheet, not a command", args[0])
+	}
+	return refusef("See `bulkrevoke --help`.", "unknown command %q%s; the commands are %s",
+		args[0], didYouMean(args[0], names), strings.Join(names, ", "))
+}
+
+// looksLikeSheet says whether a word on the command line names a sheet.
+func looksLikeSheet(word string) bool {
+	switch strings.ToLower(filepath.Ext(word)) {
+	case ".csv", ".tsv", ".txt", ".xlsx":
+		return true
+	}
+	info, err := os.Stat(word)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// flagError says what is wrong with the flags of a command line.
+func flagError(cmd *cobra.Command, err error) error {
+	hint := fmt.Sprintf("See `%s --help`.", cmd.CommandPath())
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		name := unknown.GetSpecifiedName()
+		for _, c := range cmd.Commands() {
+			if c.Flags().Lookup(name) != nil {
+				hint = fmt.Sprintf("The command comes first: bulkrevoke %s --%s ...", c.Name(), name)
+				break
+			}
+		}
+		var flags []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { flags = append(flags, "--"+f.Name) })
+		return refusef(hint, "%w%s", err, didYouMean(name, flags))
+	}
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return refusef(hint, "--%s: %w", invalid.GetFlag().Name, plainFlagError(err))
+	}
+	return &usageError{err: err, hint: hint}
+}
+
 // settle fills in what the command line leaves to environment and configuration,
 // and starts the log.
 func (a *app) settle(cmd *cobra.Command) (err error) {
@@ -189,6 +245,9 @@ func (a *app) settle(cmd *cobra.Command) (err error) {
 	a.log = newLog(a.screen, a.opts)
 	if err := a.checkSheetFlag(sheetGiven); err != nil {
 		return err
+	}
+	for _, warning := range unknownSettings(cmd.Root(), a.environ(), a.cfg) {
+		a.log.Warn(warning)
 	}
 	return a.opts.check()
 }

@@ -26,6 +26,12 @@ type outside struct {
 func (o *outside) execute(ctx context.Context, args ...string) int {
 	a := newApp(args, o.stdin, &o.stdout, &o.stderr)
 	a.lookup = environment(o.env)
+	a.environ = func() (all []string) {
+		for name, value := range o.env {
+			all = append(all, name+"="+value)
+		}
+		return all
+	}
 	a.terminal = func(any) bool { return o.terminal }
 	return a.execute(ctx)
 }

@@ -6,23 +6,25 @@ import (
 	"runtime"
 )
 
+// stateHint is what to do where state cannot be kept.
+const stateHint = "Set BULKREVOKE_STATE to a folder that can be written to and outlives the run."
+
 // stateFolder returns where locks, last-call stamps, remembered preflights and
 // access tokens lie: $BULKREVOKE_STATE, else the user's state folder.
 func stateFolder(lookup func(string) (string, bool)) (string, error) {
-	if dir, _ := lookup("BULKREVOKE_STATE"); dir != "" {
+	if dir, _ := lookup(stateVariable); dir != "" {
 		return filepath.Abs(dir)
 	}
-	const hint = "Set BULKREVOKE_STATE to a folder that outlives the run."
 	switch runtime.GOOS {
 	case "windows":
 		if dir, _ := lookup("LocalAppData"); dir != "" {
 			return filepath.Join(dir, "bulkrevoke"), nil
 		}
-		return "", refusef(hint, "there is no folder for state: LocalAppData is not set")
+		return "", refusef(stateHint, "there is no folder for state: LocalAppData is not set")
 	case "darwin", "ios":
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", refusef(hint, "there is no folder for state: %w", err)
+			return "", refusef(stateHint, "there is no folder for state: %w", err)
 		}
 		return filepath.Join(home, "Library", "Application Support", "bulkrevoke"), nil
 	}
@@ -31,7 +33,7 @@ func stateFolder(lookup func(string) (string, bool)) (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", refusef(hint, "there is no folder for state: %w", err)
+		return "", refusef(stateHint, "there is no folder for state: %w", err)
 	}
 	return filepath.Join(home, ".local", "state", "bulkrevoke"), nil
 }

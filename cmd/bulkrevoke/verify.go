@@ -54,7 +54,7 @@ refused; 3 the chain is broken, or an account could not be asked; 4 another run 
 	flags.DurationVar(&a.opts.wait, "wait", 0, "wait so long for another run on this account or ledger")
 	flags.Var(&a.opts.limit, "limit", "make at most so many calls in so much time, such as 25/5s (default: the account's)")
 	flags.Var(&a.opts.share, "share", "take this part of the limit, 1 for all of it (default: the account's, 0.8)")
-	flags.IntVar(&a.opts.workers, "workers", 0, "make at most `N` calls at once (default: as many as the limit lets be under way)")
+	flags.Var(&a.opts.workers, "workers", "make at most `N` calls at once (default: as many as the limit lets be under way)")
 	a.opts.addLogFlags(flags)
 	return cmd
 }

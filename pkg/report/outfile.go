@@ -96,7 +96,7 @@ func tryWriting(path, flag string, size int64) error {
 		hint = fmt.Sprintf("Make room there, or name a file on another disk with %s.", flag)
 	}
 	return &TargetError{Path: path, Hint: hint,
-		Reason: fmt.Sprintf("its folder %s %s: %s", filepath.Dir(path), what, Reason(err))}
+		Reason: fmt.Sprintf("its folder %s %s: %v", filepath.Dir(path), what, Reason(err))}
 }
 
 // isFull says whether a disk, or somebody's part of it, has no more room.
@@ -106,14 +106,14 @@ func isFull(err error) bool {
 
 // Reason returns what the system says is wrong with a file, without its name and
 // without what was done: these belong to whoever knows what the file is for.
-func Reason(err error) string {
+func Reason(err error) error {
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
-		return path.Err.Error()
+		return path.Err
 	}
 	if link, ok := errors.AsType[*os.LinkError](err); ok {
-		return link.Err.Error()
+		return link.Err
 	}
-	return err.Error()
+	return err
 }
 
 // probe writes, syncs and removes a file of that many bytes in the folder of path.
