@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +28,11 @@ func (j *job) setAside(ctx context.Context) error {
 	if err := report.CheckTarget(j.names.output, ours); err != nil {
 		return err
 	}
-	for from, to := range j.asideNames(time.Now()) {
+	moves, err := j.asideNames(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	for from, to := range moves {
 		if err := j.moveAside(from, to); err != nil {
 			return err
 		}
@@ -38,11 +40,15 @@ func (j *job) setAside(ctx context.Context) error {
 	return nil
 }
 
+// mostPerSecond is how many runs with --fresh can set files of one sheet aside in one
+// second, whose time stamps are equal.
+const mostPerSecond = 1000
+
 // asideNames returns the files to set aside and the names that they get: with a
 // time stamp that none of them has been set aside under before.
-func (j *job) asideNames(now time.Time) map[string]string {
+func (j *job) asideNames(ctx context.Context, now time.Time) (map[string]string, error) {
 	stamp := now.UTC().Format("20060102T150405Z")
-	for n := 1; ; n++ {
+	for n := 1; n <= mostPerSecond && ctx.Err() == nil; n++ {
 		unique := stamp
 		if n > 1 {
 			unique = fmt.Sprintf("%s-%d", stamp, n)
@@ -57,16 +63,41 @@ func (j *job) asideNames(now time.Time) map[string]string {
 		if j.opts.sandbox {
 			moves[j.names.state] = asideName(j.names.state, unique)
 		}
-		if !slices.ContainsFunc(slices.Collect(maps.Values(moves)), exists) {
-			return moves
+		free, err := areFree(moves)
+		if free || err != nil {
+			return moves, err
 		}
 	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return nil, refusef("Run it again, or move older ones away.",
+		"every name under which %s could be set aside is taken, the last by %s", j.names.ledger, asideName(j.names.ledger, stamp))
 }
 
-// exists says whether a name is taken, by whatever.
-func exists(path string) bool {
+// areFree says whether no file has one of the new names. A name of which the file
+// system does not tell is not free and not taken.
+func areFree(moves map[string]string) (bool, error) {
+	for from, to := range moves {
+		switch taken, err := exists(to); {
+		case report.IsNameTooLong(err):
+			return false, refusef(fmt.Sprintf("Move %s away yourself, or give it a shorter name.", from), "set %s aside as %s: the name is too long", from, to)
+		case err != nil:
+			return false, refusef("", "set %s aside as %s: %s", from, to, report.Reason(err))
+		case taken:
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// exists says whether a name is taken, by whatever. An error says that nobody can tell.
+func exists(path string) (bool, error) {
 	_, err := os.Lstat(path)
-	return !errors.Is(err, fs.ErrNotExist)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // closeOld brings the old ledger's file into a state in which it can be renamed,
@@ -89,8 +120,8 @@ func (j *job) closeOld(ctx context.Context) (ours bool, err error) {
 // moveAside renames a file, if it is there, and has it named back if the run is
 // refused.
 func (j *job) moveAside(from, to string) error {
-	if !exists(from) {
-		return nil
+	if there, err := exists(from); err != nil || !there {
+		return err
 	}
 	if err := os.Rename(from, to); err != nil {
 		return refusef("", "set aside: %w", err)
@@ -101,14 +132,18 @@ func (j *job) moveAside(from, to string) error {
 
 // asideName puts a time stamp before the last parts of a name, so that the kinds
 // of files keep their endings: offboarding.results.csv becomes
-// offboarding.20261122T023531Z.results.csv.
+// offboarding.20261122T023531Z.results.csv. The room that a ledger's companions need
+// is left to each, so that the files of one sheet are cut to one stem.
 func asideName(path, stamp string) string {
 	dir, base := filepath.Split(path)
-	for _, ending := range []string{".results.csv", ".results.xlsx", ".ledger.db", ".state"} {
-		if stem, ok := strings.CutSuffix(base, ending); ok {
-			return dir + stem + "." + stamp + ending
+	ending := filepath.Ext(base)
+	for _, known := range []string{".results.csv", ".results.xlsx", ".ledger.db", ".state"} {
+		if strings.HasSuffix(base, known) {
+			ending = known
 		}
 	}
-	ext := filepath.Ext(base)
-	return dir + strings.TrimSuffix(base, ext) + "." + stamp + ext
+	const room = len(".results.xlsx") + len("-wal")
+	padding := strings.Repeat("x", max(0, room-len(ending)))
+	named := report.FitName(strings.TrimSuffix(base, ending), "."+stamp+ending+padding)
+	return dir + strings.TrimSuffix(named, padding)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 // standardInput is how a command line names it.
@@ -81,8 +83,11 @@ func (o *options) names(ctx context.Context, sheetName, output string, isResult 
 // as a whole, and is refused; but for a name that only a result has, which was so
 // named to begin anew.
 func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
-	if n.sheet == standardInput || exists(n.ledger) {
+	if n.sheet == standardInput {
 		return n, nil
+	}
+	if there, err := exists(n.ledger); there || err != nil {
+		return n, err
 	}
 	candidates, err := filepath.Glob(filepath.Join(globQuote(filepath.Dir(n.sheet)), "*.ledger.db"))
 	if err != nil {
@@ -167,8 +172,9 @@ func trimSuffixFold(s, suffix string) string {
 	return s
 }
 
-// check refuses names that would have one file serve two purposes. That the sheet
-// may be a result of its own ledger is looked at elsewhere.
+// check refuses names that would have one file serve two purposes, and those that no
+// file can have. That the sheet may be a result of its own ledger is looked at
+// elsewhere.
 func (n names) check() error {
 	same := func(a, b string) bool {
 		return a != standardInput && b != standardInput && filepath.Clean(a) == filepath.Clean(b)
@@ -178,6 +184,25 @@ func (n names) check() error {
 		return refusef("", "the ledger and the sheet are the same file, %s", n.sheet)
 	case same(n.ledger, n.output):
 		return refusef("", "the ledger and the result are the same file, %s", n.output)
+	}
+	return n.checkLength()
+}
+
+// checkLength refuses names that the file system can not hold, those of a ledger with
+// the longest that is made of them: the note of who holds its lock.
+func (n names) checkLength() error {
+	for _, f := range []struct{ what, path, made, flag string }{
+		{"the result", n.output, n.output, "-o"},
+		{"the ledger", n.ledger, n.ledger + ".lock.holder", "--ledger"},
+	} {
+		if _, err := exists(f.made); report.IsNameTooLong(err) {
+			return refusef(fmt.Sprintf("Rename the sheet, or name a shorter file with %s.", f.flag),
+				"%s %s: the name is too long", f.what, f.path)
+		}
+	}
+	if path, err := filepath.Abs(n.ledger); err == nil && len(path) > ledger.LongestPath {
+		return refusef("Move the sheet to a folder with a shorter name, or name a ledger in one with --ledger.",
+			"the ledger %s: the name is too long with all its folders, %d bytes of at most %d", n.ledger, len(path), ledger.LongestPath)
 	}
 	return nil
 }

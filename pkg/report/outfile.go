@@ -46,7 +46,7 @@ func replaceFile(ctx context.Context, path string, write func(io.Writer) error, 
 }
 
 // temporary returns a name beside name that nothing else uses.
-func temporary(name string) string { return "." + name + "." + rand.Text()[:10] + ".tmp" }
+func temporary(name string) string { return FitName("."+name, "."+rand.Text()[:10]+".tmp") }
 
 // fill writes, syncs and closes the file.
 func fill(file *os.File, write func(io.Writer) error) error {
@@ -91,6 +91,8 @@ func tryWriting(path, flag string, size int64) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		what, hint = "is not there", fmt.Sprintf("Make the folder, or name another file with %s.", flag)
+	case IsNameTooLong(err):
+		return unusable(path, flag, err)
 	case isFull(err):
 		what = fmt.Sprintf("takes no file of %d KiB", size>>10)
 		hint = fmt.Sprintf("Make room there, or name a file on another disk with %s.", flag)
@@ -116,8 +118,12 @@ func Reason(err error) error {
 	return err
 }
 
-// probe writes, syncs and removes a file of that many bytes in the folder of path.
+// probe writes, syncs and removes a file of that many bytes in the folder of path. Its
+// own name may be shorter than that of path, which is tried by looking for it.
 func probe(path string, size int64) error {
+	if _, err := os.Lstat(path); IsNameTooLong(err) {
+		return err
+	}
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return err

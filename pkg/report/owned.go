@@ -71,7 +71,7 @@ func (o owned) mayReplace(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return &TargetError{Path: path, Reason: err.Error(), Hint: elsewhere}
+		return unusable(path, o.flag, err)
 	case info.Mode()&fs.ModeSymlink != 0:
 		return &TargetError{Path: path, Reason: "is a symbolic link, which is never written through or over", Hint: elsewhere}
 	case !info.Mode().IsRegular():

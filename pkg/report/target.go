@@ -38,7 +38,7 @@ func mayReplace(path string, ours bool) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return &TargetError{Path: path, Reason: err.Error(), Hint: "Name another file with -o."}
+		return unusable(path, "-o", err)
 	case info.Mode()&fs.ModeSymlink != 0:
 		return &TargetError{Path: path, Reason: "is a symbolic link, which is never written through or over", Hint: elsewhere}
 	case info.IsDir():
@@ -51,6 +51,14 @@ func mayReplace(path string, ours bool) error {
 		return &TargetError{Path: path, Reason: "was a result file and is something else now", Hint: elsewhere}
 	}
 	return nil
+}
+
+// unusable is the error of a name that can not even be looked at.
+func unusable(path, flag string, err error) *TargetError {
+	if IsNameTooLong(err) {
+		return &TargetError{Path: path, Reason: "the name is too long", Hint: fmt.Sprintf("Name a shorter file with %s.", flag)}
+	}
+	return &TargetError{Path: path, Reason: Reason(err), Hint: fmt.Sprintf("Name another file with %s.", flag)}
 }
 
 // isResult says whether the header of a file ends in the block of result columns.

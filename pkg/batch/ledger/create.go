@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,7 +17,7 @@ import (
 // create makes an empty ledger. It is complete before it has its name, so that a
 // kill in between leaves no half of one, and it takes no name that is in use.
 func create(path string, o Options) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), temporaryName(path)) // mode 0600
 	if err != nil {
 		return err
 	}
@@ -46,6 +48,17 @@ func create(path string, o Options) error {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// LongestPath is how many bytes the absolute path of a ledger may have: SQLite opens
+// none longer than 512, and adds to it.
+const LongestPath = 480
+
+// temporaryName is the pattern of the files that become the ledger at path or a copy
+// of it. It leaves room in a name of any length for what SQLite adds.
+func temporaryName(path string) string {
+	sum := sha256.Sum256([]byte(filepath.Base(path)))
+	return ".ledger-" + hex.EncodeToString(sum[:6]) + ".*.tmp"
 }
 
 // lay makes the tables and the first event.
@@ -112,7 +125,7 @@ func syncDir(dir string) error {
 // keepCopy puts a copy of the ledger beside it, whole and durable, before its
 // tables are changed. An older copy of that name stays.
 func keepCopy(c *conn, path string, version int) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), temporaryName(path)) // mode 0600
 	if err != nil {
 		return err
 	}
