@@ -142,7 +142,8 @@ func understand(cells []string, line int, names naming) (*header, *fault) {
 	h := &header{columns: cells, width: len(cells), names: names}
 	if len(cells) > maxColumns {
 		return h, &fault{line: line, column: maxColumns + 1,
-			reason: fmt.Sprintf("%d columns are too many, the most is %d", len(cells), maxColumns)}
+			reason: fmt.Sprintf("%d columns are too many, the most is %d", len(cells), maxColumns),
+			hint:   tooWide(cells)}
 	}
 	if n := len(cells) - len(ResultColumns()); n >= 0 && slices.EqualFunc(cells[n:], ResultColumns(),
 		func(cell, name string) bool { return trim(cell) == name }) {
@@ -171,6 +172,19 @@ func understand(cells []string, line int, names naming) (*header, *fault) {
 		first[id] = i
 	}
 	return h, twice
+}
+
+// tooWide says what to do about a header with too many columns: most often a
+// spreadsheet has counted empty ones.
+func tooWide(cells []string) string {
+	named := len(cells)
+	for named > 0 && trim(cells[named-1]) == "" {
+		named--
+	}
+	if named <= maxColumns {
+		return fmt.Sprintf("Those from column %d on have no name: delete them, and save the sheet again.", named+1)
+	}
+	return "Delete columns that are not needed here."
 }
 
 // orNone ends the hint about two columns that say the same: a mapping can take the

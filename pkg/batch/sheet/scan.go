@@ -208,7 +208,7 @@ func (s *scanner) tooLong(line []byte) error {
 			reason: reason + "; the quote that opens here may never be closed",
 			hint:   `A quote that belongs to the text is written twice, as "".`}
 	}
-	return &fault{line: s.start, column: len(s.spans) + 1, reason: reason}
+	return &fault{line: s.start, column: len(s.spans) + 1, reason: reason, hint: "Shorten the cells, or leave out columns that are not needed here."}
 }
 
 // feed takes the bytes of one line, or the beginning of one, its line end

@@ -85,7 +85,7 @@ func (t *textSource) findHeader(name string, at int) error {
 		f := &fault{reason: fmt.Sprintf("--header-row %d is beyond the sheet, which has %d lines", at, t.scan.line)}
 		return t.point(f)
 	case errors.Is(err, io.EOF):
-		return &fault{line: 1, reason: "the sheet is empty, it has no header"}
+		return emptySheet()
 	case err == nil && at > 0 && t.scan.start != at:
 		return t.point(&fault{line: at, reason: "no header begins in the row that --header-row names"})
 	}

@@ -35,6 +35,12 @@ func (h *header) complete(line int, others iter.Seq2[int, []string]) *fault {
 	return f
 }
 
+// emptySheet refuses a sheet that has nothing at all.
+func emptySheet() *fault {
+	return &fault{line: 1, reason: "the sheet is empty, it has no header",
+		hint: "A sheet without rows has at least the names of its columns: did the export fail?"}
+}
+
 // lacks says which needed columns are missing.
 func lacks(missing []column) string {
 	names := make([]string, len(missing))

@@ -64,6 +64,12 @@ func TestWrongHeaders(t *testing.T) {
 			`Found in row 1: a, b, c, d, e, f, g, h, i, j, k, l, and 2 more. Rename the columns, or say what they stand for, as in --map "a=action,...".`},
 		{"only a result's columns", "x,line,result,request_id,code,message,http_status,attempts,call_id,sent_at,confirmed_at\n", 1,
 			`Found in row 1: x, the columns of a result. Add what is missing; or is this another sheet?`},
+		{"nothing", "", 1, `A sheet without rows has at least the names of its columns: did the export fail?`},
+		{"empty columns without end", head[:len(head)-1] + strings.Repeat(",", 300) + "\n", 1,
+			`Those from column 5 on have no name: delete them, and save the sheet again.`},
+		{"too many columns", head[:len(head)-1] + strings.Repeat(",x", 300) + "\n", 1, `Delete columns that are not needed here.`},
+		{"a record without end", head[:len(head)-1] + strings.Repeat("x", 100<<10) + "\n", 1,
+			`Shorten the cells, or leave out columns that are not needed here.`},
 		{"control characters", "\"a\x1b[31m\nb\",c\n", 1, `Found in row 1: a [31m b, c. Add what is missing; or is this another sheet?`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
