@@ -120,7 +120,7 @@ func hintFor(err error) string {
 		return e.Hint
 	}
 	if _, ok := errors.AsType[*batch.InvalidError](err); ok {
-		return "Mend the rows in the sheet, or give --skip-invalid to do the others."
+		return "Mend the rows in the sheet, or give --skip-invalid to do the others; the result then has every invalid row with its reason."
 	}
 	if e, ok := errors.AsType[*batch.ProtectedError](err); ok {
 		if e.Owner {
@@ -186,17 +186,22 @@ func stoppedAtTheEnd(s batch.Summary) bool {
 	return guard && s.Counts.NotAttempted+s.Counts.Accepted+s.Counts.InDoubt == 0
 }
 
-// printError writes an error for people: every invalid row on a line of its own,
-// then what is wrong, then what to do about it.
+// printError writes an error for people: the invalid rows, equal complaints
+// together, then what is wrong, then what to do about it.
 func printError(w io.Writer, sheetName string, err error) (code int) {
 	code, message, hint := exit(err)
 	sheetName = title(sheetName)
 	if invalid, ok := errors.AsType[*batch.InvalidError](err); ok {
-		for _, row := range invalid.First {
-			fmt.Fprintf(w, "%s:%d: %s\n", sheetName, row.Line, report.Printable(row.Reason))
+		for _, group := range invalid.Groups {
+			for _, row := range group.First {
+				fmt.Fprintf(w, "%s:%d: %s\n", sheetName, row.Line, report.Printable(row.Reason))
+			}
+			if more := group.More(); more > 0 {
+				fmt.Fprintf(w, "%s: and %d more like it (%s)\n", sheetName, more, group.Others.String())
+			}
 		}
-		if more := invalid.Total - int64(len(invalid.First)); more > 0 {
-			fmt.Fprintf(w, "%s: and %d more\n", sheetName, more)
+		if more := invalid.Ungrouped(); more > 0 {
+			fmt.Fprintf(w, "%s: and %d more rows that are wrong in other ways (%s)\n", sheetName, more, invalid.Others.String())
 		}
 		message += ", nothing was sent"
 	}

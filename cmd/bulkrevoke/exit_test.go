@@ -109,13 +109,14 @@ func TestErrorsAreSafeToPrint(t *testing.T) {
 			"bulkrevoke: error: keys: no\uFFFD[2J entry\nbulkrevoke: hint: See\uFFFD.\n",
 		},
 		{
-			"invalid rows", "a.csv", &batch.InvalidError{Total: 3, First: []batch.InvalidRow{{Line: 2, Reason: "user: \"\x1b\" is no user"}, {Line: 9, Reason: "access: is empty"}}},
-			"a.csv:2: user: \"\uFFFD\" is no user\na.csv:9: access: is empty\na.csv: and 1 more\n" +
-				"bulkrevoke: error: 3 rows are invalid, nothing was sent\nbulkrevoke: hint: Mend the rows in the sheet, or give --skip-invalid to do the others.\n",
+			"invalid rows", "a.csv", &batch.InvalidError{Total: 2, Groups: []batch.InvalidGroup{
+				{First: []batch.InvalidRow{{Line: 2, Reason: "user: \"\x1b\" is no user"}}}, {First: []batch.InvalidRow{{Line: 9, Reason: "access: is empty"}}}}},
+			"a.csv:2: user: \"\uFFFD\" is no user\na.csv:9: access: is empty\n" +
+				"bulkrevoke: error: 2 rows are invalid, nothing was sent\nbulkrevoke: hint: Mend the rows in the sheet, or give --skip-invalid to do the others; the result then has every invalid row with its reason.\n",
 		},
 		{
-			"standard input", "-", &batch.InvalidError{Total: 1, First: []batch.InvalidRow{{Line: 2, Reason: "user: is empty"}}},
-			"standard input:2: user: is empty\nbulkrevoke: error: 1 row is invalid, nothing was sent\nbulkrevoke: hint: Mend the rows in the sheet, or give --skip-invalid to do the others.\n",
+			"standard input", "-", &batch.InvalidError{Total: 1, Groups: []batch.InvalidGroup{{First: []batch.InvalidRow{{Line: 2, Reason: "user: is empty"}}}}},
+			"standard input:2: user: is empty\nbulkrevoke: error: 1 row is invalid, nothing was sent\nbulkrevoke: hint: Mend the rows in the sheet, or give --skip-invalid to do the others; the result then has every invalid row with its reason.\n",
 		},
 		{
 			"holder", "a.csv", &heldError{what: "ledger a.ledger.db", holder: holder{PID: 7, Host: "h", Started: time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC), Sheet: "b.csv"}},

@@ -7,7 +7,6 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // The phases of a batch, as Progress shows them.
@@ -67,38 +66,4 @@ func (b *Batch) add(rec sheet.Record) error {
 		Line: r.Line, Cells: rec.Cells, Account: r.Account, Op: r.Op, Email: r.Email, Code: r.Code, Problem: r.Problem,
 		Column: r.Column, Value: r.Value,
 	})
-}
-
-// refuseInvalid returns an *InvalidError if rows are invalid and may not be
-// skipped. Rows of an account that could not be started are not meant.
-func (b *Batch) refuseInvalid(ctx context.Context) error {
-	if b.opts.SkipInvalid {
-		return nil
-	}
-	refused := &InvalidError{}
-	for row, err := range b.stage.Invalid(ctx, 0) {
-		if err != nil {
-			return err
-		}
-		if acc := b.accounts[row.Account]; acc != nil && acc.end() != nil && acc.end().Code == row.Code {
-			continue
-		}
-		if refused.Total++; len(refused.First) < InvalidShown {
-			refused.First = append(refused.First, invalidRow(row))
-		}
-	}
-	if refused.Total > 0 {
-		return refused
-	}
-	return nil
-}
-
-// invalidRow returns what is told of a row. What was found out about a row after it
-// was read, and is no one cell's fault by its own record, is about its address.
-func invalidRow(row ledger.StagedRow) InvalidRow {
-	column, value := row.Column, row.Value
-	if column == "" && row.Email != "" {
-		column, value = "user", crm.Shown(row.Email)
-	}
-	return InvalidRow{Line: row.Line, Code: row.Code, Column: column, Value: value, Reason: row.Problem}
 }

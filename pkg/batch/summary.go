@@ -104,33 +104,6 @@ type Progress struct {
 	Accounts []SummaryAccount
 }
 
-// InvalidError says that rows are wrong by themselves and nothing was sent.
-type InvalidError struct {
-	Total int64
-	First []InvalidRow // by line; at most InvalidShown
-}
-
-// InvalidShown is how many invalid rows an InvalidError lists.
-const InvalidShown = 1000
-
-// InvalidRow is a row that can not be sent as it is. Value is what the cell at fault
-// says, in one line and cut to a length that can be shown; Column and Value are empty
-// where no one cell is at fault.
-type InvalidRow struct {
-	Line   int
-	Code   string
-	Column string
-	Value  string
-	Reason string // with the column
-}
-
-func (e *InvalidError) Error() string {
-	if e.Total == 1 {
-		return "1 row is invalid"
-	}
-	return fmt.Sprintf("%d rows are invalid", e.Total)
-}
-
 // ProtectedError says that a row would touch a user that no row may touch.
 type ProtectedError struct {
 	Line    int
