@@ -58,7 +58,7 @@ func unusable(path, flag string, err error) *TargetError {
 	if IsNameTooLong(err) {
 		return &TargetError{Path: path, Reason: "the name is too long", Hint: fmt.Sprintf("Name a shorter file with %s.", flag)}
 	}
-	return &TargetError{Path: path, Reason: Reason(err), Hint: fmt.Sprintf("Name another file with %s.", flag)}
+	return &TargetError{Path: path, Reason: Reason(err).Error(), Hint: fmt.Sprintf("Name another file with %s.", flag)}
 }
 
 // isResult says whether the header of a file ends in the block of result columns.
