@@ -1,10 +1,16 @@
 package sheet
 
+// maxWord is how many bytes a word may have that was meant to be a name.
+const maxWord = 256
+
 // Near returns the one of choices that a word was probably meant to be: the one
 // that is fewest slips of typing away, a letter too many, too few, another, or two
 // changed over. Case, spaces, "_" and "-" do not count. It is "" where none is near,
 // and of several that are equally near the first.
 func Near(word string, choices ...string) string {
+	if len(word) > maxWord {
+		return ""
+	}
 	folded := []rune(fold(word))
 	near, least := "", len(folded)
 	for _, choice := range choices {

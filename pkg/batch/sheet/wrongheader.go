@@ -99,15 +99,22 @@ func (h *header) better(others iter.Seq2[int, []string]) (at int) {
 	if others == nil {
 		return 0
 	}
-	most, _ := h.needed()
-	most = max(most, 1)
+	most, exact := h.likeness()
 	for line, cells := range others {
 		other, _ := understand(cells, line, h.names)
-		if n, _ := other.needed(); n > most {
-			at, most = line, n
+		if n, e := other.likeness(); n >= 2 && (n > most || n == most && e > exact) {
+			at, most, exact = line, n, e
 		}
 	}
 	return at
+}
+
+// likeness is how many needed columns a row has by their names or nearly so, and how
+// many of these exactly.
+func (h *header) likeness() (columns, exact int) {
+	missing := h.missing()
+	exact = len(neededColumns()) - len(missing)
+	return exact + len(h.meant(missing)), exact
 }
 
 // advice says what to do about columns that are missing.
