@@ -29,6 +29,7 @@ type job struct {
 	accounts []*account
 	conns    *connections
 	batch    *batch.Batch
+	since    string // the sheet that the ledger has taken up after the one that is read; "" if none
 
 	plan     *batch.Plan    // what Prepare said; nil before
 	ended    batch.Summary  // how the run ended; the zero value before
@@ -222,7 +223,7 @@ func (j *job) openAccounts(keep bool) (err error) {
 		Protect: j.cfg.Protect, SkipInvalid: j.opts.skipInvalid, RedoInDoubt: j.opts.redoInDoubt,
 		ConfirmOff: j.opts.confirmOff(), ConfirmTimeout: j.opts.confirmTimeout, Guard: j.opts.guard.Guard,
 		Describe: !keep, // `plan` is there to be read
-		Sheet:    filepath.Base(j.sheet), Version: programVersion(), Operator: operator(), Args: j.args, Log: j.log,
+		Sheet:    filepath.Base(j.sheet), SheetID: j.opts.sheetID(j.names, j.reader != nil && j.reader.Layout().IsResult), Version: programVersion(), Operator: operator(), Args: j.args, Log: j.log,
 	}
 	if j.opts.sandbox {
 		opts.Route = routeByObject

@@ -36,7 +36,7 @@ type names struct {
 // namesOf says what the files of a sheet are called. Results stand beside the
 // sheet, or where output says; the ledger is named after the sheet and stands
 // beside the result. A result file belongs to the ledger of the sheet that it came
-// from. With sandbox, names have ".sandbox" in them, so that nothing tried out
+// from, and an undo sheet to that of the sheet that it undoes. With sandbox, names have ".sandbox" in them, so that nothing tried out
 // gets into the way of what is real.
 //
 // Standard input has no name; output and ledger must be given then.
@@ -55,7 +55,7 @@ func namesOf(sheetName, output, ledgerName string, isResult, sandbox bool) (name
 		n.output = stem + ".results.csv"
 	}
 	if n.ledger == "" {
-		n.ledger = filepath.Join(filepath.Dir(n.output), filepath.Base(stem)+".ledger.db")
+		n.ledger = filepath.Join(filepath.Dir(n.output), trimSuffixFold(filepath.Base(stem), undoEnding)+".ledger.db")
 	}
 	n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
 	return n, n.check()
@@ -72,6 +72,9 @@ func (o *options) names(ctx context.Context, sheetName, output string, isResult 
 	n, err := namesOf(sheetName, output, o.ledger, isResult, o.sandbox)
 	if err == nil && isResult && o.ledger == "" && !o.sandbox {
 		n, err = n.ofItsLedger(ctx, o.output)
+	}
+	if err == nil && o.ledger == "" && sheetName != standardInput {
+		n, err = o.ofItsUndone(n, isResult)
 	}
 	return n, err
 }
@@ -160,7 +163,8 @@ func stemOf(sheetName string, isResult, sandbox bool) string {
 		stem = trimSuffixFold(stem, ".results")
 	}
 	if sandbox {
-		stem = trimSuffixFold(stem, ".sandbox") + ".sandbox"
+		plain := trimSuffixFold(stem, undoEnding) // stays last
+		stem = trimSuffixFold(plain, ".sandbox") + ".sandbox" + stem[len(plain):]
 	}
 	return stem
 }

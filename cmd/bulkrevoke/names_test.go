@@ -30,6 +30,13 @@ func TestNames(t *testing.T) {
 		{"workbook", "off.xlsx", "", "", false, false, names{"off.xlsx", "off.results.csv", "off.ledger.db", "off.state"}},
 		{"workbook as the result", "d/off.csv", "d/off.results.xlsx", "", false, false, names{"d/off.csv", "d/off.results.xlsx", "d/off.ledger.db", "d/off.state"}},
 		{"workbook result as input", "off.results.xlsx", "", "", true, false, names{"off.results.xlsx", "off.results.csv", "off.ledger.db", "off.state"}},
+		{"undo sheet", "d/off.undo.csv", "", "", false, false, names{"d/off.undo.csv", "d/off.undo.results.csv", "d/off.ledger.db", "d/off.state"}},
+		{"undo sheet as a workbook", "off.Undo.xlsx", "", "", false, false, names{"off.Undo.xlsx", "off.Undo.results.csv", "off.ledger.db", "off.state"}},
+		{"undo sheet, result elsewhere", "d/off.undo.csv", "out/back.csv", "", false, false, names{"d/off.undo.csv", "out/back.csv", "out/off.ledger.db", "out/off.state"}},
+		{"result of an undo sheet", "off.undo.results.csv", "", "", true, false, names{"off.undo.results.csv", "off.undo.results.csv", "off.ledger.db", "off.state"}},
+		{"undo sheet of a sandbox", "off.sandbox.undo.csv", "", "", false, true, names{"off.sandbox.undo.csv", "off.sandbox.undo.results.csv", "off.sandbox.ledger.db", "off.sandbox.state"}},
+		{"undo sheet tried in a sandbox", "off.undo.csv", "", "", false, true, names{"off.undo.csv", "off.sandbox.undo.results.csv", "off.sandbox.ledger.db", "off.sandbox.state"}},
+		{"undo sheet with a ledger", "off.undo.csv", "", "l.ledger.db", false, false, names{"off.undo.csv", "off.undo.results.csv", "l.ledger.db", "l.state"}},
 		{"standard input", "-", "o.csv", "l.ledger.db", false, false, names{"-", "o.csv", "l.ledger.db", "l.state"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

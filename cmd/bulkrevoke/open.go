@@ -16,7 +16,7 @@ func (a *app) writeOpen(ctx context.Context, name string) (err error) {
 	if j.names, err = namesToRead(ctx, name, a.opts); err != nil {
 		return err
 	}
-	if err := j.openWritten(ctx); err != nil {
+	if err := j.openWritten(ctx, name); err != nil {
 		return err
 	}
 	if a.opts.output == "" {
@@ -32,6 +32,7 @@ func (a *app) writeOpen(ctx context.Context, name string) (err error) {
 	}
 	if !a.opts.quiet {
 		fmt.Fprintf(a.screen, "%s: %s that need somebody\n", j.names.output, plural(counts.Rows, "row"))
+		j.tellSince(counts.NotAttempted)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (a *app) writeResults(ctx context.Context, name string) (err error) {
 	if j.names, err = a.opts.names(ctx, name, a.opts.output, looksLikeResult(name)); err != nil {
 		return err
 	}
-	if err := j.openWritten(ctx); err != nil {
+	if err := j.openWritten(ctx, name); err != nil {
 		return err
 	}
 	if err := j.checkOutput(ctx); err != nil {
@@ -32,19 +32,33 @@ func (a *app) writeResults(ctx context.Context, name string) (err error) {
 	}
 	if !a.opts.quiet {
 		fmt.Fprintf(a.screen, "%s: %s written\n", j.names.output, plural(counts.Rows, "row"))
+		j.tellSince(counts.NotAttempted)
 	}
 	return nil
 }
 
 // openWritten opens the ledger. While a run holds it, it is only read; otherwise
 // it is told of the file that is written, so that the file can be replaced later.
-func (j *job) openWritten(ctx context.Context) error {
+func (j *job) openWritten(ctx context.Context, name string) error {
 	if _, err := os.Lstat(j.names.ledger); errors.Is(err, fs.ErrNotExist) {
 		return refusef("Run the sheet first, or name its ledger with --ledger.", "there is no ledger %s", j.names.ledger)
 	}
 	j.opts.wait = 0
 	readOnly := j.lockLedger(ctx) != nil
-	return j.openLedgerFile(ctx, ledger.Options{ReadOnly: readOnly})
+	if err := j.openLedgerFile(ctx, ledger.Options{ReadOnly: readOnly}); err != nil {
+		return err
+	}
+	return j.chooseSheet(ctx, name)
+}
+
+// tellSince says that rows of the sheet are not done any more, because another sheet of
+// the ledger has undone them.
+func (j *job) tellSince(open int64) {
+	if j.since == "" || open == 0 {
+		return
+	}
+	fmt.Fprintf(j.screen, "%s was run after %s, in the same ledger: of the rows, %d not done, or not any more; run %s again to do what is missing\n",
+		j.since, title(j.sheet), open, title(j.sheet))
 }
 
 // looksLikeResult says whether a sheet is a result file: by its header, or by its

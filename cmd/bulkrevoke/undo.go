@@ -26,6 +26,10 @@ revoke on a LeadSquared lead or opportunity becomes a share with the level that 
 a share becomes a revoke; the column note says what is not known. What no row can put back, such as
 a group that lost a record by a revoke_all, is listed on standard error.
 
+The undo sheet belongs to the ledger that it came from, SHEET.ledger.db, and run uses that: the
+sheet's own rows that it undoes are then to be done again, and plan SHEET says how many. Under a
+name of its own it needs --ledger, and without its ledger it is refused.
+
 Exit codes: 0 the sheet puts everything back, or there is nothing to put back; 1 something is left
 to be done by hand; 2 refused; 4 a run is at it.`,
 		Example: `  bulkrevoke undo offboarding.csv
@@ -59,8 +63,13 @@ func (a *app) undoSheet(ctx context.Context, name string) (err error) {
 		return refusef("For instance: bulkrevoke undo - -o back.csv --ledger offboarding.ledger.db", "a sheet from standard input needs -o and --ledger")
 	}
 	output := a.opts.output
+	if name != standardInput {
+		if err := refuseUndoOfUndo(name); err != nil {
+			return err
+		}
+	}
 	if output == "" {
-		output = stemOf(name, looksLikeResult(name), a.opts.sandbox) + ".undo.csv"
+		output = stemOf(name, looksLikeResult(name), a.opts.sandbox) + undoEnding + ".csv"
 	}
 	if err := checkFormat("-o", output, textEndings); err != nil {
 		return err
@@ -77,6 +86,10 @@ func (a *app) undoSheet(ctx context.Context, name string) (err error) {
 		return refusef("Restore the ledger from a backup; `bulkrevoke verify` says what the CRM shows.",
 			"the chain of events of %s is broken, so that what it says was there can not be relied on: %w", j.names.ledger, broken)
 	}
+	// Lines are told of this sheet's rows, if the ledger still has them.
+	if _, err := j.led.Choose(ctx, a.opts.sheetID(j.names, name != standardInput && looksLikeResult(name))); err != nil {
+		return err
+	}
 	counts, err := report.WriteUndo(ctx, j.led, output, func(row batch.UndoRow) {
 		fmt.Fprintf(a.screen, "by hand: %s: %s\n", report.Printable(placeOf(row)), report.Printable(row.Left))
 	})
@@ -86,7 +99,7 @@ func (a *app) undoSheet(ctx context.Context, name string) (err error) {
 	if counts.Left > 0 {
 		j.code = exitOpen
 	}
-	a.tellUndone(output, counts)
+	j.tellUndone(name, output, counts)
 	return nil
 }
 
@@ -100,24 +113,21 @@ func placeOf(row batch.UndoRow) string {
 }
 
 // tellUndone says what the sheet has become, and what to do with it.
-func (a *app) tellUndone(output string, c report.UndoCounts) {
-	if a.opts.quiet {
+func (j *job) tellUndone(name, output string, c report.UndoCounts) {
+	if j.opts.quiet {
 		return
 	}
 	if c.Left > 0 {
-		fmt.Fprintf(a.screen, "%s left to be put back by hand, listed above\n", plural(c.Left, "thing"))
+		fmt.Fprintf(j.screen, "%s left to be put back by hand, listed above\n", plural(c.Left, "thing"))
 	}
 	if c.Rows == 0 {
-		fmt.Fprintln(a.screen, "there is nothing that a sheet could put back; none was written")
+		fmt.Fprintln(j.screen, "there is nothing that a sheet could put back; none was written")
 		return
 	}
-	fmt.Fprintf(a.screen, "%s: %s written, nothing was sent\n", output, plural(c.Rows, "row"))
+	fmt.Fprintf(j.screen, "%s: %s written, nothing was sent\n", output, plural(c.Rows, "row"))
 	if c.Noted > 0 {
-		fmt.Fprintf(a.screen, "%s where not all is known of how it was: read the column note before you run it\n", plural(c.Noted, "row"))
+		fmt.Fprintf(j.screen, "%s where not all is known of how it was: read the column note before you run it\n", plural(c.Noted, "row"))
 	}
-	sandbox := ""
-	if a.opts.sandbox {
-		sandbox = "--sandbox "
-	}
-	fmt.Fprintf(a.screen, "put it back with: bulkrevoke run %s%s\n", sandbox, shellQuote(output))
+	fmt.Fprintf(j.screen, "put it back with: %s\n", j.putBackCommand(output))
+	fmt.Fprintf(j.screen, "it belongs to the ledger %s: %s, run again after it, does again what it has given back\n", j.names.ledger, title(name))
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 )
 
-const undoHead = "action,object,record_id,user,context_id,access,duration_minutes,share_related,group_permissions,account,note\n"
+const undoHead = "action,object,record_id,user,context_id,access,duration_minutes,share_related,group_permissions,account,note,undo_of\n"
 
 // undoRows returns the rows of an undo sheet by record and user, each as what it
 // asks for.

@@ -67,6 +67,9 @@ func (a *app) verifySheet(ctx context.Context, name string) (err error) {
 	if err := j.openToRead(ctx, name); err != nil {
 		return err
 	}
+	if err := j.chooseSheet(ctx, name); err != nil {
+		return err
+	}
 	if a.opts.output != "" {
 		if err := checkFormat("-o", a.opts.output, textEndings); err != nil {
 			return err
@@ -232,6 +235,9 @@ func (j *job) tellVerified(name string, v *batch.Verification, c report.VerifyCo
 	}
 	if j.opts.output != "" {
 		fmt.Fprintf(j.screen, "answers: %s\n", j.opts.output)
+	}
+	if j.since != "" && c.Broken > 0 {
+		fmt.Fprintf(j.screen, "%s was run after %s, in the same ledger: run %s again to do what it has undone\n", j.since, title(name), title(name))
 	}
 	if c.Broken > 0 || c.NeverDone > 0 {
 		fmt.Fprintln(j.screen, "rows that were never done: run the sheet again; rows that no longer hold: put them into a sheet of their own and run that, because this ledger has them as done")

@@ -69,6 +69,7 @@ type Options struct {
 	Guard          Guard
 
 	Sheet    string   // what the ledger calls the sheet
+	SheetID  string   // what tells it apart from other sheets of the ledger
 	Version  string   // of the program, for the run's record
 	Operator string   // who runs it, for the run's record
 	Args     []string // without secrets, for the run's record
@@ -131,7 +132,7 @@ func New(led *ledger.Ledger, opts Options) (*Batch, error) {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	b := &Batch{led: led, opts: opts, accounts: make(map[string]*account), log: opts.Log, guard: newGuard(opts.Guard)}
-	b.source.Name = opts.Sheet
+	b.source.Name, b.source.Sheet = opts.Sheet, opts.SheetID
 	for _, a := range opts.Accounts {
 		if a.Name == "" || a.Provider == nil || a.Workers < 1 {
 			return nil, fmt.Errorf("account %q has no name, no provider or no workers", a.Name)
@@ -161,6 +162,10 @@ func New(led *ledger.Ledger, opts Options) (*Batch, error) {
 func IsCallOf(led *ledger.Ledger, call string) bool {
 	return strings.HasPrefix(call, callPrefix(led)+"-")
 }
+
+// UndoMark is what an undo sheet says of the ledger that it came from. It is a name
+// that IsCallOf knows.
+func UndoMark(led *ledger.Ledger) string { return callPrefix(led) + "-undo" }
 
 // callPrefix is what the names of a ledger's calls begin with.
 func callPrefix(led *ledger.Ledger) string {

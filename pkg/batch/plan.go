@@ -13,7 +13,7 @@ import (
 
 // plan sums up what the staged sheet asks for and what of it is still to be done.
 func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
-	p := &Plan{Pairs: m.pairs, Unstated: b.unstated, Digest: m.digest}
+	p := &Plan{Pairs: m.pairs, TakenAgain: m.taken, GivenAgain: m.given, Unstated: b.unstated, Digest: m.digest}
 	tallies, err := b.stage.Counts(ctx)
 	if err != nil {
 		return nil, err

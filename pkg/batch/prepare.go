@@ -145,6 +145,8 @@ func (b *Batch) protect(ctx context.Context, dirs *directories) error {
 type matched struct {
 	twice  *TwoAccountsError // a record that two accounts of one organisation are to change
 	pairs  int64             // targets with both a revoke and a share still to be sent
+	taken  int64             // revokes to be sent of what another sheet gave back
+	given  int64             // shares to be sent of what another sheet took away
 	digest string            // of every row, in order, done or not
 }
 
@@ -177,9 +179,18 @@ func (b *Batch) match(ctx context.Context) (m matched, err error) {
 	}
 	m.digest = digest.Sum()
 	err = b.stage.Match(ctx, func(past []ledger.Past, rows []crm.Operation) []ledger.Choice {
-		choices := b.choose(past, rows)
+		choices, again := b.choose(past, rows)
 		if pair(rows, choices) {
 			m.pairs++
+		}
+		for i, c := range choices {
+			switch {
+			case !again[i] || c.Turn != ledger.TurnNormal && c.Turn != ledger.TurnLate:
+			case rows[i].Action == crm.Share:
+				m.given++
+			default:
+				m.taken++
+			}
 		}
 		return choices
 	})
@@ -187,15 +198,16 @@ func (b *Batch) match(ctx context.Context) (m matched, err error) {
 }
 
 // choose applies the rule of package plan to a target and says when in the run
-// each row has its turn.
-func (b *Batch) choose(past []ledger.Past, rows []crm.Operation) []ledger.Choice {
+// each row has its turn, and whether it does again what another sheet has undone.
+func (b *Batch) choose(past []ledger.Past, rows []crm.Operation) ([]ledger.Choice, []bool) {
 	history := make([]plan.Past, len(past))
 	for i, p := range past {
 		history[i] = plan.Past{Op: p.Op, Standing: b.standing(p)}
 	}
 	choices := make([]ledger.Choice, len(rows))
 	late := false
-	for i, c := range plan.Decide(history, rows) {
+	decided := plan.Decide(history, rows)
+	for i, c := range decided {
 		choices[i] = ledger.Choice{Take: c.Take, Join: c.Join, Turn: ledger.TurnNormal}
 		if c.Take >= 0 {
 			choices[i].Turn, choices[i].Prior = b.turn(past[c.Take], c.Moved)
@@ -208,7 +220,7 @@ func (b *Batch) choose(past []ledger.Past, rows []crm.Operation) []ledger.Choice
 	if b.opts.ConfirmOff {
 		askBeforeSending(past, choices)
 	}
-	return choices
+	return choices, plan.Again(history, rows, decided)
 }
 
 func (b *Batch) standing(p ledger.Past) plan.Standing {

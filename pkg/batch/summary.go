@@ -25,18 +25,22 @@ func (c Counts) Settled() int64 { return c.Done + c.Unchanged + c.Failed + c.InD
 // Plan is what a run would do: everything that can be known before the first
 // change is sent.
 type Plan struct {
-	Rows     int64  `json:"rows"`
-	ToSend   int64  `json:"to_send"`  // rows that a run would send
-	Done     int64  `json:"done"`     // rows that are settled already
-	Asked    int64  `json:"asked"`    // accepted earlier: asked about first
-	Waiting  int64  `json:"in_doubt"` // in doubt, and not repeated
-	Retried  int64  `json:"retried"`  // of ToSend, refused by the CRM in an earlier run
-	Invalid  int64  `json:"invalid"`  // rows that can not be sent
-	Joined   int64  `json:"joined"`   // rows that go with an equal one
-	Pairs    int64  `json:"pairs"`    // targets with both a revoke and a share still to be sent
-	Unstated int64  `json:"unstated"` // revokes on LeadSquared without access: the account's default is sent
-	Contexts int64  `json:"contexts"` // lead revokes: the user may keep the lead through another activity
-	Digest   string `json:"digest"`
+	Rows     int64 `json:"rows"`
+	ToSend   int64 `json:"to_send"`  // rows that a run would send
+	Done     int64 `json:"done"`     // rows that are settled already
+	Asked    int64 `json:"asked"`    // accepted earlier: asked about first
+	Waiting  int64 `json:"in_doubt"` // in doubt, and not repeated
+	Retried  int64 `json:"retried"`  // of ToSend, refused by the CRM in an earlier run
+	Invalid  int64 `json:"invalid"`  // rows that can not be sent
+	Joined   int64 `json:"joined"`   // rows that go with an equal one
+	Pairs    int64 `json:"pairs"`    // targets with both a revoke and a share still to be sent
+	Unstated int64 `json:"unstated"` // revokes on LeadSquared without access: the account's default is sent
+	Contexts int64 `json:"contexts"` // lead revokes: the user may keep the lead through another activity
+	// Of ToSend, the rows that do again what an undo sheet, or another sheet of the same
+	// ledger, has undone since: revokes of what it gave back, shares of what it took.
+	TakenAgain int64  `json:"taken_again"`
+	GivenAgain int64  `json:"given_again"`
+	Digest     string `json:"digest"`
 	// People and Records are how many the sheet names; 0 without Options.Describe.
 	People  int64 `json:"people,omitempty"`
 	Records int64 `json:"records,omitempty"`

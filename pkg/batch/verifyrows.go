@@ -95,11 +95,29 @@ func (s *rowSorter) done(r ledger.ReviewRow, at place, ticket string, looks bool
 		a.Code, a.Message = codeDoubt, fmt.Sprintf("line %d, about the same user and record, was sent after it, and no answer says whether it was done", line)
 		return nil, a
 	}
+	if r.Undone != nil && !looks {
+		return nil, undoneAnswer(r)
+	}
 	if ticket == "" {
 		a.Code, a.Message = codeNoTicket, "the CRM shows nobody who has this record, and there is no request Id to ask about"
 		return nil, a
 	}
 	return q, a
+}
+
+// undoneAnswer answers for a row that another sheet of the ledger has undone, where the
+// CRM shows nobody who has access now.
+func undoneAnswer(r ledger.ReviewRow) ledger.Answer {
+	a := ledger.Answer{Ord: r.Ord, Holds: HoldsNot, Code: codeGivenBack, Message: r.Undone.String()}
+	switch {
+	case !r.Undone.Certain():
+		a.Holds, a.Code = HoldsUnknown, codeDoubt
+	case r.Undone.Op.Action != crm.Share:
+		a.Code = codeTakenAway
+	case r.Op.Action == crm.Share:
+		a.Code = codeDiffers
+	}
+	return a
 }
 
 // answerOf says what a look, or the state of a request, means for a row.

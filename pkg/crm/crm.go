@@ -223,6 +223,18 @@ func (op Operation) Target() Target {
 	return Target{op.Object, op.Record, op.Context, op.User}
 }
 
+// Undoes reports whether the operation, if it comes after another one of its target
+// or record, leaves the other's user with something else than the other asked for.
+func (op Operation) Undoes(other Operation) bool {
+	if op.User != other.User && op.Action != RevokeAll && other.Action != RevokeAll {
+		return false
+	}
+	if op.Action == Share && other.Action == Share {
+		return op != other
+	}
+	return op.Action == Share || other.Action == Share
+}
+
 // Whole returns the target that stands for the record as a whole.
 func (t Target) Whole() Target { return Target{Object: t.Object, Record: t.Record} }
 

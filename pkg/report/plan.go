@@ -27,6 +27,8 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 		{p.Asked, "accepted earlier, asked about first"},
 		{p.Waiting, "in doubt, not repeated without --redo-in-doubt"},
 		{p.Retried, "of those to send: refused in an earlier run, tried again at the end"},
+		{p.TakenAgain, "of those to send: take away again what an undo or another sheet of this ledger gave back"},
+		{p.GivenAgain, "of those to send: give again what an undo or another sheet of this ledger took away"},
 		{p.Invalid, "invalid, never sent"},
 		{p.Joined, "go together with an equal row"},
 		{p.Unstated, "revokes without access: the account's default is sent"},

@@ -17,6 +17,10 @@ import (
 // noteColumn is what an undo sheet has beside the columns that the tool knows.
 const noteColumn = "note"
 
+// UndoColumn is the column by which an undo sheet says what it undoes: the name of the
+// sheet, and the mark of the ledger that it came from.
+const UndoColumn = "undo_of"
+
 // errNothingToUndo keeps an empty sheet from being written.
 var errNothingToUndo = errors.New("nothing to undo")
 
@@ -39,6 +43,11 @@ func WriteUndo(ctx context.Context, led *ledger.Ledger, path string, left func(b
 	if err != nil {
 		return counts, err
 	}
+	src, _, err := led.Source(ctx)
+	if err != nil {
+		return counts, err
+	}
+	of := Inert(src.Name + " " + batch.UndoMark(led))
 	if err := CheckNew(path); err != nil {
 		return counts, err
 	}
@@ -47,7 +56,7 @@ func WriteUndo(ctx context.Context, led *ledger.Ledger, path string, left func(b
 		return counts, err
 	}
 	err = replaceFile(ctx, whole, func(w io.Writer) error {
-		counts, err = writeUndo(ctx, w, led, layout, left)
+		counts, err = writeUndo(ctx, w, led, layout, of, left)
 		if err == nil && counts.Rows == 0 {
 			err = errNothingToUndo
 		}
@@ -59,14 +68,14 @@ func WriteUndo(ctx context.Context, led *ledger.Ledger, path string, left func(b
 	return counts, nil
 }
 
-func writeUndo(ctx context.Context, w io.Writer, led *ledger.Ledger, layout sheet.Layout, left func(batch.UndoRow)) (counts UndoCounts, err error) {
+func writeUndo(ctx context.Context, w io.Writer, led *ledger.Ledger, layout sheet.Layout, of string, left func(batch.UndoRow)) (counts UndoCounts, err error) {
 	if layout.BOM {
 		if _, err := io.WriteString(w, "\uFEFF"); err != nil {
 			return counts, err
 		}
 	}
 	line := newCells(layout.Delimiter, layout.Newline)
-	for _, name := range append(sheet.Columns(), noteColumn) {
+	for _, name := range append(sheet.Columns(), noteColumn, UndoColumn) {
 		line.add(name)
 	}
 	if _, err := w.Write(line.end()); err != nil {
@@ -89,6 +98,7 @@ func writeUndo(ctx context.Context, w io.Writer, led *ledger.Ledger, layout shee
 			line.add(undoCell(row, name))
 		}
 		line.add(Inert(row.Note))
+		line.add(of)
 		if _, err := w.Write(line.end()); err != nil {
 			return counts, err
 		}

@@ -97,7 +97,7 @@ func TestVerifiedAndUndoSheetsReplaceNothingElse(t *testing.T) {
 	must(t, err)
 	raw, err := os.ReadFile(undo)
 	must(t, err)
-	want := "action,object,record_id,user,context_id,access,duration_minutes,share_related,group_permissions,account,note\nshare,lead,1001,u,c,read,,,,main,"
+	want := "action,object,record_id,user,context_id,access,duration_minutes,share_related,group_permissions,account,note,undo_of\nshare,lead,1001,u,c,read,,,,main,"
 	if counts.Rows != 1 || counts.Noted != 1 || !strings.HasPrefix(string(raw), want) {
 		t.Errorf("%+v, and the sheet is %q", counts, raw)
 	}

@@ -12,7 +12,8 @@ import (
 const bulk = 20_000
 
 // Adopt makes the staged sheet the ledger's sheet, all of it or nothing, and
-// returns when that is durable. The rows are replaced. Operations that Match found
+// returns when that is durable. The rows are replaced; those of a sheet of another name
+// (Source.Sheet) are kept beside them, until one of a third name comes. Operations that Match found
 // to be new are added; those that it took and that are not settled get their place
 // in this run; those that the sheet no longer wants stay as history, without a
 // turn, or go if nothing was ever tried of them. Addresses are bound to the users
@@ -30,6 +31,7 @@ func (s *Stage) Adopt(ctx context.Context, src Source) error {
 	}
 	err = s.l.change(ctx, func(c *conn) error {
 		a := adoption{c: c, ctx: ctx, base: s.base, bulk: bulk}
+		a.keepEarlier(src.Sheet)
 		if err := a.run(source); err != nil {
 			return err
 		}
@@ -55,6 +57,7 @@ type adoption struct {
 	base    int64
 	bulk    int64
 	invalid int64
+	keeps   bool // the rows of an earlier sheet of another name
 	err     error
 }
 
@@ -76,7 +79,7 @@ func (a *adoption) run(source []byte) error {
 	a.makeWhole()
 
 	// What is no longer wanted. It has to go before what is wanted gets its place.
-	gone := a.do("DELETE FROM op WHERE seq = 0")
+	gone := a.do("DELETE FROM op WHERE " + a.unwanted())
 	a.do("UPDATE op SET open = 0, turn = 0, lead = id, rows = 1 WHERE open = 1 OR turn > 0")
 
 	scattered := gone > a.bulk || a.fresh() > a.bulk

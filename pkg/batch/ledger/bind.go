@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql/driver"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -96,15 +95,14 @@ func (l *Ledger) EmailBinding(ctx context.Context, account, email string) (user 
 // Source returns what sheet the ledger stands for; ok is false if none was ever
 // adopted.
 func (l *Ledger) Source(ctx context.Context) (src Source, ok bool, err error) {
-	err = l.read(ctx, func(c *conn) error {
-		return c.query("SELECT value FROM meta WHERE name = 'source'", func(v []driver.Value) error {
-			ok = true
-			return json.Unmarshal([]byte(text(v[0])), &src)
-		})
-	})
-	if err != nil {
-		err = fmt.Errorf("read the sheet's description: %w", err)
+	name := metaSource
+	if l.earlier {
+		name = metaEarlier
 	}
+	err = l.read(ctx, func(c *conn) error {
+		src, ok, err = source(c, name)
+		return err
+	})
 	return src, ok, err
 }
 

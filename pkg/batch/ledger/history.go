@@ -14,7 +14,7 @@ import (
 type Tried struct {
 	ID       int64
 	Record   int64 // equal for the operations of one record; different records may in theory share it
-	Line     int   // of its row in the adopted sheet, 0 if it has none any more
+	Line     int   // of its row in the chosen sheet, 0 if it has none any more
 	Account  string
 	Op       crm.Operation // with its user
 	State    State
@@ -56,10 +56,10 @@ func (l *Ledger) sortHistory(ctx context.Context) error {
 		if err := c.once(historyTable); err != nil {
 			return err
 		}
-		_, err := c.execContext(ctx, `INSERT INTO vhist (op, line) SELECT o.id, r.line FROM op o
+		_, err := c.execContext(ctx, fmt.Sprintf(`INSERT INTO vhist (op, line) SELECT o.id, r.line FROM op o
 			JOIN (SELECT rec, max(seq) AS last FROM op WHERE seq > 0 GROUP BY rec) g ON g.rec = o.rec
-			LEFT JOIN row r ON r.op = o.id
-			WHERE o.seq > 0 ORDER BY g.last DESC, o.rec, o.seq`)
+			LEFT JOIN %s r ON r.op = o.id
+			WHERE o.seq > 0 ORDER BY g.last DESC, o.rec, o.seq`, l.rows()))
 		return err
 	})
 }

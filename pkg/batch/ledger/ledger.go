@@ -31,6 +31,7 @@ type Ledger struct {
 	readOnly bool
 	now      func() time.Time
 	hash     hasher
+	earlier  bool // Choose has chosen the earlier sheet
 
 	w       *conn      // the writer's; after Open only its goroutine uses it
 	readers chan *conn // idle ones; nil if everything goes through the writer

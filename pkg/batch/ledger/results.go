@@ -12,22 +12,25 @@ import (
 
 const resultColumns = `SELECT r.ord, r.line, r.cells, r.account, r.code, r.message, o.id, o.account, o.body, o.user,
 	o.state, o.turn, o.open, o.prior, o.maybe, o.lead, o.code, o.message, o.note, o.request_id, o.ticket, o.call_id,
-	o.http_status, o.attempts, o.sent_at, o.confirmed_at, o.first_run, o.before
-	FROM row r LEFT JOIN op o ON o.id = r.op WHERE r.ord > ? ORDER BY r.ord LIMIT ?`
+	o.http_status, o.attempts, o.sent_at, o.confirmed_at, o.first_run, o.before, o.target, o.seq
+	FROM %s r LEFT JOIN op o ON o.id = r.op WHERE r.ord > ? ORDER BY r.ord LIMIT ?`
 
 // Results streams every row of the adopted sheet once, in sheet order, with what
 // has become of it so far. A row that is settled while the stream is read may show
 // either state.
 func (l *Ledger) Results(ctx context.Context) iter.Seq2[Result, error] {
-	return paged(ctx, l.read, func() pager[Result] {
-		after := int64(0)
+	return paged(ctx, l.reading(), func() pager[Result] {
+		after, query := int64(0), fmt.Sprintf(resultColumns, l.rows())
 		return func(c *conn, page []Result) ([]Result, error) {
 			names, err := accountNames(c)
 			if err != nil {
 				return nil, err
 			}
-			if err := c.query(resultColumns, func(v []driver.Value) error {
+			if err := c.query(query, func(v []driver.Value) error {
 				r, err := scanResult(v, names)
+				if err == nil && l.earlier && r.State.happened() {
+					err = c.markUndone(&r, trace{integer(v[7]), integer(v[28]), integer(v[29])})
+				}
 				after = r.Ord
 				page = append(page, r)
 				return err
@@ -37,6 +40,15 @@ func (l *Ledger) Results(ctx context.Context) iter.Seq2[Result, error] {
 			return page, nil
 		}
 	})
+}
+
+// markUndone says of a row that another sheet has undone that it is to be done again.
+func (c *conn) markUndone(r *Result, at trace) error {
+	undone, err := c.undoing(at, r.Op)
+	if undone != nil {
+		r.State, r.Code, r.Message, r.Note = Pending, CodeUndone, undone.String(), ""
+	}
+	return err
 }
 
 func scanResult(v []driver.Value, names map[int64]string) (Result, error) {

@@ -10,7 +10,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// Review is a second look at the adopted sheet: somebody goes through its rows,
+// Review is a second look at the adopted sheet, or the one that was chosen: somebody goes through its rows,
 // asks the CRM about some of them, and notes what is known now of each. It changes
 // nothing durable and works on a ledger that is open for reading only. What is
 // noted lives in temporary tables, so that memory stays flat whatever the sheet's
@@ -33,6 +33,7 @@ type ReviewRow struct {
 	Maybe   bool
 	Ticket  string // of the acceptance, "" if there was none
 	Message string
+	Undone  *Undoing // what another sheet has done about it since; nil if nothing
 }
 
 // Question is a row that the CRM is to be asked about.
@@ -83,8 +84,8 @@ func (l *Ledger) Review(ctx context.Context) (*Review, error) {
 		if err := c.once(reviewTables); err != nil {
 			return err
 		}
-		_, err := c.execContext(ctx, `INSERT INTO vorder (ord, rec) SELECT r.ord, coalesce(o.rec, 0) AS rec
-			FROM row r LEFT JOIN op o ON o.id = r.op ORDER BY rec, r.ord DESC`)
+		_, err := c.execContext(ctx, fmt.Sprintf(`INSERT INTO vorder (ord, rec) SELECT r.ord, coalesce(o.rec, 0) AS rec
+			FROM %s r LEFT JOIN op o ON o.id = r.op ORDER BY rec, r.ord DESC`, l.rows()))
 		return err
 	})
 	if err != nil {
@@ -103,9 +104,9 @@ func (r *Review) Rows(ctx context.Context) iter.Seq2[ReviewRow, error] {
 			if err != nil {
 				return nil, err
 			}
-			err = c.query(`SELECT v.n, v.ord, v.rec, r.line, coalesce(o.account, r.account), o.body, o.user, o.state, o.maybe, o.ticket,
-				coalesce(o.message, r.message) FROM vorder v JOIN row r ON r.ord = v.ord LEFT JOIN op o ON o.id = r.op
-				WHERE v.n > ? ORDER BY v.n LIMIT ?`, func(v []driver.Value) (err error) {
+			err = c.query(fmt.Sprintf(`SELECT v.n, v.ord, v.rec, r.line, coalesce(o.account, r.account), o.body, o.user, o.state, o.maybe, o.ticket,
+				coalesce(o.message, r.message), o.target, o.seq FROM vorder v JOIN %s r ON r.ord = v.ord LEFT JOIN op o ON o.id = r.op
+				WHERE v.n > ? ORDER BY v.n LIMIT ?`, r.l.rows()), func(v []driver.Value) (err error) {
 				after = integer(v[0])
 				row := ReviewRow{
 					Ord: integer(v[1]), Record: integer(v[2]), Line: int(integer(v[3])), Account: names[integer(v[4])],
@@ -113,6 +114,9 @@ func (r *Review) Rows(ctx context.Context) iter.Seq2[ReviewRow, error] {
 				}
 				if !row.Invalid {
 					row.Op, err = unpackOp(blob(v[5]), text(v[6]))
+				}
+				if err == nil && r.l.earlier && row.State.happened() {
+					row.Undone, err = c.undoing(trace{integer(v[4]), integer(v[11]), integer(v[12])}, row.Op)
 				}
 				page = append(page, row)
 				return err
@@ -155,9 +159,9 @@ func (r *Review) Questions(ctx context.Context, account string) iter.Seq2[Questi
 	return paged(ctx, r.l.alone, func() pager[Question] {
 		ticket, ord := "", int64(0)
 		return func(c *conn, page []Question) ([]Question, error) {
-			err := c.query(`SELECT q.ord, q.ticket, q.besides, r.line, o.body, o.user, o.state
-				FROM vask q INDEXED BY vask_ticket JOIN row r ON r.ord = q.ord JOIN op o ON o.id = r.op
-				WHERE q.account = ? AND (q.ticket, q.ord) > (?, ?) ORDER BY q.ticket, q.ord LIMIT ?`, func(v []driver.Value) (err error) {
+			err := c.query(fmt.Sprintf(`SELECT q.ord, q.ticket, q.besides, r.line, o.body, o.user, o.state
+				FROM vask q INDEXED BY vask_ticket JOIN %s r ON r.ord = q.ord JOIN op o ON o.id = r.op
+				WHERE q.account = ? AND (q.ticket, q.ord) > (?, ?) ORDER BY q.ticket, q.ord LIMIT ?`, r.l.rows()), func(v []driver.Value) (err error) {
 				ord, ticket = integer(v[0]), text(v[1])
 				q := Question{Ord: ord, Account: account, Ticket: ticket, Line: int(integer(v[3])), State: State(integer(v[6]))}
 				if q.Op, err = unpackOp(blob(v[4]), text(v[5])); err != nil {

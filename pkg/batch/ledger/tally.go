@@ -47,9 +47,9 @@ func (s *Stage) Counts(ctx context.Context) ([]Tally, error) {
 // Counts says how many rows of the adopted sheet are alike. It reads every row.
 func (l *Ledger) Counts(ctx context.Context) ([]Tally, error) {
 	counts := make(map[Tally]int64)
-	if err := tally(ctx, l.read, `SELECT r.ord, a.name, o.body, o.id IS NULL, o.seq > 0, o.state, o.turn, o.lead <> o.id
-		FROM row r LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)
-		WHERE r.ord > ? ORDER BY r.ord LIMIT ?`, counts, 1); err != nil {
+	if err := tally(ctx, l.read, fmt.Sprintf(`SELECT r.ord, a.name, o.body, o.id IS NULL, o.seq > 0, o.state, o.turn, o.lead <> o.id
+		FROM %s r LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)
+		WHERE r.ord > ? ORDER BY r.ord LIMIT ?`, l.rows()), counts, 1); err != nil {
 		return nil, err
 	}
 	return sorted(counts), nil

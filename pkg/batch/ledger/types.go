@@ -46,6 +46,9 @@ func (s State) String() string {
 // unchanged or failed.
 func (s State) Settled() bool { return s == Done || s == Unchanged || s == Failed }
 
+// happened says that the CRM has done what was asked, or has accepted it.
+func (s State) happened() bool { return s == Done || s == Unchanged || s == Accepted }
+
 // Turn is when in a run an operation is looked at. Lower turns come first.
 type Turn uint8
 
@@ -68,7 +71,9 @@ type Binding struct {
 
 // Source says what sheet the ledger stands for.
 type Source struct {
-	Name   string
+	Name string
+	// Sheet tells the sheets of a ledger apart: "" for the one that it is named after.
+	Sheet  string `json:"Sheet,omitzero"`
 	SHA256 string // of the sheet's bytes, in hexadecimal
 	// Layout is whatever the sheet's reader needs to write its rows back as they
 	// came: header, delimiter, line ending. The ledger does not look into it.

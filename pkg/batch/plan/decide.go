@@ -208,3 +208,31 @@ func join(past []Past, sheet []crm.Operation, choices []Choice) {
 func settled(past []Past, c Choice) bool {
 	return c.Take >= 0 && past[c.Take].Standing == Settled
 }
+
+// Again says of each row whether it is to do again what was done before and has been
+// undone since: by an undo sheet, or by another sheet with the same past. What was done
+// before and still counts is another row's.
+func Again(past []Past, sheet []crm.Operation, choices []Choice) []bool {
+	kept := make(map[int]bool)
+	for _, c := range choices {
+		if settled(past, c) {
+			kept[c.Take] = true
+		}
+	}
+	again := make([]bool, len(sheet))
+	for row, op := range sheet {
+		if settled(past, choices[row]) {
+			continue
+		}
+		done := false
+		for i, p := range past {
+			switch {
+			case p.Standing == Settled && p.Op == op:
+				done, again[row] = !kept[i], false
+			case done && p.Standing != Refused && p.Op.Undoes(op):
+				again[row] = true
+			}
+		}
+	}
+	return again
+}

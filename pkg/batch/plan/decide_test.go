@@ -351,3 +351,40 @@ func TestDigest(t *testing.T) {
 		t.Error("the digest of the same rows differs")
 	}
 }
+
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, past, sheet, want string }{
+		{"nothing happened before", "", "r", "-"},
+		{"done and still so", "r", "r", "-"},
+		{"given back by an undo", "r s", "r", "again"},
+		{"given back, perhaps", "r s?", "r", "again"},
+		{"an undo that was refused", "r s!", "r", "-"},
+		{"an undo that the CRM has accepted", "r s~", "r", "again"},
+		{"given back, and taken away again since", "r s r", "r", "-"},
+		{"given back twice", "r s r s", "r", "again"},
+		{"a share taken away by an undo", "s r", "s", "again"},
+		{"a share at another level", "s w", "s", "again"},
+		{"the sheet's own share stands between", "r s", "rsr", "- - -"},
+		{"a pair, undone as a whole", "r s r", "rs", "- again"},
+		{"a revoke with another level takes nothing back", "r R", "r", "-"},
+		{"refused before", "r! s", "r", "-"},
+		{"equal rows that stand together", "r r s", "rr", "again again"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			past, sheet := parsePast(tc.past), parseOps(tc.sheet)
+			var words []string
+			for _, again := range Again(past, sheet, Decide(past, sheet)) {
+				word := "-"
+				if again {
+					word = "again"
+				}
+				words = append(words, word)
+			}
+			if got := strings.Join(words, " "); got != tc.want {
+				t.Errorf("Again(%q, %q) = %q, want %q", tc.past, tc.sheet, got, tc.want)
+			}
+		})
+	}
+}

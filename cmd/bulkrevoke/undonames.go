@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+// undoEnding is what the name of an undo sheet has after that of the sheet that it
+// undoes, and undoSheetID how the ledger calls it.
+const (
+	undoEnding  = ".undo"
+	undoSheetID = ".undo"
+)
+
+// isUndoName says whether a sheet is called as `undo` calls what it writes, or is the
+// result of one.
+func isUndoName(sheetName string, isResult bool) bool {
+	stem := stemOf(sheetName, isResult, false)
+	return trimSuffixFold(stem, undoEnding) != stem
+}
+
+// undoMark returns what an undo sheet says of the ledger that it came from: the name
+// of the sheet that it undoes, and the mark of the ledger. Both are empty for any
+// other sheet.
+func undoMark(name string) (undoes, mark string) {
+	file, err := os.Open(name)
+	if err != nil {
+		return "", ""
+	}
+	defer file.Close() // it is only read
+	r, err := sheet.Open(file, name, sheet.Options{Path: name, AnyHeader: true})
+	if err != nil {
+		return "", ""
+	}
+	defer r.Close()
+	at := slices.IndexFunc(r.Layout().Columns, func(column string) bool {
+		return strings.EqualFold(strings.TrimSpace(column), report.UndoColumn)
+	})
+	if at < 0 {
+		return "", ""
+	}
+	for rec, err := range r.All() {
+		if err != nil || at >= len(rec.Cells) {
+			break
+		}
+		cell := strings.TrimSpace(rec.Cells[at])
+		if cut := strings.LastIndexByte(cell, ' '); cut > 0 {
+			return cell[:cut], cell[cut+1:]
+		}
+		return "", cell
+	}
+	return "", ""
+}
+
+// ofItsUndone finds the ledger of an undo sheet: the one that it came from. In any
+// other, the sheet that it undoes would still count as done, so that what it gives
+// back would stay; without that ledger the undo sheet is refused.
+func (o *options) ofItsUndone(n names, isResult bool) (names, error) {
+	undoes, mark := undoMark(n.sheet)
+	if mark == "" && !isUndoName(n.sheet, isResult) {
+		return n, nil
+	}
+	if o.fresh {
+		return n, refusef("Leave out --fresh, or name another ledger with --ledger.",
+			"%s is an undo sheet: it goes on with the ledger of the sheet that it undoes, and --fresh would put that aside", n.sheet)
+	}
+	if beside := filepath.Join(filepath.Dir(n.sheet), filepath.Base(n.ledger)); !exists(n.ledger) && exists(beside) {
+		n.ledger = beside
+		n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
+	}
+	from := ""
+	if undoes != "" {
+		from = " of " + undoes
+	}
+	hint := fmt.Sprintf("Name the ledger%s with --ledger. With any other one, the sheet that this undoes would still count as done.", from)
+	switch ours, err := cameFrom(n.ledger, mark); {
+	case !exists(n.ledger):
+		return n, refusef(hint, "%s is an undo sheet, and there is no ledger %s that it could have come from", n.sheet, n.ledger)
+	case err != nil:
+		return n, err
+	case !ours && !o.sandbox: // nothing is at stake in a sandbox
+		return n, refusef("Write it anew with `bulkrevoke undo`, or name the ledger that it came from with --ledger.",
+			"%s is an undo sheet, and it was not written from the ledger %s", n.sheet, n.ledger)
+	}
+	return n, n.check()
+}
+
+// cameFrom says whether the mark of an undo sheet is that of a ledger. A sheet without
+// one has only its name to go by.
+func cameFrom(path, mark string) (bool, error) {
+	if mark == "" || !exists(path) {
+		return mark == "", nil
+	}
+	led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
+	if err != nil {
+		return false, err
+	}
+	return batch.IsCallOf(led, mark), led.Close()
+}
+
+// sheetID is what tells a sheet apart from the others of its ledger: "" for the one
+// that the ledger is named after, or belongs to.
+func (o *options) sheetID(n names, isResult bool) string {
+	if n.sheet == standardInput {
+		return standardInput
+	}
+	own := trimSuffixFold(strings.TrimSuffix(filepath.Base(n.ledger), ".ledger.db"), ".sandbox")
+	stem := filepath.Base(stemOf(n.sheet, isResult, false))
+	switch undone := trimSuffixFold(stem, undoEnding); {
+	case undone != stem && (undone == own || trimSuffixFold(undone, ".sandbox") == own):
+		return undoSheetID
+	case o.ledger == "" && undone == stem, trimSuffixFold(stem, ".sandbox") == own:
+		return ""
+	}
+	return stem
+}
+
+// chooseSheet has the ledger speak of the sheet that was named, of which it may have
+// taken up another one since.
+func (j *job) chooseSheet(ctx context.Context, name string) error {
+	kept, err := j.led.Sheets(ctx)
+	if err != nil || len(kept) == 0 {
+		return err
+	}
+	id := j.opts.sheetID(j.names, name != standardInput && looksLikeResult(name))
+	switch ok, err := j.led.Choose(ctx, id); {
+	case err != nil:
+		return err
+	case ok && kept[0].Sheet != id:
+		j.since = title(kept[0].Name)
+		return nil
+	case ok, name == standardInput: // which has no name of its own
+		return nil
+	}
+	var has []string
+	for _, src := range kept {
+		has = append(has, title(src.Name))
+	}
+	return refusef(fmt.Sprintf("Run %s first, or name %s, with --ledger %s.", title(name), strings.Join(has, " or "), j.names.ledger),
+		"the ledger %s has the rows of %s now, and not those of %s", j.names.ledger, strings.Join(has, " and "), title(name))
+}
+
+// putBackCommand is the command that carries out an undo sheet of this job's ledger.
+func (j *job) putBackCommand(output string) string {
+	words := []string{"bulkrevoke", "run"}
+	if j.opts.sandbox {
+		words = append(words, "--sandbox")
+	}
+	byName, err := namesOf(output, "", "", false, j.opts.sandbox)
+	if err == nil {
+		byName, err = (&options{sandbox: j.opts.sandbox}).ofItsUndone(byName, false)
+	}
+	if err != nil || filepath.Clean(byName.ledger) != filepath.Clean(j.names.ledger) {
+		words = append(words, "--ledger", shellQuote(j.names.ledger))
+	}
+	return strings.Join(append(words, shellQuote(output)), " ")
+}
+
+// refuseUndoOfUndo refuses to undo an undo sheet, because a ledger is undone as a whole.
+func refuseUndoOfUndo(name string) error {
+	if _, mark := undoMark(name); mark == "" && !isUndoName(name, looksLikeResult(name)) {
+		return nil
+	}
+	return refusef("Run the sheet that it undoes once more, which does again what this one has given back; or undo that sheet, which undoes all of its ledger.",
+		"%s is an undo sheet", name)
+}
