@@ -41,6 +41,7 @@ var homes = map[string][]string{
 	"golang.org/x/time":                 {"pkg/crm/transport"},
 	"golang.org/x/oauth2":               {"pkg/crm/zoho"},
 	"golang.org/x/sync":                 {"pkg/batch"},
+	"golang.org/x/sys":                  {"pkg/crm/transport"},
 	"golang.org/x/text":                 {"pkg/batch/sheet"},
 	"golang.org/x/term":                 {"cmd/bulkrevoke", "pkg/report"},
 	"github.com/gocarina/gocsv":         {"pkg/batch/sheet", "pkg/report"},

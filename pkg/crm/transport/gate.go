@@ -41,6 +41,9 @@ type GateConfig struct {
 	// memory only.
 	Store *Store
 	Log   *slog.Logger // nil discards
+
+	// clock measures how old stamps are over a restart; nil is the system's.
+	clock *bootClock
 }
 
 // Gate holds one account to "N calls in W". Every attempt takes a slot before it
@@ -160,8 +163,12 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 func (g *Gate) restore(cfg GateConfig, now time.Time) error {
 	var held []hold
 	if cfg.Store != nil {
+		clock := cfg.clock
+		if clock == nil {
+			clock = new(systemClock())
+		}
 		var err error
-		if g.stamps, held, err = openStamps(cfg.Store.path("stamps"), g.limit, cfg.Window, now, g.log); err != nil {
+		if g.stamps, held, err = openStamps(cfg.Store.path("stamps"), g.limit, cfg.Window, now, *clock, g.log); err != nil {
 			return fmt.Errorf("open the stamps of earlier calls: %w", err)
 		}
 	}

@@ -15,6 +15,9 @@ import (
 // newTestGate returns a gate that is closed with the test.
 func newTestGate(t *testing.T, cfg GateConfig) *Gate {
 	t.Helper()
+	if cfg.clock == nil {
+		cfg.clock = new(testClock(nil))
+	}
 	g, err := NewGate(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -99,6 +99,7 @@ func checkWindows(t *testing.T, arrivals []time.Time, n int, window time.Duratio
 // run lets callers work on one gate for a while and then kills them.
 func (s *simulation) run(t *testing.T, cfg GateConfig, callers int, d time.Duration) {
 	t.Helper()
+	cfg.clock = new(testClock(nil))
 	g, err := NewGate(cfg)
 	if err != nil {
 		t.Fatal(err)
