@@ -107,7 +107,7 @@ func (a *app) sheetOptions(path string) sheet.Options {
 		})
 	})
 	return sheet.Options{
-		Sheet: a.opts.sheet, Map: append(maps, a.opts.columns...), HeaderRow: int(a.opts.headerRow), AllowEmpty: a.opts.allowEmpty, Path: path,
+		Sheet: a.opts.sheet, HiddenRows: a.opts.hidden(), Map: append(maps, a.opts.columns...), HeaderRow: int(a.opts.headerRow), AllowEmpty: a.opts.allowEmpty, Path: path,
 	}
 }
 

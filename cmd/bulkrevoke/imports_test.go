@@ -45,7 +45,7 @@ var homes = map[string][]string{
 	"golang.org/x/text":                 {"pkg/batch/sheet"},
 	"golang.org/x/term":                 {"cmd/bulkrevoke", "pkg/report"},
 	"github.com/gocarina/gocsv":         {"pkg/batch/sheet", "pkg/report"},
-	"github.com/xuri/excelize/v2":       {"pkg/batch/sheet", "pkg/report"},
+	"github.com/xuri/excelize/v2":       {"pkg/report"},
 	"github.com/schollz/progressbar/v3": {"pkg/report"},
 	"github.com/spf13/cobra":            {"cmd/bulkrevoke"},
 	"github.com/spf13/pflag":            {"cmd/bulkrevoke"},

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 )
 
 // options are the flags of `run`, and what the other commands share with it.
@@ -24,6 +25,7 @@ type options struct {
 	config         string
 	account        string
 	sheet          string
+	hiddenRows     oneOf
 	columns        mapFlag
 	headerRow      headerRowFlag
 	sandbox        bool
@@ -55,6 +57,7 @@ type options struct {
 func newOptions() *options {
 	return &options{
 		guard:          guardFlag{batch.Guard{Percent: 20}},
+		hiddenRows:     oneOf{"refuse", []string{"refuse", "send", "skip"}},
 		confirm:        oneOf{"after", []string{"after", "off"}},
 		confirmTimeout: 10 * time.Minute,
 		logFormat:      oneOf{"text", []string{"text", "json"}},
@@ -65,6 +68,17 @@ func newOptions() *options {
 
 // confirmOff says that accepted rows are not asked about.
 func (o *options) confirmOff() bool { return o.confirm.value == "off" }
+
+// hidden says what becomes of the rows that a workbook hides.
+func (o *options) hidden() sheet.HiddenRows {
+	switch o.hiddenRows.value {
+	case "send":
+		return sheet.SendHidden
+	case "skip":
+		return sheet.SkipHidden
+	}
+	return sheet.RefuseHidden
+}
 
 // addFileFlags declares the flags that name the sheet's files.
 func (o *options) addFileFlags(fs *pflag.FlagSet) {
@@ -96,7 +110,8 @@ func (o *options) addRunFlags(fs *pflag.FlagSet) {
 	o.addFileFlags(fs)
 	o.addConfigFlag(fs)
 	fs.StringVar(&o.account, "account", "", "the account `NAME` of rows that name none (default: the configuration's, or the only one)")
-	fs.StringVar(&o.sheet, "sheet", "", "read the sheet `NAME` of an .xlsx (default: the first)")
+	fs.StringVar(&o.sheet, "sheet", "", "read the sheet `NAME` of an .xlsx (default: the only visible one with rows that has a header of ours)")
+	fs.Var(&o.hiddenRows, "hidden-rows", "what is meant where an .xlsx hides rows or filters them out: they are done too, or they are left alone")
 	o.addHeaderFlags(fs)
 	fs.BoolVar(&o.dryRun, "dry-run", false, "check and show what would be done, as the command plan does")
 	fs.BoolVar(&o.skipInvalid, "skip-invalid", false, "do the good rows of a sheet that has invalid ones")

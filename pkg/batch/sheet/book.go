@@ -1,7 +1,6 @@
 package sheet
 
 import (
-	"archive/zip"
 	"bytes"
 	"errors"
 	"fmt"
@@ -9,30 +8,33 @@ import (
 	"io"
 	"iter"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/xuri/excelize/v2"
 )
 
-// The limits of a workbook. excelize keeps the packed file and every part but
-// rows and shared strings in memory; parts over maxPart go to temporary files. A
+// The limits of a workbook. The packed file is held in memory, its rows are not. A
 // million rows of about 100 bytes are some 50 MiB packed and 400 MiB unpacked.
 const (
 	maxPacked   = 96 << 20
 	maxUnpacked = 1 << 30
-	maxPart     = 512 << 10
 )
 
 // bookSource reads the rows of one sheet of an .xlsx.
 type bookSource struct {
-	file   *excelize.File
-	rows   *excelize.Rows
-	line   int // number of the row that was read last
+	wb     *workbook
+	opt    Options
+	names  naming
+	sheet  Worksheet // what was read, and what was not
+	rows   *worksheet
+	line   int   // number of the row that was read last
+	never  []int // its formulas that were never calculated
+	filled int   // rows so far that are not blank
 	header *header
 	above  []bookRow   // some of the rows that are passed over before the header
 	ids    []knownCell // the columns that hold identifiers
+	at     int         // line of the header
+	hidden []int       // lines of the first rows that are hidden
+	below  int         // rows under the header that are not blank
 }
 
 // openBook reads the header of a sheet. The bytes of the whole workbook go
@@ -42,12 +44,17 @@ func openBook(in io.Reader, sum hash.Hash, opt Options, names naming) (*bookSour
 	if err != nil {
 		return nil, Layout{}, err
 	}
-	b := &bookSource{}
 	layout := Layout{Delimiter: ",", Newline: "\n", BOM: true}
-	if err := b.open(packed, opt.Sheet); err != nil {
-		return nil, layout, errors.Join(err, b.close())
+	wb, err := openWorkbook(packed)
+	if err != nil {
+		return nil, layout, err
 	}
-	err = b.readHeader(opt.HeaderRow, names)
+	b := &bookSource{wb: wb, opt: opt, names: names}
+	t, err := b.choose()
+	if err == nil {
+		err = b.open(t)
+	}
+	layout.Sheet = b.sheet.Name
 	if b.header != nil {
 		layout.Columns = b.header.columns
 	}
@@ -57,8 +64,7 @@ func openBook(in io.Reader, sum hash.Hash, opt Options, names naming) (*bookSour
 	return b, layout, nil
 }
 
-// loadBook reads a workbook into memory, from its path where it has one, and
-// checks what excelize does not.
+// loadBook reads a workbook into memory, from its path where it has one.
 func loadBook(in io.Reader, sum hash.Hash, opt Options) ([]byte, error) {
 	if opt.Path != "" {
 		file, err := os.Open(opt.Path)
@@ -83,64 +89,22 @@ func loadBook(in io.Reader, sum hash.Hash, opt Options) ([]byte, error) {
 		}
 		return nil, &fault{reason: "is not an .xlsx workbook", hint: "If it is text, give the file a name that ends in .csv."}
 	}
-	archive, err := zip.NewReader(bytes.NewReader(packed), int64(len(packed)))
-	if err != nil {
-		return nil, damaged(err)
-	}
-	return packed, verify(archive)
+	return packed, nil
 }
 
 // damaged refuses a workbook that can not be read as one.
 func damaged(err error) *fault {
-	return &fault{reason: "the workbook is damaged: " + oneLine(err.Error(), 240),
+	return &fault{damaged: true, reason: "the workbook is damaged: " + oneLine(err.Error(), 240),
 		hint: "Open it in a spreadsheet and save it again as .xlsx or as CSV UTF-8."}
 }
 
-// guard turns a panic of the workbook library, which meets files of any origin,
-// into a refusal.
-func guard(do func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = damaged(fmt.Errorf("%v", p))
-		}
-	}()
-	return do()
-}
-
-// open finds the sheet, and its rows.
-func (b *bookSource) open(packed []byte, name string) error {
-	return guard(func() (err error) {
-		b.file, err = excelize.OpenReader(bytes.NewReader(packed), excelize.Options{
-			UnzipSizeLimit:    maxUnpacked,
-			UnzipXMLSizeLimit: maxPart,
-			ShortDatePattern:  "yyyy-mm-dd",
-		})
-		if err != nil {
-			return damaged(err)
-		}
-		plainNumbers(b.file)
-		names := b.file.GetSheetList()
-		at := 0
-		if name != "" {
-			at = slices.Index(names, name)
-		}
-		if at < 0 || len(names) == 0 {
-			return &fault{reason: fmt.Sprintf("the workbook has no sheet %q", printable(name)),
-				hint: "Its sheets are " + strings.Join(quoteAll(names), ", ") + "."}
-		}
-		if b.rows, err = b.file.Rows(names[at]); err != nil {
-			return damaged(err)
-		}
-		return nil
-	})
-}
-
-func quoteAll(names []string) []string {
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = strconv.Quote(printable(name))
+// open opens a sheet and reads its header.
+func (b *bookSource) open(t tab) (err error) {
+	b.sheet.Name, b.sheet.Hidden = t.name, t.hidden
+	if b.rows, err = b.wb.openSheet(t); err != nil {
+		return err
 	}
-	return quoted
+	return b.readHeader()
 }
 
 // bookRow is a row with its number.
@@ -149,15 +113,19 @@ type bookRow struct {
 	cells []string
 }
 
-// readHeader takes the row with the number at for the header, or the first that is
-// not blank if that is 0.
-func (b *bookSource) readHeader(at int, names naming) error {
-	cells, err := b.headerRow(at, names)
+// readHeader takes the row that the options name for the header, or the first that is
+// not blank.
+func (b *bookSource) readHeader() error {
+	cells, err := b.headerRow(b.opt.HeaderRow, b.names)
 	if err != nil {
 		return err
 	}
+	b.at = b.line
+	if len(b.never) > 0 && !b.names.anything {
+		return b.neverCalculated(b.never[0])
+	}
 	var f *fault
-	if b.header, f = understand(cells, b.line, names); f == nil || names.anything {
+	if b.header, f = understand(cells, b.line, b.names); f == nil || b.names.anything {
 		f = b.header.complete(b.line, b.others(cells))
 	}
 	if f != nil {
@@ -233,13 +201,51 @@ func (b *bookSource) point(cells []string, names naming, f *fault) *fault {
 // next implements source. A row that is shorter than the header is padded: .xlsx
 // leaves out empty cells.
 func (b *bookSource) next() (Record, error) {
-	cells, err := b.row()
-	if err != nil {
-		return Record{}, err
+	for {
+		row, err := b.nextRow()
+		if err != nil {
+			return Record{}, err
+		}
+		if row.hidden {
+			if b.opt.HiddenRows == SkipHidden && !b.names.anything {
+				b.sheet.SkippedRows++
+				continue
+			}
+			b.sheet.HiddenRows++
+		}
+		return b.record(row.cells)
 	}
+}
+
+// nextRow returns the next row under the header, and io.EOF only where what the sheet
+// hides leaves no question open.
+func (b *bookSource) nextRow() (sheetRow, error) {
+	row, err := b.nextFilled()
+	switch {
+	case errors.Is(err, io.EOF):
+		if f := b.ambiguous(); f != nil {
+			return row, f
+		}
+		return row, err
+	case err != nil:
+		return row, err
+	}
+	b.below++
+	if row.hidden && len(b.hidden) < hiddenShown {
+		b.hidden = append(b.hidden, row.line)
+	}
+	return row, nil
+}
+
+// record makes a record of the row that was read last.
+func (b *bookSource) record(cells []string) (Record, error) {
 	cells = cutBlank(cells, b.header.width)
-	if len(cells) > b.header.width {
-		return Record{}, miscounted(b.line, len(cells), b.header.width, "Clear what stands beside the table, or name its column in the header.")
+	wide := len(cells)
+	if n := len(b.never); n > 0 {
+		wide = max(wide, b.never[n-1])
+	}
+	if wide > b.header.width {
+		return Record{}, miscounted(b.line, wide, b.header.width, "Clear what stands beside the table, or name its column in the header.")
 	}
 	for len(cells) < b.header.width {
 		cells = append(cells, "")
@@ -259,24 +265,25 @@ func cutBlank(row []string, n int) []string {
 
 // row returns the cells of the next row that is not blank, without some of the
 // empty ones at its end.
-func (b *bookSource) row() (cells []string, err error) {
-	err = guard(func() error {
-		for b.rows.Next() {
-			b.line++
-			row, err := b.rows.Columns()
-			if err != nil {
-				f := damaged(err)
-				f.line = b.line
-				return f
-			}
-			if len(cutBlank(row, 0)) > 0 {
-				cells = row
-				return b.check(row)
-			}
+func (b *bookSource) row() ([]string, error) {
+	row, err := b.nextFilled()
+	return row.cells, err
+}
+
+// nextFilled returns the next row that is not blank. A formula that was never
+// calculated is not blank: a spreadsheet would show what nobody knows here.
+func (b *bookSource) nextFilled() (sheetRow, error) {
+	for {
+		row, err := b.rows.next()
+		if err != nil {
+			return row, err
 		}
-		return io.EOF
-	})
-	return cells, err
+		if b.line = row.line; len(cutBlank(row.cells, 0)) > 0 || len(row.never) > 0 {
+			b.never = row.never
+			b.filled++
+			return row, b.check(row.cells)
+		}
+	}
 }
 
 // check applies to a row what the scanner applies to text.
@@ -293,10 +300,22 @@ func (b *bookSource) check(row []string) error {
 	return nil
 }
 
-// problem finds an identifier whose digits the spreadsheet has eaten. A number
-// has 15 exact digits there; what is longer comes from excelize in scientific
-// notation, as it does when somebody has typed it so.
+// neverCalculated refuses the sheet because of a formula in the header.
+func (b *bookSource) neverCalculated(column int) *fault {
+	return &fault{line: b.line, column: column, reason: "a formula that was never calculated", hint: calculate}
+}
+
+// problem finds what makes a row invalid by itself: a formula without a value, in a
+// column that means something or is carried through, and an identifier whose digits
+// the spreadsheet has eaten. A number has 15 exact digits there; what is longer comes
+// in scientific notation, as it does when somebody has typed it so.
 func (b *bookSource) problem(cells []string) *Problem {
+	for _, column := range b.never {
+		if column <= len(cells) {
+			return &Problem{Column: b.columnName(column),
+				Reason: "a formula that was never calculated: open the workbook in a spreadsheet and save it, or paste values"}
+		}
+	}
 	for _, id := range b.ids {
 		value := trim(cells[id.pos])
 		if !strings.Contains(strings.ToUpper(value), "E+") {
@@ -305,26 +324,35 @@ func (b *bookSource) problem(cells []string) *Problem {
 		if _, err := strconv.ParseFloat(value, 64); err != nil {
 			continue
 		}
-		column := id.key
-		if column == keyEmail {
-			column = "user"
-		}
-		return &Problem{Column: column, Reason: printable(value) +
+		return &Problem{Column: b.columnName(id.pos + 1), Reason: printable(value) +
 			" is a number with more digits than a spreadsheet keeps: format the column as text and paste the ids again"}
 	}
 	return nil
 }
 
-// close implements source; it removes excelize's temporary files.
+// columnName is what messages about rows call a column: by our name, or by its own.
+func (b *bookSource) columnName(column int) string {
+	for _, k := range b.header.known {
+		switch {
+		case k.pos != column-1:
+		case k.key == keyEmail:
+			return "user"
+		default:
+			return nameOf(k.key)
+		}
+	}
+	if name := printable(b.header.columns[column-1]); name != "" {
+		return name
+	}
+	return fmt.Sprintf("column %d", column)
+}
+
+// close implements source; it removes temporary files.
 func (b *bookSource) close() error {
-	var errs []error
+	var err error
 	if b.rows != nil {
-		errs = append(errs, b.rows.Close())
+		err = b.rows.close()
 		b.rows = nil
 	}
-	if b.file != nil {
-		errs = append(errs, b.file.Close())
-		b.file = nil
-	}
-	return errors.Join(errs...)
+	return errors.Join(err, b.wb.close())
 }

@@ -49,8 +49,8 @@ func TestBookRefusals(t *testing.T) {
 		{"text without end", rawBook(t, bookHead+row(2, texts(strings.Repeat("x", 2<<20))), ""),
 			"the workbook is damaged: xl/worksheets/sheet1.xml: a tag or text is over 1 MiB"},
 		{"path out of the archive", zipped(t, map[string]string{"../x.xml": ""}), `the workbook is damaged: it has a part named "../x.xml"`},
-		{"huge pictures", hugePart(t),
-			"the workbook has over 64 MiB of pictures and other parts"},
+		{"huge list of sheets", hugePart(t, "_rels/.rels"), "the workbook is damaged: _rels/.rels: it is over 64 MiB"},
+		{"nothing inside", zipped(t, map[string]string{"xl/media/a.png": ""}), "the workbook is damaged: it does not say where its workbook is"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -67,11 +67,11 @@ func TestBookRefusals(t *testing.T) {
 }
 
 // hugePart packs a part that says it is larger than what is taken into memory.
-func hugePart(t testing.TB) []byte {
+func hugePart(t testing.TB, name string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
-	if _, err := w.CreateRaw(&zip.FileHeader{Name: "xl/media/a.png", Method: zip.Deflate, UncompressedSize64: 65 << 20}); err != nil {
+	if _, err := w.CreateRaw(&zip.FileHeader{Name: name, Method: zip.Deflate, UncompressedSize64: 65 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {

@@ -51,9 +51,14 @@ func packed(t testing.TB, f *excelize.File) []byte {
 // shared strings.
 func rawBook(t testing.TB, rows, shared string) []byte {
 	t.Helper()
+	return zipped(t, bookParts(rows, shared))
+}
+
+// bookParts are the parts of rawBook by name.
+func bookParts(rows, shared string) map[string]string {
 	const ns = `xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"`
 	const rel = `http://schemas.openxmlformats.org/officeDocument/2006/relationships`
-	return zipped(t, map[string]string{
+	return map[string]string{
 		"[Content_Types].xml": `<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"><Default Extension="xml" ContentType="application/xml"/></Types>`,
 		"_rels/.rels":         `<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="` + rel + `/officeDocument" Target="xl/workbook.xml"/></Relationships>`,
 		"xl/workbook.xml":     `<workbook ` + ns + ` xmlns:r="` + rel + `"><sheets><sheet name="S" sheetId="1" r:id="r1"/></sheets></workbook>`,
@@ -62,7 +67,7 @@ func rawBook(t testing.TB, rows, shared string) []byte {
 		"xl/styles.xml":            `<styleSheet ` + ns + `><numFmts count="1"><numFmt numFmtId="164" formatCode="00000"/></numFmts><cellXfs count="4"><xf numFmtId="0"/><xf numFmtId="1"/><xf numFmtId="164"/><xf numFmtId="14"/></cellXfs></styleSheet>`,
 		"xl/sharedStrings.xml":     `<sst ` + ns + `>` + shared + `</sst>`,
 		"xl/worksheets/sheet1.xml": `<worksheet ` + ns + `><sheetData>` + rows + `</sheetData></worksheet>`,
-	})
+	}
 }
 
 func zipped(t testing.TB, parts map[string]string) []byte {
@@ -137,7 +142,7 @@ func TestBook(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
-	layout := sheet.Layout{Delimiter: ",", Newline: "\n", BOM: true,
+	layout := sheet.Layout{Delimiter: ",", Newline: "\n", BOM: true, Sheet: "Sheet1",
 		Columns: []string{"Action", "object", "record_id", "User Id", "last day", "share_related", "", "note"},
 		Keep:    []int{0, 1, 2, 3, 4, 5, 6, 7}, Dropped: []int{6}}
 	if diff := cmp.Diff(layout, r.Layout()); diff != "" {
@@ -244,7 +249,7 @@ func TestBookSheets(t *testing.T) {
 	fillSheet(t, f, "Sheet1", []any{"action", "object", "record_id", "user"}, []any{"revoke", "lead", "1", "u"})
 	fillSheet(t, f, "Zweites Blatt", []any{"action", "object", "record_id", "user"}, []any{"share", "lead", "2", "u"})
 	data := packed(t, f)
-	for name, want := range map[string]string{"": "revoke", "Sheet1": "revoke", "Zweites Blatt": "share"} {
+	for name, want := range map[string]string{"Sheet1": "revoke", "Zweites Blatt": "share", " zweites  BLATT": "share"} {
 		_, records := mustReadBook(t, data, sheet.Options{Sheet: name})
 		if got := records[0].Fields.Action; got != want {
 			t.Errorf("sheet %q: got action %q, want %q", name, got, want)

@@ -46,6 +46,7 @@ func display(name string) string {
 type fault struct {
 	line, column int
 	reason, hint string
+	damaged      bool // the file is at fault, and not what somebody has written into it
 }
 
 func (f *fault) Error() string { return f.reason }

@@ -9,8 +9,8 @@ func TestDateCode(t *testing.T) {
 		`#,##0" days"`: false, `0\d`: false, `_d0`: false, `* 0`: false, "[Red]0": false, `0"m`: false, "[$USD] 0": false,
 		"yyyy-mm-dd": true, "D.M.YYYY": true, "hh:mm": true, "[h]:00": true, "[ss]": true, `[$-409]d"."mmm`: true, "mm:ss.0": true,
 	} {
-		if got := dateCode(code); got != want {
-			t.Errorf("dateCode(%q): got %t, want %t", code, got, want)
+		if got := codeLook(code) != plain; got != want {
+			t.Errorf("codeLook(%q): got %t, want %t", code, got, want)
 		}
 	}
 }

@@ -108,6 +108,16 @@ func (r *Reader) Layout() Layout {
 	return l
 }
 
+// Worksheet returns which sheet of an .xlsx is read; nil for a text.
+func (r *Reader) Worksheet() *Worksheet {
+	book, ok := r.src.(*bookSource)
+	if !ok {
+		return nil
+	}
+	sheet := book.sheet
+	return &sheet
+}
+
 // Has reports whether the sheet has a column, by the name that Columns or
 // PermissionColumns gives it. A sheet that names its users by e-mail address has
 // the column "user".
@@ -149,7 +159,11 @@ func (r *Reader) All() iter.Seq2[Record, error] {
 			return
 		}
 		if rows == 0 && !r.opt.AllowEmpty {
-			yield(Record{}, &Error{Name: r.name, Reason: "the sheet has a header and no row",
+			reason := "the sheet has a header and no row"
+			if w := r.Worksheet(); w != nil && w.SkippedRows > 0 {
+				reason += " that is not hidden"
+			}
+			yield(Record{}, &Error{Name: r.name, Reason: reason,
 				Hint: "If it may be empty, as on a night on which nobody leaves, give --allow-empty."})
 			return
 		}

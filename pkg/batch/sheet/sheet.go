@@ -2,9 +2,9 @@
 // knows how sheets are written and what their columns are called, not what a
 // valid row is.
 //
-// Text input (.csv, .tsv, .txt, standard input) is streamed, .xlsx goes through
-// excelize's row iterator. Blank rows are skipped, also those that have nothing
-// but delimiters and white space; rows that a filter hides are rows.
+// Text input (.csv, .tsv, .txt, standard input) is streamed, and so are the rows of an
+// .xlsx. Blank rows are skipped, also those that have nothing but delimiters and white
+// space.
 //
 // What can not be read without guessing is refused with file, line and column; a
 // Reader never repairs a cell. The cells of a record are those of the input, byte
@@ -20,6 +20,8 @@ type Layout struct {
 	// BOM says that the result starts with a UTF-8 byte order mark: the input had
 	// one, was UTF-16, or was .xlsx.
 	BOM bool
+	// Sheet is the name of the sheet of an .xlsx; "" for a text.
+	Sheet string `json:",omitempty"`
 	// Columns are the header cells as read, without the result block. An unnamed
 	// column is "" here; whether it is dropped is known at the end only.
 	Columns []string
@@ -45,7 +47,8 @@ type Record struct {
 	Line int
 	// Cells has one element per Layout.Columns, as read: decoded to UTF-8 and
 	// unquoted, white space and CR LF inside quotes kept. In an .xlsx, a number is as
-	// it is stored, a date as it is shown, a truth value TRUE or FALSE.
+	// it is stored, a date or time in ISO 8601 with a space between the two, however it
+	// is shown, a truth value TRUE or FALSE, an error as it is shown.
 	Cells  []string
 	Fields Fields
 	// CallID is what the block of a result file says of the row's call, or empty.
@@ -56,7 +59,8 @@ type Record struct {
 }
 
 // Problem is what makes a row invalid at this level: a numeric cell of an .xlsx
-// that can not hold the identifier it stands for. Column is the canonical name.
+// that can not hold the identifier it stands for, or a formula without a value. Column
+// is the canonical name, or the sheet's where the column means nothing to us.
 type Problem struct {
 	Column string
 	Reason string // a sentence that says how to mend it
@@ -64,8 +68,11 @@ type Problem struct {
 
 // Options say how to open a sheet. The zero value is for text input.
 type Options struct {
-	// Sheet names the sheet of an .xlsx; empty is the first.
+	// Sheet names the sheet of an .xlsx, without regard to case and white space; empty
+	// is the first that is visible and has a header of ours.
 	Sheet string
+	// HiddenRows says what is meant where an .xlsx hides rows.
+	HiddenRows HiddenRows
 	// Map gives columns of the sheet a meaning, over the one that their names have. A
 	// later mapping of a header replaces an earlier one.
 	Map []Mapping
@@ -81,4 +88,27 @@ type Options struct {
 	// Path is the .xlsx as a real file. Where it is empty, the .xlsx is read from
 	// Open's reader.
 	Path string
+}
+
+// HiddenRows is what becomes of rows that an .xlsx hides, by hand, in a closed group
+// or by a filter. A person who has filtered a list may mean what is shown, or all of
+// it.
+type HiddenRows int
+
+const (
+	RefuseHidden HiddenRows = iota // the sheet is refused if it has any
+	SendHidden                     // they are rows like all others
+	SkipHidden                     // they are not in the sheet
+)
+
+// Worksheet is which sheet of an .xlsx was read, and what of it a person does not see
+// who opens the file. The counts are final after the last record.
+type Worksheet struct {
+	Name          string   `json:"name"`
+	Hidden        bool     `json:"hidden"`                   // the sheet itself: it was named
+	HiddenRows    int      `json:"hidden_rows"`              // among the records
+	SkippedRows   int      `json:"skipped_rows"`             // hidden, and not among them
+	HiddenColumns []string `json:"hidden_columns,omitempty"` // that mean something, by our names
+	// Others are the visible sheets with rows that were left alone, as none was named.
+	Others []string `json:"others,omitempty"`
 }

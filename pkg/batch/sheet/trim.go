@@ -1,6 +1,7 @@
 package sheet
 
 import (
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -49,4 +50,12 @@ func oneLine(s string, longest int) string {
 		return string(runes[:longest]) + "..."
 	}
 	return s
+}
+
+func quoteAll(names []string) []string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = strconv.Quote(printable(name))
+	}
+	return quoted
 }
