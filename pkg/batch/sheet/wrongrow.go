@@ -40,6 +40,9 @@ func (t *textSource) strangeLine(cells []string) string {
 	case alone && strings.HasPrefix(first, "#"), hasPrefix(first, "# ", "//", "-- "):
 		return "The line looks like a comment, and a sheet has none: delete it."
 	}
+	if other, _ := understand(cells, t.scan.start, t.names); len(other.missing()) == 0 {
+		return "The row is a header with other columns: are these two sheets in one file? Give each its own."
+	}
 	for _, other := range []byte(delimiters) {
 		n := strings.Count(strings.Join(cells, ""), string(other))
 		if other != t.scan.comma && n > 0 && (alone || n == t.header.width-1) {

@@ -53,6 +53,8 @@ func TestWrongRows(t *testing.T) {
 		{"the end mark", head + good + "\x1a", 3, mark},
 		{"the end mark and a line end", head + good + "\x1a\x1a\r\n", 3, mark},
 		{"the end mark between two files", head + good + "\x1a" + "\n" + good, 3, mark},
+		{"another sheet below", head + good + "action,object,record_id,user,access\nshare,Leads,1,u,read\n", 3,
+			"The row is a header with other columns: are these two sheets in one file? Give each its own."},
 		{"a total", head + good + "3 rows\n", 3, note},
 		{"twice converted line ends", head + "revoke,lead,1,u\r\r\n", 2, "The line ends in CR CR LF, as where line ends were converted twice: " + ends},
 		{"twice converted line ends from the header on", strings.ReplaceAll(head+good, "\n", "\r\r\n"), 1,
