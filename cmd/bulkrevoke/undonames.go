@@ -73,9 +73,19 @@ func (o *options) ofItsUndone(n names, isResult bool) (names, error) {
 		return n, refusef("Leave out --fresh, or name another ledger with --ledger.",
 			"%s is an undo sheet: it goes on with the ledger of the sheet that it undoes, and --fresh would put that aside", n.sheet)
 	}
-	if beside := filepath.Join(filepath.Dir(n.sheet), filepath.Base(n.ledger)); !exists(n.ledger) && exists(beside) {
-		n.ledger = beside
-		n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
+	there, err := exists(n.ledger)
+	if err != nil {
+		return n, err
+	}
+	if !there {
+		beside := filepath.Join(filepath.Dir(n.sheet), filepath.Base(n.ledger))
+		if there, err = exists(beside); err != nil {
+			return n, err
+		}
+		if there {
+			n.ledger = beside
+			n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
+		}
 	}
 	from := ""
 	if undoes != "" {
@@ -83,7 +93,7 @@ func (o *options) ofItsUndone(n names, isResult bool) (names, error) {
 	}
 	hint := fmt.Sprintf("Name the ledger%s with --ledger. With any other one, the sheet that this undoes would still count as done.", from)
 	switch ours, err := cameFrom(n.ledger, mark); {
-	case !exists(n.ledger):
+	case !there:
 		return n, refusef(hint, "%s is an undo sheet, and there is no ledger %s that it could have come from", n.sheet, n.ledger)
 	case err != nil:
 		return n, err
@@ -97,8 +107,8 @@ func (o *options) ofItsUndone(n names, isResult bool) (names, error) {
 // cameFrom says whether the mark of an undo sheet is that of a ledger. A sheet without
 // one has only its name to go by.
 func cameFrom(path, mark string) (bool, error) {
-	if mark == "" || !exists(path) {
-		return mark == "", nil
+	if there, err := exists(path); mark == "" || !there || err != nil {
+		return mark == "", err
 	}
 	led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
 	if err != nil {
