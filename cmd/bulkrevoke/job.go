@@ -220,7 +220,7 @@ func (j *job) checkPlace() error {
 // its state beside the ledger.
 func (j *job) openAccounts(keep bool) (err error) {
 	opts := batch.Options{
-		Protect: j.cfg.Protect, SkipInvalid: j.opts.skipInvalid, RedoInDoubt: j.opts.redoInDoubt,
+		Protect: j.cfg.Protect, SkipInvalid: j.opts.skipInvalid, AllowRoundedIDs: j.opts.allowRoundedIDs, RedoInDoubt: j.opts.redoInDoubt,
 		ConfirmOff: j.opts.confirmOff(), ConfirmTimeout: j.opts.confirmTimeout, Guard: j.opts.guard.Guard,
 		Describe: !keep, // `plan` is there to be read
 		Sheet:    filepath.Base(j.sheet), SheetID: j.opts.sheetID(j.names, j.reader != nil && j.reader.Layout().IsResult), Version: programVersion(), Operator: operator(), Args: j.args, Log: j.log,

@@ -35,7 +35,7 @@ type options struct {
 
 	summary, report, metricsFile string
 
-	skipInvalid, allowEmpty, fresh, redoInDoubt, yes bool
+	skipInvalid, allowEmpty, allowRoundedIDs, fresh, redoInDoubt, yes bool
 
 	guard          guardFlag
 	approve        digestFlag
@@ -116,6 +116,7 @@ func (o *options) addRunFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.dryRun, "dry-run", false, "check and show what would be done, as the command plan does")
 	fs.BoolVar(&o.skipInvalid, "skip-invalid", false, "do the good rows of a sheet that has invalid ones")
 	fs.BoolVar(&o.allowEmpty, "allow-empty", false, "take a sheet with a header and no row as done, for nights on which nobody leaves")
+	fs.BoolVar(&o.allowRoundedIDs, "allow-rounded-ids", false, "take ids that end in zeros after 15 digits, as a spreadsheet leaves them where it rounds")
 	fs.BoolVar(&o.fresh, "fresh", false, "set the old ledger and result aside (both are kept) and start over")
 	fs.BoolVar(&o.redoInDoubt, "redo-in-doubt", false, "send again what was sent without an answer and is not safe to repeat")
 	fs.BoolVar(&o.yes, "yes", false, "ask no question on a terminal")

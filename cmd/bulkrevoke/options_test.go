@@ -48,7 +48,7 @@ func TestFlagOverEnvironmentOverConfigurationOverDefault(t *testing.T) {
 		{
 			"every flag",
 			[]string{
-				"--map", "Lead No=record_id", "--header-row", "3", "--allow-empty", "-o", "o.csv", "--ledger", "l.db", "--config", "c.yaml", "--account", "main", "--sheet", "June", "--sandbox", "--dry-run", "--skip-invalid", "--fresh",
+				"--map", "Lead No=record_id", "--header-row", "3", "--allow-empty", "--allow-rounded-ids", "-o", "o.csv", "--ledger", "l.db", "--config", "c.yaml", "--account", "main", "--sheet", "June", "--sandbox", "--dry-run", "--skip-invalid", "--fresh",
 				"--redo-in-doubt", "--yes", "--approve", strings.Repeat("0A", 32), "--max-rows", "9", "--max-duration", "3h",
 				"--stop-after-failures", "12", "--wait", "5m", "--confirm", "off", "--confirm-timeout", "30s", "--limit", "10/2s",
 				"--share", "1", "--workers", "7", "--log-format", "json", "--log-level", "debug", "--quiet", "--progress", "never",
@@ -57,6 +57,7 @@ func TestFlagOverEnvironmentOverConfigurationOverDefault(t *testing.T) {
 			func(o *options) {
 				o.output, o.ledger, o.config, o.account, o.sheet = "o.csv", "l.db", "c.yaml", "main", "June"
 				o.columns, o.headerRow, o.allowEmpty = mapFlag{{Header: "Lead No", Column: "record_id", Must: true}}, 3, true
+				o.allowRoundedIDs = true
 				o.sandbox, o.dryRun, o.skipInvalid, o.fresh, o.redoInDoubt, o.yes, o.quiet = true, true, true, true, true, true, true
 				o.guard.Guard = batch.Guard{Failures: 12}
 				o.approve, o.maxRows, o.maxDuration = digestFlag(strings.Repeat("0a", 32)), rowsFlag{9, true}, 3*time.Hour

@@ -117,6 +117,9 @@ func (j *job) withoutLedger(known bool) error {
 // terminal, with changes to send to a real CRM, and unless --yes.
 func (j *job) ask(ctx context.Context, plan *batch.Plan) error {
 	if j.opts.yes || j.opts.sandbox || plan.ToSend == 0 || !j.terminal(j.stdin) || !j.terminal(j.stderr) {
+		for _, note := range plan.Notes { // nobody sees the plan
+			j.log.Warn("the plan has a note", "note", note)
+		}
 		return nil
 	}
 	if err := report.WritePlan(j.screen, title(j.sheet), *plan); err != nil {

@@ -61,12 +61,15 @@ type Options struct {
 	Saw func(Row)
 	// Describe has the plan count people and records too, which takes a while for a
 	// large sheet.
-	Describe       bool
-	SkipInvalid    bool
-	RedoInDoubt    bool
-	ConfirmOff     bool          // accepted rows are not asked about, except where order needs it
-	ConfirmTimeout time.Duration // per row, from its first look; 0 is 10 minutes
-	Guard          Guard
+	Describe    bool
+	SkipInvalid bool
+	// AllowRoundedIDs takes ids that end in zeros as they do where a spreadsheet has
+	// rounded them.
+	AllowRoundedIDs bool
+	RedoInDoubt     bool
+	ConfirmOff      bool          // accepted rows are not asked about, except where order needs it
+	ConfirmTimeout  time.Duration // per row, from its first look; 0 is 10 minutes
+	Guard           Guard
 
 	Sheet    string   // what the ledger calls the sheet
 	SheetID  string   // what tells it apart from other sheets of the ledger
@@ -87,6 +90,7 @@ type Batch struct {
 	source   ledger.Source
 	tallies  []ledger.Tally // of the sheet as it was prepared
 	unstated int64          // revokes that named no access
+	rounded  roundedIDs
 	run      int64
 	calls    atomic.Int64
 	stop     context.CancelCauseFunc // ends the run

@@ -47,12 +47,16 @@ func (b *Batch) Load(ctx context.Context, in *sheet.Reader) error {
 	}
 	b.source.SHA256, b.source.Layout = in.SHA256(), layout
 	b.log.Info("sheet read", "rows", stage.Len())
+	if err := b.rejectRounded(ctx); err != nil {
+		return err
+	}
 	return b.refuseInvalid(ctx)
 }
 
 // add checks one record and stages it.
 func (b *Batch) add(rec sheet.Record) error {
 	r := b.row(rec)
+	marks := b.rounded.see(rec.Line, rec.Fields)
 	if acc := b.accounts[r.Account]; acc != nil && r.Code == "" {
 		acc.rows++
 		if r.Unstated {
@@ -64,6 +68,6 @@ func (b *Batch) add(rec sheet.Record) error {
 	}
 	return b.stage.Add(ledger.Staged{
 		Line: r.Line, Cells: rec.Cells, Account: r.Account, Op: r.Op, Email: r.Email, Code: r.Code, Problem: r.Problem,
-		Column: r.Column, Value: r.Value,
+		Column: r.Column, Value: r.Value, Marks: marks,
 	})
 }

@@ -13,7 +13,9 @@ import (
 
 // plan sums up what the staged sheet asks for and what of it is still to be done.
 func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
-	p := &Plan{Pairs: m.pairs, TakenAgain: m.taken, GivenAgain: m.given, Unstated: b.unstated, Digest: m.digest}
+	p := &Plan{
+		Pairs: m.pairs, TakenAgain: m.taken, GivenAgain: m.given, Unstated: b.unstated, Digest: m.digest, Notes: b.notes(),
+	}
 	tallies, err := b.stage.Counts(ctx)
 	if err != nil {
 		return nil, err
@@ -58,6 +60,15 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 	}
 	p.Accounts = b.planAccounts(costs)
 	return p, nil
+}
+
+// notes returns what the plan says of the sheet's cells.
+func (b *Batch) notes() []string {
+	notes := []string{}
+	if n := b.rounded.note(b.opts.AllowRoundedIDs); n != "" {
+		notes = append(notes, n)
+	}
+	return notes
 }
 
 // sends reports whether rows of this kind are to be sent.

@@ -18,6 +18,7 @@ const (
 	codeUser       = "unknown_user"       // nobody has that address
 	codeAmbiguous  = "ambiguous_address"  // several people have it
 	codeReassigned = "reassigned_address" // it is somebody else's than when the ledger first saw it
+	codeRounded    = "rounded_id"         // the whole sheet shows that a spreadsheet has rounded its ids
 	codeMismatch   = "user_mismatch"      // the id and the address beside it are not one user's
 )
 

@@ -41,6 +41,9 @@ type Plan struct {
 	TakenAgain int64  `json:"taken_again"`
 	GivenAgain int64  `json:"given_again"`
 	Digest     string `json:"digest"`
+	// Notes are sentences about what somebody should look at although no row is
+	// invalid for it.
+	Notes []string `json:"notes"`
 	// People and Records are how many the sheet names; 0 without Options.Describe.
 	People  int64 `json:"people,omitempty"`
 	Records int64 `json:"records,omitempty"`

@@ -42,6 +42,9 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 	if p.Pairs > 0 {
 		fmt.Fprintf(&b, "  note: %s both a revoke and a share; they act in sheet order\n", have(p.Pairs, "target"))
 	}
+	for _, note := range p.Notes {
+		fmt.Fprintf(&b, "  note: %s\n", Printable(note))
+	}
 	if len(p.Groups) > 0 {
 		b.WriteByte('\n')
 		groupTable(&b, p.Groups)
@@ -121,6 +124,9 @@ func endedOf(e *crm.AccountError) *endedJSON {
 // WritePlanJSON writes a plan as one JSON object.
 func WritePlanJSON(w io.Writer, sheetName string, p batch.Plan) error {
 	out := planJSON{Sheet: sheetName, Plan: p, Accounts: []planAccountJSON{}}
+	if out.Notes == nil {
+		out.Notes = []string{}
+	}
 	if out.Groups == nil {
 		out.Groups = []batch.PlanGroup{}
 	}

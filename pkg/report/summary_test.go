@@ -96,7 +96,7 @@ next: 1 row is accepted and not confirmed yet: run ` + "`bulkrevoke run off.csv`
 // examplePlan is a plan that has something to say about everything.
 func examplePlan() batch.Plan {
 	return batch.Plan{
-		Rows: 20, ToSend: 12, Done: 3, Asked: 1, Waiting: 1, Retried: 2, Invalid: 3, Joined: 1, Pairs: 1, Unstated: 4, Contexts: 5, Digest: "abc",
+		Rows: 20, ToSend: 12, Done: 3, Asked: 1, Waiting: 1, Retried: 2, Invalid: 3, Joined: 1, Pairs: 1, Unstated: 4, Contexts: 5, Digest: "abc", Notes: []string{"odd\x1b"},
 		Groups: []batch.PlanGroup{
 			{Account: "main", Action: "revoke", Object: "lead", Rows: 10, ToSend: 8},
 			{Account: "main", Action: "share", Object: "opportunity", Rows: 7, ToSend: 4},
@@ -122,6 +122,7 @@ func TestPlanAsText(t *testing.T) {
   4  revokes without access: the account's default is sent
   5  lead revokes: the user may keep the lead through another activity
   note: 1 target has both a revoke and a share; they act in sheet order
+  note: odd�
 
 account  action  object       rows  to send
 main     revoke  lead         10    8

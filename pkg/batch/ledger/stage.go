@@ -55,6 +55,7 @@ type stagedBuf struct {
 	problem   string
 	column    string
 	value     string
+	marks     []Mark
 }
 
 // flushRows is how many rows go into the tables at a time.
@@ -62,13 +63,14 @@ const flushRows = 1000
 
 // stageTables makes the tables of a stage, empty. srow.who is the row's account and
 // user; smany and stwice are the keys and the targets that several rows have, and
-// perhaps a few others; sgroup are the rows of such keys; slane are the rows that
+// perhaps a few others; smark are the marks of rows; sgroup are the rows of such keys; slane are the rows that
 // Match looks at, by target, and shist is the history by target; spick holds what
 // Match decided for every row that is not simply new; sgot collects that in the order
 // in which it is decided, which is not the sheet's.
 const stageTables = dropStage + `
 CREATE TEMP TABLE srow (ord INTEGER PRIMARY KEY, line INTEGER, who INTEGER, op BLOB, cells BLOB, bad INTEGER);
 CREATE TEMP TABLE sbad (ord INTEGER PRIMARY KEY, code TEXT, problem TEXT, field TEXT, value TEXT);
+CREATE TEMP TABLE smark (name TEXT, ord INTEGER, field TEXT, value TEXT, PRIMARY KEY (name, ord, field)) WITHOUT ROWID;
 CREATE TEMP TABLE swho (id INTEGER PRIMARY KEY, account TEXT, email TEXT, own TEXT, user TEXT,
 	line INTEGER, code TEXT, problem TEXT, send INTEGER, UNIQUE (account, email, own));
 CREATE TEMP TABLE skey (ord INTEGER PRIMARY KEY, target INTEGER, rec INTEGER, key INTEGER, bundle INTEGER, whole INTEGER);
@@ -88,6 +90,7 @@ CREATE TEMP TABLE spick (ord INTEGER PRIMARY KEY, take INTEGER, lead INTEGER, ro
 const dropStage = `
 DROP TABLE IF EXISTS temp.srow;
 DROP TABLE IF EXISTS temp.sbad;
+DROP TABLE IF EXISTS temp.smark;
 DROP TABLE IF EXISTS temp.swho;
 DROP TABLE IF EXISTS temp.skey;
 DROP TABLE IF EXISTS temp.swhole;
@@ -158,7 +161,7 @@ func (s *Stage) Add(row Staged) error {
 			account: row.Account, email: strings.ToLower(row.Email), own: row.Op.User, valid: row.Code == "",
 		},
 		op: packOp(row.Op), cells: packCells(row.Cells),
-		code: row.Code, problem: row.Problem, column: row.Column, value: row.Value,
+		code: row.Code, problem: row.Problem, column: row.Column, value: row.Value, marks: row.Marks,
 	})
 	if row.Op.Action == crm.RevokeAll && row.Code == "" {
 		s.all = true
@@ -227,6 +230,9 @@ func (s *Stage) insert(c *conn, ord int64, b stagedBuf) error {
 	}
 	if _, err := c.exec("INSERT INTO srow (ord, line, who, op, cells, bad) VALUES (?, ?, ?, ?, ?, ?)",
 		ord, int64(b.line), id, b.op, b.cells, bit(b.code != "")); err != nil {
+		return err
+	}
+	if err := insertMarks(c, ord, b.marks); err != nil {
 		return err
 	}
 	if b.code != "" {

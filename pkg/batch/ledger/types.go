@@ -93,6 +93,9 @@ type Staged struct {
 	// Value which cell is at fault; they are empty where no one cell is.
 	Code, Problem string
 	Column, Value string
+	// Marks are what may make the row invalid when the whole sheet is known. They are not
+	// handed out again.
+	Marks []Mark
 }
 
 // StagedRow is a staged row as it stands now: resolved addresses are filled in,
