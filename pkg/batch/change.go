@@ -164,7 +164,7 @@ type journal struct {
 func (j *journal) Intend(ctx context.Context, before crm.State) error {
 	now := time.Now()
 	err := j.loop.b.led.Intend(context.WithoutCancel(ctx), ledger.Intent{
-		CallID: j.id, Account: j.loop.acc.Name, Ops: j.ids, Known: j.ops, Attempt: j.sent + 1, Before: before, At: now,
+		CallID: j.id, Account: j.loop.acc.Name, Ops: j.ids, Known: j.ops, Attempt: j.sent + 1, Before: toKeep(before, j.ops), At: now,
 	})
 	if err != nil {
 		j.err = err
