@@ -149,7 +149,7 @@ func (b *bookSource) headerRow(at int, names naming) ([]string, error) {
 		case errors.Is(err, io.EOF) && at > 0 && b.line < at:
 			return nil, b.point(nil, names, &fault{reason: fmt.Sprintf("--header-row %d is beyond the sheet, which has %d rows", at, b.line)})
 		case errors.Is(err, io.EOF):
-			return nil, &fault{line: 1, reason: "the sheet is empty, it has no header"}
+			return nil, emptySheet()
 		case err != nil:
 			return nil, err
 		}
