@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -218,6 +220,134 @@ func (m *mixed) withoutGroups(really bool) {
 		})
 		if really && whole {
 			m.grants[key] = slices.DeleteFunc(m.grants[key], func(g crm.Grant) bool { return g.Kind != "user" })
+		}
+	}
+}
+
+// randomOperation draws an operation as it stands in a ledger.
+func randomOperation(rng *rand.Rand, rules map[string]crm.Provider) (account string, op crm.Operation, ok bool) {
+	n, user := 1+rng.IntN(4), 1+rng.IntN(4)
+	op = crm.Operation{Action: crm.Revoke + crm.Action(rng.IntN(3)), Access: crm.Access(rng.IntN(4)), Minutes: rng.IntN(2) * 60}
+	switch rng.IntN(4) {
+	case 0:
+		account, op.Object, op.Record, op.User, op.Context = "main", crm.Lead, fmt.Sprint(7000+n), guidOf('u', user), guidOf('c', n)
+	case 1:
+		account, op.Object, op.Record, op.User = "main", crm.Opportunity, guidOf('o', n), guidOf('u', user)
+	case 2:
+		account, op.Object, op.Record, op.User, op.Minutes = "main", crm.SalesGroup, guidOf('g', n), guidOf('u', user), 0
+		op.Access, op.Permissions = crm.AccessUnset, crm.Permissions(rng.IntN(16))
+	default:
+		account, op.Object, op.Record, op.User, op.Minutes = "zoho", "Quotes", zohoRecord(n), zohoUser(user), 0
+		op.Related = crm.Choice(rng.IntN(3))
+	}
+	if op.Action == crm.RevokeAll {
+		op.User = ""
+	}
+	op, err := rules[account].Check(op)
+	return account, op, err == nil
+}
+
+// randomLook draws what the CRM showed before a change: of leads and opportunities it
+// shows nothing.
+func randomLook(rng *rand.Rand, op crm.Operation) crm.State {
+	if op.Object == crm.Lead || op.Object == crm.Opportunity || rng.IntN(4) == 0 {
+		return crm.State{}
+	}
+	state := crm.State{Looked: true}
+	for n := range rng.IntN(4) {
+		g := crm.Grant{Kind: "user", ID: zohoUser(n + 1), Access: crm.Access(rng.IntN(4)), Related: rng.IntN(2) == 0}
+		if op.Object == crm.SalesGroup {
+			g = crm.Grant{Kind: "user", ID: guidOf('u', n+1), Permissions: crm.Permissions(rng.IntN(16))}
+		} else if rng.IntN(4) == 0 {
+			g.Kind = []string{"group", "role", "public"}[rng.IntN(3)]
+		} else if rng.IntN(4) == 0 {
+			g.Through = "Accounts/" + zohoRecord(50)
+		}
+		state.Grants = append(state.Grants, g)
+	}
+	return state
+}
+
+// Whatever a ledger holds, the rows of its undo sheet are taken by a run as they are:
+// none of them is invalid.
+func TestUndoRowsAreValidAsTheyAre(t *testing.T) {
+	t.Parallel()
+	written := 0
+	for seed := range uint64(25) {
+		rng := rand.New(rand.NewPCG(seed, 9))
+		e := newEngine(t, sandbox.Config{}, transport.GateConfig{Limit: 25, Window: 5 * time.Second, Share: 1})
+		e.addZoho()
+		rules := make(map[string]crm.Provider)
+		for _, acc := range e.opts.Accounts {
+			rules[acc.Name] = acc.Provider
+		}
+		for range 1 + rng.IntN(3) {
+			e.randomNight(rng, rules)
+		}
+		text, _ := e.undone()
+		if text == "" {
+			continue
+		}
+		written += strings.Count(text, "\n") - 1
+		in, err := sheet.Open(strings.NewReader(text), "undo.csv", sheet.Options{})
+		must(t, err)
+		e.newLedger()
+		b, err := batch.New(e.led, e.opts)
+		must(t, err)
+		if err := b.Load(t.Context(), in); err != nil {
+			if bad, ok := errors.AsType[*batch.InvalidError](err); ok {
+				t.Errorf("seed %d: %+v", seed, bad.First)
+			}
+			t.Errorf("seed %d: %v\n%s", seed, err, text)
+		}
+	}
+	if written < 150 {
+		t.Errorf("%d rows in all: too few to tell anything", written)
+	}
+}
+
+// randomNight has a sheet of random rows end in random ways.
+func (e *engine) randomNight(rng *rand.Rand, rules map[string]crm.Provider) {
+	e.t.Helper()
+	ctx := e.t.Context()
+	stage, err := e.led.Stage(ctx)
+	must(e.t, err)
+	for n := range 25 {
+		if account, op, ok := randomOperation(rng, rules); ok {
+			must(e.t, stage.Add(ledger.Staged{Line: n + 2, Account: account, Op: op}))
+		}
+	}
+	must(e.t, stage.Index(ctx, func(account string, op crm.Operation) (string, string) { return rules[account].Key(op), "" }, nil))
+	must(e.t, stage.Match(ctx, func(_ []ledger.Past, rows []crm.Operation) []ledger.Choice {
+		choices := make([]ledger.Choice, len(rows))
+		for i := range rows {
+			choices[i] = ledger.Choice{Take: -1, Join: i, Turn: ledger.TurnNormal}
+		}
+		return choices
+	}))
+	must(e.t, stage.Adopt(ctx, ledger.Source{Name: "sheet.csv", Layout: []byte(`{"Delimiter":",","Newline":"\n"}`)}))
+	must(e.t, stage.Close())
+	_, err = e.led.BeginRun(ctx, ledger.RunInfo{})
+	must(e.t, err)
+	for _, account := range []string{"main", "zoho"} {
+		ops, err := e.led.Todo(ctx, account, ledger.Cursor{}, 100)
+		must(e.t, err)
+		for _, op := range ops {
+			call := fmt.Sprintf("call-%d", op.ID)
+			if rng.IntN(8) == 0 {
+				continue // never tried
+			}
+			must(e.t, e.led.Intend(ctx, ledger.Intent{CallID: call, Account: account, Ops: []int64{op.ID}, Attempt: 1, Before: randomLook(rng, op.Operation), At: time.Now()}))
+			if rng.IntN(8) == 0 {
+				continue // killed
+			}
+			s := ledger.Settle{CallID: call, Op: op.ID, Attempts: 1, Maybe: rng.IntN(6) == 0}
+			s.State = []ledger.State{ledger.Accepted, ledger.Done, ledger.Done, ledger.Unchanged, ledger.Failed, ledger.InDoubt}[rng.IntN(6)]
+			s.Open = s.State == ledger.Accepted || s.State == ledger.InDoubt
+			if s.State == ledger.Accepted {
+				s.Ticket = call
+			}
+			must(e.t, e.led.Settle(ctx, []ledger.Settle{s}))
 		}
 	}
 }

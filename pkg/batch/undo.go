@@ -40,8 +40,9 @@ type UndoRow struct {
 // Where the ledger has seen what was there (Zoho, sales groups), the row gives back
 // exactly that; what is not a user's own, such as a group or a public share that a
 // revoke_all took, is Left. Elsewhere the sheet is all that is known: a revoke is
-// taken for one of an access that was there, and a share for one of an access that
-// was not.
+// taken for one of an access that was there, at the level that it was sent with, and a
+// share for one of an access that was not. Where there was no level, it is Left. Every
+// row is valid as it is.
 func Undo(ctx context.Context, led *ledger.Ledger) iter.Seq2[UndoRow, error] {
 	return func(yield func(UndoRow, error) bool) {
 		u := undoing{ctx: ctx, led: led}
@@ -317,6 +318,10 @@ func (tr *traces) guess() (row UndoRow, ok bool) {
 		return row, last.Action == crm.Share || !tr.settled()
 	}
 	row.Op.Action = crm.Share
+	if first.Access == crm.AccessUnset && first.Object != crm.SalesGroup {
+		// Any level might be more than the user had, and without one there is no share.
+		return leftOf(tr.first, "user "+first.User+" has lost the record, and nobody looked at what level they had it"), true
+	}
 	row.Note = "the level is the one that the revoke named, and for how long it was shared is not known: empty is the account's default"
 	return row, last.Action != crm.Share || last.Access != first.Access || !tr.settled()
 }
