@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
@@ -60,14 +62,21 @@ func (j *job) checkDistinct() error {
 }
 
 // writeEvidence writes what --report, --summary and --metrics-file ask for, of a
-// run that failed too: the files of a job that refuses every night must say so. The
-// report needs a run.
+// run that failed too: the files of a job that refuses every night must say so, and
+// none of them may go on telling of the last night that went well.
 func (j *job) writeEvidence(ctx context.Context, failure error) error {
 	o := j.opts
 	facts := j.facts(failure)
+	_, held := errors.AsType[*heldError](failure)
 	var errs []error
-	if o.report != "" && j.adopted {
+	switch {
+	case o.report == "":
+	case j.adopted:
 		errs = append(errs, report.WriteHTML(ctx, j.led, j.ended, facts, o.report))
+	case held && j.led == nil:
+		// Another run is at this sheet, and writes the page when it ends.
+	default:
+		errs = append(errs, report.WriteRefusal(ctx, j.ledgerOfReport(), facts, o.report))
 	}
 	if o.summary != "" {
 		errs = append(errs, report.WriteSummaryJSON(ctx, j.led, j.ended, facts, o.summary))
@@ -81,6 +90,65 @@ func (j *job) writeEvidence(ctx context.Context, failure error) error {
 	return nil
 }
 
+// refused writes the evidence of a run that ended with its flags and settings, as far
+// as they are known, and returns the error.
+func (a *app) refused(ctx context.Context, err error) error {
+	o := a.opts
+	if o.dryRun {
+		return err
+	}
+	for _, f := range []struct {
+		path    *string
+		endings []string
+	}{{&o.report, reportEndings}, {&o.summary, summaryEndings}, {&o.metricsFile, metricsEndings}} {
+		if checkFormat("", *f.path, f.endings) != nil {
+			*f.path = "" // which may be what was refused
+		}
+	}
+	j := &job{app: a}
+	return errors.Join(err, j.writeEvidence(context.WithoutCancel(ctx), err))
+}
+
+// ledgerOfReport returns the id of the ledger that the report of a refused run belongs
+// to, "" if the sheet has none that lasts.
+func (j *job) ledgerOfReport() string {
+	switch {
+	case j.made:
+		return ""
+	case j.led != nil:
+		return j.led.ID()
+	}
+	path := j.names.ledger
+	if path == "" {
+		// The sheet could not be read, so that nobody knows whether it is a result.
+		n, err := namesOf(j.sheet, j.opts.output, j.opts.ledger, looksLikeResult(j.sheet), j.opts.sandbox)
+		if err != nil {
+			return ""
+		}
+		path = n.ledger
+	}
+	led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ""
+	case err != nil:
+		return report.ReportLedger(j.opts.report) // it cannot be read, and the page may be its
+	}
+	defer led.Close() // it was only read
+	return led.ID()
+}
+
+// sayUntouched says of a result that is there that it is not of this run: whoever has
+// stopped a run looks there for what was done.
+func (j *job) sayUntouched(failure error) {
+	if failure == nil || j.adopted || j.names.output == "" {
+		return
+	}
+	if there, err := exists(j.names.output); there && err == nil {
+		j.log.Warn("nothing was sent, and the result file is not of this run", "results", j.names.output)
+	}
+}
+
 // facts are what the evidence says beside the ledger and the engine.
 func (j *job) facts(failure error) report.Facts {
 	f := report.Facts{
@@ -92,12 +160,9 @@ func (j *job) facts(failure error) report.Facts {
 			Report: j.opts.report, Summary: j.opts.summary, Metrics: j.opts.metricsFile,
 		},
 	}
-	if !j.adopted {
-		f.Files.Report = "" // it takes a run
-	}
 	f.Host, _ = os.Hostname() // left out where the machine has no name
 	if failure != nil {
-		f.ExitCode, _, _ = exit(failure)
+		f.ExitCode, _, f.Hint = exit(failure)
 	}
 	return f
 }

@@ -126,7 +126,12 @@ func (j *job) moveAside(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return refusef("", "set aside: %w", err)
 	}
-	j.unlessAdopted(func() error { return os.Rename(to, from) })
+	j.unlessAdopted(func() error {
+		if there, err := exists(from); there && err == nil && from == j.opts.report {
+			return os.Remove(to) // the page of the refusal stands in its place
+		}
+		return os.Rename(to, from)
+	})
 	return nil
 }
 

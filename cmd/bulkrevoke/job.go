@@ -33,6 +33,7 @@ type job struct {
 
 	plan     *batch.Plan    // what Prepare said; nil before
 	ended    batch.Summary  // how the run ended; the zero value before
+	made     bool           // the ledger was made by this job
 	adopted  bool           // the sheet is the ledger's: from here on nothing is taken back
 	closers  []func() error // run backwards by close
 	takeBack []func() error // run by close, after closers, if the sheet was not adopted
@@ -148,7 +149,7 @@ func (j *job) openLedger(ctx context.Context) error {
 	if err := j.openLedgerFile(ctx, ledger.Options{Create: true}); err != nil {
 		return err
 	}
-	if made {
+	if j.made = made; made {
 		j.unlessAdopted(func() error { return removeLedger(j.names.ledger) })
 	}
 	return j.checkPlace()

@@ -279,7 +279,7 @@ func TestAlertRules(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range []string{"bulkrevoke_last_success_timestamp_seconds", "bulkrevoke_last_run_timestamp_seconds", "bulkrevoke_last_run_rows"} {
+	for _, m := range []string{"bulkrevoke_last_run_alarms", "bulkrevoke_last_success_timestamp_seconds", "bulkrevoke_last_run_timestamp_seconds", "bulkrevoke_last_run_rows"} {
 		if !used[m] {
 			t.Errorf("no rule asks for %s", m)
 		}

@@ -103,7 +103,7 @@ it; 130 and 143 interrupted, run again to go on.`,
 		Args: a.oneSheet,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.settle(cmd); err != nil {
-				return err
+				return a.refused(cmd.Context(), err)
 			}
 			if a.opts.dryRun {
 				return a.planSheet(cmd.Context(), args[0])

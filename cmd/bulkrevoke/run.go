@@ -23,6 +23,7 @@ func (a *app) runSheet(ctx context.Context, name string) (err error) {
 	defer cancel()
 	j := &job{app: a}
 	defer func() {
+		j.sayUntouched(err)
 		told := j.writeEvidence(context.WithoutCancel(ctx), err)
 		if told != nil && j.adopted {
 			told = &startedError{told}
@@ -176,14 +177,15 @@ func (j *job) carryOut(ctx context.Context) error {
 	stop()
 	// What was done is told in any case, also to somebody who has interrupted it.
 	ctx = context.WithoutCancel(ctx)
-	counts, err := report.WriteResults(ctx, j.led, report.Target{Path: j.names.output})
+	var reasons report.Reasons
+	counts, err := report.WriteResults(ctx, j.led, report.Target{Path: j.names.output, Reasons: &reasons})
 	if err != nil {
 		runErr = errors.Join(runErr, fmt.Errorf("%w: %w", report.ErrNoOutput, err))
 	} else {
 		summary.Counts = counts // what the file says, also of rows whose account could not be started
 	}
 	j.ended = summary
-	if err := j.summarise(summary, err != nil); err != nil {
+	if err := j.summarise(summary, &reasons, err != nil); err != nil {
 		runErr = errors.Join(runErr, err)
 	}
 	if runErr != nil {
@@ -195,12 +197,13 @@ func (j *job) carryOut(ctx context.Context) error {
 
 // summarise tells how the run ended, and whether its result could not be written. A
 // run that could not even begin has nothing to tell.
-func (j *job) summarise(s batch.Summary, failed bool) error {
+func (j *job) summarise(s batch.Summary, reasons *report.Reasons, failed bool) error {
 	if j.opts.quiet || s.Started.IsZero() {
 		return nil
 	}
 	return report.WriteSummary(j.screen, s, report.SummaryText{
-		Sheet: title(j.sheet), Output: j.names.output, Failed: failed, Again: againCommand(j.args), AcceptedIsDone: j.opts.confirmOff(),
+		Sheet: title(j.sheet), Output: j.names.output, Failed: failed, Again: againCommand(j.args),
+		AcceptedIsDone: j.opts.confirmOff(), Reasons: reasons,
 	})
 }
 

@@ -366,7 +366,9 @@ func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.Sta
 	for i, op := range ops {
 		out, to, rows := outcomes[i], states[i], int64(op.Rows)
 		l.b.counters.move(op, op.State, to)
-		if out.Attempts > 0 && (c.tries == 0 || op.Attempts == 0) {
+		// What was refused as a whole, for the keys or for a busy record, is not attempted
+		// yet: it counts when it has an outcome of its own.
+		if out.Attempts > 0 && (out.Verdict != crm.NotSent || out.Maybe || to == ledger.Failed) {
 			l.b.counters.sent.Add(rows)
 		}
 		l.logRow(op, to, out)

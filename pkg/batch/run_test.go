@@ -308,6 +308,45 @@ func TestAccountsEndAlone(t *testing.T) {
 	})
 }
 
+// A row counts as sent once, when it has an outcome of its own, and not at all if all
+// that the CRM said was that the account may not, or that the record was busy.
+func TestSentCountsRowsWithAnOutcome(t *testing.T) {
+	t.Parallel()
+	keys := &crm.AccountError{Code: crm.EndKeys, Err: errors.New("401")}
+	for _, tc := range []struct {
+		name    string
+		answers []crm.Outcome // in turn; done after them
+		sent    int64
+		state   string
+	}{
+		{"done", nil, 1, "done"},
+		{"refused keys", []crm.Outcome{{Verdict: crm.NotSent, Attempts: 1, Ended: keys}}, 0, "not_attempted"},
+		{"busy, then done", []crm.Outcome{{Verdict: crm.NotSent, Attempts: 1, Later: time.Second}, {Verdict: crm.NotSent, Attempts: 1, Later: time.Second}}, 1, "done"},
+		{"refused", []crm.Outcome{{Verdict: crm.Failed, Attempts: 1, Code: "no"}}, 1, "failed"},
+		{"lost, then refused keys", []crm.Outcome{{Verdict: crm.NotSent, Attempts: 2, Maybe: true, Ended: keys}}, 1, "in_doubt"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				asked := 0
+				f.answer = func(crm.Item) crm.Outcome {
+					asked++
+					if asked <= len(tc.answers) {
+						return tc.answers[asked-1]
+					}
+					return crm.Outcome{Verdict: crm.Done, Attempts: asked}
+				}
+				s, results := newBench(t, f).run(t.Context(), "revoke r1 u1")
+				wantStates(t, results, tc.state)
+				if s.Sent != tc.sent {
+					t.Errorf("%d rows were sent, want %d", s.Sent, tc.sent)
+				}
+			})
+		})
+	}
+}
+
 func TestGuardStopsTheRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

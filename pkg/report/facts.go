@@ -23,6 +23,7 @@ type Facts struct {
 	ExitCode int
 	// Failure is the error that the command ended with; nil if it came to its end.
 	Failure error
+	Hint    string // what to do about it, a sentence
 	Again   string // the command that goes on with this sheet, ready to paste
 	// AcceptedIsDone says that nobody will ask about accepted rows.
 	AcceptedIsDone bool
@@ -42,7 +43,10 @@ type Files struct {
 
 // text is what the end of a run says with these facts.
 func (f Facts) text() SummaryText {
-	return SummaryText{Sheet: f.Sheet, Output: f.Files.Results, Again: f.Again, AcceptedIsDone: f.AcceptedIsDone}
+	return SummaryText{
+		Sheet: f.Sheet, Output: f.Files.Results, Failed: errors.Is(f.Failure, ErrNoOutput),
+		Again: f.Again, AcceptedIsDone: f.AcceptedIsDone,
+	}
 }
 
 // planned returns what the plan said of an account; ok is false if it said nothing.

@@ -29,9 +29,9 @@ const shownRuns = 10
 // The file is replaced as a whole, under the rules of CheckReport, and gets mode
 // 0600. Safe to repeat.
 func WriteHTML(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Facts, path string) error {
-	tmpl, err := template.New("page").Funcs(template.FuncMap{"odd": func(i int) bool { return i%2 == 1 }}).Parse(pageText)
+	tmpl, err := pageTemplate()
 	if err != nil {
-		return fmt.Errorf("read the page's template: %w", err)
+		return err
 	}
 	p, err := newPage(ctx, led, s, facts)
 	if err != nil {
@@ -40,12 +40,21 @@ func WriteHTML(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts F
 	return reportFile(led.ID()).replace(ctx, path, func(w io.Writer) error { return tmpl.Execute(w, p) })
 }
 
+func pageTemplate() (*template.Template, error) {
+	tmpl, err := template.New("page").Parse(pageText)
+	if err != nil {
+		return nil, fmt.Errorf("read the page's template: %w", err)
+	}
+	return tmpl, nil
+}
+
 // page is what the template shows. Its texts are printable; the template escapes
 // them.
 type page struct {
 	LedgerID         string
 	Sheet, Hash      string
 	Sandbox          bool
+	Refused          bool   // no run began, and all that is known of rows is an earlier one's
 	Tone             string // "good", "open", "stopped"
 	Headline         string
 	Remarks          []string
@@ -63,7 +72,8 @@ type page struct {
 	Open             []openGroup
 	ManyAccounts     bool
 	OpenRows         int64
-	Next             [][]string // each in parts: words and commands in turn
+	Next             []string
+	Again            string // the command that goes on, "" if there is nothing to do
 	SheetName, Ended string
 }
 
@@ -212,26 +222,31 @@ func (p *page) say(s batch.Summary, facts Facts, alarms int64) {
 	}
 	if alarms > 0 {
 		p.Tone = "stopped"
-		p.Remarks = append(p.Remarks, verb(alarms, "row", "rows")+" changed a record that somebody lost at the same time who was to keep it. It has to be given back by hand; the people are named below.")
+		p.Remarks = append(p.Remarks, "By "+verb(alarms, "row", "rows")+" a bystander, whom no row is about, lost a record and was not given it back. Give it back by hand; the people are named below.")
 	}
 	if s.Stopped != nil {
 		p.Tone = "stopped"
-		p.Remarks = append(p.Remarks, "The run was stopped before everything was tried: "+Printable(s.Stopped.Error())+".")
+		p.Remarks = append(p.Remarks, sentence("The run was stopped before everything was tried: "+Printable(s.Stopped.Error())))
 	}
 	if ended(s) {
 		p.Tone = "stopped"
 	}
 	if facts.Failure != nil {
 		p.Tone = "stopped"
-		p.Remarks = append(p.Remarks, "The command ended with an error: "+problem(facts.Failure)+".")
+		p.Remarks = append(p.Remarks, sentence("The command ended with an error: "+problem(facts.Failure)))
 	}
 	if open > 0 && facts.Again != "" {
 		s.Alarms = 0 // told above, with those of earlier runs
-		for _, line := range next(s, facts.text()) {
-			p.Next = append(p.Next, strings.Split(Printable(line), "`"))
+		text := facts.text()
+		for _, line := range next(s, text) {
+			p.Next = append(p.Next, sentence(Printable(line)))
 		}
+		p.Again = Printable(again(s, text))
 	}
 }
+
+// sentence ends a text with one full stop.
+func sentence(text string) string { return strings.TrimRight(text, ". ") + "." }
 
 // meaning says what a result means, for somebody who has not read the manual.
 func meaning(word string) string {
@@ -266,9 +281,9 @@ func (p *page) results(c batch.Counts) {
 }
 
 func (p *page) reasons(open *openRows) {
-	all := open.sorted()
+	all := open.reasons.sorted()
 	p.Reasons = all[:min(len(all), shownReasons)]
-	p.MoreReasons = open.other
+	p.MoreReasons = open.reasons.other
 	for _, r := range all[len(p.Reasons):] {
 		p.MoreReasons += r.Rows
 	}

@@ -228,7 +228,7 @@ func TestReportSaysWhetherAllIsWell(t *testing.T) {
 		{"accepted is enough", []pageRow{row(1, done), row(2, ledger.Settle{State: ledger.Accepted})}, batch.Summary{}, Facts{AcceptedIsDone: true},
 			[]string{`banner open`, "1 row is accepted by the CRM and not confirmed; nothing else is open.", "--confirm off"}, nil},
 		{"somebody else lost access", []pageRow{row(1, ledger.Settle{State: ledger.Done, Code: "stayer_lost", Message: "user 6"})}, batch.Summary{Alarms: 1}, Facts{Again: "again"},
-			[]string{`banner stopped`, "1 row changed a record that somebody lost at the same time who was to keep it", "Access lost by somebody else: 1 row", "user 6"}, []string{"nothing, every row"}},
+			[]string{`banner stopped`, "By 1 row a bystander, whom no row is about, lost a record and was not given it back.", "Access lost by somebody else: 1 row", "user 6"}, []string{"nothing, every row"}},
 		{"the command failed", []pageRow{row(1, done)}, batch.Summary{}, Facts{Failure: errors.New("disk full")},
 			[]string{`banner stopped`, "The command ended with an error: disk full."}, nil},
 		{"done by the CRM's own words", []pageRow{row(1, ledger.Settle{State: ledger.Done, Code: "status_6", Message: "Success"})}, batch.Summary{}, Facts{},

@@ -16,14 +16,7 @@ func (p *page) runFacts(s batch.Summary, facts Facts, g gathered) {
 	p.Tiles = append([]tile{
 		{group(c.Rows), "rows in the sheet"}, {group(c.Done + c.Unchanged), "done or unchanged"}, {group(p.OpenRows), "open"},
 	}, p.Tiles...)
-	p.run("Sheet", p.Sheet, false, "")
-	if p.Hash != "" {
-		p.run("SHA-256 of the sheet", p.Hash, true, "")
-	}
-	p.run("Operator", Printable(facts.Operator), false, "")
-	p.run("Machine", Printable(facts.Host), false, "")
-	p.run("Program", "bulkrevoke "+Printable(facts.Version), false, "")
-	p.run("Command", commandLine(facts.Args), true, "")
+	p.commandFacts(facts)
 	p.run("Started", moment(s.Started), false, "")
 	p.run("Ended", moment(s.Ended), false, "after "+took(s.Ended.Sub(s.Started)))
 	if plan := facts.Plan; plan != nil {
@@ -39,6 +32,18 @@ func (p *page) runFacts(s batch.Summary, facts Facts, g gathered) {
 	p.run("Ledger", Printable(facts.Files.Ledger), false, "")
 }
 
+// commandFacts fills in what is known of every command.
+func (p *page) commandFacts(facts Facts) {
+	p.run("Sheet", p.Sheet, false, "")
+	if p.Hash != "" {
+		p.run("SHA-256 of the sheet", p.Hash, true, "")
+	}
+	p.run("Operator", Printable(facts.Operator), false, "")
+	p.run("Machine", Printable(facts.Host), false, "")
+	p.run("Program", "bulkrevoke "+Printable(facts.Version), false, "")
+	p.run("Command", commandLine(facts.Args), true, "")
+}
+
 // run adds a fact about the run, if it is known.
 func (p *page) run(name, value string, code bool, note string) {
 	if value != "" {
@@ -48,22 +53,31 @@ func (p *page) run(name, value string, code bool, note string) {
 
 // exitMeaning says in words what the command told whoever started it.
 func exitMeaning(code int) string {
-	switch code {
-	case 0:
+	switch {
+	case code == 0:
 		return "nothing is left to do"
-	case 1:
+	case code == 1:
 		return "finished, and some rows are open"
-	case 2:
+	case code == exitRefused:
 		return "refused"
-	case 3:
+	case code == 3:
 		return "stopped early, or an account could not be worked with"
-	case 4:
+	case code == exitHeld:
 		return "another run was at it"
-	case 130, 143:
+	case interrupted(code):
 		return "interrupted"
 	}
 	return ""
 }
+
+// The exit codes that the evidence has words of its own for.
+const (
+	exitRefused = 2
+	exitHeld    = 4
+)
+
+// interrupted says whether a signal ended the command: 128 and the signal's number.
+func interrupted(code int) bool { return code > 128 }
 
 // commandLine shows the command as it was given.
 func commandLine(args []string) string {

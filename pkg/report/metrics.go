@@ -35,7 +35,7 @@ const lastSuccess = "bulkrevoke_last_success_timestamp_seconds"
 // refuses two files that have the same sample, and a machine may have several jobs.
 //
 // The file is replaced as a whole, under the rules of CheckMetrics, and gets mode
-// 0600: the collector must run as the same user, or as one that may read everything.
+// 0644: it holds nothing personal, and the collector runs as another user.
 func WriteMetrics(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Facts, path string) error {
 	m := metrics{sheet: facts.Sheet}
 	if m.sheet != "-" && m.sheet != "" {
@@ -107,7 +107,7 @@ func (m *metrics) command(s batch.Summary, facts Facts, ended, success float64) 
 	m.sample(lastSuccess, success)
 	m.gauge("bulkrevoke_last_run_timestamp_seconds", "When the last command ended, whatever its result.")
 	m.sample("bulkrevoke_last_run_timestamp_seconds", ended)
-	m.gauge("bulkrevoke_last_run_exit_code", "Its exit code: 0 all done, 1 rows are open, 2 refused, 3 stopped early, 4 another run was at it, 130 and 143 interrupted.")
+	m.gauge("bulkrevoke_last_run_exit_code", "Its exit code: 0 all done, 1 rows are open, 2 refused, 3 stopped early, 4 another run was at it, 129, 130 and 143 interrupted.")
 	m.sample("bulkrevoke_last_run_exit_code", float64(facts.ExitCode))
 	m.gauge("bulkrevoke_build_info", "Always 1; the version is in the label.")
 	m.sample("bulkrevoke_build_info", 1, "version", facts.Version)
@@ -118,7 +118,7 @@ func (m *metrics) command(s batch.Summary, facts Facts, ended, success float64) 
 	m.sample("bulkrevoke_last_run_duration_seconds", seconds(s.Ended.Sub(s.Started)))
 	m.gauge("bulkrevoke_last_run_rows_sent", "Rows that the last run sent.")
 	m.sample("bulkrevoke_last_run_rows_sent", float64(s.Sent))
-	m.gauge("bulkrevoke_last_run_alarms", "Rows of the last run about records that somebody lost who was to keep them, and was not given them back.")
+	m.gauge("bulkrevoke_last_run_alarms", "Rows of the last run by which a bystander, whom no row is about, lost a record and was not given it back.")
 	m.sample("bulkrevoke_last_run_alarms", float64(s.Alarms))
 }
 

@@ -62,8 +62,8 @@ func TestMetrics(t *testing.T) {
 	golden(t, "metrics.prom", strings.ReplaceAll(got, strings.ReplaceAll(facts.Sheet, `\`, `\\`), "/srv/crm/off.csv"))
 	info, err := os.Stat(path)
 	must(t, err)
-	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
-		t.Errorf("the file has mode %v, want 0600", info.Mode())
+	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o644 {
+		t.Errorf("the file has mode %v, want 0644", info.Mode())
 	}
 }
 

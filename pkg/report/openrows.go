@@ -3,7 +3,6 @@ package report
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -12,15 +11,9 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-const (
-	// shownRows is how many open rows of one result a page lists: more is for the
-	// result file. There are five such results, and two lists beside them.
-	shownRows = 1000
-	// mostReasons bounds how many reasons are told apart, shownReasons how many of
-	// them a page lists.
-	mostReasons  = 500
-	shownReasons = 25
-)
+// shownRows is how many open rows of one result a page lists: more is for the result
+// file. There are five such results, and two lists beside them.
+const shownRows = 1000
 
 // stayerLost is the code of a row by which somebody lost access whom the row does
 // not name.
@@ -45,24 +38,16 @@ type openRow struct {
 	Details       string // status, attempts, when, request Id
 }
 
-// reason is a code, with how many rows have it.
-type reason struct {
-	Result, Code string
-	Message      string // of the first such row
-	Rows         int64
-}
-
 // openRows gathers the rows of a result that somebody may have to look at, and why
 // they are open.
 type openRows struct {
 	shown   map[string][]openRow // by result, or list
 	rows    map[string]int64     // as many rows there are, shown or not
-	reasons map[[2]string]*reason
-	other   int64 // rows of reasons beyond mostReasons
+	reasons Reasons
 }
 
 func newOpenRows() *openRows {
-	return &openRows{shown: make(map[string][]openRow), rows: make(map[string]int64), reasons: make(map[[2]string]*reason)}
+	return &openRows{shown: make(map[string][]openRow), rows: make(map[string]int64)}
 }
 
 // add takes up a row if there is something about it to be shown.
@@ -79,15 +64,7 @@ func (o *openRows) add(res ledger.Result, columns shownCells) {
 		return
 	}
 	o.show(word, res, columns)
-	key := [2]string{word, res.Code}
-	switch r := o.reasons[key]; {
-	case r != nil:
-		r.Rows++
-	case len(o.reasons) < mostReasons:
-		o.reasons[key] = &reason{Result: word, Code: Printable(res.Code), Message: Printable(message(res)), Rows: 1}
-	default:
-		o.other++
-	}
+	o.reasons.add(word, res)
 }
 
 // show counts a row for a list, which has room for so many.
@@ -96,18 +73,6 @@ func (o *openRows) show(list string, res ledger.Result, columns shownCells) {
 	if len(o.shown[list]) < shownRows {
 		o.shown[list] = append(o.shown[list], newOpenRow(res, columns))
 	}
-}
-
-// sorted returns the reasons, the most frequent first.
-func (o *openRows) sorted() []*reason {
-	all := make([]*reason, 0, len(o.reasons))
-	for _, r := range o.reasons {
-		all = append(all, r)
-	}
-	slices.SortFunc(all, func(a, b *reason) int {
-		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Result, b.Result), cmp.Compare(a.Code, b.Code))
-	})
-	return all
 }
 
 func newOpenRow(res ledger.Result, columns shownCells) openRow {

@@ -15,10 +15,10 @@ import (
 )
 
 // replaceFile writes a file as a whole or not at all: to a temporary name in its
-// folder, synced, then renamed over path. The file gets mode 0600. Right before
-// the rename it asks again whether path may be replaced. A failure leaves what was
-// there, and no temporary file.
-func replaceFile(ctx context.Context, path string, write func(io.Writer) error, may func() error) (err error) {
+// folder, synced, then renamed over path. The file gets the mode. Right before the
+// rename it asks again whether path may be replaced. A failure leaves what was there,
+// and no temporary file.
+func replaceFile(ctx context.Context, path string, mode fs.FileMode, write func(io.Writer) error, may func() error) (err error) {
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return err
@@ -29,6 +29,9 @@ func replaceFile(ctx context.Context, path string, write func(io.Writer) error, 
 	file, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
+	}
+	if err := file.Chmod(mode); err != nil { // whatever the umask says
+		return errors.Join(err, file.Close(), root.Remove(temp))
 	}
 	if err := fill(file, write); err != nil {
 		return errors.Join(err, root.Remove(temp))

@@ -9,15 +9,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // owned is a kind of file that every run writes anew. Such a file says at its
 // beginning what it is, so that a slip of the keyboard never costs another file.
 type owned struct {
-	flag  string // that names the file
-	what  string // it is called in messages
-	start string // of every file of this kind
+	flag   string      // that names the file
+	what   string      // it is called in messages
+	mode   fs.FileMode // of the file
+	starts []string    // one of which begins every file of this kind
 }
 
 const (
@@ -26,17 +28,26 @@ const (
 	reportStart  = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"bulkrevoke-ledger\" content=\""
 )
 
-func summaryFile() owned { return owned{"--summary", "a summary of bulkrevoke", summaryStart} }
+func summaryFile() owned {
+	return owned{"--summary", "a summary of bulkrevoke", private, []string{summaryStart}}
+}
 
+// metricsFile may be read by everybody: it holds nothing personal, and the collector
+// of the metrics is another user.
 func metricsFile() owned {
-	return owned{"--metrics-file", "a metrics file of bulkrevoke", metricsStart}
+	return owned{"--metrics-file", "a metrics file of bulkrevoke", 0o644, []string{metricsStart}}
 }
 
 // reportFile is a report of one ledger: one sheet's evidence does not replace
-// another's.
+// another's. A report of a run that was refused before there was a ledger is of none,
+// and gives way to any.
 func reportFile(ledgerID string) owned {
-	return owned{"--report", "a report of this sheet's ledger", reportStart + html.EscapeString(ledgerID) + `"`}
+	starts := []string{reportStart + html.EscapeString(ledgerID) + `"`, reportStart + `"`}
+	return owned{"--report", "a report of this sheet's ledger", private, starts}
 }
+
+// private is the mode of files that hold personal data.
+const private fs.FileMode = 0o600
 
 // CheckReport says whether WriteHTML may write to path: its folder takes files, and
 // path is free or a report of the ledger with that ID. Links, folders and other
@@ -45,7 +56,21 @@ func CheckReport(path, ledgerID string) error { return reportFile(ledgerID).chec
 
 // IsReport says whether a regular file is a report of whatever ledger.
 func IsReport(path string) bool {
-	return owned{"--report", "a report", reportStart}.mayReplace(path) == nil
+	return owned{"--report", "a report", private, []string{reportStart}}.mayReplace(path) == nil
+}
+
+// ReportLedger returns the id of the ledger that a report is of, "" if path is no
+// report, or one of a refusal before there was a ledger.
+func ReportLedger(path string) string {
+	if !IsReport(path) {
+		return ""
+	}
+	text, err := beginning(path, len(reportStart)+100)
+	if err != nil {
+		return ""
+	}
+	id, _, _ := strings.Cut(strings.TrimPrefix(text, reportStart), `"`)
+	return html.UnescapeString(id)
 }
 
 // CheckSummaryFile is CheckReport for WriteSummaryJSON: path is free or such a file
@@ -77,11 +102,15 @@ func (o owned) mayReplace(path string) error {
 	case !info.Mode().IsRegular():
 		return &TargetError{Path: path, Reason: "is not a regular file", Hint: elsewhere}
 	}
-	start, err := beginning(path, len(o.start))
+	longest := 0
+	for _, start := range o.starts {
+		longest = max(longest, len(start))
+	}
+	found, err := beginning(path, longest)
 	if err != nil {
 		return &TargetError{Path: path, Reason: err.Error(), Hint: elsewhere}
 	}
-	if !strings.HasPrefix(start, o.start) {
+	if !slices.ContainsFunc(o.starts, func(start string) bool { return strings.HasPrefix(found, start) }) {
 		return &TargetError{Path: path, Reason: "exists and is not " + o.what, Hint: elsewhere}
 	}
 	return nil
@@ -107,7 +136,7 @@ func (o owned) replace(ctx context.Context, path string, write func(io.Writer) e
 	if err := o.mayReplace(whole); err != nil {
 		return err
 	}
-	if err := replaceFile(ctx, whole, write, func() error { return o.mayReplace(whole) }); err != nil {
+	if err := replaceFile(ctx, whole, o.mode, write, func() error { return o.mayReplace(whole) }); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

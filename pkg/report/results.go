@@ -38,6 +38,8 @@ type Target struct {
 	Path string // a name that ends in .xlsx is written as a workbook, any other as text
 	// Keep picks rows; nil keeps every one, which is what a result file is.
 	Keep func(ledger.Result) bool
+	// Reasons, if not nil, counts why the rows that are written are open.
+	Reasons *Reasons
 }
 
 // WriteResults writes the ledger's sheet with what became of each row: every row
@@ -66,15 +68,19 @@ func WriteResults(ctx context.Context, led *ledger.Ledger, target Target) (count
 	if err := led.Wrote(ctx, path); err != nil && !errors.Is(err, ledger.ErrReadOnly) {
 		return counts, err
 	}
+	keep := target.Keep
+	if target.Reasons != nil {
+		keep = target.Reasons.gather(keep)
+	}
 	write := func(w io.Writer) error {
 		if IsWorkbook(target.Path) {
-			counts, err = writeWorkbook(ctx, w, target.Path, led, layout, target.Keep)
+			counts, err = writeWorkbook(ctx, w, target.Path, led, layout, keep)
 		} else {
-			counts, err = writeCSV(ctx, w, led, layout, target.Keep)
+			counts, err = writeCSV(ctx, w, led, layout, keep)
 		}
 		return err
 	}
-	if err := replaceFile(ctx, path, write, func() error { return mayReplace(target.Path, ours) }); err != nil {
+	if err := replaceFile(ctx, path, private, write, func() error { return mayReplace(target.Path, ours) }); err != nil {
 		if _, ok := errors.AsType[*TargetError](err); ok {
 			return batch.Counts{}, err // it names the file
 		}

@@ -146,17 +146,17 @@ func TestFailedWriteLeavesTheOldResult(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.csv")
 	must(t, os.WriteFile(path, []byte("old"), 0o600))
 	broken := errors.New("broken")
-	err := replaceFile(t.Context(), path, func(io.Writer) error { return broken }, func() error { return nil })
+	err := replaceFile(t.Context(), path, private, func(io.Writer) error { return broken }, func() error { return nil })
 	if !errors.Is(err, broken) {
 		t.Errorf("error is %v, want %v", err, broken)
 	}
-	err = replaceFile(t.Context(), path, func(io.Writer) error { return nil }, func() error { return broken })
+	err = replaceFile(t.Context(), path, private, func(io.Writer) error { return nil }, func() error { return broken })
 	if !errors.Is(err, broken) {
 		t.Errorf("error is %v, want %v", err, broken)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(broken)
-	err = replaceFile(ctx, path, func(io.Writer) error { return nil }, func() error { return nil })
+	err = replaceFile(ctx, path, private, func(io.Writer) error { return nil }, func() error { return nil })
 	if !errors.Is(err, broken) {
 		t.Errorf("error is %v, want %v", err, broken)
 	}

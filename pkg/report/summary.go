@@ -17,6 +17,8 @@ type SummaryText struct {
 	Again  string // the command that goes on with this sheet, ready to paste
 	// AcceptedIsDone says that nobody will ask about accepted rows.
 	AcceptedIsDone bool
+	// Reasons says why rows are open; nil if nobody has counted them.
+	Reasons *Reasons
 }
 
 // WriteSummary writes how a run ended and what to do next.
@@ -37,6 +39,7 @@ func WriteSummary(w io.Writer, s batch.Summary, t SummaryText) error {
 	} {
 		if c.n > 0 {
 			fmt.Fprintf(&b, "  %-14s%d\n", c.word, c.n)
+			reasonsText(&b, c.word, t.Reasons)
 		}
 	}
 	for _, a := range s.Accounts {
@@ -52,6 +55,9 @@ func WriteSummary(w io.Writer, s batch.Summary, t SummaryText) error {
 	}
 	for _, line := range next(s, t) {
 		fmt.Fprintf(&b, "next: %s\n", line)
+	}
+	if command := again(s, t); command != "" {
+		fmt.Fprintf(&b, "again: %s\n", command)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -76,7 +82,21 @@ func accountText(b *strings.Builder, a batch.SummaryAccount) {
 	}
 }
 
-// next says what is left for somebody to do, the most pressing first.
+// reasonsText says why the rows of one result are open, the most frequent code first.
+func reasonsText(b *strings.Builder, word string, reasons *Reasons) {
+	most, others := reasons.of(word)
+	for _, r := range most {
+		if r.Code != "" {
+			fmt.Fprintf(b, "    %6d  %s\n", r.Rows, r.Code)
+		}
+	}
+	if others > 0 {
+		fmt.Fprintf(b, "    %6d  other codes\n", others)
+	}
+}
+
+// next says what is left for somebody to do, the most pressing first. What command
+// does it is again's to say, once.
 func next(s batch.Summary, t SummaryText) []string {
 	var lines []string
 	add := func(n int64, one, many string) {
@@ -87,33 +107,37 @@ func next(s batch.Summary, t SummaryText) []string {
 			lines = append(lines, fmt.Sprintf("%d rows %s", n, many))
 		}
 	}
-	again := fmt.Sprintf("run `%s`", t.Again)
 	c := s.Counts
-	hint := "attempted: " + again + " to go on"
+	if t.Failed {
+		lines = append(lines, "the result file is missing: mend what is in its way and write it with bulkrevoke results")
+	}
+	hint := "attempted: run again to go on"
 	switch {
 	case ended(s):
-		hint = "attempted: mend what ended the account, then " + again + " to go on"
+		hint = "attempted: mend what ended the account, then run again to go on"
 	case s.Stopped == nil:
 		hint = "attempted: an earlier row about the same user and record is in doubt or unconfirmed"
 	}
-	alarm := fmt.Sprintf("changed a record that somebody lost at the same time who was to keep it: the message in %s names them, give it back by hand", t.Output)
+	alarm := fmt.Sprintf("took access from a bystander, whom no row is about: the message in %s names them, give it back by hand", t.Output)
 	add(s.Alarms, alarm, alarm)
 	add(c.NotAttempted, "was not "+hint, "were not "+hint)
-	failed := fmt.Sprintf("failed: see %s (column result = failed), mend what its message says and %s again", t.Output, again)
+	failed := fmt.Sprintf("failed: see %s (column result = failed), mend what its message says and run again", t.Output)
 	add(c.Failed, failed, failed)
-	doubt := fmt.Sprintf("in doubt: look at the CRM (%s, column result = in_doubt); `%s --redo-in-doubt` sends them again", t.Output, t.Again)
+	doubt := fmt.Sprintf("in doubt: look at the CRM (%s, column result = in_doubt); run again with --redo-in-doubt to send them again", t.Output)
 	if s.Stopped != nil || ended(s) {
 		doubt = fmt.Sprintf("in doubt, sent without an answer: the next run finds out what it can; for what stays look at the CRM (%s, column result = in_doubt)", t.Output)
 	}
 	add(c.InDoubt, "is "+doubt, "are "+doubt)
-	invalid := fmt.Sprintf("invalid and never sent: see %s (column result = invalid), mend the sheet and %s again", t.Output, again)
+	invalid := fmt.Sprintf("invalid and never sent: see %s (column result = invalid), mend the sheet and run again", t.Output)
 	add(c.Invalid, "is "+invalid, "are "+invalid)
 	if !t.AcceptedIsDone {
-		accepted := "accepted and not confirmed yet: " + again + " later to ask about them"
+		accepted := "accepted and not confirmed yet: run again later to ask about them"
 		add(c.Accepted, "is "+accepted, "are "+accepted)
 	}
 	switch {
 	case len(lines) > 0:
+	case ended(s):
+		lines = append(lines, "every row is as the sheet asks, and an account ended early: see above")
 	case c.Accepted > 0:
 		lines = append(lines, "nothing; what is accepted was not asked about, without --confirm off it is")
 	case c.Rows == 0:
@@ -122,6 +146,19 @@ func next(s batch.Summary, t SummaryText) []string {
 		lines = append(lines, "nothing, every row is as the sheet asks")
 	}
 	return lines
+}
+
+// again returns the command that goes on, "" where no row needs one.
+func again(s batch.Summary, t SummaryText) string {
+	c := s.Counts
+	open := c.NotAttempted + c.Failed + c.InDoubt + c.Invalid
+	if !t.AcceptedIsDone {
+		open += c.Accepted
+	}
+	if open == 0 {
+		return ""
+	}
+	return t.Again
 }
 
 func ended(s batch.Summary) bool {

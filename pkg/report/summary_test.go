@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
@@ -53,11 +54,12 @@ account main ended: keys: wrong` + "\uFFFD" + `[2J key
   Check the keys.
 stopped: enough
 results: off.results.csv
-next: 1 row was not attempted: mend what ended the account, then run ` + "`bulkrevoke run off.csv`" + ` to go on
-next: 3 rows failed: see off.results.csv (column result = failed), mend what its message says and run ` + "`bulkrevoke run off.csv`" + ` again
+next: 1 row was not attempted: mend what ended the account, then run again to go on
+next: 3 rows failed: see off.results.csv (column result = failed), mend what its message says and run again
 next: 2 rows are in doubt, sent without an answer: the next run finds out what it can; for what stays look at the CRM (off.results.csv, column result = in_doubt)
-next: 1 row is invalid and never sent: see off.results.csv (column result = invalid), mend the sheet and run ` + "`bulkrevoke run off.csv`" + ` again
-next: 1 row is accepted and not confirmed yet: run ` + "`bulkrevoke run off.csv`" + ` later to ask about them
+next: 1 row is invalid and never sent: see off.results.csv (column result = invalid), mend the sheet and run again
+next: 1 row is accepted and not confirmed yet: run again later to ask about them
+again: bulkrevoke run off.csv
 `,
 		},
 		{
@@ -65,7 +67,7 @@ next: 1 row is accepted and not confirmed yet: run ` + "`bulkrevoke run off.csv`
 			batch.Summary{Counts: batch.Counts{Rows: 2, NotAttempted: 2}, Stopped: errors.New("stopped by a signal: interrupt")},
 			text,
 			"off.csv: 2 rows\n  not_attempted 2\nstopped: a signal: interrupt\nresults: off.results.csv\n" +
-				"next: 2 rows were not attempted: run `bulkrevoke run off.csv` to go on\n",
+				"next: 2 rows were not attempted: run again to go on\nagain: bulkrevoke run off.csv\n",
 		},
 		{
 			"rows behind one that is in doubt",
@@ -73,7 +75,43 @@ next: 1 row is accepted and not confirmed yet: run ` + "`bulkrevoke run off.csv`
 			text,
 			"off.csv: 2 rows\n  in_doubt      1\n  not_attempted 1\nresults: off.results.csv\n" +
 				"next: 1 row was not attempted: an earlier row about the same user and record is in doubt or unconfirmed\n" +
-				"next: 1 row is in doubt: look at the CRM (off.results.csv, column result = in_doubt); `bulkrevoke run off.csv --redo-in-doubt` sends them again\n",
+				"next: 1 row is in doubt: look at the CRM (off.results.csv, column result = in_doubt); run again with --redo-in-doubt to send them again\n" +
+				"again: bulkrevoke run off.csv\n",
+		},
+		{
+			"reasons by code, the most frequent first",
+			batch.Summary{Counts: batch.Counts{Rows: 30, Failed: 29, InDoubt: 1}},
+			SummaryText{Sheet: "off.csv", Output: "o.csv", Again: "x", Reasons: reasonsOf(map[string]int{
+				"MXInvalidInputException": 12, "status_7": 7, "inherited": 4, "public": 3, "unknown_user": 1, "protected": 1, "quota": 1,
+			})},
+			"off.csv: 30 rows\n  failed        29\n" +
+				"        12  MXInvalidInputException\n         7  status_7\n         4  inherited\n         3  public\n" +
+				"         1  protected\n         2  other codes\n  in_doubt      1\nresults: o.csv\n" +
+				"next: 29 rows failed: see o.csv (column result = failed), mend what its message says and run again\n" +
+				"next: 1 row is in doubt: look at the CRM (o.csv, column result = in_doubt); run again with --redo-in-doubt to send them again\nagain: x\n",
+		},
+		{
+			"no result file, though all is done",
+			batch.Summary{Counts: batch.Counts{Rows: 1, Done: 1}},
+			SummaryText{Sheet: "off.csv", Output: "o.csv", Again: "x", Failed: true},
+			"off.csv: 1 row\n  done          1\nresults: o.csv could not be written\n" +
+				"next: the result file is missing: mend what is in its way and write it with bulkrevoke results\n",
+		},
+		{
+			"a bystander lost access",
+			batch.Summary{Counts: batch.Counts{Rows: 2, Done: 2}, Alarms: 2},
+			SummaryText{Sheet: "off.csv", Output: "o.csv", Again: "x"},
+			"off.csv: 2 rows\n  done          2\nresults: o.csv\n" +
+				"next: 2 rows took access from a bystander, whom no row is about: the message in o.csv names them, give it back by hand\n",
+		},
+		{
+			"an account ended, and every row is done",
+			batch.Summary{Counts: batch.Counts{Rows: 1, Done: 1}, Accounts: []batch.SummaryAccount{{
+				Account: "main", CRM: "zoho", Host: "h", Ended: &crm.AccountError{Code: crm.EndQuota, Err: errors.New("used up")},
+			}}},
+			SummaryText{Sheet: "off.csv", Output: "o.csv", Again: "x"},
+			"off.csv: 1 row\n  done          1\naccount main (zoho at h): 0 calls\naccount main ended: quota: used up\nresults: o.csv\n" +
+				"next: every row is as the sheet asks, and an account ended early: see above\n",
 		},
 		{
 			"accepted is enough",
@@ -91,6 +129,17 @@ next: 1 row is accepted and not confirmed yet: run ` + "`bulkrevoke run off.csv`
 			}
 		})
 	}
+}
+
+// reasonsOf returns reasons as rows that failed with these codes come to.
+func reasonsOf(codes map[string]int) *Reasons {
+	var r Reasons
+	for code, rows := range codes {
+		for range rows {
+			r.add("failed", ledger.Result{Code: code})
+		}
+	}
+	return &r
 }
 
 // examplePlan is a plan that has something to say about everything.

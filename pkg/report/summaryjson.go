@@ -33,6 +33,7 @@ type SummaryFile struct {
 	Seconds  float64      `json:"duration_seconds"`
 	ExitCode int          `json:"exit_code"`
 	Error    string       `json:"error,omitempty"`   // what the command ended with
+	Hint     string       `json:"hint,omitempty"`    // what to do about that
 	Stopped  string       `json:"stopped,omitempty"` // what stopped the run before everything was tried
 	Sheet    SummarySheet `json:"sheet"`
 	Digest   string       `json:"digest,omitempty"` // the plan's, as --approve takes it
@@ -46,8 +47,10 @@ type SummaryFile struct {
 	ChainHead *SummaryHead         `json:"chain_head,omitempty"`
 	Files     Files                `json:"files"`
 	// Next says in sentences what is left for somebody to do, the most pressing
-	// first. It is for people; decide by ExitCode and Counts.
-	Next []string `json:"next"`
+	// first, and Again is the command that goes on. Both are for people; decide by
+	// ExitCode and Counts.
+	Next  []string `json:"next"`
+	Again string   `json:"again,omitempty"`
 }
 
 // SummarySheet is the input.
@@ -102,7 +105,7 @@ func summaryFileOf(ctx context.Context, led *ledger.Ledger, s batch.Summary, fac
 		Schema: SummarySchema, Version: facts.Version, Operator: facts.Operator, Host: facts.Host,
 		Args: append([]string{}, facts.Args...), Sandbox: facts.Sandbox,
 		Run: s.Run, Started: stamp(s.Started), Ended: stamp(s.Ended), Seconds: seconds(s.Ended.Sub(s.Started)),
-		ExitCode: facts.ExitCode, Error: problem(facts.Failure), Stopped: problem(s.Stopped),
+		ExitCode: facts.ExitCode, Error: problem(facts.Failure), Hint: Printable(facts.Hint), Stopped: problem(s.Stopped),
 		Sheet: SummarySheet{Name: facts.Sheet}, Digest: facts.digest(), Counts: s.Counts, Sent: s.Sent, Alarms: s.Alarms,
 		Accounts: []SummaryAccountFile{}, Files: facts.Files, Next: []string{},
 	}
@@ -116,7 +119,8 @@ func summaryFileOf(ctx context.Context, led *ledger.Ledger, s batch.Summary, fac
 	if err != nil {
 		return out, err
 	}
-	out.Sheet.SHA256, out.LedgerID, out.Next = hash, led.ID(), next(s, facts.text())
+	text := facts.text()
+	out.Sheet.SHA256, out.LedgerID, out.Next, out.Again = hash, led.ID(), next(s, text), again(s, text)
 	if s.Head != "" {
 		out.ChainHead = &SummaryHead{Seq: s.HeadSeq, Hash: s.Head}
 	}

@@ -55,7 +55,7 @@ func WriteUndo(ctx context.Context, led *ledger.Ledger, path string, left func(b
 	if err != nil {
 		return counts, err
 	}
-	err = replaceFile(ctx, whole, func(w io.Writer) error {
+	err = replaceFile(ctx, whole, private, func(w io.Writer) error {
 		counts, err = writeUndo(ctx, w, led, layout, of, left)
 		if err == nil && counts.Rows == 0 {
 			err = errNothingToUndo

@@ -89,7 +89,7 @@ func WriteVerified(ctx context.Context, led *ledger.Ledger, review *ledger.Revie
 	if err := may(); err != nil {
 		return counts, err
 	}
-	if err := replaceFile(ctx, whole, write, may); err != nil {
+	if err := replaceFile(ctx, whole, private, write, may); err != nil {
 		return counts, fmt.Errorf("write %s: %w", path, err)
 	}
 	return counts, nil
