@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -301,19 +300,4 @@ func metricsOfARun(t *testing.T) string {
 	text, err := os.ReadFile(path)
 	must(t, err)
 	return string(text)
-}
-
-// TestEverySampleIsTested makes sure that none lies there that no test looks at.
-func TestEverySampleIsTested(t *testing.T) {
-	t.Parallel()
-	tested := []string{".gitattributes", "alert-rule.yaml", "bulkrevoke.yaml", "cronjob.yaml", "crontab"}
-	entries, err := os.ReadDir(samplePath(""))
-	must(t, err)
-	for _, e := range entries {
-		_, isSheet := sampleSheets[e.Name()]
-		leftBehind := regexp.MustCompile(`\.results\.|\.ledger\.db|\.sandbox\.`).MatchString(e.Name())
-		if !isSheet && !leftBehind && !slices.Contains(tested, e.Name()) {
-			t.Errorf("no test looks at %s", e.Name())
-		}
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,39 +38,121 @@ var sampleSheets = map[string]struct {
 // samplePath returns the path of a sample.
 func samplePath(name string) string { return filepath.Join("..", "..", "samples", name) }
 
+// otherSamples are the files among the samples that are no sheets.
+var otherSamples = []string{".gitattributes", "alert-rule.yaml", "bulkrevoke.yaml", "cronjob.yaml", "crontab"}
+
+// shippedSamples are the samples that belong to the repository. Beside them may lie
+// whatever somebody has tried out.
+func shippedSamples() []string {
+	return slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(sampleSheets)), otherSamples...)))
+}
+
+// copySamples makes a folder of the samples that belong to the repository.
+func copySamples(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, name := range shippedSamples() {
+		data, err := os.ReadFile(samplePath(name))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestEverySampleIsTested makes sure that the repository has no sample that no test
+// looks at, and that git takes up these and nothing else among them.
+func TestEverySampleIsTested(t *testing.T) {
+	t.Parallel()
+	ignore, err := os.ReadFile(repository(".gitignore"))
+	must(t, err)
+	var allowed []string
+	for line := range strings.Lines(string(ignore)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "!/samples/"); ok {
+			allowed = append(allowed, name)
+		}
+	}
+	slices.Sort(allowed)
+	if diff := cmp.Diff(shippedSamples(), allowed); diff != "" {
+		t.Errorf("samples that .gitignore lets in (-tested +let in):\n%s", diff)
+	}
+	list := exec.Command("git", "ls-files", "samples")
+	list.Dir = repository("")
+	out, err := list.Output()
+	if err != nil {
+		t.Logf("not in a repository, its files are not compared: %v", err)
+		return
+	}
+	var kept []string
+	for line := range strings.Lines(string(out)) {
+		kept = append(kept, strings.TrimPrefix(strings.TrimSpace(line), "samples/"))
+	}
+	slices.Sort(kept)
+	if diff := cmp.Diff(shippedSamples(), kept); diff != "" {
+		t.Errorf("samples in the repository (-tested +kept):\n%s", diff)
+	}
+}
+
+// Whatever a newcomer has bulkrevoke write among the samples, git sees nothing new.
+func TestTryingSamplesOutLeavesGitClean(t *testing.T) {
+	t.Parallel()
+	path, err := program()
+	must(t, err)
+	dir := t.TempDir()
+	must(t, copySamples(filepath.Join(dir, "samples")))
+	ignore, err := os.ReadFile(repository(".gitignore"))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, ".gitignore"), ignore, 0o600))
+	inShell(t, dir, nil, "git", "init", "--quiet")
+	inShell(t, dir, nil, "git", "add", ".")
+	inShell(t, dir, nil, "git", "commit", "--quiet", "-m", "samples")
+	if got := strings.Count(inShell(t, dir, nil, "git", "ls-files", "samples"), "\n"); got != len(shippedSamples()) {
+		t.Fatalf("git has taken up %d samples, want %d", got, len(shippedSamples()))
+	}
+	for _, words := range []string{
+		"run --sandbox samples/excel-unicode.txt",
+		"undo --sandbox samples/excel-unicode.txt",
+		"undo --sandbox samples/excel-unicode.txt -o samples/back.csv",
+		"run --sandbox samples/excel-unicode.txt -o samples/x.xlsx --ledger samples/excel-unicode.sandbox.ledger.db",
+		"run --sandbox samples/excel-unicode.sandbox.undo.csv",
+		"run --sandbox samples/excel-unicode.txt --report samples/r.html --summary samples/s.json --metrics-file samples/m.prom",
+		"run --sandbox --fresh samples/excel-unicode.txt",
+		"verify --sandbox samples/excel-unicode.txt -o samples/verified.csv",
+		"results --sandbox --open samples/excel-unicode.txt -o samples/open.csv",
+	} {
+		before := folder(t, filepath.Join(dir, "samples"))
+		inShell(t, dir, []string{"BULKREVOKE_SHARE=1", "BULKREVOKE_PROGRESS=never"}, path, strings.Fields(words)...)
+		if cmp.Equal(before, folder(t, filepath.Join(dir, "samples"))) {
+			t.Errorf("%s has written nothing", words)
+		}
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "samples", "my-people.csv"), []byte("user\na@example.com\n"), 0o600))
+	if got := inShell(t, dir, nil, "git", "status", "--porcelain"); got != "" {
+		t.Errorf("git sees\n%s", got)
+	}
+}
+
 // TestSampleSheets runs every sheet among the samples as a person would who tries
 // it out, and holds the result to its first promise.
 func TestSampleSheets(t *testing.T) {
 	t.Parallel()
 	path, err := program()
 	must(t, err)
-	seen := 0
-	for _, kind := range []string{"*.csv", "*.tsv", "*.txt", "*.xlsx"} {
-		found, err := filepath.Glob(samplePath(kind))
-		must(t, err)
-		for _, sample := range found {
-			name := filepath.Base(sample)
-			if strings.Contains(name, ".results.") {
-				continue // somebody has tried a sample out where it lies
-			}
-			seen++
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				runSampleSheet(t, path, name)
-			})
-		}
-	}
-	if seen != len(sampleSheets) {
-		t.Errorf("%d sheets among the samples, want the %d of the table", seen, len(sampleSheets))
+	for _, name := range slices.Sorted(maps.Keys(sampleSheets)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runSampleSheet(t, path, name)
+		})
 	}
 }
 
 // runSampleSheet runs one sheet in a folder of its own.
 func runSampleSheet(t *testing.T, program, name string) {
-	want, ok := sampleSheets[name]
-	if !ok {
-		t.Fatalf("the table does not say which rows %s has", name)
-	}
+	want := sampleSheets[name]
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, name), readSample(t, name), 0o400))
 	cmd := exec.CommandContext(t.Context(), program, "run", "--sandbox", name, "--share", "1", "--progress", "never")

@@ -78,7 +78,7 @@ func setUpScript(env *testscript.Env) error {
 	env.Setenv("BULKREVOKE_LIMIT", "1000/1s")
 	env.Setenv("BULKREVOKE_PROGRESS", "never")
 	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
-	return os.CopyFS(filepath.Join(env.WorkDir, "samples"), os.DirFS(filepath.Join("..", "..", "samples")))
+	return copySamples(filepath.Join(env.WorkDir, "samples"))
 }
 
 func server(ts *testscript.TestScript) *sandbox.Server {
