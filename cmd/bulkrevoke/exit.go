@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
@@ -22,6 +23,7 @@ const (
 	exitRefused    = 2   // nothing was sent: usage, configuration, sheet, a no, a foreign file
 	exitStopped    = 3   // stopped early, or an account could not be worked with; run again to go on
 	exitHeld       = 4   // another run holds this account or ledger
+	exitHangup     = 129 // SIGHUP; run again to go on
 	exitInterrupt  = 130 // SIGINT; run again to go on
 	exitTerminated = 143 // SIGTERM; run again to go on
 )
@@ -135,6 +137,8 @@ func hintFor(err error) string {
 		return "Name another ledger with --ledger, or set the old one aside with --fresh."
 	}
 	switch {
+	case errors.Is(err, errNotShown):
+		return "Mend what is in the way of standard output, and run the command again."
 	case errors.Is(err, ledger.ErrForeign):
 		return "Move the file away, or name another ledger with --ledger."
 	case errors.Is(err, ledger.ErrNewer):
@@ -153,6 +157,9 @@ func hintFor(err error) string {
 func signalCode(s os.Signal) int {
 	if s == os.Interrupt {
 		return exitInterrupt
+	}
+	if n, ok := s.(syscall.Signal); ok {
+		return 128 + int(n) // as a shell tells it: exitHangup, exitTerminated
 	}
 	return exitTerminated
 }

@@ -247,6 +247,7 @@ func (j *job) openAccounts(keep bool) (err error) {
 	}
 	opts.Accounts = batchAccounts(j.accounts)
 	j.batch, err = batch.New(j.led, opts)
+	j.working.Store(j.batch)
 	return err
 }
 

@@ -12,8 +12,10 @@ import (
 )
 
 func main() {
-	ctx, stop := notifySignals(context.Background())
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	crashAsSignal()
+	app := newApp(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	ctx, stop := notifySignals(context.Background(), app.endedAtOnce)
+	code := app.execute(ctx)
 	stop()
 	os.Exit(code)
 }

@@ -149,7 +149,10 @@ func (r *rig) start(args ...string) *process {
 func (r *rig) startCommand(cmd *exec.Cmd) *process {
 	r.t.Helper()
 	p := &process{t: r.t, cmd: cmd, ended: make(chan error, 1)}
-	cmd.Dir, cmd.Stderr, cmd.Env = r.dir, &p.stderr, os.Environ()
+	cmd.Dir, cmd.Env = r.dir, os.Environ()
+	if cmd.Stderr == nil {
+		cmd.Stderr = &p.stderr
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.env)) {
 		cmd.Env = append(cmd.Env, name+"="+r.env[name])
 	}

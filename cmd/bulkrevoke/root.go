@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
@@ -23,7 +25,8 @@ type app struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
-	screen *report.Screen // on stderr
+	shown  *report.Detached // stderr, which may go away
+	screen *report.Screen   // on shown: all that goes to stderr
 	lookup func(string) (string, bool)
 	// environ returns the environment, each variable as NAME=value.
 	environ func() []string
@@ -35,22 +38,32 @@ type app struct {
 	log   *slog.Logger
 	sheet string // as given, for messages
 	code  int    // what the command has come to, if it ended without an error
+
+	// What the answer to a signal needs, which comes in a goroutine of its own.
+	working atomic.Pointer[batch.Batch] // once there is one
+	serving atomic.Bool                 // a signal is how the command is meant to end
 }
 
 func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
+	shown := report.NewDetached(stderr)
+	screen := report.NewScreen(shown)
+	shown.Missed = screen.Missed
 	return &app{
-		args: args, stdin: stdin, stdout: stdout, stderr: stderr,
-		screen: report.NewScreen(stderr), lookup: os.LookupEnv, environ: os.Environ, terminal: isTerminal, opts: newOptions(), log: slog.New(slog.DiscardHandler),
+		args: args, stdin: stdin, stdout: &dataOut{w: stdout}, stderr: stderr, shown: shown, screen: screen,
+		lookup: os.LookupEnv, environ: os.Environ, terminal: isTerminal, opts: newOptions(), log: slog.New(slog.DiscardHandler),
 	}
 }
 
 // execute runs the command line and returns the exit code.
 func (a *app) execute(ctx context.Context) int {
+	ctx, stop := a.telling(ctx)
+	defer a.shown.Flush()
+	defer stop()
 	root := a.rootCommand()
 	root.SetArgs(a.args)
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
+	root.SetErr(a.screen)
 	if err := root.ExecuteContext(ctx); err != nil {
 		return printError(a.screen, a.sheet, err)
 	}
@@ -95,7 +108,7 @@ or in the configuration (skip-invalid: true).
 
 Exit codes: 0 every row is done or unchanged; 1 some rows are failed, invalid, in doubt or
 unconfirmed; 2 refused, nothing was sent; 3 stopped early, run again to go on; 4 another run is at
-it; 130 and 143 interrupted, run again to go on.`,
+it; 129, 130 and 143 interrupted by SIGHUP, SIGINT or SIGTERM, run again to go on.`,
 		Example: `  bulkrevoke run --sandbox samples/offboarding.csv
   bulkrevoke run offboarding.csv
   bulkrevoke run --account sales-eu --skip-invalid offboarding.csv -o done/offboarding.csv

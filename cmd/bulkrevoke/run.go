@@ -130,7 +130,7 @@ func (j *job) ask(ctx context.Context, plan *batch.Plan) error {
 	for _, a := range plan.Accounts {
 		places = append(places, fmt.Sprintf("%s (%s)", a.Account, a.Host))
 	}
-	fmt.Fprintf(j.screen, "Send %s to %s? [y/N] ", plural(plan.ToSend, "change"), strings.Join(places, ", "))
+	j.screen.Ask(fmt.Sprintf("Send %s to %s? [y/N] ", plural(plan.ToSend, "change"), strings.Join(places, ", ")))
 	answer := make(chan string, 1)
 	// The goroutine may outlive the question: a read from a terminal can not be called
 	// off, and the program ends right after.
@@ -140,9 +140,9 @@ func (j *job) ask(ctx context.Context, plan *batch.Plan) error {
 	}()
 	select {
 	case <-ctx.Done():
-		fmt.Fprintln(j.screen)
 		return context.Cause(ctx)
 	case word := <-answer:
+		j.screen.Answered()
 		if word != "y" && word != "yes" {
 			return &usageError{err: errDeclined, hint: "Answer y, or give --yes."}
 		}

@@ -66,6 +66,7 @@ func (a *app) serveSandbox(ctx context.Context, listen string, seeds []string) (
 	}
 	fmt.Fprintf(a.stdout, "export %s\n", strings.Join(variables, "\nexport "))
 	fmt.Fprintf(a.screen, "sandbox at %s, until a signal ends it\n", w.base)
+	a.serving.Store(true)
 	<-ctx.Done()
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 // outside is what a test has for the outside world of an app.
@@ -133,7 +134,7 @@ func TestLogsAreSafe(t *testing.T) {
 		var out bytes.Buffer
 		o := newOptions()
 		must(t, o.logFormat.Set(format))
-		log := newLog(&out, o)
+		log := newLog(report.NewScreen(&out), o)
 		log.Info("row", "text", "a\x1b[2J\u202e\nb", "error", &batch.ProtectedError{User: "u\x1b\u202e"}, slog.Group("g", "inner", "\u2066"))
 		if bad := strings.ContainsAny(strings.TrimSuffix(out.String(), "\n"), "\x1b\u202e\u2066\n"); bad {
 			t.Errorf("%s: %q", format, out.String())

@@ -23,7 +23,12 @@ func TestSignalsStopCleanly(t *testing.T) {
 	for _, tc := range []struct {
 		signal syscall.Signal
 		code   int
-	}{{syscall.SIGINT, exitInterrupt}, {syscall.SIGTERM, exitTerminated}} {
+		words  string
+	}{
+		{syscall.SIGINT, exitInterrupt, "interrupted: no call is open, ending now"},
+		{syscall.SIGTERM, exitTerminated, "asked to end (SIGTERM): no call is open, ending now"},
+		{syscall.SIGHUP, exitHangup, "the terminal is gone (SIGHUP): no call is open, ending now"},
+	} {
 		t.Run(tc.signal.String(), func(t *testing.T) {
 			t.Parallel()
 			server, err := sandbox.New(sandbox.Config{Limit: -1})
@@ -43,6 +48,8 @@ func TestSignalsStopCleanly(t *testing.T) {
 			for begun := time.Now(); len(server.Requests()) == 0 && time.Since(begun) < 30*time.Second; {
 				time.Sleep(5 * time.Millisecond)
 			}
+			until(t, "the first look is still under way", func() bool { return len(server.Arrivals()) > 2 })
+			time.Sleep(100 * time.Millisecond)
 			must(t, cmd.Process.Signal(tc.signal))
 			exited, ok := errors.AsType[*exec.ExitError](cmd.Wait())
 			if !ok || exited.ExitCode() != tc.code {
@@ -52,6 +59,9 @@ func TestSignalsStopCleanly(t *testing.T) {
 			must(t, err)
 			if !strings.Contains(string(result), ",2,accepted,") {
 				t.Errorf("the result does not say that the row is accepted:\n%s", result)
+			}
+			if !strings.Contains(stderr.String(), tc.words+"\n") {
+				t.Errorf("the first word is not %q:\n%s", tc.words, stderr.String())
 			}
 			if !strings.Contains(stderr.String(), "run `bulkrevoke run off.csv`") {
 				t.Errorf("the summary does not say how to go on:\n%s", stderr.String())

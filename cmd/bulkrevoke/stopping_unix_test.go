@@ -116,6 +116,10 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	if code := p.wait(); code != -1 { // once the open calls have ended, it would be 130
 		t.Errorf("ended with %d, want the signal to end it", code)
 	}
+	first := "interrupted: 2 calls are still open, waiting at most 25s for them; Ctrl-C again ends now (their rows are then looked up or in doubt)\n"
+	if said := p.stderr.String(); !strings.Contains(said, first) || !strings.HasSuffix(said, "ended at once; run the same command to go on\n") {
+		t.Errorf("it said:\n%s", said)
+	}
 	if intents := r.checkLedger("off.ledger.db"); intents != 2 {
 		t.Errorf("the ledger has %d intents, want 2", intents)
 	}

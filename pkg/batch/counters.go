@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 )
@@ -12,9 +13,10 @@ type counters struct {
 	phase   atomic.Value // string
 	states  [ledger.InDoubt + 1]atomic.Int64
 	invalid int64
-	before  int64        // settled when the run began
-	sent    atomic.Int64 // rows sent in this run
-	alarms  atomic.Int64 // rows of this run by which somebody else has lost access
+	before  int64                     // settled when the run began
+	stopped atomic.Pointer[time.Time] // when the run was asked to end; nil before
+	sent    atomic.Int64              // rows sent in this run
+	alarms  atomic.Int64              // rows of this run by which somebody else has lost access
 }
 
 // start takes the counts of the adopted sheet.

@@ -13,6 +13,10 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
+// DrainLimit is how long open calls may go on after a run was asked to stop. The
+// providers hold to it.
+const DrainLimit = 25 * time.Second
+
 // Adopt makes the prepared sheet the ledger's sheet, in one durable step, and binds
 // the ledger to the accounts. Nothing is sent.
 func (b *Batch) Adopt(ctx context.Context) error {
@@ -45,6 +49,7 @@ func (b *Batch) Run(ctx context.Context) (Summary, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	b.stop = stop
+	defer context.AfterFunc(ctx, func() { b.counters.stopped.CompareAndSwap(nil, new(time.Now())) })()
 	var group errgroup.Group
 	for _, acc := range b.order {
 		if acc.rows == 0 || acc.end() != nil {
@@ -111,6 +116,20 @@ func (b *Batch) usage() []SummaryAccount {
 	return accounts
 }
 
+// OpenCalls returns how many calls are under way now. It may be called from any
+// goroutine.
+func (b *Batch) OpenCalls() (n int) {
+	switch b.counters.phase.Load() {
+	case PhaseChecking, PhaseRunning: // the accounts are connected
+		for _, acc := range b.order {
+			if m, ok := acc.Provider.(crm.Meter); ok {
+				n += m.Usage().Open
+			}
+		}
+	}
+	return n
+}
+
 // Progress returns how the batch stands now. It may be called from any goroutine
 // while Run is under way.
 func (b *Batch) Progress() Progress {
@@ -119,6 +138,9 @@ func (b *Batch) Progress() Progress {
 	if phase == PhaseRunning {
 		p.Counts, p.Before, p.Started = b.counters.counts(), b.counters.before, b.started
 		p.Accounts = b.usage()
+		if at := b.counters.stopped.Load(); at != nil {
+			p.Stopping = *at
+		}
 	}
 	return p
 }

@@ -109,6 +109,9 @@ type Progress struct {
 	Before   int64 // rows that were settled before this run began: for an ETA that is right after a resume
 	Started  time.Time
 	Accounts []SummaryAccount
+	// Stopping is zero, or when the run was asked to end: from then on nothing new is
+	// begun, and what is open ends within DrainLimit.
+	Stopping time.Time
 }
 
 // ProtectedError says that a row would touch a user that no row may touch.

@@ -72,6 +72,7 @@ func (b *Batch) Verify(ctx context.Context) (*Verification, error) {
 	if err := b.countRows(ctx); err != nil {
 		return nil, err
 	}
+	b.counters.phase.Store(PhaseChecking)
 	review, err := b.led.Review(ctx)
 	if err != nil {
 		return nil, err

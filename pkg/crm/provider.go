@@ -211,10 +211,11 @@ type Meter interface {
 
 // Usage is what a run has asked of an account so far, and how it stands.
 type Usage struct {
-	Calls    int64 // HTTP attempts of every kind
-	Refused  int64 // of these, refused by the rate limit
-	Repeats  int64 // of these, sent again after a failure
-	InFlight int
+	Calls    int64         // HTTP attempts of every kind
+	Refused  int64         // of these, refused by the rate limit
+	Repeats  int64         // of these, sent again after a failure
+	Open     int           // calls that are under way
+	InFlight int           // what these count for, where one counts for several
 	Limit    int           // calls that may stand in Window now
 	Window   time.Duration //
 	// PausedUntil is zero, or when the account's calls go on; Why says what stopped

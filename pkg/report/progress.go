@@ -186,8 +186,11 @@ func clip(s string, width int) string {
 // end is cut off.
 func (p *Progress) text(now time.Time, state batch.Progress) string {
 	c := state.Counts
-	if !working(state) {
+	switch {
+	case !working(state):
 		return cmp.Or(state.Phase, "starting")
+	case !state.Stopping.IsZero():
+		return stopping(now, state)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %d of %s done", state.Phase, p.settled(c), count(c.Rows, "row"))
@@ -210,6 +213,19 @@ func (p *Progress) text(now time.Time, state batch.Progress) string {
 	}
 	b.WriteString(p.speed(state))
 	return b.String()
+}
+
+// stopping says what a run that was asked to end still waits for.
+func stopping(now time.Time, state batch.Progress) string {
+	open := 0
+	for _, a := range state.Accounts {
+		open += a.Usage.Open
+	}
+	if open == 0 {
+		return "stopping"
+	}
+	most := batch.DrainLimit - now.Sub(state.Stopping)
+	return fmt.Sprintf("stopping, %s open, %s at most", count(int64(open), "call"), roughly(most))
 }
 
 // speed says how many calls are made, against what the limits of all accounts

@@ -188,3 +188,21 @@ func TestRoughly(t *testing.T) {
 		}
 	}
 }
+
+func TestProgressOfARunThatIsStopping(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		open int
+		ago  time.Duration
+		want string
+	}{
+		{3, 3 * time.Second, "stopping, 3 calls open, 22s at most"},
+		{1, 20 * time.Second, "stopping, 1 call open, 5s at most"},
+		{0, time.Second, "stopping"},
+	} {
+		state := batch.Progress{Phase: "running", Stopping: at.Add(-tc.ago), Counts: batch.Counts{Rows: 9}, Accounts: []batch.SummaryAccount{{Usage: crm.Usage{Open: tc.open}}}}
+		if got := (&Progress{}).text(at, state); got != tc.want {
+			t.Errorf("text is %q, want %q", got, tc.want)
+		}
+	}
+}

@@ -1,40 +1,149 @@
 package report
 
 import (
+	"bytes"
+	"context"
 	"io"
+	"log/slog"
+	"strings"
 	"sync"
+	"time"
 )
 
-// Screen is where a run talks to its user: whole lines, and on a terminal one
-// status line below them. It is safe for concurrent use, so that a log and a
-// progress bar can share it.
+// Screen is where a command talks to its user: everything that goes to standard error
+// goes through it, in one of two forms. For people it is whole lines, and on a terminal
+// one status line below them; for machines, after UseJSON, it is one JSON object a line,
+// each with time, level and msg. It is safe for concurrent use.
 type Screen struct {
-	mu     sync.Mutex // guards everything below
-	w      io.Writer
-	status string
+	mu      sync.Mutex // guards everything below
+	w       io.Writer
+	status  string
+	asking  bool // a question stands at the end of the last line
+	machine bool // JSON
 }
 
-// NewScreen returns a screen on w.
+// NewScreen returns a screen on w, for people.
 func NewScreen(w io.Writer) *Screen { return &Screen{w: w} }
+
+// UseJSON has the screen write for machines from now on.
+func (s *Screen) UseJSON() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.machine = true
+}
+
+// JSON reports whether the screen writes for machines.
+func (s *Screen) JSON() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.machine
+}
+
+// Event is something to tell, in both forms.
+type Event struct {
+	Text string // whole lines for people; "" tells them nothing
+	// Name is the msg for machines, the same each time; "" tells them nothing. Level and
+	// Attrs stand beside it.
+	Name  string
+	Level slog.Level
+	Attrs []slog.Attr
+}
+
+// Tell tells of an event.
+func (s *Screen) Tell(e Event) {
+	if !s.JSON() {
+		_, _ = s.line([]byte(e.Text))
+		return
+	}
+	if e.Name == "" {
+		return
+	}
+	record := slog.NewRecord(time.Now(), e.Level, e.Name, 0)
+	record.AddAttrs(e.Attrs...)
+	_ = s.handler(slog.LevelDebug).Handle(context.Background(), record) // what is shown ends nothing
+}
+
+// Log returns a log that writes lines of at least the given level to the screen, in the
+// form that it has now.
+func (s *Screen) Log(level slog.Level) *slog.Logger { return slog.New(s.handler(level)) }
+
+func (s *Screen) handler(level slog.Level) slog.Handler {
+	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: safeAttr}
+	if s.JSON() {
+		return slog.NewJSONHandler(lines{s}, opts)
+	}
+	return slog.NewTextHandler(lines{s}, opts)
+}
+
+// Missed is the line that tells of so many that nobody has read and that were dropped.
+func (s *Screen) Missed(n int) []byte {
+	var b bytes.Buffer
+	other := &Screen{w: &b, machine: s.JSON()}
+	text := have(int64(n), "line") + " not been shown here: nobody read them in time"
+	other.Tell(Event{Text: text + "\n", Name: "lines dropped", Level: slog.LevelWarn, Attrs: []slog.Attr{slog.Int("lines", n)}})
+	return b.Bytes()
+}
+
+// lines writes lines to a screen as they are.
+type lines struct{ s *Screen }
+
+func (l lines) Write(p []byte) (int, error) { return l.s.line(p) }
 
 // clearLine goes to the start of the line and clears it.
 const clearLine = "\r\x1b[K"
 
-// Write writes whole lines above the status line.
+// Write writes whole lines above the status line. For machines each of them is the msg
+// of an object.
 func (s *Screen) Write(p []byte) (int, error) {
+	if !s.JSON() {
+		return s.line(p)
+	}
+	for text := range strings.Lines(string(p)) {
+		if text = strings.TrimSpace(text); text != "" {
+			s.Tell(Event{Name: Printable(text)})
+		}
+	}
+	return len(p), nil
+}
+
+// line writes whole lines as they are, above the status line and below a question.
+func (s *Screen) line(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.status == "" {
-		return s.w.Write(p)
+	if len(p) == 0 {
+		return 0, nil
 	}
-	if _, err := io.WriteString(s.w, clearLine); err != nil {
-		return 0, err
+	around := bytes.Buffer{}
+	switch {
+	case s.asking:
+		around.WriteByte('\n')
+	case s.status != "":
+		around.WriteString(clearLine)
 	}
-	n, err := s.w.Write(p)
-	if err == nil {
-		_, err = io.WriteString(s.w, s.status)
+	s.asking = false
+	around.Write(p)
+	around.WriteString(s.status)
+	_, err := s.w.Write(around.Bytes())
+	return len(p), err
+}
+
+// Ask shows a question, which the answer is to stand behind.
+func (s *Screen) Ask(question string) {
+	if s.JSON() {
+		s.Tell(Event{Name: "question", Attrs: []slog.Attr{slog.String("question", question)}})
+		return
 	}
-	return n, err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asking = true
+	_, _ = io.WriteString(s.w, question)
+}
+
+// Answered says that somebody has answered, and so ended the line.
+func (s *Screen) Answered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asking = false
 }
 
 // Status shows text as the status line, or takes the line away if text is empty.
@@ -42,10 +151,24 @@ func (s *Screen) Write(p []byte) (int, error) {
 func (s *Screen) Status(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if text == s.status {
+	if text == s.status || s.machine {
 		return
 	}
 	s.status = text
 	// A terminal that has gone away is no reason to stop the run.
 	_, _ = io.WriteString(s.w, clearLine+text)
+}
+
+// safeAttr takes out of an attribute what a text from outside could do to a terminal or
+// to another line.
+func safeAttr(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindString:
+		a.Value = slog.StringValue(Printable(a.Value.String()))
+	case slog.KindAny:
+		if err, ok := a.Value.Any().(error); ok {
+			a.Value = slog.StringValue(Printable(err.Error()))
+		}
+	}
+	return a
 }

@@ -73,6 +73,7 @@ type Gate struct {
 	free    []int  // indices of slots that nobody holds
 	backs   backs  // slots that come back by themselves
 	open    int    // units granted and neither completed nor given back
+	granted int    // the calls that these belong to
 	maxOpen int    // bound on open, now
 	topOpen int    // what maxOpen grows back to
 
@@ -313,6 +314,7 @@ func (g *Gate) grant(now time.Time, units int) *Slot {
 	g.free = g.free[:len(g.free)-1]
 	g.slots[i] = hold{state: holdOpen}
 	g.open += units
+	g.granted++
 	g.pace.take(now)
 	s := &Slot{gate: g, index: i, units: units, granted: now}
 	if g.daily != nil {
@@ -337,7 +339,7 @@ func (g *Gate) Usage() crm.Usage {
 	defer g.mu.Unlock()
 	u := crm.Usage{
 		Calls: g.calls, Refused: g.refused, Repeats: g.repeats,
-		InFlight: g.open, Limit: g.limit, Window: g.window,
+		InFlight: g.open, Open: g.granted, Limit: g.limit, Window: g.window,
 	}
 	if time.Now().Before(g.pauses.until) {
 		u.PausedUntil, u.Why = g.pauses.until, g.pauses.why

@@ -99,6 +99,7 @@ func (s *Slot) finish() {
 	g := s.gate
 	s.over = true
 	g.open -= s.units
+	g.granted--
 	if g.pauses.probe == s {
 		g.pauses.probe = nil
 	}
