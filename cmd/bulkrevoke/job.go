@@ -72,6 +72,7 @@ func (j *job) openSheet(ctx context.Context, name string) error {
 	for _, s := range j.reader.Suspects() {
 		j.log.Warn("a column is nearly called as one of ours, and means nothing here; --map can say what it is", "column", s.Header, "near", s.Column)
 	}
+	j.opts.worksheet = layout.Sheet
 	var err error
 	j.names, err = j.opts.names(ctx, name, j.opts.output, layout.IsResult)
 	return err

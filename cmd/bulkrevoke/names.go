@@ -69,7 +69,7 @@ func (n names) inPlace() bool {
 // names says what the files of a sheet are called, by the options and by what is
 // there.
 func (o *options) names(ctx context.Context, sheetName, output string, isResult bool) (names, error) {
-	n, err := namesOf(sheetName, output, o.ledger, isResult, o.sandbox)
+	n, err := o.namesAfterTab(ctx, sheetName, output, o.ledger, isResult)
 	if err == nil && isResult && o.ledger == "" && !o.sandbox {
 		n, err = n.ofItsLedger(ctx, o.output)
 	}

@@ -25,6 +25,8 @@ type options struct {
 	config         string
 	account        string
 	sheet          string
+	worksheet      string // the sheet of the workbook that is read, by its own name
+	tab            string // what the files of a workbook are named after beside it
 	hiddenRows     oneOf
 	columns        mapFlag
 	headerRow      headerRowFlag
@@ -69,6 +71,11 @@ func newOptions() *options {
 // confirmOff says that accepted rows are not asked about.
 func (o *options) confirmOff() bool { return o.confirm.value == "off" }
 
+// addSheetFlag declares the flag that names a sheet of a workbook.
+func (o *options) addSheetFlag(fs *pflag.FlagSet) {
+	fs.StringVar(&o.sheet, "sheet", "", "read the sheet `NAME` of an .xlsx, and name its files after it (default: the visible one that has a header of ours and rows)")
+}
+
 // hidden says what becomes of the rows that a workbook hides.
 func (o *options) hidden() sheet.HiddenRows {
 	switch o.hiddenRows.value {
@@ -110,7 +117,7 @@ func (o *options) addRunFlags(fs *pflag.FlagSet) {
 	o.addFileFlags(fs)
 	o.addConfigFlag(fs)
 	fs.StringVar(&o.account, "account", "", "the account `NAME` of rows that name none (default: the configuration's, or the only one)")
-	fs.StringVar(&o.sheet, "sheet", "", "read the sheet `NAME` of an .xlsx (default: the only visible one with rows that has a header of ours)")
+	o.addSheetFlag(fs)
 	fs.Var(&o.hiddenRows, "hidden-rows", "what is meant where an .xlsx hides rows or filters them out: they are done too, or they are left alone")
 	o.addHeaderFlags(fs)
 	fs.BoolVar(&o.dryRun, "dry-run", false, "check and show what would be done, as the command plan does")

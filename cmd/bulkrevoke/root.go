@@ -170,6 +170,8 @@ run is at work, and sends nothing.`,
 		},
 	}
 	a.opts.addFileFlags(cmd.Flags())
+	a.opts.addSheetFlag(cmd.Flags())
+	cmd.Flags().Lookup("sheet").Usage = "the sheet `NAME` of an .xlsx that was run (default: the one that has a ledger)"
 	cmd.Flags().BoolVar(&a.opts.open, "open", false, "write only the rows that need somebody, to standard output or the FILE of -o")
 	a.opts.addConfigFlag(cmd.Flags())
 	a.opts.addLogFlags(cmd.Flags())

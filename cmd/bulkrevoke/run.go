@@ -130,7 +130,11 @@ func (j *job) ask(ctx context.Context, plan *batch.Plan) error {
 	for _, a := range plan.Accounts {
 		places = append(places, fmt.Sprintf("%s (%s)", a.Account, a.Host))
 	}
-	j.screen.Ask(fmt.Sprintf("Send %s to %s? [y/N] ", plural(plan.ToSend, "change"), strings.Join(places, ", ")))
+	of := ""
+	if plan.Worksheet != nil {
+		of = " of " + report.Printable(plan.Worksheet.Of(title(j.sheet))) + ","
+	}
+	j.screen.Ask(fmt.Sprintf("Send %s%s to %s? [y/N] ", plural(plan.ToSend, "change"), of, strings.Join(places, ", ")))
 	answer := make(chan string, 1)
 	// The goroutine may outlive the question: a read from a terminal can not be called
 	// off, and the program ends right after.

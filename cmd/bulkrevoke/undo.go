@@ -48,6 +48,8 @@ to be done by hand; 2 refused; 4 a run is at it.`,
 	flags.Lookup("output").Usage = "write the sheet to `FILE` (default: the sheet's name with .undo.csv)"
 	flags.Lookup("ledger").Usage = "the ledger `FILE` (default: named after the sheet, beside it)"
 	flags.Lookup("sandbox").Usage = "undo what was done in a sandbox"
+	a.opts.addSheetFlag(flags)
+	flags.Lookup("sheet").Usage = "the sheet `NAME` of an .xlsx that was run (default: the one that has a ledger)"
 	a.opts.addConfigFlag(flags)
 	flags.DurationVar(&a.opts.wait, "wait", 0, "wait so long for a run on this ledger")
 	a.opts.addLogFlags(flags)
@@ -69,7 +71,11 @@ func (a *app) undoSheet(ctx context.Context, name string) (err error) {
 		}
 	}
 	if output == "" {
-		output = stemOf(name, looksLikeResult(name), a.opts.sandbox) + undoEnding + ".csv"
+		n, err := namesToRead(ctx, name, a.opts) // which sheet of a workbook it is
+		if err != nil {
+			return err
+		}
+		output = stemOf(a.opts.fileName(n.sheet), looksLikeResult(name), a.opts.sandbox) + undoEnding + ".csv"
 	}
 	if err := checkFormat("-o", output, textEndings); err != nil {
 		return err

@@ -124,7 +124,7 @@ func (o *options) sheetID(n names, isResult bool) string {
 		return standardInput
 	}
 	own := trimSuffixFold(strings.TrimSuffix(filepath.Base(n.ledger), ".ledger.db"), ".sandbox")
-	stem := filepath.Base(stemOf(n.sheet, isResult, false))
+	stem := filepath.Base(stemOf(o.fileName(n.sheet), isResult, false))
 	switch undone := trimSuffixFold(stem, undoEnding); {
 	case undone != stem && (undone == own || trimSuffixFold(undone, ".sandbox") == own):
 		return undoSheetID

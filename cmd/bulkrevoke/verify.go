@@ -50,6 +50,8 @@ refused; 3 the chain is broken, or an account could not be asked; 4 another run 
 	flags.Lookup("output").Usage = "write the sheet with the answers to `FILE` (default: the answers alone, to standard output)"
 	flags.Lookup("ledger").Usage = "the ledger `FILE` (default: named after the sheet, beside it)"
 	flags.Lookup("sandbox").Usage = "ask the sandbox of the runs with --sandbox"
+	a.opts.addSheetFlag(flags)
+	flags.Lookup("sheet").Usage = "the sheet `NAME` of an .xlsx that was run (default: the one that has a ledger)"
 	a.opts.addConfigFlag(flags)
 	flags.DurationVar(&a.opts.wait, "wait", 0, "wait so long for another run on this account or ledger")
 	flags.Var(&a.opts.limit, "limit", "make at most so many calls in so much time, such as 25/5s (default: the account's)")
@@ -148,7 +150,7 @@ func namesToRead(ctx context.Context, name string, o *options) (names, error) {
 		return n, err
 	}
 	if _, err := os.Lstat(n.ledger); errors.Is(err, fs.ErrNotExist) && o.ledger == "" {
-		if n, err = namesOf(name, beside, "", isResult, o.sandbox); err != nil {
+		if n, err = o.namesAfterTab(ctx, name, beside, "", isResult); err != nil {
 			return n, err
 		}
 	}

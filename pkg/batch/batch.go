@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
@@ -88,16 +89,18 @@ type Batch struct {
 	order    []*account
 	stage    *ledger.Stage
 	source   ledger.Source
-	tallies  []ledger.Tally // of the sheet as it was prepared
-	unstated int64          // revokes that named no access
-	rounded  roundedIDs
-	run      int64
-	calls    atomic.Int64
-	stop     context.CancelCauseFunc // ends the run
-	started  time.Time
-	guard    *guard
-	counters counters
-	log      *slog.Logger
+	// worksheet is what was read of a workbook; nil for any other sheet.
+	worksheet *sheet.Worksheet
+	tallies   []ledger.Tally // of the sheet as it was prepared
+	unstated  int64          // revokes that named no access
+	rounded   roundedIDs
+	run       int64
+	calls     atomic.Int64
+	stop      context.CancelCauseFunc // ends the run
+	started   time.Time
+	guard     *guard
+	counters  counters
+	log       *slog.Logger
 }
 
 // account is an Account at work.

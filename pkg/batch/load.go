@@ -41,16 +41,38 @@ func (b *Batch) Load(ctx context.Context, in *sheet.Reader) error {
 	if err := stage.Flush(); err != nil {
 		return err
 	}
-	layout, err := json.Marshal(in.Layout())
+	layout, err := b.layout(ctx, in.Layout())
 	if err != nil {
-		return fmt.Errorf("keep the sheet's layout: %w", err)
+		return err
 	}
-	b.source.SHA256, b.source.Layout = in.SHA256(), layout
+	b.source.SHA256, b.source.Layout, b.worksheet = in.SHA256(), layout, in.Worksheet()
 	b.log.Info("sheet read", "rows", stage.Len())
 	if err := b.rejectRounded(ctx); err != nil {
 		return err
 	}
 	return b.refuseInvalid(ctx)
+}
+
+// layout returns the layout as the ledger keeps it. A result that is no workbook does
+// not know any more which sheet of a workbook its rows are from; the ledger does.
+func (b *Batch) layout(ctx context.Context, layout sheet.Layout) ([]byte, error) {
+	if layout.IsResult && layout.Sheet == "" {
+		kept, err := b.led.Sheets(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, src := range kept {
+			var before sheet.Layout
+			if src.Sheet == b.source.Sheet && json.Unmarshal(src.Layout, &before) == nil {
+				layout.Sheet = before.Sheet
+			}
+		}
+	}
+	text, err := json.Marshal(layout)
+	if err != nil {
+		return nil, fmt.Errorf("keep the sheet's layout: %w", err)
+	}
+	return text, nil
 }
 
 // add checks one record and stages it.

@@ -14,7 +14,7 @@ import (
 // plan sums up what the staged sheet asks for and what of it is still to be done.
 func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 	p := &Plan{
-		Pairs: m.pairs, TakenAgain: m.taken, GivenAgain: m.given, Unstated: b.unstated, Digest: m.digest, Notes: b.notes(),
+		Pairs: m.pairs, TakenAgain: m.taken, GivenAgain: m.given, Unstated: b.unstated, Digest: m.digest, Notes: b.notes(), Worksheet: b.worksheet,
 	}
 	tallies, err := b.stage.Counts(ctx)
 	if err != nil {
@@ -64,7 +64,7 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 
 // notes returns what the plan says of the sheet's cells.
 func (b *Batch) notes() []string {
-	notes := []string{}
+	notes := append([]string{}, b.worksheet.Notes()...)
 	if n := b.rounded.note(b.opts.AllowRoundedIDs); n != "" {
 		notes = append(notes, n)
 	}

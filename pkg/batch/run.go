@@ -92,7 +92,7 @@ func (b *Batch) end(ctx context.Context, s *Summary, runErr error) error {
 }
 
 func (b *Batch) summary() Summary {
-	s := Summary{Run: b.run, Started: b.started, Ended: time.Now(), Counts: b.counters.counts(), Sent: b.counters.sent.Load(), Alarms: b.counters.alarms.Load()}
+	s := Summary{Run: b.run, Started: b.started, Ended: time.Now(), Counts: b.counters.counts(), Sent: b.counters.sent.Load(), Alarms: b.counters.alarms.Load(), Worksheet: b.worksheet}
 	s.Accounts = b.usage()
 	return s
 }

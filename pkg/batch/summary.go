@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
@@ -44,6 +45,8 @@ type Plan struct {
 	// Notes are sentences about what somebody should look at although no row is
 	// invalid for it.
 	Notes []string `json:"notes"`
+	// Worksheet is what was read of a workbook; nil for any other sheet.
+	Worksheet *sheet.Worksheet `json:"worksheet,omitempty"`
 	// People and Records are how many the sheet names; 0 without Options.Describe.
 	People  int64 `json:"people,omitempty"`
 	Records int64 `json:"records,omitempty"`
@@ -86,9 +89,11 @@ type Summary struct {
 	// Stopped is nil if everything was tried; otherwise what stopped the run before
 	// that: the cause of the context, or the guard. What ended single accounts stands
 	// with them.
-	Stopped error  `json:"-"`
-	HeadSeq int64  `json:"head_seq"` // of the chain of events
-	Head    string `json:"head"`
+	Stopped error `json:"-"`
+	// Worksheet is what was read of a workbook; nil for any other sheet.
+	Worksheet *sheet.Worksheet `json:"worksheet,omitempty"`
+	HeadSeq   int64            `json:"head_seq"` // of the chain of events
+	Head      string           `json:"head"`
 }
 
 // SummaryAccount is how a run ended on one account.

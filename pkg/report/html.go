@@ -172,8 +172,8 @@ func newPage(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Fac
 		return nil, err
 	}
 	p := &page{
-		LedgerID: led.ID(), Sheet: Printable(facts.Sheet), Hash: Printable(hash), Sandbox: facts.Sandbox,
-		SheetName: Printable(sheetTitle(facts.Sheet)), Ended: moment(s.Ended), ManyAccounts: len(s.Accounts) > 1,
+		LedgerID: led.ID(), Sheet: Printable(s.Worksheet.Of(facts.Sheet)) + hiddenText(s.Worksheet), Hash: Printable(hash), Sandbox: facts.Sandbox,
+		SheetName: Printable(s.Worksheet.Of(sheetTitle(facts.Sheet))), Ended: moment(s.Ended), ManyAccounts: len(s.Accounts) > 1,
 	}
 	p.say(s, facts, g.open.rows[listAlarms])
 	p.results(g.counts)

@@ -15,7 +15,7 @@ import (
 // WritePlan writes a plan as text to read.
 func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, %d to send\n", sheetName, count(p.Rows, "row"), p.ToSend)
+	fmt.Fprintf(&b, "%s: %s, %d to send\n", Printable(p.Worksheet.Of(sheetName)), count(p.Rows, "row"), p.ToSend)
 	if p.Records > 0 {
 		fmt.Fprintf(&b, "  it names %s and %s\n", persons(p.People), count(p.Records, "record"))
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 )
 
 // SummaryText is what the summary of a run says beside the figures.
@@ -24,7 +25,8 @@ type SummaryText struct {
 // WriteSummary writes how a run ended and what to do next.
 func WriteSummary(w io.Writer, s batch.Summary, t SummaryText) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s", t.Sheet, count(s.Counts.Rows, "row"))
+	fmt.Fprintf(&b, "%s: %s", Printable(s.Worksheet.Of(t.Sheet)), count(s.Counts.Rows, "row"))
+	b.WriteString(hiddenText(s.Worksheet))
 	if took := s.Ended.Sub(s.Started); took > 0 && s.Sent > 0 {
 		fmt.Fprintf(&b, ", %d sent in %s", s.Sent, took.Round(100*time.Millisecond))
 	}
@@ -61,6 +63,19 @@ func WriteSummary(w io.Writer, s batch.Summary, t SummaryText) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// hiddenText says how many rows a workbook hides.
+func hiddenText(w *sheet.Worksheet) string {
+	switch {
+	case w == nil:
+		return ""
+	case w.HiddenRows > 0:
+		return fmt.Sprintf(" (%d of them hidden in the workbook)", w.HiddenRows)
+	case w.SkippedRows > 0:
+		return fmt.Sprintf(" (and %d hidden in the workbook, left alone)", w.SkippedRows)
+	}
+	return ""
 }
 
 // accountText says what one account was asked, and what ended it.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 )
 
 // SummarySchema names the shape of a summary file. Fields may be added to it;
@@ -57,6 +58,8 @@ type SummaryFile struct {
 type SummarySheet struct {
 	Name   string `json:"name"`             // as the user gave it
 	SHA256 string `json:"sha256,omitempty"` // of its bytes, in hexadecimal
+	// Worksheet is which sheet of a workbook was read, and what of it is hidden there.
+	Worksheet *sheet.Worksheet `json:"worksheet,omitempty"`
 }
 
 // SummaryAccountFile is what one account was asked.
@@ -106,7 +109,7 @@ func summaryFileOf(ctx context.Context, led *ledger.Ledger, s batch.Summary, fac
 		Args: append([]string{}, facts.Args...), Sandbox: facts.Sandbox,
 		Run: s.Run, Started: stamp(s.Started), Ended: stamp(s.Ended), Seconds: seconds(s.Ended.Sub(s.Started)),
 		ExitCode: facts.ExitCode, Error: problem(facts.Failure), Hint: Printable(facts.Hint), Stopped: problem(s.Stopped),
-		Sheet: SummarySheet{Name: facts.Sheet}, Digest: facts.digest(), Counts: s.Counts, Sent: s.Sent, Alarms: s.Alarms,
+		Sheet: SummarySheet{Name: facts.Sheet, Worksheet: s.Worksheet}, Digest: facts.digest(), Counts: s.Counts, Sent: s.Sent, Alarms: s.Alarms,
 		Accounts: []SummaryAccountFile{}, Files: facts.Files, Next: []string{},
 	}
 	for _, a := range s.Accounts {

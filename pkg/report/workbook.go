@@ -23,7 +23,8 @@ import (
 )
 
 const (
-	// bookSheet is the name of the only sheet of a workbook result.
+	// bookSheet is the name of the only sheet of a workbook result, unless that of the
+	// sheet that it came from can be taken.
 	bookSheet = "Results"
 	// textFormat is the number format "@": what is typed into such a cell stays text.
 	textFormat = 49
@@ -96,7 +97,7 @@ func writeWorkbook(ctx context.Context, w io.Writer, path string, led *ledger.Le
 	if err != nil {
 		return counts, err
 	}
-	frame, err := newFrame(path, widths, 1)
+	frame, err := newFrame(path, layout.Sheet, widths, 1)
 	if err != nil {
 		return counts, err
 	}
@@ -113,7 +114,7 @@ func writeWorkbook(ctx context.Context, w io.Writer, path string, led *ledger.Le
 		return counts, err
 	}
 	// Now that it is known how many rows there are, the frame is made for so many.
-	if frame, err = newFrame(path, widths, b.row); err != nil {
+	if frame, err = newFrame(path, layout.Sheet, widths, b.row); err != nil {
 		return counts, err
 	}
 	if _, err := b.out.Write(frame.after); err != nil {
@@ -165,9 +166,18 @@ type frame struct {
 	columns       int
 }
 
+// resultTab returns what the sheet of a result is called: as the sheet of the workbook
+// that the rows came from. What Excel would not take is left.
+func resultTab(source string) string {
+	if strings.TrimSpace(source) == "" || sheet.Units(source) > excelize.MaxSheetNameLength || strings.ContainsAny(source, `:\/?*[]'`) {
+		return bookSheet
+	}
+	return source
+}
+
 // newFrame makes a workbook that has columns of these widths, and is to have so many
 // rows with the header.
-func newFrame(path string, widths []int, rows int) (*frame, error) {
+func newFrame(path, source string, widths []int, rows int) (*frame, error) {
 	file := excelize.NewFile()
 	defer file.Close() // it is in memory only
 	f := &frame{sheet: "xl/worksheets/sheet1.xml", columns: len(widths)}
@@ -184,25 +194,26 @@ func newFrame(path string, widths []int, rows int) (*frame, error) {
 	}
 	whole := fmt.Sprintf("A1:%s%d", last, rows)
 	now := time.Now().UTC().Format(time.RFC3339)
+	name := resultTab(source)
 	errs := []error{
 		file.SetDocProps(&excelize.DocProperties{Title: filepath.Base(path), Creator: "bulkrevoke", LastModifiedBy: "bulkrevoke", Created: now, Modified: now}),
-		file.SetSheetName("Sheet1", bookSheet),
+		file.SetSheetName("Sheet1", name),
 		// The sheet of a new file says that it is one cell large, and some readers believe it.
-		file.SetSheetDimension(bookSheet, ""),
-		file.SetPanes(bookSheet, &excelize.Panes{
+		file.SetSheetDimension(name, ""),
+		file.SetPanes(name, &excelize.Panes{
 			Freeze: true, YSplit: 1, TopLeftCell: "A2", ActivePane: "bottomLeft",
 			Selection: []excelize.Selection{{SQRef: "A2", ActiveCell: "A2", Pane: "bottomLeft"}},
 		}),
-		file.AutoFilter(bookSheet, whole, nil),
+		file.AutoFilter(name, whole, nil),
 		// Excel would offer to turn every identifier into a number.
-		file.AddIgnoredErrors(bookSheet, whole, excelize.IgnoredErrorsNumberStoredAsText),
+		file.AddIgnoredErrors(name, whole, excelize.IgnoredErrorsNumberStoredAsText),
 	}
 	for i, width := range widths {
-		name, err := excelize.ColumnNumberToName(i + 1)
-		errs = append(errs, err, file.SetColWidth(bookSheet, name, name, float64(width)))
+		column, err := excelize.ColumnNumberToName(i + 1)
+		errs = append(errs, err, file.SetColWidth(name, column, column, float64(width)))
 	}
 	// The columns have the format too, for the cells that are empty.
-	errs = append(errs, file.SetColStyle(bookSheet, "A:"+last, f.text))
+	errs = append(errs, file.SetColStyle(name, "A:"+last, f.text))
 	packed, err := file.WriteToBuffer()
 	if err = cmp.Or(errors.Join(errs...), err); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -310,11 +311,9 @@ func (b *bookSource) neverCalculated(column int) *fault {
 // the spreadsheet has eaten. A number has 15 exact digits there; what is longer comes
 // in scientific notation, as it does when somebody has typed it so.
 func (b *bookSource) problem(cells []string) *Problem {
-	for _, column := range b.never {
-		if column <= len(cells) {
-			return &Problem{Column: b.columnName(column),
-				Reason: "a formula that was never calculated: open the workbook in a spreadsheet and save it, or paste values"}
-		}
+	if column := b.neverAmong(len(cells)); column > 0 {
+		return &Problem{Column: b.columnName(column),
+			Reason: "a formula that was never calculated: open the workbook in a spreadsheet and save it, or paste values"}
 	}
 	for _, id := range b.ids {
 		value := trim(cells[id.pos])
@@ -328,6 +327,20 @@ func (b *bookSource) problem(cells []string) *Problem {
 			" is a number with more digits than a spreadsheet keeps: format the column as text and paste the ids again"}
 	}
 	return nil
+}
+
+// neverAmong returns the column of a formula without a value, 0 if there is none among
+// the first columns: one that means something, before one that is carried through.
+func (b *bookSource) neverAmong(columns int) int {
+	for _, k := range b.header.known {
+		if slices.Contains(b.never, k.pos+1) {
+			return k.pos + 1
+		}
+	}
+	if len(b.never) > 0 && b.never[0] <= columns {
+		return b.never[0]
+	}
+	return 0
 }
 
 // columnName is what messages about rows call a column: by our name, or by its own.

@@ -12,6 +12,11 @@
 // trimmed and carry the names of the tool.
 package sheet
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Layout is how the input is written, so that the result can be written the
 // same way. It is kept as JSON in the ledger.
 type Layout struct {
@@ -111,4 +116,42 @@ type Worksheet struct {
 	HiddenColumns []string `json:"hidden_columns,omitempty"` // that mean something, by our names
 	// Others are the visible sheets with rows that were left alone, as none was named.
 	Others []string `json:"others,omitempty"`
+}
+
+// Notes says in sentences what a person should know about the sheet who does not see
+// the file; none where it is all there is.
+func (w *Worksheet) Notes() (notes []string) {
+	if w == nil {
+		return nil
+	}
+	if w.Hidden {
+		notes = append(notes, fmt.Sprintf("the sheet %s is hidden in the workbook", quote(w.Name)))
+	}
+	if n := len(w.Others); n > 0 {
+		notes = append(notes, fmt.Sprintf("the sheet %s is read; left alone, as they have no header of ours: %s", quote(w.Name), strings.Join(quoteNames(w.Others), ", ")))
+	}
+	switch {
+	case w.HiddenRows == 1:
+		notes = append(notes, "1 of the rows is hidden in the workbook or filtered out, and counts like all others (--hidden-rows send)")
+	case w.HiddenRows > 1:
+		notes = append(notes, fmt.Sprintf("%d of the rows are hidden in the workbook or filtered out, and count like all others (--hidden-rows send)", w.HiddenRows))
+	}
+	switch {
+	case w.SkippedRows == 1:
+		notes = append(notes, "1 row of the workbook is hidden or filtered out, and left alone (--hidden-rows skip)")
+	case w.SkippedRows > 1:
+		notes = append(notes, fmt.Sprintf("%d rows of the workbook are hidden or filtered out, and left alone (--hidden-rows skip)", w.SkippedRows))
+	}
+	if len(w.HiddenColumns) > 0 {
+		notes = append(notes, "hidden in the workbook, and read all the same: "+strings.Join(w.HiddenColumns, ", "))
+	}
+	return notes
+}
+
+// Of names a sheet for people: the file, and which of its sheets it is.
+func (w *Worksheet) Of(file string) string {
+	if w == nil {
+		return file
+	}
+	return file + ", sheet " + quote(w.Name)
 }

@@ -189,6 +189,15 @@ func quote(name string) string {
 	return strconv.Quote(name)
 }
 
+// quoteNames writes names of sheets, not too many of them.
+func quoteNames(names []string) []string {
+	var tabs []tab
+	for _, name := range names {
+		tabs = append(tabs, tab{name: name, kind: kindRows})
+	}
+	return describe(tabs)
+}
+
 // describe lists sheets with what is special about them.
 func describe(tabs []tab) []string {
 	const most = 12

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+const ledgerEnding = ".ledger.db"
+
+// fileName is what the files of a sheet are named after: the file, and the sheet of
+// the workbook where it counts.
+func (o *options) fileName(sheetName string) string {
+	if o.tab == "" {
+		return sheetName
+	}
+	ext := filepath.Ext(sheetName)
+	return strings.TrimSuffix(sheetName, ext) + "." + o.tab + ext
+}
+
+// namesAfterTab says what the files of a sheet are called, by its names.
+func (o *options) namesAfterTab(ctx context.Context, sheetName, output, ledgerName string, isResult bool) (names, error) {
+	o.tab = ""
+	if report.IsWorkbook(sheetName) && !isResult {
+		if err := o.findTab(ctx, sheetName, output); err != nil {
+			return names{}, err
+		}
+	}
+	n, err := namesOf(o.fileName(sheetName), output, ledgerName, isResult, o.sandbox)
+	if err != nil {
+		return n, err
+	}
+	n.sheet = sheetName
+	return n, n.check()
+}
+
+// findTab decides whether the files of a workbook are named after its sheet too. They
+// are where --sheet was given, because the next sheet of the workbook must neither
+// replace the first one's result nor take its history for its own; but a ledger that
+// is there already goes on, under whichever of the two names it has.
+func (o *options) findTab(ctx context.Context, sheetName, output string) error {
+	known := o.worksheet
+	if known == "" && o.sheet != "" {
+		known = worksheetOf(sheetName, o.sheet)
+	}
+	if o.ledger != "" {
+		if o.sheet != "" {
+			o.tab = safeTab(known)
+		}
+		return nil
+	}
+	short, err := namesOf(sheetName, output, "", false, o.sandbox)
+	if err != nil {
+		return err
+	}
+	there, err := exists(short.ledger)
+	if err != nil {
+		return err
+	}
+	longer, err := o.longerLedgers(ctx, short.ledger, known)
+	switch {
+	case err != nil:
+		return err
+	case o.sheet == "" && there:
+		return nil
+	case len(longer) == 1:
+		o.tab = longer[0]
+		return nil
+	case len(longer) > 1:
+		return refusef("Say which sheet is meant with --sheet.", "there are ledgers of several sheets of %s: %s", sheetName, strings.Join(longer, ", "))
+	case o.sheet == "":
+		return nil
+	}
+	o.tab = safeTab(known)
+	if !there {
+		return nil
+	}
+	sheets, err := ledgerSheets(ctx, short.ledger)
+	if err != nil {
+		if o.fresh {
+			return nil // the ledger that cannot be read is not the one that is set aside
+		}
+		return err
+	}
+	unknown := false
+	for _, s := range sheets {
+		if strings.EqualFold(s.worksheet, known) {
+			o.tab = ""
+			return nil
+		}
+		unknown = unknown || s.worksheet == "" && (report.IsWorkbook(s.name) || strings.Contains(strings.ToLower(s.name), ".results."))
+	}
+	if unknown {
+		own, err := namesOf(o.fileName(sheetName), output, "", false, o.sandbox)
+		if err != nil {
+			return err
+		}
+		return refusef(fmt.Sprintf("If it is, go on with --ledger %s; else begin with --ledger %s.", shellQuote(short.ledger), shellQuote(own.ledger)),
+			"the ledger %s does not say which sheet of the workbook it is of, and may be that of %q", short.ledger, known)
+	}
+	return nil
+}
+
+// longerLedgers finds the ledgers that are named after a sheet of the workbook too,
+// of all its sheets or of the one that is known, and returns what they are named
+// after. A name that two sheets would have is refused.
+func (o *options) longerLedgers(ctx context.Context, short, known string) (tabs []string, err error) {
+	stem, ending := strings.TrimSuffix(filepath.Base(short), ledgerEnding), ledgerEnding
+	if o.sandbox {
+		stem, ending = trimSuffixFold(stem, ".sandbox"), ".sandbox"+ledgerEnding
+	}
+	entries, err := os.ReadDir(filepath.Dir(short))
+	if err != nil {
+		return nil, nil // whoever opens the ledger is told
+	}
+	for _, entry := range entries {
+		inside, ok := strings.CutPrefix(entry.Name(), stem+".")
+		tab, isLedger := strings.CutSuffix(inside, ending)
+		if !ok || !isLedger || known != "" && !strings.EqualFold(tab, safeTab(known)) {
+			continue
+		}
+		sheets, err := ledgerSheets(ctx, filepath.Join(filepath.Dir(short), entry.Name()))
+		if err != nil {
+			if known == "" || o.fresh {
+				continue
+			}
+			return nil, err
+		}
+		of := ""
+		for _, s := range sheets {
+			if of == "" || strings.EqualFold(s.worksheet, known) {
+				of = s.worksheet
+			}
+		}
+		switch {
+		case known == "" && (of == "" || safeTab(of) != tab): // another file's, or set aside
+			continue
+		case known != "" && of != "" && !strings.EqualFold(of, known):
+			return nil, refusef("Name another one with --ledger.", "the ledger %s is that of the sheet %q, and not of %q", entry.Name(), of, known)
+		}
+		tabs = append(tabs, tab)
+	}
+	return tabs, nil
+}
+
+// ledgerSheet is a sheet that a ledger has taken up.
+type ledgerSheet struct {
+	name      string // of the file
+	worksheet string // of the workbook; "" if it was none, or by a version that kept no record of it
+}
+
+// ledgerSheets returns the sheets that a ledger has rows of.
+func ledgerSheets(ctx context.Context, path string) (list []ledgerSheet, err error) {
+	led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, led.Close()) }()
+	sources, err := led.Sheets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, src := range sources {
+		var layout sheet.Layout
+		if err := json.Unmarshal(src.Layout, &layout); err != nil {
+			return nil, fmt.Errorf("read how the sheet of %s was written: %w", path, err)
+		}
+		list = append(list, ledgerSheet{src.Name, layout.Sheet})
+	}
+	return list, nil
+}
+
+// worksheetOf returns the name that a workbook gives the sheet which somebody has
+// named, or that name if the workbook cannot be asked any more.
+func worksheetOf(name, given string) string {
+	file, err := os.Open(name)
+	if err != nil {
+		return given
+	}
+	defer file.Close() // it is only read
+	r, err := sheet.Open(file, name, sheet.Options{Path: name, Sheet: given, AnyHeader: true})
+	if err != nil {
+		return given
+	}
+	defer r.Close()
+	return r.Layout().Sheet
+}
+
+// safeTab makes the name of a sheet fit for the name of a file on any system, and not
+// too long for it.
+func safeTab(name string) string {
+	const most = 100
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || strings.ContainsRune(`/\:*?"<>|`, r) || r == utf8.RuneError {
+			return '_'
+		}
+		return r
+	}, name)
+	for len(name) > most {
+		_, n := utf8.DecodeLastRuneInString(name)
+		name = name[:len(name)-n]
+	}
+	return name
+}
