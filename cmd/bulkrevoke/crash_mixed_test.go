@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,7 +42,8 @@ func TestMixedSheetKilledAtRandomInstants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &campaign{t: t, rng: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2)), path: path}
+	seed := testSeed(t)
+	c := &campaign{t: t, dice: newDice(seed, 2), delays: newDice(seed, 12), path: path}
 	for want := 2 * kills(t); c.kills < want && !t.Failed(); {
 		c.begin()
 		c.mixedSheet(want)
@@ -54,7 +54,7 @@ func TestMixedSheetKilledAtRandomInstants(t *testing.T) {
 // mixedSheet takes one sheet to its end through as many kills as it meets.
 func (c *campaign) mixedSheet(want int) {
 	t := c.t
-	short := func() time.Duration { return time.Duration(rand.IntN(40)) * time.Millisecond }
+	short := func() time.Duration { return time.Duration(c.delays.IntN(40)) * time.Millisecond }
 	server, err := sandbox.New(sandbox.Config{
 		Limit: crashLimit, Window: crashWindow, Latency: short, Processing: short, ShowAllPermissions: true,
 		Zoho: sandbox.ZohoConfig{TokenLimit: -1},
@@ -68,7 +68,7 @@ func (c *campaign) mixedSheet(want int) {
 		t.Fatal(err)
 	}
 	defer stop()
-	m := newMixed(c.rng, 50)
+	m := newMixed(c.dice.Rand(), 50)
 	m.seed(server)
 	dir := t.TempDir()
 	sheetName, configName := filepath.Join(dir, "leavers.csv"), filepath.Join(dir, "bulkrevoke.yaml")

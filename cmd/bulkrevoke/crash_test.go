@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,8 +56,11 @@ func kills(t *testing.T) int {
 // campaign kills the real process over and over, and adds up what it finds.
 type campaign struct {
 	t    *testing.T
-	rng  *rand.Rand
+	dice *dice
 	path string
+	// delays are those of the CRM. Who draws when depends on the machine, so what the
+	// campaign does has dice of its own.
+	delays *dice
 
 	kills, rows, lost, unlabelled, repeated, inDoubt, sheets int
 
@@ -82,7 +84,8 @@ func TestKilledAtRandomInstants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &campaign{t: t, rng: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1)), path: path}
+	seed := testSeed(t)
+	c := &campaign{t: t, dice: newDice(seed, 1), delays: newDice(seed, 11), path: path}
 	for want := kills(t); c.kills < want && !t.Failed(); {
 		c.begin()
 		c.sheet(want)
@@ -93,7 +96,7 @@ func TestKilledAtRandomInstants(t *testing.T) {
 
 // begin prepares for another sheet.
 func (c *campaign) begin() {
-	c.workers = 4 << (2 * c.rng.IntN(3))
+	c.workers = 4 << (2 * c.dice.IntN(3))
 	c.cut = make(map[string]bool)
 }
 
@@ -105,7 +108,7 @@ type crashRow struct {
 
 // crashRows makes rows of every kind that LeadSquared's leads and opportunities
 // know: single revokes and shares, and pairs on one target that must act in order.
-func crashRows(rng *rand.Rand, n int) []crashRow {
+func crashRows(rng *dice, n int) []crashRow {
 	var rows []crashRow
 	add := func(op crm.Operation) {
 		rows = append(rows, crashRow{op, fmt.Sprintf("%v,%s,%s,%s,%s,%v", op.Action, op.Object, op.Record, op.Context, op.User, op.Access)})
@@ -132,8 +135,8 @@ func (c *campaign) sheet(want int) {
 	t := c.t
 	server, err := sandbox.New(sandbox.Config{
 		Limit: crashLimit, Window: crashWindow,
-		Latency:    func() time.Duration { return time.Duration(rand.IntN(20)) * time.Millisecond },
-		Processing: func() time.Duration { return time.Duration(rand.IntN(60)) * time.Millisecond },
+		Latency:    func() time.Duration { return time.Duration(c.delays.IntN(20)) * time.Millisecond },
+		Processing: func() time.Duration { return time.Duration(c.delays.IntN(60)) * time.Millisecond },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +147,7 @@ func (c *campaign) sheet(want int) {
 		t.Fatal(err)
 	}
 	defer stop()
-	rows := crashRows(c.rng, 80)
+	rows := crashRows(c.dice, 80)
 	text := "action,object,record_id,context_id,user,access\n"
 	for _, r := range rows {
 		server.Seed(r.op)
@@ -201,7 +204,7 @@ func (c *campaign) start(dir string, kill bool, env []string, args ...string) in
 		c.t.Fatal(err)
 	}
 	if kill {
-		timer := time.AfterFunc(time.Duration(c.rng.IntN(400))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		timer := time.AfterFunc(time.Duration(c.dice.IntN(400))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 		defer timer.Stop()
 	}
 	err := cmd.Wait()
