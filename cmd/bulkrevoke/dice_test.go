@@ -65,3 +65,5 @@ func repeatBy(t *testing.T, env string) {
 		}
 	})
 }
+
+func (d *dice) shuffle(n int, swap func(i, j int)) { d.Rand().Shuffle(n, swap) }
