@@ -35,9 +35,10 @@ const mixedHead = "action,object,record_id,context_id,user,access,share_related,
 
 func addressOf(user string) string { return "user." + user + "@mixed.example" }
 
-func zohoUser(n int) string { return fmt.Sprintf("4150868000001%06d", n) }
+// Ids count from one: that of a zeroth ends in zeros as if a spreadsheet had rounded it.
+func zohoUser(n int) string { return fmt.Sprintf("4150868000001%06d", n+1) }
 
-func zohoRecord(n int) string { return fmt.Sprintf("4150868000002%06d", n) }
+func zohoRecord(n int) string { return fmt.Sprintf("4150868000002%06d", n+1) }
 
 // mixed is a world, a sheet over it, and what is to be in force afterwards.
 type mixed struct {
