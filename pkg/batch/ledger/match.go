@@ -29,7 +29,7 @@ type group struct {
 type matchRow struct {
 	ord     int64
 	account string
-	op      crm.Operation
+	op      *crm.Operation // shared by equal rows that are read one after the other
 	whole   bool
 }
 
@@ -266,19 +266,40 @@ func (m *merge) load(c *conn, batch []*group) error {
 			past[g.past[i].ID] = &g.past[i]
 		}
 	}
+	var ops lastOp
 	err := eachID(c, listed{"s.ord, w.account, s.op, w.user", "srow s", "s.ord", "CROSS JOIN swho w ON w.id = s.who"}, rows, func(r *matchRow, v []driver.Value) (err error) {
-		r.account = text(v[1])
-		r.op, err = unpackOp(blob(v[2]), text(v[3]))
+		r.account, r.op, err = ops.unpack(text(v[1]), blob(v[2]), text(v[3]))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return eachID(c, listed{"o.id, a.name, o.body, o.user, o.state, o.maybe, o.seq", "op o", "o.id", "CROSS JOIN account a ON a.id = o.account"}, past, func(p *matchPast, v []driver.Value) (err error) {
-		p.account, p.State, p.Maybe, p.seq = text(v[1]), State(integer(v[4])), truth(v[5]), integer(v[6])
-		p.Op, err = unpackOp(blob(v[2]), text(v[3]))
+	return eachID(c, listed{"o.id, a.name, o.body, o.user, o.state, o.maybe, o.seq", "op o", "o.id", "CROSS JOIN account a ON a.id = o.account"}, past, func(p *matchPast, v []driver.Value) error {
+		p.State, p.Maybe, p.seq = State(integer(v[4])), truth(v[5]), integer(v[6])
+		account, op, err := ops.unpack(text(v[1]), blob(v[2]), text(v[3]))
+		if err == nil {
+			p.account, p.Op = account, *op
+		}
 		return err
 	})
+}
+
+// lastOp is the operation that was unpacked last: of a million equal rows, one is kept.
+type lastOp struct {
+	account, body, user string
+	op                  *crm.Operation
+}
+
+// unpack returns an operation, which must not be changed, with the account's name.
+func (l *lastOp) unpack(account string, body []byte, user string) (string, *crm.Operation, error) {
+	if l.op == nil || l.account != account || l.body != string(body) || l.user != user {
+		op, err := unpackOp(body, user)
+		if err != nil {
+			return "", nil, err
+		}
+		*l = lastOp{account, string(body), user, &op}
+	}
+	return l.account, l.op, nil
 }
 
 // decide asks about each true target in the group and keeps the answers.
@@ -294,7 +315,7 @@ func (s *Stage) decide(c *conn, g *group, decide Decide) error {
 			past[i] = p.Past
 		}
 		for i, r := range t.rows {
-			rows[i] = r.op
+			rows[i] = *r.op
 		}
 		choices := decide(past, rows)
 		if err := fits(choices, len(past), len(rows)); err != nil {
@@ -318,18 +339,24 @@ func (g group) split() (one, rest group) {
 		}
 		return account == first.account && a == b
 	}
-	for _, r := range g.rows {
-		if same(r.account, r.op) && r.whole == first.whole {
-			one.rows = append(one.rows, r)
-		} else {
-			rest.rows = append(rest.rows, r)
+	other := func(r matchRow) bool { return !same(r.account, *r.op) || r.whole != first.whole }
+	otherPast := func(p matchPast) bool { return !same(p.account, p.Op) }
+	if !slices.ContainsFunc(g.rows, other) && !slices.ContainsFunc(g.past, otherPast) {
+		one = g // as nearly all are: nothing is copied
+	} else {
+		for _, r := range g.rows {
+			if other(r) {
+				rest.rows = append(rest.rows, r)
+			} else {
+				one.rows = append(one.rows, r)
+			}
 		}
-	}
-	for _, p := range g.past {
-		if same(p.account, p.Op) {
-			one.past = append(one.past, p)
-		} else {
-			rest.past = append(rest.past, p)
+		for _, p := range g.past {
+			if otherPast(p) {
+				rest.past = append(rest.past, p)
+			} else {
+				one.past = append(one.past, p)
+			}
 		}
 	}
 	slices.SortFunc(one.past, func(a, b matchPast) int { return cmp.Compare(a.seq, b.seq) })
@@ -341,10 +368,10 @@ func fits(choices []Choice, past, rows int) error {
 	if len(choices) != rows {
 		return fmt.Errorf("%d choices for %d rows", len(choices), rows)
 	}
-	taken := make(map[int]bool)
+	taken := make([]bool, past)
 	for i, ch := range choices {
 		switch {
-		case ch.Take < -1 || ch.Take >= past || taken[ch.Take]:
+		case ch.Take < -1 || ch.Take >= past || ch.Take >= 0 && taken[ch.Take]:
 			return fmt.Errorf("row %d of the target takes the past operation %d of %d, or one twice", i, ch.Take, past)
 		case ch.Join < 0 || ch.Join > i || choices[ch.Join].Join != ch.Join:
 			return fmt.Errorf("row %d of the target joins row %d", i, ch.Join)
@@ -376,7 +403,7 @@ func (s *Stage) keep(c *conn, t group, choices []Choice) error {
 			t.rows[i].ord, take, ids[ch.Join], joined[i], int64(choices[ch.Join].Turn), int64(ch.Prior)); err != nil {
 			return err
 		}
-		kind := plain(t.rows[i].account, t.rows[i].op)
+		kind := plain(t.rows[i].account, *t.rows[i].op)
 		s.counts[kind]--
 		if kind.Turn, kind.Joined = choices[ch.Join].Turn, ch.Join != i; ch.Take >= 0 {
 			kind.Taken, kind.State = true, t.past[ch.Take].State

@@ -166,12 +166,19 @@ func takeOpen(past []Past, open []int, sheet []crm.Operation, choices []Choice, 
 // operations equal to them, so that a row refused every night remains one record
 // with its number of attempts.
 func takeRefused(past []Past, sheet []crm.Operation, choices []Choice, kept int) {
-	used := make(map[int]bool)
+	refused := make(map[crm.Operation][]int) // the newest last
+	for i, p := range past {
+		if p.Standing == Refused {
+			refused[p.Op] = append(refused[p.Op], i)
+		}
+	}
+	if len(refused) == 0 {
+		return
+	}
 	for row := kept; row < len(sheet); row++ {
-		for i := len(past) - 1; i >= 0 && choices[row].Take < 0; i-- {
-			if past[i].Standing == Refused && past[i].Op == sheet[row] && !used[i] {
-				choices[row].Take, used[i] = i, true
-			}
+		if left := refused[sheet[row]]; choices[row].Take < 0 && len(left) > 0 {
+			last := len(left) - 1
+			choices[row].Take, refused[sheet[row]] = left[last], left[:last]
 		}
 	}
 }
@@ -213,25 +220,37 @@ func settled(past []Past, c Choice) bool {
 // undone since: by an undo sheet, or by another sheet with the same past. What was done
 // before and still counts is another row's.
 func Again(past []Past, sheet []crm.Operation, choices []Choice) []bool {
-	kept := make(map[int]bool)
+	kept := make([]bool, len(past))
 	for _, c := range choices {
 		if settled(past, c) {
 			kept[c.Take] = true
 		}
 	}
+	undone := make(map[crm.Operation]bool) // of the operations that were asked about
 	again := make([]bool, len(sheet))
 	for row, op := range sheet {
 		if settled(past, choices[row]) {
 			continue
 		}
-		done := false
-		for i, p := range past {
-			switch {
-			case p.Standing == Settled && p.Op == op:
-				done, again[row] = !kept[i], false
-			case done && p.Standing != Refused && p.Op.Undoes(op):
-				again[row] = true
-			}
+		known := false
+		if again[row], known = undone[op]; !known {
+			again[row] = undoneSince(past, kept, op)
+			undone[op] = again[row]
+		}
+	}
+	return again
+}
+
+// undoneSince says whether the last of the past operations that is like op and counted
+// does so no longer and was undone after it.
+func undoneSince(past []Past, kept []bool, op crm.Operation) (again bool) {
+	done := false
+	for i, p := range past {
+		switch {
+		case p.Standing == Settled && p.Op == op:
+			done, again = !kept[i], false
+		case done && p.Standing != Refused && p.Op.Undoes(op):
+			again = true
 		}
 	}
 	return again

@@ -1,0 +1,43 @@
+package ledger
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// Of equal rows, one operation is in memory while they are matched, not one for each:
+// a row costs its place in the list and what decide is asked about. It does not run
+// beside other tests, because it measures the whole process.
+func TestEqualRowsShareTheirOperation(t *testing.T) {
+	held := func(n int) uint64 {
+		s := stageOf(t, mustOpen(t, newFile(t)), stagedRows(strings.Repeat("r1a ", n)))
+		if err := s.Index(t.Context(), recordKey, nil); err != nil {
+			t.Fatal(err)
+		}
+		var bytes uint64
+		if err := s.Match(t.Context(), func(past []Past, rows []crm.Operation) []Choice {
+			if len(rows) != n {
+				t.Errorf("%d rows are asked about together, want %d", len(rows), n)
+			}
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			bytes = m.HeapAlloc
+			return overlap(past, rows)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return bytes
+	}
+	const few, many = 10_000, 50_000
+	small, large := held(few), held(many)
+	// What the sheet itself takes in this test: it gives its rows as one slice.
+	perRow := (float64(large) - float64(small)) / (many - few)
+	t.Logf("%.0f bytes a row", perRow)
+	if perRow > 220 {
+		t.Errorf("a further equal row takes %.0f bytes while it is matched", perRow)
+	}
+}

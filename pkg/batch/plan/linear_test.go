@@ -1,0 +1,33 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// Ten times as many equal rows take about ten times as long to decide about, whatever
+// became of them in the night before.
+func TestEqualRowsTakeLinearTime(t *testing.T) {
+	for _, standing := range []Standing{Refused, Lost, Accepted, Settled} {
+		t.Run(fmt.Sprint(standing), func(t *testing.T) {
+			took := func(n int) time.Duration {
+				past := slices.Repeat([]Past{{Op: op('r'), Standing: standing}}, n)
+				sheet := slices.Repeat([]crm.Operation{op('r')}, n+n/10)
+				best := time.Hour
+				for range 3 {
+					start := time.Now()
+					Again(past, sheet, Decide(past, sheet))
+					best = min(best, time.Since(start))
+				}
+				return best
+			}
+			if few, many := took(4_000), took(40_000); many > 45*few {
+				t.Errorf("4,000 rows take %v and 40,000 rows take %v, more than 45 times as long", few, many)
+			}
+		})
+	}
+}
