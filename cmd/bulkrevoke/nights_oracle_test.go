@@ -209,9 +209,9 @@ func (n *night) sinceTouched(p place, r readRow) bool {
 	return n.touchedSince(p, when(r).Add(-time.Millisecond))
 }
 
-// touchedSince says that somebody other than the sheet has changed an access.
+// touchedSince says that somebody other than the sheets of its ledger has changed an access.
 func (n *night) touchedSince(p place, at time.Time) bool {
-	return slices.ContainsFunc(n.w.touched[p], func(t touch) bool { return t.by != n.sheet && t.at.After(at) })
+	return slices.ContainsFunc(n.w.touched[p], func(t touch) bool { return t.by != n.sheet.ledger && t.at.After(at) })
 }
 
 // last says that no later row is about what row i is about.
@@ -319,7 +319,7 @@ func (n *night) checkBystanders() {
 		if had == has && before == after || n.about(p, has) || n.touchedSince(p, n.begun) {
 			continue
 		}
-		if had && !has && n.told(p) || p.who == "user "+zohoUser(nightGone) && !has {
+		if had && !has && n.told(p) || p.who == "user "+nightUser(nightGone) && !has {
 			continue
 		}
 		n.problem("%v: no row is about it, and %q became %q", p, before, after)

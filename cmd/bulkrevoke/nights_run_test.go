@@ -120,7 +120,7 @@ func (w *nightWorld) faults() (list []sandbox.Fault) {
 func (w *nightWorld) entryFaults() (list []sandbox.Fault) {
 	d := w.dice
 	for range 1 + d.IntN(3) {
-		f := sandbox.Fault{Op: "Zoho.Share.Put", Kind: pick(d, sandbox.FaultRefuseEntry, sandbox.FaultDropEntry), Match: zohoUser(d.IntN(nightUsers)), Times: 1, After: d.IntN(3)}
+		f := sandbox.Fault{Op: "Zoho.Share.Put", Kind: pick(d, sandbox.FaultRefuseEntry, sandbox.FaultDropEntry), Match: nightUser(d.IntN(nightUsers)), Times: 1, After: d.IntN(3)}
 		if f.Kind == sandbox.FaultDropEntry && w.main.gives(f.Match) {
 			// Left out: dropping somebody whose own row had nothing to change. A look before
 			// the change is all that the row goes by, and nobody counts them as a bystander:
@@ -301,13 +301,13 @@ func (w *nightWorld) launch(stop time.Duration, hand os.Signal, args []string) r
 	return w.runUnder(ctx, args...)
 }
 
-// touchAll notes what the sheet has changed, for the other sheets.
+// touchAll notes what the sheet has changed, for the sheets of other ledgers.
 func (n *night) touchAll() {
 	places := maps.Clone(n.w.state)
 	maps.Copy(places, n.now)
 	for p := range places {
 		if n.w.state[p] != n.now[p] {
-			n.w.touched[p] = append(n.w.touched[p], touch{time.Now(), n.sheet})
+			n.w.touched[p] = append(n.w.touched[p], touch{time.Now(), n.sheet.ledger})
 		}
 	}
 }

@@ -90,12 +90,12 @@ func (s *nightSheet) row() askRow {
 // quote makes r a row about a Zoho record.
 func (s *nightSheet) quote(r *askRow, n int) {
 	d := s.w.dice
-	r.account, r.object, r.record, r.user = "crm", "Quotes", zohoRecord(n), zohoUser(d.IntN(nightUsers))
+	r.account, r.object, r.record, r.user = "crm", "Quotes", nightQuote(n), nightUser(d.IntN(nightUsers))
 	switch flavour := s.w.flavour[n]; {
 	case flavour == "inherited" && d.one(3):
-		r.user = zohoUser(nightHeir)
+		r.user = nightUser(nightHeir)
 	case flavour == "gone" && d.one(4):
-		r.user = zohoUser(nightGone)
+		r.user = nightUser(nightGone)
 	case flavour != "inherited" && flavour != "public" && d.one(9):
 		// Left out: revoke_all of a record that somebody has through a parent or publicly.
 		// Its DELETE is carried out and its row fails, and what had an effect counts as
@@ -179,11 +179,11 @@ func (s *nightSheet) edit(atLeast int) {
 // change that follows it.
 func (w *nightWorld) meddling() (record, body string, at place) {
 	n, user := w.dice.IntN(nightQuotes), w.dice.IntN(nightUsers)
-	body = fmt.Sprintf(`{"remove":[%q]}`, zohoUser(user))
+	body = fmt.Sprintf(`{"remove":[%q]}`, nightUser(user))
 	if w.dice.one(2) {
-		body = fmt.Sprintf(`{"add":[{"kind":"user","id":%q,"access":%d,"type":"private"}]}`, zohoUser(user), 1+w.dice.IntN(3))
+		body = fmt.Sprintf(`{"add":[{"kind":"user","id":%q,"access":%d,"type":"private"}]}`, nightUser(user), 1+w.dice.IntN(3))
 	}
-	return zohoRecord(n), body, userOn("Quotes", zohoRecord(n), "", zohoUser(user))
+	return nightQuote(n), body, userOn("Quotes", nightQuote(n), "", nightUser(user))
 }
 
 // gives says that a row shares a Zoho record with a user.

@@ -132,8 +132,10 @@ func (w *nightWorld) undo() {
 	if !w.exists(path) || w.dice.one(3) {
 		return
 	}
-	stem := strings.TrimSuffix(path, ".csv")
-	w.night(&nightSheet{w: w, path: path, result: stem + ".results.csv", ledger: stem + ".ledger.db"}, nightPlan{name: "the undo sheet"})
+	w.night(&nightSheet{
+		w: w, path: path, result: strings.TrimSuffix(path, ".csv") + ".results.csv", ledger: w.main.ledger,
+		flags: []string{"--ledger", w.main.ledger},
+	}, nightPlan{name: "the undo sheet"})
 }
 
 func (w *nightWorld) exists(path string) bool {
@@ -200,8 +202,8 @@ func (n *night) excused(r readRow) bool {
 	if r.cell["object"] != "Quotes" {
 		return r.cell["result"] == "accepted" && n.w.stuck(r)
 	}
-	_, gone := n.now[userOn(p.object, p.record, "", zohoUser(nightGone))]
-	return r.cell["result"] == "failed" && (gone || p.who == "user "+zohoUser(nightGone) || n.otherWay(p))
+	_, gone := n.now[userOn(p.object, p.record, "", nightUser(nightGone))]
+	return r.cell["result"] == "failed" && (gone || p.who == "user "+nightUser(nightGone) || n.otherWay(p))
 }
 
 // verify holds what the verification says of Zoho and groups to the world as it is.
@@ -237,8 +239,8 @@ func (w *nightWorld) checkLimits() {
 	w.wire.mu.Lock()
 	defer w.wire.mu.Unlock()
 	for account, arrivals := range w.wire.arrivals {
-		if most := sandbox.MostInWindow(arrivals, nightWindow); most > nightLimit {
-			w.t.Errorf("%d calls of %s arrived within %v, the limit is %d", most, account, nightWindow, nightLimit)
+		if most := sandbox.MostInWindow(arrivals, nightWindow); most > w.limit {
+			w.t.Errorf("%d calls of %s arrived within %v, the limit is %d", most, account, nightWindow, w.limit)
 		}
 	}
 	if n := w.server.WritesWithoutLook(); n > 0 {

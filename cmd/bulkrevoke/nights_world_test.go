@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,16 +18,15 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 )
 
-// The limit of both accounts of a world, and how long its CRM works on a change.
+// The window of both accounts' limit, and how long a world's CRM works on a change.
 const (
-	nightLimit      = 60
 	nightWindow     = 500 * time.Millisecond
 	nightProcessing = 40 * time.Millisecond
 )
 
 const nightConfig = `
 default: lsq
-limit: 60/500ms
+limit: LIMIT/500ms
 share: 1
 progress: never
 accounts:
@@ -59,6 +59,12 @@ const (
 	nightParent = "Accounts/4150868000002000999"
 )
 
+// nightUser and nightQuote are ids of Zoho, none of which looks as if a spreadsheet
+// had rounded it.
+func nightUser(n int) string { return zohoUser(n + 1) }
+
+func nightQuote(n int) string { return zohoRecord(n + 1) }
+
 // place is one access: somebody, or something, on a record.
 type place struct {
 	object, record, context string
@@ -80,6 +86,7 @@ type nightWorld struct {
 	processes bool // every run is a process, and may be killed
 	wire      *nightWire
 	journal   string // the sandbox's
+	limit     int    // of each account, in a window
 	main      *nightSheet
 	other     *nightSheet // a second sheet about the same records, with a ledger of its own
 
@@ -94,10 +101,11 @@ type nightWorld struct {
 	story   []string          // what happened, for the log of a failure
 }
 
-// touch is a change of an access by somebody; by no sheet of ours, if that is nil.
+// touch is a change of an access by a sheet with a ledger; by no sheet of ours, if
+// that is empty.
 type touch struct {
 	at time.Time
-	by *nightSheet
+	by string
 }
 
 // nightCount adds up what a campaign has done.
@@ -141,7 +149,7 @@ func newNightWorld(t *testing.T, seed uint64, processes bool) *nightWorld {
 	d, delays := newDice(seed, 21), newDice(seed, 22)
 	wire := &nightWire{arrivals: map[string][]sandbox.Arrival{}}
 	journal := filepath.Join(t.TempDir(), "journal")
-	life := pick(d, 0, 0, 300*time.Millisecond)
+	life := pick(d, 0, 0, 3*time.Second)
 	r := newRig(t, sandbox.Config{
 		Latency:     func() time.Duration { return time.Duration(delays.IntN(15)) * time.Millisecond },
 		Processing:  func() time.Duration { return time.Duration(delays.IntN(int(nightProcessing))) },
@@ -155,9 +163,10 @@ func newNightWorld(t *testing.T, seed uint64, processes bool) *nightWorld {
 			Throttle: pick(d, sandbox.ThrottleJSON, sandbox.ThrottleJSON|sandbox.ThrottleVague|sandbox.ThrottleNumber|sandbox.ThrottleError|sandbox.ThrottlePage),
 		},
 	}, wire.wrap)
-	r.configure(nightConfig)
+	limit := pick(d, 10, 20, 60)
+	r.configure(strings.ReplaceAll(nightConfig, "LIMIT", fmt.Sprint(limit)))
 	w := &nightWorld{
-		rig: r, name: fmt.Sprint(seed), dice: d, processes: processes, wire: wire, journal: journal,
+		rig: r, name: fmt.Sprint(seed), dice: d, processes: processes, wire: wire, journal: journal, limit: limit,
 		emails: map[string]string{}, touched: map[place][]touch{}, flavour: map[int]string{}, count: nightCount{worlds: 1},
 	}
 	w.populate()
@@ -181,27 +190,27 @@ func (w *nightWorld) populate() {
 	}
 	for n := range nightGone + 1 {
 		known(guidOf('u', n), n != nightGone, "Sales_User")
-		known(zohoUser(n), n != nightGone, "Standard")
+		known(nightUser(n), n != nightGone, "Standard")
 	}
 	for n := range nightQuotes {
 		var grants []crm.Grant
 		for u := range nightUsers {
 			if w.dice.one(2) {
-				grants = append(grants, w.grant(zohoUser(u)))
+				grants = append(grants, w.grant(nightUser(u)))
 			}
 		}
 		w.flavour[n] = pick(w.dice, "", "", "", "", "team", "inherited", "public", "gone")
 		switch w.flavour[n] {
 		case "team":
-			grants = append(grants, crm.Grant{Kind: "group", ID: zohoUser(nightTeam), Access: crm.Write, Type: "private"})
+			grants = append(grants, crm.Grant{Kind: "group", ID: nightUser(nightTeam), Access: crm.Write, Type: "private"})
 		case "inherited":
-			grants = append(grants, crm.Grant{Kind: "user", ID: zohoUser(nightHeir), Access: crm.Read, Type: "private", Through: nightParent})
+			grants = append(grants, crm.Grant{Kind: "user", ID: nightUser(nightHeir), Access: crm.Read, Type: "private", Through: nightParent})
 		case "public":
 			grants = append(grants, crm.Grant{Kind: "public", Access: crm.Read})
 		case "gone":
-			grants = append(grants, w.grant(zohoUser(nightGone)))
+			grants = append(grants, w.grant(nightUser(nightGone)))
 		}
-		w.server.SeedZoho("Quotes", zohoRecord(n), grants...)
+		w.server.SeedZoho("Quotes", nightQuote(n), grants...)
 	}
 	has := func(op crm.Operation) {
 		op.Action = crm.Revoke
@@ -274,7 +283,7 @@ func (w *nightWorld) others() {
 }
 
 func (w *nightWorld) othersOnQuote() {
-	record, user := zohoRecord(w.dice.IntN(nightQuotes)), zohoUser(w.dice.IntN(nightUsers))
+	record, user := nightQuote(w.dice.IntN(nightQuotes)), nightUser(w.dice.IntN(nightUsers))
 	grants := slices.Clone(w.server.Grants("Quotes", record))
 	at := slices.IndexFunc(grants, func(g crm.Grant) bool { return g.ID == user && g.Through == "" })
 	switch {
