@@ -63,7 +63,7 @@ func TestSignalsStopCleanly(t *testing.T) {
 			if !strings.Contains(stderr.String(), tc.words+"\n") {
 				t.Errorf("the first word is not %q:\n%s", tc.words, stderr.String())
 			}
-			if !strings.Contains(stderr.String(), "run `bulkrevoke run off.csv`") {
+			if !strings.Contains(stderr.String(), "again: bulkrevoke run off.csv") {
 				t.Errorf("the summary does not say how to go on:\n%s", stderr.String())
 			}
 		})

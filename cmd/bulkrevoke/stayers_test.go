@@ -50,7 +50,7 @@ func (r *rig) checkStayerLost(got ran, user string) {
 	if strings.Contains(row["message"], zohoUser(3)) {
 		r.t.Errorf("somebody who has the record is named: %s", row["message"])
 	}
-	if !strings.Contains(got.stderr, "somebody lost at the same time who was to keep it") {
+	if !strings.Contains(got.stderr, "took access from a bystander, whom no row is about") {
 		r.t.Errorf("the summary says nothing of it:\n%s", got.stderr)
 	}
 }
