@@ -10,7 +10,6 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
@@ -97,17 +96,6 @@ func defaultAccount(cfg config, flag string) (string, error) {
 	return name, nil
 }
 
-// routeByObject returns the account of a row that names none where the accounts are
-// called after their CRMs, by its object: LeadSquared has three, everything else is
-// a module of Zoho.
-func routeByObject(object string) string {
-	switch strings.ToLower(strings.NewReplacer(" ", "", "_", "", "-", "").Replace(object)) {
-	case "lead", "1", "opportunity", "opportunities", "5", "salesgroup", "group":
-		return crmLeadSquared
-	}
-	return crmZoho
-}
-
 // newAccount fills in what flags and defaults say about an account.
 func newAccount(name string, conf accountConfig, o *options) (*account, error) {
 	a := &account{name: name, conf: conf, limit: o.limit.limit, share: float64(o.share), workers: int(o.workers)}
@@ -148,7 +136,7 @@ func batchAccounts(accounts []*account) []batch.Account {
 	for _, a := range accounts {
 		one := batch.Account{
 			Name: a.name, CRM: a.conf.CRM, Host: a.host, Provider: a.provider, Workers: a.workers,
-			Limit: a.slots(), Window: a.limit.Window,
+			Limit: a.slots(), Window: a.limit.Window, Foreign: foreignObject(a),
 		}
 		if a.same != nil {
 			one.SameAs = a.same.name

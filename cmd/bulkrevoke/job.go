@@ -228,8 +228,8 @@ func (j *job) openAccounts(keep bool) (err error) {
 		Sheet:    filepath.Base(j.sheet), SheetID: j.opts.sheetID(j.names, j.reader != nil && j.reader.Layout().IsResult), Version: programVersion(), Operator: operator(), Args: j.args, Log: j.log,
 	}
 	if j.opts.sandbox {
-		opts.Route = routeByObject
-		opts.Saw = func(row batch.Row) { j.world.introduce(row) }
+		opts.Route, opts.Doubt = routeByObject, doubtObject
+		opts.Saw = func(row batch.Row) { j.world.seed(row) }
 		err = j.openWorld(keep)
 	} else {
 		secrets := secretSource{lookup: j.lookup, warn: func(m string) { j.log.Warn(m) }}
@@ -240,7 +240,7 @@ func (j *job) openAccounts(keep bool) (err error) {
 			err = j.joinNames(opts.Default)
 		}
 		if j.cfg.Path == "" {
-			opts.Route = routeByObject // the environment's accounts have the names that it gives
+			opts.Route, opts.Doubt = routeByObject, doubtObject // the environment's accounts have the names that it gives
 		}
 	}
 	if err != nil {

@@ -85,7 +85,7 @@ func (a *app) seedSandbox(ctx context.Context, w *world, name string) (err error
 	if j.accounts, err = w.accounts(a.opts); err != nil {
 		return err
 	}
-	b, err := batch.New(j.led, batch.Options{Accounts: batchAccounts(j.accounts), Route: routeByObject, Saw: w.introduce, SkipInvalid: true, Log: a.log})
+	b, err := batch.New(j.led, batch.Options{Accounts: batchAccounts(j.accounts), Route: routeByObject, Doubt: doubtObject, Saw: w.seed, SkipInvalid: true, Log: a.log})
 	if err != nil {
 		return err
 	}

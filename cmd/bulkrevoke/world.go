@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -77,29 +78,31 @@ func (w *world) forget() error {
 	return removeIfThere(w.journal)
 }
 
-// introduce makes the person of a row that gives both an id and an address known by
+// seed tells the sandbox of a good row, which makes a world in which the row is worth
+// doing. The person of a row that gives both an id and an address becomes known by
 // both; the other rows' people the sandbox knows by what they give.
-func (w *world) introduce(row batch.Row) {
+func (w *world) seed(row batch.Row) {
+	op := row.Op
+	if op.Action != crm.RevokeAll {
+		op.User = cmp.Or(op.User, row.Email)
+	}
+	w.server.Seed(op)
 	if row.Op.User != "" && row.Email != "" {
 		w.server.AddUser(crm.User{ID: row.Op.User, Email: row.Email, Active: true}, "")
 	}
 }
 
-// accounts returns the accounts of a sandbox run, one of each CRM. Every good row
-// is told to the sandbox, which makes a world in which the row is worth doing.
+// accounts returns the accounts of a sandbox run, one of each CRM.
 func (w *world) accounts(o *options) ([]*account, error) {
-	seed := func(a *account) func(crm.Operation) {
-		return func(op crm.Operation) {
-			a.used = true
-			w.server.Seed(op)
-		}
+	use := func(a *account) func(crm.Operation) {
+		return func(crm.Operation) { a.used = true }
 	}
 	lsq, err := newAccount(crmLeadSquared, accountConfig{CRM: crmLeadSquared}, o)
 	if err != nil {
 		return nil, err
 	}
 	lsq.host, lsq.state = sandboxHost, crmLeadSquared
-	err = useLeadSquared(lsq, seed(lsq), leadsquared.Config{
+	err = useLeadSquared(lsq, use(lsq), leadsquared.Config{
 		Host: w.base, AccessKey: transport.NewSecret("sandbox-access-key"), SecretKey: transport.NewSecret("sandbox-secret-key"),
 	})
 	if err != nil {
@@ -110,7 +113,7 @@ func (w *world) accounts(o *options) ([]*account, error) {
 		return nil, err
 	}
 	zo.host, zo.state = sandboxHost, crmZoho
-	err = useZoho(zo, seed(zo), zoho.Config{
+	err = useZoho(zo, use(zo), zoho.Config{
 		APIURL: w.base, AccountsURL: w.base, ClientID: "sandbox-client", VerifyAfter: 2 * processing,
 		ClientSecret: transport.NewSecret("sandbox-client-secret"), RefreshToken: transport.NewSecret("sandbox-refresh-token"),
 	})

@@ -41,6 +41,11 @@ type Account struct {
 	// place. Rows of this one are checked by it and go to that one, so that rows about
 	// one record keep their order whatever name they give.
 	SameAs string
+	// Foreign, if not nil, tells an object that is a word of another CRM: the reason, which
+	// follows the quoted word, why a row that does not fit is probably not meant for this
+	// account, and a sentence about how the word was read where the row fits. Both are ""
+	// for any other object.
+	Foreign func(object string) (reason, note string)
 	// Limit and Window are what the gate allows: for the plan's estimate only.
 	Limit  int
 	Window time.Duration
@@ -55,10 +60,16 @@ type Options struct {
 	Default string
 	// Route, if not nil, names the account of a row without one by its object.
 	Route func(object string) string
+	// Doubt, if not nil, says of an object by which Route chose the account why it may be
+	// a slip of typing, in words that follow the quoted object; "" if it is none. The row
+	// is then invalid, unless the doubt is not sure and another row, which names its
+	// account, has the same object.
+	Doubt func(object string) (reason string, sure bool)
 	// Protect holds users that no row may touch, as ids or e-mail addresses.
 	Protect []string
 
-	// Saw, if not nil, is told of every good row when it is loaded.
+	// Saw, if not nil, is told of every good row, in their order, when the whole sheet has
+	// been loaded and is not refused.
 	Saw func(Row)
 	// Describe has the plan count people and records too, which takes a while for a
 	// large sheet.
@@ -94,6 +105,7 @@ type Batch struct {
 	tallies   []ledger.Tally // of the sheet as it was prepared
 	unstated  int64          // revokes that named no access
 	rounded   roundedIDs
+	objects   objects
 	run       int64
 	calls     atomic.Int64
 	stop      context.CancelCauseFunc // ends the run

@@ -50,7 +50,21 @@ func (b *Batch) Load(ctx context.Context, in *sheet.Reader) error {
 	if err := b.rejectRounded(ctx); err != nil {
 		return err
 	}
-	return b.refuseInvalid(ctx)
+	if err := b.rejectObjects(ctx); err != nil {
+		return err
+	}
+	if err := b.refuseInvalid(ctx); err != nil || b.opts.Saw == nil {
+		return err
+	}
+	for row, err := range stage.Rows(ctx) {
+		if err != nil {
+			return err
+		}
+		if row.Code == "" {
+			b.opts.Saw(Row{Line: row.Line, Account: row.Account, Op: row.Op, Email: row.Email})
+		}
+	}
+	return nil
 }
 
 // layout returns the layout as the ledger keeps it. A result that is no workbook does
@@ -78,14 +92,11 @@ func (b *Batch) layout(ctx context.Context, layout sheet.Layout) ([]byte, error)
 // add checks one record and stages it.
 func (b *Batch) add(rec sheet.Record) error {
 	r := b.row(rec)
-	marks := b.rounded.see(rec.Line, rec.Fields)
+	marks := append(b.rounded.see(rec.Line, rec.Fields), b.seeObject(r, rec.Fields)...)
 	if acc := b.accounts[r.Account]; acc != nil && r.Code == "" {
 		acc.rows++
 		if r.Unstated {
 			b.unstated++
-		}
-		if b.opts.Saw != nil {
-			b.opts.Saw(r)
 		}
 	}
 	return b.stage.Add(ledger.Staged{

@@ -68,7 +68,7 @@ func (b *Batch) notes() []string {
 	if n := b.rounded.note(b.opts.AllowRoundedIDs); n != "" {
 		notes = append(notes, n)
 	}
-	return notes
+	return append(notes, b.objects.notes...)
 }
 
 // sends reports whether rows of this kind are to be sent.

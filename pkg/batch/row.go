@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,9 +51,15 @@ func (b *Batch) row(rec sheet.Record) Row {
 	if rec.Problem != nil {
 		return r.invalid(rec.Fields, &crm.FieldError{Column: rec.Problem.Column, Reason: rec.Problem.Reason})
 	}
+	doubt, sure := b.doubt(rec.Fields)
+	if sure {
+		return r.invalid(rec.Fields, &crm.FieldError{Column: "object", Reason: crm.Quote(rec.Fields.Object) + " " + doubt})
+	}
 	op, err := operation(rec.Fields)
 	if err == nil {
-		r.Op, r.Email, err = checkUser(acc.Provider, op, rec.Fields)
+		if r.Op, r.Email, err = checkUser(acc.Provider, op, rec.Fields); err != nil {
+			err = misread(acc, rec.Fields.Object, doubt, err)
+		}
 	}
 	if err == nil && op.Action != crm.Share && r.Op.Access != crm.AccessUnset {
 		_, err = accessOf(rec.Fields)
@@ -83,13 +91,52 @@ func (b *Batch) accountOf(f sheet.Fields) (*account, *crm.FieldError) {
 	case b.opts.Route != nil:
 		name = b.opts.Route(f.Object)
 	default:
-		return nil, &crm.FieldError{Column: "account", Reason: "the row names none, and there is no default account"}
+		return nil, &crm.FieldError{Column: "account", Reason: "the row names none, and there is no default account; " + b.accountNames()}
 	}
-	acc := b.accounts[name]
-	if acc == nil {
-		return nil, &crm.FieldError{Column: "account", Reason: "no account is called " + crm.Quote(name)}
+	if acc := b.accountNamed(name); acc != nil {
+		return acc, nil
 	}
-	return acc, nil
+	reason := "no account is called " + crm.Quote(name)
+	if near := sheet.Near(name, slices.Sorted(maps.Keys(b.accounts))...); near != "" {
+		reason += "; did you mean " + near + "?"
+	}
+	return nil, &crm.FieldError{Column: "account", Reason: reason + "; " + b.accountNames()}
+}
+
+// accountNamed returns the account of that name. Letters count in both cases where
+// only that tells two names apart.
+func (b *Batch) accountNamed(name string) *account {
+	if acc := b.accounts[name]; acc != nil {
+		return acc
+	}
+	var found *account
+	for other, acc := range b.accounts {
+		if !strings.EqualFold(other, name) {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = acc
+	}
+	return found
+}
+
+// namesShown is how many accounts a message lists.
+const namesShown = 10
+
+// accountNames lists the accounts that a row may name.
+func (b *Batch) accountNames() string {
+	names := slices.Sorted(maps.Keys(b.accounts))
+	if len(names) == 1 {
+		return "the only account is " + names[0]
+	}
+	more := ""
+	if len(names) > namesShown {
+		more = fmt.Sprintf(" and %d more", len(names)-namesShown)
+		names = names[:namesShown]
+	}
+	return "the accounts are " + strings.Join(names, ", ") + more
 }
 
 // checkUser puts the user into the operation and has the provider check the whole.

@@ -61,7 +61,7 @@ func (p *Provider) Check(op crm.Operation) (crm.Operation, error) {
 	if op.Action != crm.Revoke && op.Action != crm.Share {
 		return op, fault(colAction, "LeadSquared knows revoke and share, not "+op.Action.String())
 	}
-	object, ok := objectNamed(op.Object)
+	object, ok := Object(op.Object)
 	if !ok {
 		return op, fault(colObject, "must be lead, opportunity or sales_group")
 	}
@@ -167,9 +167,9 @@ func readGUID(s string) (string, bool) {
 	return s, isGUID(s)
 }
 
-// objectNamed reads the name of an object without regard to case, spaces, "_" and
+// Object returns the object that a word of a sheet stands for, without regard to case, spaces, "_" and
 // "-". The numbers are those of the field Entity.
-func objectNamed(s string) (string, bool) {
+func Object(s string) (object string, ok bool) {
 	switch s {
 	case crm.Lead, crm.Opportunity, crm.SalesGroup:
 		return s, true // as nearly every sheet has it

@@ -39,6 +39,13 @@ type zohoShare struct {
 // zohoPermissions are the words for the levels, at the index of their level.
 var zohoPermissions = []string{crm.Read: "read_only", crm.Write: "read_write", crm.Full: "full_access"}
 
+// zohoModules are the modules that every organisation has and whose records can be
+// shared. Custom ones exist where they were seeded.
+var zohoModules = []string{
+	"Leads", "Accounts", "Contacts", "Deals", "Campaigns", "Cases", "Solutions", "Products", "Vendors",
+	"Price_Books", "Quotes", "Sales_Orders", "Purchase_Orders", "Invoices",
+}
+
 // zohoNotShared are modules whose records can not be shared, zohoNoModules the
 // words of the other vendor's sheets.
 var (
@@ -89,7 +96,7 @@ func (z *zoho) exists(place zohoPlace) *zohoError {
 		return &zohoError{status: http.StatusUnauthorized, Code: "OAUTH_SCOPE_MISMATCH",
 			Message: "invalid oauth scope to access this URL"}
 	case !zohoModule.MatchString(place.module), slices.Contains(zohoNoModules, place.module),
-		z.server.cfg.Closed && !z.modules[place.module]:
+		!z.modules[place.module] && (z.server.cfg.Closed || !slices.Contains(zohoModules, place.module)):
 		return &zohoError{status: http.StatusBadRequest, Code: "INVALID_MODULE",
 			Message: "the module name given seems to be invalid", Details: map[string]any{"resource_path_index": 0}}
 	case !zohoID.MatchString(place.record),

@@ -2,6 +2,7 @@ package zoho
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -27,9 +28,9 @@ var (
 	damaged = regexp.MustCompile(`^[+-]?[0-9]+([.,][0-9]*)?[eE][+-]?[0-9]+$`)
 )
 
-// standardModules returns the API names of the modules that every organisation has
+// StandardModules returns the API names of the modules that every organisation has
 // and whose records can be shared.
-func standardModules() []string {
+func StandardModules() []string {
 	return []string{
 		"Leads", "Accounts", "Contacts", "Deals", "Campaigns", "Cases", "Solutions", "Products", "Vendors",
 		"Price_Books", "Quotes", "Sales_Orders", "Purchase_Orders", "Invoices",
@@ -83,21 +84,33 @@ func checkUser(op crm.Operation) error {
 	return faultID(colUser, op.User, "must be an e-mail address or a Zoho user id, 1 to 20 digits")
 }
 
+// activities are the modules that every organisation has and whose records are not
+// shared by themselves.
+func activities() []string { return []string{"Tasks", "Events", "Meetings", "Calls", "Activities"} }
+
+// Module reports whether a word names a module that every organisation has, whether
+// its records can be shared or not. A blank stands for the "_" of an API name.
+func Module(word string) bool {
+	word = strings.ReplaceAll(word, " ", "_")
+	named := func(module string) bool { return strings.EqualFold(module, word) }
+	return slices.ContainsFunc(StandardModules(), named) || slices.ContainsFunc(activities(), named)
+}
+
 // readModule returns a module's name as it goes into a URL, or why it can not. A
 // blank in a standard name stands for the "_" that the API name has.
 func readModule(s string) (name, reason string) {
 	plain := strings.ReplaceAll(s, " ", "_")
-	for _, standard := range standardModules() {
+	for _, standard := range StandardModules() {
 		if strings.EqualFold(plain, standard) {
 			return standard, ""
 		}
 	}
-	switch strings.ToLower(plain) {
-	case "":
+	switch {
+	case plain == "":
 		return s, "is empty"
-	case "tasks", "events", "meetings", "calls", "activities":
+	case Module(s):
 		return s, "Zoho shares no activities by themselves: share the record that they belong to, with its related records"
-	case "lead", "opportunity", "opportunities", "sales_group", "salesgroup":
+	case slices.Contains([]string{"lead", "opportunity", "opportunities", "sales_group", "salesgroup"}, strings.ToLower(plain)):
 		return s, "this is a LeadSquared word; Zoho needs the API name of a module, such as Leads, Contacts or Deals"
 	}
 	if !moduleName.MatchString(s) {

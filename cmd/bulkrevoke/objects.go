@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/leadsquared"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/zoho"
+)
+
+// routeByObject returns the account of a row that names none where the accounts are
+// called after their CRMs, by its object: LeadSquared has three, everything else is
+// a module of Zoho.
+func routeByObject(object string) string {
+	if _, ok := leadsquared.Object(object); ok && !zoho.Module(object) {
+		return crmLeadSquared
+	}
+	return crmZoho
+}
+
+// doubtObject says why an object that chooses its row's account may be a slip of
+// typing: it is a word of neither CRM, and a slip would go to the wrong one. A word
+// that is nearly one of LeadSquared's is surely one; another may be a custom module,
+// if the sheet shows it.
+func doubtObject(object string) (reason string, sure bool) {
+	if _, ok := leadsquared.Object(object); ok || zoho.Module(object) {
+		return "", false
+	}
+	var near []string
+	if word := sheet.Near(object, "lead", "leads", "opportunity", "opportunities", "sales_group", "sales_groups", "group"); word != "" {
+		named, _ := leadsquared.Object(word)
+		near, sure = append(near, named), true
+	}
+	if word := sheet.Near(object, zoho.StandardModules()...); word != "" {
+		near = append(near, word)
+	}
+	choice := fmt.Sprintf(". LeadSquared has %s, %s and %s", crm.Lead, crm.Opportunity, crm.SalesGroup)
+	if len(near) > 0 {
+		choice = "; did you mean " + strings.Join(near, " or ") + "?"
+	} else {
+		choice += "."
+	}
+	return "is no object of LeadSquared and no standard module of Zoho" + choice + " A custom module: name its account in the column account", sure
+}
+
+// foreignObject returns what is to be said of an object that is a word of the other
+// CRM than the account's: why a row that does not fit is probably meant for another
+// account, and, where the word is one of this CRM too, how it was read.
+func foreignObject(a *account) func(object string) (reason, note string) {
+	const elsewhere = "Name another account (--account, column account)"
+	name := a.name
+	if a.conf.CRM == crmZoho {
+		return func(object string) (reason, note string) {
+			if _, ok := leadsquared.Object(object); ok && !zoho.Module(object) {
+				reason = fmt.Sprintf("is LeadSquared's object, and account %s is Zoho. %s, or the API name of a module, such as Leads", name, elsewhere)
+			}
+			return reason, ""
+		}
+	}
+	return func(object string) (reason, note string) {
+		if !zoho.Module(object) {
+			return "", ""
+		}
+		if read, ok := leadsquared.Object(object); ok {
+			note = fmt.Sprintf("%s was read as LeadSquared's %s, because account %s is LeadSquared", crm.Quote(object), read, name)
+		}
+		return fmt.Sprintf("is Zoho's module, and account %s is LeadSquared. %s", name, elsewhere), note
+	}
+}
