@@ -71,6 +71,9 @@ type Options struct {
 	// Saw, if not nil, is told of every good row, in their order, when the whole sheet has
 	// been loaded and is not refused.
 	Saw func(Row)
+	// Now is the clock that says which dates of the sheet lie ahead, in its time zone; nil
+	// is time.Now.
+	Now func() time.Time
 	// Describe has the plan count people and records too, which takes a while for a
 	// large sheet.
 	Describe    bool
@@ -146,6 +149,9 @@ func New(led *ledger.Ledger, opts Options) (*Batch, error) {
 	}
 	if opts.ConfirmTimeout <= 0 {
 		opts.ConfirmTimeout = 10 * time.Minute
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)

@@ -18,7 +18,7 @@ const (
 
 // Load reads the sheet to its end and checks every row by itself. Nothing is sent
 // and nothing durable changes. The error is a *sheet.Error where the sheet is
-// refused as a whole, and an *InvalidError where rows are wrong by themselves and
+// refused as a whole, an *AheadError where a row is for a later day, and an *InvalidError where rows are wrong by themselves and
 // Options.SkipInvalid is off.
 func (b *Batch) Load(ctx context.Context, in *sheet.Reader) error {
 	b.counters.phase.Store(PhaseLoading)
@@ -27,6 +27,7 @@ func (b *Batch) Load(ctx context.Context, in *sheet.Reader) error {
 		return err
 	}
 	b.stage = stage
+	days := dates{columns: in.DateColumns(), now: b.opts.Now()}
 	for rec, err := range in.All() {
 		if err != nil {
 			return err
@@ -34,6 +35,7 @@ func (b *Batch) Load(ctx context.Context, in *sheet.Reader) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		days.see(rec)
 		if err := b.add(rec); err != nil {
 			return err
 		}
@@ -47,6 +49,9 @@ func (b *Batch) Load(ctx context.Context, in *sheet.Reader) error {
 	}
 	b.source.SHA256, b.source.Layout, b.worksheet = in.SHA256(), layout, in.Worksheet()
 	b.log.Info("sheet read", "rows", stage.Len())
+	if days.refused != nil {
+		return days.refused
+	}
 	if err := b.rejectRounded(ctx); err != nil {
 		return err
 	}
