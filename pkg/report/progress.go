@@ -109,6 +109,7 @@ func (p *Progress) last() {
 		return
 	}
 	now, state := time.Now(), p.opts.Get()
+	state.Stopping = time.Time{} // it has stopped
 	p.sample(now, state)
 	p.opts.Line(p.text(now, state))
 }
