@@ -94,17 +94,22 @@ func readConfig(path string, lookup func(string) (string, bool)) (config, error)
 	if path != "" {
 		return readConfigFile(path)
 	}
-	candidates := []string{configName}
-	if dir, err := os.UserConfigDir(); err == nil {
-		candidates = append(candidates, filepath.Join(dir, "bulkrevoke", configName))
-	}
-	for _, candidate := range candidates {
+	for _, candidate := range configPlaces() {
 		cfg, err := readConfigFile(candidate)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return cfg, err
 		}
 	}
 	return environmentConfig(lookup), nil
+}
+
+// configPlaces are where the configuration is looked for, the first that is there counts.
+func configPlaces() []string {
+	places := []string{configName}
+	if dir, err := os.UserConfigDir(); err == nil {
+		places = append(places, filepath.Join(dir, "bulkrevoke", configName))
+	}
+	return places
 }
 
 func readConfigFile(path string) (config, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -196,28 +195,16 @@ func stoppedAtTheEnd(s batch.Summary) bool {
 	return guard && s.Counts.NotAttempted+s.Counts.Accepted+s.Counts.InDoubt == 0
 }
 
-// printError writes an error for people: the invalid rows, equal complaints
-// together, then what is wrong, then what to do about it.
-func printError(w io.Writer, sheetName string, err error) (code int) {
+// printError tells of an error: every invalid row, then what is wrong, then what to do
+// about it.
+func printError(screen *report.Screen, sheetName string, err error) (code int) {
 	code, message, hint := exit(err)
-	sheetName = title(sheetName)
-	if invalid, ok := errors.AsType[*batch.InvalidError](err); ok {
-		for _, group := range invalid.Groups {
-			for _, row := range group.First {
-				fmt.Fprintf(w, "%s:%d: %s\n", sheetName, row.Line, report.Printable(row.Reason))
-			}
-			if more := group.More(); more > 0 {
-				fmt.Fprintf(w, "%s: and %d more like it (%s)\n", sheetName, more, group.Others.String())
-			}
-		}
-		if more := invalid.Ungrouped(); more > 0 {
-			fmt.Fprintf(w, "%s: and %d more rows that are wrong in other ways (%s)\n", sheetName, more, invalid.Others.String())
+	if rows := report.InvalidEvents(title(sheetName), err); rows != nil {
+		for _, row := range rows {
+			screen.Tell(row)
 		}
 		message += ", nothing was sent"
 	}
-	fmt.Fprintf(w, "bulkrevoke: error: %s\n", report.Printable(message))
-	if hint != "" {
-		fmt.Fprintf(w, "bulkrevoke: hint: %s\n", report.Printable(hint))
-	}
+	screen.Tell(report.ErrorEvent(message, hint, code))
 	return code
 }

@@ -130,7 +130,7 @@ func TestErrorsAreSafeToPrint(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var b strings.Builder
-			printError(&b, tc.sheet, tc.err)
+			printError(report.NewScreen(&b), tc.sheet, tc.err)
 			if diff := cmp.Diff(tc.want, b.String()); diff != "" {
 				t.Errorf("printed (-want +got):\n%s", diff)
 			}

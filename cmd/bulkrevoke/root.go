@@ -38,6 +38,8 @@ type app struct {
 	log   *slog.Logger
 	sheet string // as given, for messages
 	code  int    // what the command has come to, if it ended without an error
+	// runEnded, of a run, is the last that machines are told, with the exit code.
+	runEnded func(code int) report.Event
 
 	// What the answer to a signal needs, which comes in a goroutine of its own.
 	working atomic.Pointer[batch.Batch] // once there is one
@@ -56,6 +58,9 @@ func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 
 // execute runs the command line and returns the exit code.
 func (a *app) execute(ctx context.Context) int {
+	if a.wantsJSON() {
+		a.screen.UseJSON()
+	}
 	ctx, stop := a.telling(ctx)
 	defer a.shown.Flush()
 	defer stop()
@@ -64,10 +69,18 @@ func (a *app) execute(ctx context.Context) int {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.screen)
-	if err := root.ExecuteContext(ctx); err != nil {
-		return printError(a.screen, a.sheet, err)
+	cmd, err := root.ExecuteContextC(ctx)
+	code := a.code
+	if err != nil {
+		code = printError(a.screen, a.sheet, err)
+		if a.runEnded == nil && cmd.Name() == "run" && !a.opts.dryRun { // it was refused before anything else
+			a.runEnded = func(code int) report.Event { return report.RunEnded(batch.Summary{}, report.SummaryText{}, code) }
+		}
 	}
-	return a.code
+	if a.runEnded != nil && !a.opts.quiet {
+		a.screen.Tell(a.runEnded(code))
+	}
+	return code
 }
 
 func (a *app) rootCommand() *cobra.Command {

@@ -22,6 +22,7 @@ func (a *app) runSheet(ctx context.Context, name string) (err error) {
 	ctx, cancel := a.opts.bound(ctx)
 	defer cancel()
 	j := &job{app: a}
+	a.runEnded = func(code int) report.Event { return report.RunEnded(batch.Summary{}, report.SummaryText{}, code) }
 	defer func() {
 		j.sayUntouched(err)
 		told := j.writeEvidence(context.WithoutCancel(ctx), err)
@@ -123,9 +124,7 @@ func (j *job) ask(ctx context.Context, plan *batch.Plan) error {
 		}
 		return nil
 	}
-	if err := report.WritePlan(j.screen, title(j.sheet), *plan); err != nil {
-		return err
-	}
+	j.screen.Tell(report.PlanEvent(title(j.sheet), *plan))
 	var places []string
 	for _, a := range plan.Accounts {
 		places = append(places, fmt.Sprintf("%s (%s)", a.Account, a.Host))
@@ -202,13 +201,20 @@ func (j *job) carryOut(ctx context.Context) error {
 // summarise tells how the run ended, and whether its result could not be written. A
 // run that could not even begin has nothing to tell.
 func (j *job) summarise(s batch.Summary, reasons *report.Reasons, failed bool) error {
+	text := report.SummaryText{
+		Sheet: title(j.sheet), Output: j.names.output, Failed: failed, Again: againCommand(j.args),
+		AcceptedIsDone: j.opts.confirmOff(), Reasons: reasons,
+	}
+	j.runEnded = func(code int) report.Event { return report.RunEnded(s, text, code) }
 	if j.opts.quiet || s.Started.IsZero() {
 		return nil
 	}
-	return report.WriteSummary(j.screen, s, report.SummaryText{
-		Sheet: title(j.sheet), Output: j.names.output, Failed: failed, Again: againCommand(j.args),
-		AcceptedIsDone: j.opts.confirmOff(), Reasons: reasons,
-	})
+	var b strings.Builder
+	if err := report.WriteSummary(&b, s, text); err != nil {
+		return err
+	}
+	j.screen.Tell(report.Event{Text: b.String()}) // machines get runEnded, after everything else
+	return nil
 }
 
 // showProgress shows how the run stands until the returned function is called.
@@ -218,11 +224,8 @@ func (j *job) showProgress() (stop func()) {
 		return func() {}
 	}
 	opts := report.ProgressOptions{
-		Screen: j.screen, Bar: mode == "always" || j.terminal(j.stderr), Width: j.terminalWidth,
+		Screen: j.screen, Bar: !j.screen.JSON() && (mode == "always" || j.terminal(j.stderr)), Width: j.terminalWidth,
 		Get: j.batch.Progress, AcceptedIsDone: j.opts.confirmOff(),
-	}
-	if j.opts.logFormat.value == "json" {
-		opts.Line = func(text string) { j.log.Info("progress", "state", text) }
 	}
 	return report.StartProgress(opts).Stop
 }

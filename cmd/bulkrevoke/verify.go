@@ -205,15 +205,12 @@ func (j *job) writeVerified(ctx context.Context, v *batch.Verification) (report.
 func (j *job) tellVerified(name string, v *batch.Verification, c report.VerifyCounts, broken *ledger.ChainError) error {
 	ctx := context.Background()
 	if broken != nil {
-		fmt.Fprintf(j.screen, "bulkrevoke: error: the chain of events of %s is broken: %v\n", j.names.ledger, broken)
-		fmt.Fprintln(j.screen, "bulkrevoke: hint: Somebody has changed the ledger. Keep it as it is, and compare it with a backup and with the chain's head in the summaries of its runs.")
+		j.screen.Tell(report.ErrorEvent(fmt.Sprintf("the chain of events of %s is broken: %v", j.names.ledger, broken),
+			"Somebody has changed the ledger. Keep it as it is, and compare it with a backup and with the chain's head in the summaries of its runs.", exitStopped))
 	}
 	for _, acc := range v.Accounts {
 		if acc.Ended != nil {
-			fmt.Fprintf(j.screen, "bulkrevoke: error: account %q could not be asked: %s\n", acc.Account, report.Printable(acc.Ended.Error()))
-			if acc.Ended.Hint != "" {
-				fmt.Fprintf(j.screen, "bulkrevoke: hint: %s\n", report.Printable(acc.Ended.Hint))
-			}
+			j.screen.Tell(report.ErrorEvent(fmt.Sprintf("account %q could not be asked: %s", acc.Account, acc.Ended.Error()), acc.Ended.Hint, exitStopped))
 		}
 	}
 	if j.opts.quiet {

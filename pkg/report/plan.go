@@ -123,6 +123,12 @@ func endedOf(e *crm.AccountError) *endedJSON {
 
 // WritePlanJSON writes a plan as one JSON object.
 func WritePlanJSON(w io.Writer, sheetName string, p batch.Plan) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(planJSONOf(sheetName, p))
+}
+
+func planJSONOf(sheetName string, p batch.Plan) planJSON {
 	out := planJSON{Sheet: sheetName, Plan: p, Accounts: []planAccountJSON{}}
 	if out.Notes == nil {
 		out.Notes = []string{}
@@ -133,7 +139,5 @@ func WritePlanJSON(w io.Writer, sheetName string, p batch.Plan) error {
 	for _, a := range p.Accounts {
 		out.Accounts = append(out.Accounts, planAccountJSON{PlanAccount: a, Ended: endedOf(a.Ended)})
 	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(out)
+	return out
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ type ProgressOptions struct {
 	Width func() int
 	// Get returns how the run stands.
 	Get func() batch.Progress
-	// Line writes a plain line; nil writes it to the screen.
+	// Line writes a plain line; nil tells it to the screen, to machines in numbers.
 	Line func(text string)
 	// AcceptedIsDone counts accepted rows as done: nobody will ask about them.
 	AcceptedIsDone bool
@@ -65,9 +66,6 @@ func StartProgress(opts ProgressOptions) *Progress {
 	if opts.Width == nil {
 		opts.Width = func() int { return 80 }
 	}
-	if opts.Line == nil {
-		opts.Line = func(text string) { fmt.Fprintln(opts.Screen, text) }
-	}
 	p := &Progress{opts: opts, stop: make(chan struct{}), done: make(chan struct{})}
 	go p.run()
 	return p
@@ -96,7 +94,7 @@ func (p *Progress) run() {
 			if p.opts.Bar {
 				p.draw(now, state)
 			} else if !now.Before(nextLine) {
-				p.opts.Line(p.text(now, state))
+				p.line(now, state)
 				nextLine = nextLine.Add(lineEvery)
 			}
 		}
@@ -111,7 +109,28 @@ func (p *Progress) last() {
 	now, state := time.Now(), p.opts.Get()
 	state.Stopping = time.Time{} // it has stopped
 	p.sample(now, state)
-	p.opts.Line(p.text(now, state))
+	p.line(now, state)
+}
+
+// line tells how the run stands where there is no bar.
+func (p *Progress) line(now time.Time, state batch.Progress) {
+	text := p.text(now, state)
+	if p.opts.Line != nil {
+		p.opts.Line(text)
+		return
+	}
+	calls := int64(0)
+	for _, a := range state.Accounts {
+		calls += a.Usage.Calls
+	}
+	attrs := []slog.Attr{
+		slog.String("phase", state.Phase), slog.Int64("rows", state.Counts.Rows), slog.Int64("finished", p.settled(state.Counts)),
+		slog.Int64("failed", state.Counts.Failed), slog.Int64("accepted", state.Counts.Accepted), slog.Int64("calls", calls),
+	}
+	if left, ok := p.left(now, state); ok {
+		attrs = append(attrs, slog.Float64("left_seconds", left.Round(time.Second).Seconds()))
+	}
+	p.opts.Screen.Tell(Event{Text: text + "\n", Name: "progress", Attrs: attrs})
 }
 
 // sample notes the calls made so far, and when work began.
