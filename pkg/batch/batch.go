@@ -107,6 +107,7 @@ type Batch struct {
 	worksheet *sheet.Worksheet
 	tallies   []ledger.Tally // of the sheet as it was prepared
 	unstated  int64          // revokes that named no access
+	header    []string       // the columns of the sheet, as it names them
 	rounded   roundedIDs
 	objects   objects
 	run       int64

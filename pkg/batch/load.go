@@ -27,6 +27,7 @@ func (b *Batch) Load(ctx context.Context, in *sheet.Reader) error {
 		return err
 	}
 	b.stage = stage
+	b.header = in.Layout().Columns
 	days := dates{columns: in.DateColumns(), now: b.opts.Now()}
 	for rec, err := range in.All() {
 		if err != nil {

@@ -41,6 +41,9 @@ type Row struct {
 // row reads a record's fields. Nothing is looked up; an address stays one.
 func (b *Batch) row(rec sheet.Record) Row {
 	r := Row{Line: rec.Line}
+	if b.isHeader(rec.Cells) {
+		return r.invalid(rec.Fields, &crm.FieldError{Column: "action", Reason: crm.Quote(rec.Fields.Action) + " repeats the header: delete this row"})
+	}
 	acc, unknown := b.accountOf(rec.Fields)
 	if unknown != nil {
 		r = r.invalid(rec.Fields, unknown)
@@ -162,7 +165,11 @@ func checkUser(p crm.Provider, op crm.Operation, f sheet.Fields) (crm.Operation,
 		return op, "", &crm.FieldError{Column: "user", Reason: "is empty"}
 	}
 	if f.Email != "" && !looksLikeAddress(f.Email) {
-		return op, "", &crm.FieldError{Column: "user", Reason: crm.Quote(f.Email) + " is not an e-mail address"}
+		reason := crm.MistakenID(f.Email)
+		if reason == "" {
+			reason = "is not an e-mail address"
+		}
+		return op, "", &crm.FieldError{Column: "user", Reason: crm.Quote(f.Email) + " " + reason}
 	}
 	byAddress := f.User == ""
 	op.User = cmp.Or(f.User, f.Email)
@@ -186,7 +193,7 @@ func looksLikeAddress(s string) bool {
 func operation(f sheet.Fields) (op crm.Operation, err error) {
 	var ok bool
 	if op.Action, ok = crm.ParseAction(f.Action); !ok {
-		return op, badCell("action", f.Action, "revoke, share or revoke_all")
+		return op, unknownAction(f.Action)
 	}
 	if f.Object == "" {
 		return op, &crm.FieldError{Column: "object", Reason: "is empty"}
@@ -273,4 +280,29 @@ func badCell(column, value, want string) *crm.FieldError {
 		return &crm.FieldError{Column: column, Reason: "is empty; it takes " + want}
 	}
 	return &crm.FieldError{Column: column, Reason: crm.Quote(value) + " is not one of its values; it takes " + want}
+}
+
+// isHeader reports whether a row says again what the header says, as where several
+// sheets were copied into one.
+func (b *Batch) isHeader(cells []string) bool {
+	return len(b.header) > 0 && slices.EqualFunc(cells, b.header, func(cell, name string) bool {
+		return strings.EqualFold(strings.TrimSpace(cell), strings.TrimSpace(name))
+	})
+}
+
+// unknownAction says what an action can be, and what the word was probably meant for.
+func unknownAction(word string) *crm.FieldError {
+	e := badCell("action", word, "revoke, share or revoke_all")
+	switch strings.ToLower(strings.TrimRight(word, ":")) {
+	case "action", "operation":
+		e.Reason = crm.Quote(word) + " repeats the header: delete this row"
+		return e
+	case "total", "totals", "subtotal", "sum", "count", "grand total":
+		e.Reason += "; if it is a row of totals, delete it"
+		return e
+	}
+	if near := sheet.Near(word, "revoke", "share", "revoke_all", "remove", "unshare", "grant", "add"); near != "" {
+		e.Reason += "; did you mean " + near + "?"
+	}
+	return e
 }

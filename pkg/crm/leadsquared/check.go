@@ -1,7 +1,6 @@
 package leadsquared
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -50,9 +49,6 @@ func isGUID(s string) bool {
 	return true
 }
 
-// damaged is what spreadsheets make of a long number: 4.15087E+18, 1,23457E+05.
-var damaged = regexp.MustCompile(`^[+-]?[0-9]+([.,][0-9]*)?[eE][+-]?[0-9]+$`)
-
 // Check reads the object by any of its names, brings GUIDs to lower case, fills in
 // the level of a revoke and clears what only describes a share from a revoke. On a
 // share, a value that would not be sent makes the operation invalid. It sends
@@ -63,7 +59,7 @@ func (p *Provider) Check(op crm.Operation) (crm.Operation, error) {
 	}
 	object, ok := Object(op.Object)
 	if !ok {
-		return op, fault(colObject, "must be lead, opportunity or sales_group")
+		return op, fault(colObject, noObject(op.Object))
 	}
 	op.Object = object
 	var err error
@@ -141,7 +137,7 @@ func checkLead(s string) (string, error) {
 		return s, nil
 	}
 	if _, ok := readGUID(s); ok {
-		return s, fault(colRecord, "this is a lead's GUID; the lead number (ProspectAutoId, digits only) is needed")
+		return s, fault(colRecord, crm.Quote(s)+" is a lead's GUID; the lead number (ProspectAutoId, digits only) is needed")
 	}
 	return s, faultID(colRecord, s, "a lead number (ProspectAutoId) is 1 to 19 digits and nothing else")
 }
@@ -185,16 +181,24 @@ func Object(s string) (object string, ok bool) {
 	return "", false
 }
 
-// faultID is the fault of an id: the given reason, unless a spreadsheet is to blame.
+// noObject says why a word is no object.
+func noObject(word string) string {
+	const choice = "LeadSquared shares lead, opportunity and sales_group"
+	if strings.HasPrefix(strings.ToLower(word), "contact") || strings.HasPrefix(strings.ToLower(word), "prospect") {
+		return crm.Quote(word) + " is no object here, people are leads: write lead; " + choice
+	}
+	return crm.Quote(word) + " is no object of it; " + choice
+}
+
+// faultID is the fault of an id: the usual mistake that it is, else the given reason.
 func faultID(column, s, reason string) error {
 	switch {
 	case s == "":
 		return fault(column, "is empty")
-	case damaged.MatchString(s):
-		return fault(column, s+" is what a spreadsheet has left of a long number: "+
-			"format the column as text and enter the id again, the missing digits can not be guessed")
+	case crm.MistakenID(s) != "":
+		return fault(column, crm.Quote(s)+" "+crm.MistakenID(s))
 	}
-	return fault(column, reason)
+	return fault(column, reason+": "+crm.Quote(s))
 }
 
 func fault(column, reason string) error {

@@ -24,8 +24,6 @@ const (
 var (
 	moduleName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`)
 	number     = regexp.MustCompile(`^[0-9]{1,20}$`)
-	// damaged is what spreadsheets make of a long number: 4.15087E+18, 1,23457E+05.
-	damaged = regexp.MustCompile(`^[+-]?[0-9]+([.,][0-9]*)?[eE][+-]?[0-9]+$`)
 )
 
 // StandardModules returns the API names of the modules that every organisation has
@@ -114,21 +112,20 @@ func readModule(s string) (name, reason string) {
 		return s, "this is a LeadSquared word; Zoho needs the API name of a module, such as Leads, Contacts or Deals"
 	}
 	if !moduleName.MatchString(s) {
-		return s, "must be the API name of a module: a letter, then letters, digits and _, 64 at most"
+		return s, crm.Quote(s) + " must be the API name of a module: a letter, then letters, digits and _, 64 at most"
 	}
 	return s, ""
 }
 
-// faultID is the fault of an id: the given reason, unless a spreadsheet is to blame.
+// faultID is the fault of an id: the usual mistake that it is, else the given reason.
 func faultID(column, s, reason string) error {
 	switch {
 	case s == "":
 		return fault(column, "is empty")
-	case damaged.MatchString(s):
-		return fault(column, s+" is what a spreadsheet has left of a long number: "+
-			"format the column as text and enter the id again, the missing digits can not be guessed")
+	case crm.MistakenID(s) != "":
+		return fault(column, crm.Quote(s)+" "+crm.MistakenID(s))
 	}
-	return fault(column, reason)
+	return fault(column, reason+": "+crm.Quote(s))
 }
 
 func fault(column, reason string) error {
