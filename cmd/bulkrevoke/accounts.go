@@ -313,6 +313,13 @@ func lowest(a, b int) int {
 	return min(a, b)
 }
 
+// rest closes the connections that no call uses.
+func (c *connections) rest() {
+	for _, g := range c.gates {
+		g.Rest()
+	}
+}
+
 // close gives back gates and locks.
 func (c *connections) close() error {
 	var errs []error

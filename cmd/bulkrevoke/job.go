@@ -277,8 +277,17 @@ func (j *job) openWorld(keep bool) (err error) {
 	return err
 }
 
+// leastOpenFiles is how many files a run needs: some 20 for the ledger, the sheet, locks
+// and state, and a few for connections. With 20, calls wait for each other for minutes
+// (measured 2026-11).
+const leastOpenFiles = 24
+
 // connect takes the accounts' locks and gives them their gates.
 func (j *job) connect(ctx context.Context) (err error) {
+	if most := mostOpenFiles(); most > 0 && most < leastOpenFiles {
+		return refusef("Raise the limit, with `ulimit -n 256` for one.",
+			"this process may have %d files open at once, connections among them; it needs at least %d", most, leastOpenFiles)
+	}
 	o := connectOptions{wait: j.opts.wait, holder: me(j.sheet), log: j.log, userAgent: "bulkrevoke/" + programVersion()}
 	if !j.opts.sandbox {
 		if o.state, err = stateFolder(j.lookup); err != nil {

@@ -163,6 +163,10 @@ func writeHolder(path string, h holder) error {
 
 // readHolder returns what is known of a lock's holder; the zero value if nothing.
 func readHolder(path string) (h holder) {
+	info, err := os.Lstat(path + ".holder")
+	if err != nil || !info.Mode().IsRegular() { // a named pipe would be waited for
+		return holder{}
+	}
 	data, err := os.ReadFile(path + ".holder")
 	if err != nil || json.Unmarshal(data, &h) != nil {
 		return holder{}

@@ -178,6 +178,7 @@ func (j *job) carryOut(ctx context.Context) error {
 	stop := j.showProgress()
 	summary, runErr := j.batch.Run(ctx)
 	stop()
+	j.conns.rest() // where few files may be open at once, the result needs their place
 	// What was done is told in any case, also to somebody who has interrupted it.
 	ctx = context.WithoutCancel(ctx)
 	var reasons report.Reasons

@@ -97,6 +97,7 @@ func New(cfg Config) (*Client, error) {
 			return nil, err
 		}
 		c.rt = own
+		cfg.Gate.atRest(own.CloseIdleConnections)
 	}
 	_, c.traced = c.rt.(*http.Transport)
 	return c, nil

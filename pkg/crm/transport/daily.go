@@ -44,7 +44,7 @@ func openDaily(path string, most int, now time.Time, log *slog.Logger) (*daily, 
 	if path == "" {
 		return d, nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := readRegular(path, 2*int64(len(dailyHead)+dailyBuckets*dailySize))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

@@ -62,6 +62,7 @@ type Gate struct {
 	daily  *daily  // nil without a daily bound
 
 	mu      sync.Mutex // guards everything below
+	idle    []func()   // close the connections that no call uses, of each client
 	queue   []*waiter  // in order of arrival
 	wake    *time.Timer
 	closed  bool
@@ -352,6 +353,25 @@ func (g *Gate) Timeline() crm.Timeline {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.timeline.copy()
+}
+
+// atRest has Rest call f.
+func (g *Gate) atRest(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.idle = append(g.idle, f)
+}
+
+// Rest closes the connections that no call uses, of all clients of the gate: after the
+// calls of a run, what else is to be opened may need their place. A later call makes a
+// new one.
+func (g *Gate) Rest() {
+	g.mu.Lock()
+	idle := slices.Clone(g.idle)
+	g.mu.Unlock()
+	for _, f := range idle {
+		f()
+	}
 }
 
 // Close writes the stamps out and closes them. Whoever waits, and whoever comes

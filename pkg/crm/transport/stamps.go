@@ -27,6 +27,10 @@ const (
 // (0: not yet), a checksum over both and the slot's index, four zero bytes.
 const stampSize = 24
 
+// mostStamps is more than a stamps file can have, even where earlier calls hold as many
+// slots again.
+const mostStamps = int64(stampsHeader) + 4*mostSlots*stampSize
+
 var stampSums = crc32.MakeTable(crc32.Castagnoli)
 
 // stamps is the file in which the slots' moments outlive the process. A stamp is
@@ -79,7 +83,7 @@ func (c stampClock) of(t time.Time) int64 {
 // It returns the slots that have not come back yet, at the places that they have in
 // the new file. A file that can not be understood counts as n slots sent now.
 func openStamps(path string, n int, window time.Duration, now time.Time, boot bootClock, log *slog.Logger) (*stamps, []hold, error) {
-	old, err := os.ReadFile(path)
+	old, err := readRegular(path, mostStamps)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}

@@ -88,12 +88,7 @@ func (s *Store) Recall(name string, v any) bool {
 	if err != nil {
 		return false
 	}
-	file, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxRemembered))
+	text, err := readRegular(path, maxRemembered)
 	if err != nil {
 		return false
 	}
@@ -117,6 +112,24 @@ func (s *Store) valuePath(name string) (string, error) {
 		return "", fmt.Errorf("%q is not a name to remember something by", name)
 	}
 	return s.path(name + ".json"), nil
+}
+
+// readRegular reads a file up to a bound. What is no regular file is an error: opening
+// a named pipe would wait for somebody to write to it, and a device may have no end.
+func readRegular(path string, most int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file: move it away", path)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() // it is only read
+	return io.ReadAll(io.LimitReader(file, most))
 }
 
 // replaceFile puts a file of mode 0600 in the place of path, at once and whole.
