@@ -94,6 +94,9 @@ func (e *engine) run(ctx context.Context, text string) batch.Summary {
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	if err := e.led.VerifyRows(context.WithoutCancel(ctx)); err != nil {
+		e.t.Errorf("the rows are not what the events say: %v", err)
+	}
 	return s
 }
 

@@ -264,3 +264,29 @@ func TestUndoInTheSandbox(t *testing.T) {
 	r.runs(exitRefused, "run", r.path("off.sandbox.undo.csv")) // not of a real ledger
 	r.only("off.csv", "off.sandbox.ledger.db", "off.sandbox.results.csv", "off.sandbox.state", "off.sandbox.undo.csv", "off.sandbox.undo.results.csv")
 }
+
+// A row that somebody has changed in the ledger beside its events makes verify end with
+// 3 and name the line, and undo refuses to rely on it.
+func TestChangedRowsOfTheLedgerAreFoundOut(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]string{
+		"state":      "UPDATE op SET state = 3 WHERE id = (SELECT op FROM row WHERE line = 3)",
+		"user":       "UPDATE op SET user = '" + guidOf('u', 9) + "' WHERE id = (SELECT op FROM row WHERE line = 3)",
+		"request Id": "UPDATE op SET request_id = 'x' WHERE id = (SELECT op FROM row WHERE line = 3)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, sandbox.Config{})
+			off := r.sheet(lead("revoke", 1), lead("revoke", 2), lead("revoke", 3))
+			r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Match: guidOf('u', 2), Kind: sandbox.FaultException, Type: "MXInvalidInputException", Text: "no"})
+			r.runs(exitOpen, "run", off)
+			r.tamper(change)
+			if got := r.runs(exitStopped, "verify", off); !strings.Contains(got.stderr, "is broken: line 3: ") {
+				t.Errorf("verify says\n%s", got.stderr)
+			}
+			if got := r.runs(exitRefused, "undo", off); !strings.Contains(got.stderr, "line 3: ") {
+				t.Errorf("undo says\n%s", got.stderr)
+			}
+		})
+	}
+}

@@ -24,7 +24,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify SHEET",
 		Short: "Ask the CRM again whether each access is as the sheet says; check the event chain",
 		Long: `Ask the CRM again, for every row that was done, whether the access still is as the row says, and
-check that nobody has changed the ledger's chain of events. Nothing is changed, in the CRM or in
+check that nobody has changed the ledger: its chain of events, and its rows, whose state, request Id
+and operation must be what the last event about them says. Nothing is changed, in the CRM or in
 the ledger. The rows are those of the last run; the sheet itself need not be there any more.
 
 A line for each row goes to standard output, or with -o into a file like a result: the row's line
@@ -158,10 +159,13 @@ func namesToRead(ctx context.Context, name string, o *options) (names, error) {
 	return n, n.check()
 }
 
-// checkChain checks the events. A broken chain is no error: what is there can be
+// checkChain checks the events, and the rows against them. A broken chain is no error: what is there can be
 // asked about all the same.
 func (j *job) checkChain(ctx context.Context) (*ledger.ChainError, error) {
 	err := j.led.VerifyChain(ctx)
+	if err == nil {
+		err = j.led.VerifyRows(ctx)
+	}
 	if broken, ok := errors.AsType[*ledger.ChainError](err); ok {
 		return broken, nil
 	}

@@ -178,6 +178,9 @@ func newBench(t testing.TB, fakes ...*fake) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if err := led.VerifyRows(context.Background()); err != nil {
+			t.Errorf("the rows are not what the events say: %v", err)
+		}
 		if err := led.Close(); err != nil {
 			t.Errorf("close the ledger: %v", err)
 		}

@@ -47,12 +47,20 @@ func place(b Binding) string {
 	return s
 }
 
-// ChainError says where the chain of events is broken.
+// ChainError says where the chain of events is broken, or which row is not what the
+// events say of it.
 type ChainError struct {
-	Seq    int64 // the first event that is not as it was written, or that is missing
+	Seq    int64 // the first event that is not as it was written, or that is missing; 0 for a row
+	Line   int   // of the row in the sheet; 0 if it has none, or for an event
 	Reason string
 }
 
 func (e *ChainError) Error() string {
+	switch {
+	case e.Line > 0:
+		return fmt.Sprintf("line %d: %s", e.Line, e.Reason)
+	case e.Seq == 0:
+		return e.Reason
+	}
 	return fmt.Sprintf("event %d: %s", e.Seq, e.Reason)
 }

@@ -15,6 +15,13 @@ import (
 
 const hashSize = sha256.Size
 
+// The kinds of events that tell of operations.
+const (
+	kindIntent  = "intent"
+	kindOutcome = "outcome"
+	kindConfirm = "confirm"
+)
+
 // eventHash is SHA-256 over the hash before, the number, the time in milliseconds,
 // and the kind and body with their lengths before them, so that no two events are
 // the same bytes.
@@ -116,11 +123,11 @@ func checkEnd(c *conn, last int64, sum []byte) error {
 	case err != nil:
 		return err
 	case last < seq:
-		return &ChainError{last + 1, "it is missing at the end"}
+		return &ChainError{Seq: last + 1, Reason: "it is missing at the end"}
 	case last > seq:
-		return &ChainError{seq + 1, "it was added by somebody else"}
+		return &ChainError{Seq: seq + 1, Reason: "it was added by somebody else"}
 	case !bytes.Equal(sum, hash):
-		return &ChainError{seq, "it is not what was written"}
+		return &ChainError{Seq: seq, Reason: "it is not what was written"}
 	}
 	return nil
 }
@@ -129,12 +136,12 @@ func checkLink(v []driver.Value, next int64, prev []byte) error {
 	seq := integer(v[0])
 	switch {
 	case seq != next:
-		return &ChainError{next, "it is missing"}
+		return &ChainError{Seq: next, Reason: "it is missing"}
 	case !bytes.Equal(blob(v[4]), prev):
-		return &ChainError{seq, "it does not follow the one before"}
+		return &ChainError{Seq: seq, Reason: "it does not follow the one before"}
 	}
 	if sum := eventHash(prev, seq, integer(v[1]), text(v[2]), text(v[3])); !bytes.Equal(blob(v[5]), sum[:]) {
-		return &ChainError{seq, "it is not what was written"}
+		return &ChainError{Seq: seq, Reason: "it is not what was written"}
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func (l *Ledger) Intend(ctx context.Context, in Intent) error {
 			t = append(t.field("before"), before...)
 		}
 		c.telling = append(t, '}')
-		return appendTold(c, l.now(), "intent", c.telling)
+		return appendTold(c, l.now(), kindIntent, c.telling)
 	})
 	if err != nil {
 		return fmt.Errorf("intend call %s: %w", in.CallID, err)
@@ -87,7 +87,7 @@ func (s *sending) mark(t telling, id int64, known *Op) (telling, error) {
 		if err == nil {
 			err = s.one(id, seq)
 		}
-		return append(t.open().operation(known.Operation, []int{known.Line}), '}'), err
+		return append(t.open().operation(known.Operation, []int{known.Line}).members([]member{{id: id}}), '}'), err
 	}
 	p, err := partyOf(s.c, id)
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *sending) mark(t telling, id int64, known *Op) (telling, error) {
 			err = s.one(m.id, seq+int64(i))
 		}
 	}
-	return append(t.open().operation(p.op, p.lines), '}'), err
+	return append(t.open().operation(p.op, p.lines).members(p.members), '}'), err
 }
 
 // one marks one operation. What was seen before an earlier sending stays on record

@@ -72,11 +72,11 @@ func (l *Ledger) settleCall(c *conn, settles []Settle) error {
 		if i == 0 {
 			t = append(t.field("account").quote(p.account).field("rows"), '[')
 		}
-		t = append(t.open().operation(p.op, p.lines).outcome(s), '}')
+		t = append(t.open().operation(p.op, p.lines).members(p.members).outcome(s), '}')
 	}
-	kind := "outcome"
+	kind := kindOutcome
 	if settles[0].Confirm {
-		kind = "confirm"
+		kind = kindConfirm
 	}
 	c.telling = append(t, ']', '}')
 	return appendTold(c, l.now(), kind, c.telling)
