@@ -239,10 +239,10 @@ func (j *job) tellVerified(name string, v *batch.Verification, c report.VerifyCo
 	if j.opts.output != "" {
 		fmt.Fprintf(j.screen, "answers: %s\n", j.opts.output)
 	}
-	if j.since != "" && c.Broken > 0 {
+	switch {
+	case j.since != "" && c.Broken > 0:
 		fmt.Fprintf(j.screen, "%s was run after %s, in the same ledger: run %s again to do what it has undone\n", j.since, title(name), title(name))
-	}
-	if c.Broken > 0 || c.NeverDone > 0 {
+	case c.Broken > 0 || c.NeverDone > 0:
 		fmt.Fprintln(j.screen, "rows that were never done: run the sheet again; rows that no longer hold: put them into a sheet of their own and run that, because this ledger has them as done")
 	}
 	return err
