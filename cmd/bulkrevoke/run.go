@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
@@ -59,9 +61,11 @@ func (j *job) prepareRun(ctx context.Context, name string) error {
 	if err := j.openSheet(ctx, name); err != nil {
 		return err
 	}
+	started := time.Now()
 	if err := j.lockLedger(ctx); err != nil {
 		return err
 	}
+	j.sweep(started)
 	if j.opts.fresh {
 		if err := j.setAside(ctx); err != nil {
 			return err
@@ -85,6 +89,23 @@ func (j *job) prepareRun(ctx context.Context, name string) error {
 		return err
 	}
 	return j.connect(ctx)
+}
+
+// sweep removes what a killed run of this sheet left under temporary names beside its
+// ledger, its result and its evidence. The ledger's lock keeps other runs away. What can not be
+// removed is warned about: it holds people's data, and keeps nothing from being done.
+func (j *job) sweep(started time.Time) {
+	if err := ledger.Sweep(j.names.ledger, started); err != nil {
+		j.log.Warn("what a killed run left could not be removed", "error", err)
+	}
+	for _, path := range []string{j.names.output, j.opts.report, j.opts.summary, j.opts.metricsFile} {
+		if path == "" {
+			continue
+		}
+		if err := report.Sweep(path, started); err != nil {
+			j.log.Warn("what a killed run left could not be removed", "error", err)
+		}
+	}
 }
 
 // checkOutput makes sure that the result can be written before anything is sent.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -59,6 +60,31 @@ const LongestPath = 480
 func temporaryName(path string) string {
 	sum := sha256.Sum256([]byte(filepath.Base(path)))
 	return ".ledger-" + hex.EncodeToString(sum[:6]) + ".*.tmp"
+}
+
+// Sweep removes what a process left that was killed while it made the ledger at path or
+// a copy of it: files of that pattern to which nobody has written since the given
+// moment. The caller sees to it that nobody else makes them.
+func Sweep(path string, since time.Time) error {
+	begin, end, _ := strings.Cut(temporaryName(path), "*")
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil // a folder that is only written to holds nothing that can be found
+	}
+	var errs []error
+	for _, e := range entries {
+		name := strings.TrimSuffix(strings.TrimSuffix(e.Name(), "-journal"), "-wal")
+		if !strings.HasPrefix(name, begin) || !strings.HasSuffix(name, end) || !e.Type().IsRegular() {
+			continue
+		}
+		if info, err := e.Info(); err != nil || !info.ModTime().Before(since) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // lay makes the tables and the first event.
