@@ -2,6 +2,7 @@ package crm
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
 )
@@ -175,9 +176,16 @@ type Rewriter interface {
 	Rewrites(op Operation) bool
 }
 
+// MostUsers is how many people a user list may have: nothing that a CRM sends is read
+// without a bound, and it is far beyond what organisations have.
+const MostUsers = 100_000
+
+// ErrTooManyUsers ends a user list that is longer.
+var ErrTooManyUsers = fmt.Errorf("the CRM lists more than %d people, and no more are read", MostUsers)
+
 // UserLister is a Provider that can list its users, inactive ones too.
 type UserLister interface {
-	// Users streams the whole list. An error ends it.
+	// Users streams the whole list, at most MostUsers people. An error ends it.
 	Users(ctx context.Context) iter.Seq2[User, error]
 }
 

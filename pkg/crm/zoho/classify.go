@@ -88,16 +88,17 @@ func classify(v verb, record string, size int, r *transport.Response, err error)
 	case r.Status >= 300 && r.Status < 400:
 		return f.end(crm.EndRedirect, fmt.Sprintf("the host answers with a redirect (HTTP %d) to %s", r.Status, r.RedirectedTo()),
 			"Set the data centre or the API URL of the account to the one that serves its API.")
-	case parsed && (p.Code != "" || p.Error != "") && absent(p.Share):
-		return f.judge(v, p)
 	}
 	ok := r.Status >= 200 && r.Status < 300
+	hasShare := parsed && !absent(json.RawMessage(p.Share))
 	switch {
+	case parsed && !hasShare && (p.Code != "" || p.complains()), parsed && v <= verbRead && ok && p.complains():
+		return f.judge(v, p)
 	case v == verbLook && ok:
-		return f.look(record, p, parsed)
-	case parsed && !absent(p.Share):
-		return f.write(v, p, size)
-	case v == verbRead && ok && (r.Status == http.StatusNoContent || parsed && !r.Truncated):
+		return f.look(record, p, body, parsed)
+	case hasShare:
+		return f.write(v, record, p, size)
+	case v == verbRead && (nobody(r.Status, body) || ok && r.Status != http.StatusNoContent && parsed):
 		f.class, f.body = shown, body
 		return f
 	}
@@ -111,8 +112,15 @@ func (f finding) judge(v verb, p reply) finding {
 	if f.code == "" {
 		f.code = string(p.Error)
 	}
+	if f.code == "" {
+		f.code, f.text = codeError, join("an error without a code", f.text)
+	}
 	code := strings.ToUpper(f.code)
 	switch {
+	case p.Error == "" && code != "INTERNAL_ERROR" && verdict(f.status, p.Status, p.Code) != no:
+		// A success that does not say of what is none that can be relied on, and one that
+		// comes with a refusal is neither.
+		f.class, f.code, f.text = lost, codeNoAnswer, "an answer that does not say what was done: "+p.words()
 	case busyText.MatchString(f.text):
 		f.class = busy
 	case code == "INVALID_TOKEN" || code == "AUTHENTICATION_FAILURE" || f.status == http.StatusUnauthorized && !knownRefusal(code):
@@ -121,9 +129,8 @@ func (f finding) judge(v verb, p reply) finding {
 		f.class = lost
 	case v == verbDelete && nothingText.MatchString(f.text):
 		f.class = nothing
-	case f.status < 300 && !knownRefusal(code) && p.Error == "" && !strings.EqualFold(string(p.Status), "error"):
-		// A success that does not say of what is none that can be relied on.
-		f.class, f.code, f.text = lost, codeNoAnswer, "an answer without the list of what was done"
+	case f.status < 300 && !knownRefusal(code) && p.Error == "" && p.Status == "":
+		f.class, f.code, f.text = lost, codeNoAnswer, "an answer that does not say what was done: "+p.words()
 	case f.status >= 500 && !knownRefusal(code):
 		f.class = lost
 	default:
@@ -144,31 +151,39 @@ func knownRefusal(code string) bool {
 	return false
 }
 
-// look reads the list of a look that was answered. A list that is not whole, or can
-// not be read, is no list: a write would drop who is missing from it.
-func (f finding) look(record string, p reply, parsed bool) finding {
+// look reads the list of a look that was answered. A list that is not whole, can not
+// be read, or comes with a status that speaks of something else, is no list: a write
+// would drop who is missing from it.
+func (f finding) look(record string, p reply, body []byte, parsed bool) finding {
 	f.code = codeNoAnswer
-	switch {
-	case f.status == http.StatusNoContent:
+	if nobody(f.status, body) {
 		f.class, f.code, f.list = shown, "", []entry{}
-	case !parsed || absent(p.Share):
+		return f
+	}
+	if f.status != http.StatusOK || !parsed || absent(json.RawMessage(p.Share)) {
 		f.text = fmt.Sprintf("HTTP %d without a list of shares", f.status)
-	case more(p.Info):
+		if f.status != http.StatusOK && len(body) > 0 {
+			f.text = fmt.Sprintf("HTTP %d does not go with a list of shares", f.status)
+		}
+		return f
+	}
+	list, err := readList(json.RawMessage(p.Share), record)
+	about, _ := readInfo(p.Info)
+	switch {
+	case err != nil:
+		f.text = err.Error()
+	case about.more() || !about.fits(1, len(list)):
 		f.text = "the list of shares is not whole"
 	default:
-		list, err := readList(p.Share, record)
-		if err != nil {
-			f.text = err.Error()
-			return f
-		}
 		f.class, f.code, f.list = shown, "", list
 	}
 	return f
 }
 
 // write reads what a write was answered with: an object for DELETE, a list with a
-// result for each entry for the others.
-func (f finding) write(v verb, p reply, size int) finding {
+// result for each entry for the others. What it says is believed as far as all of it
+// agrees.
+func (f finding) write(v verb, record string, p reply, size int) finding {
 	f.code = codeNoAnswer
 	var one result
 	var list []result
@@ -176,29 +191,35 @@ func (f finding) write(v verb, p reply, size int) finding {
 	if isList && len(list) == 1 && (v == verbDelete || v == verbLook) {
 		isOne, one = true, list[0]
 	}
+	one.said = verdict(f.status, one.Status, one.Code)
 	switch {
-	case isOne && v == verbDelete && one.ok():
+	case isOne && v == verbDelete && one.ok() && !p.complains() && one.about(record):
 		f.class, f.code = took, ""
 		return f
-	case isOne && one.Code != "" && !one.ok():
+	case isOne && one.no():
 		return f.judge(v, reply{Code: one.Code, Message: one.Message, Status: one.Status})
-	case !isList || v == verbDelete || v == verbLook:
+	case p.complains() && isList && len(list) == 0:
+		return f.judge(v, p)
+	case isOne && !isList:
+		f.text = "an answer that does not say what was done: " + reply{Code: one.Code, Message: one.Message, Status: one.Status}.words()
+		return f
+	case !isList || v == verbDelete || v == verbLook || v == verbRead:
 		f.text = "an answer that can not be read"
 		return f
 	}
-	f.results = inOrder(list, size)
+	f.results = inOrder(list, size, f.status, p.complains())
 	good, waiting := 0, 0
 	for _, r := range f.results {
 		switch {
 		case r.ok():
 			good++
-		case busyText.MatchString(string(r.Message)):
+		case r.no() && busyText.MatchString(string(r.Message)):
 			waiting++
 			f.code, f.text = string(r.Code), string(r.Message)
 		}
 	}
 	switch {
-	case good == size && len(list) == size && size > 0:
+	case good == size && size > 0:
 		f.class, f.code = took, ""
 	case waiting == size && size > 0:
 		f.class = busy
@@ -210,15 +231,31 @@ func (f finding) write(v verb, p reply, size int) finding {
 	return f
 }
 
-// inOrder puts results in the order of the entries that were sent. An entry that
-// none is about has no success either.
-func inOrder(list []result, size int) []result {
+// about says whether the result is about the record, as far as it tells.
+func (r result) about(record string) bool {
+	var details struct {
+		ID text `json:"id"`
+	}
+	return json.Unmarshal(r.Details, &details) != nil || details.ID == "" || string(details.ID) == record
+}
+
+// inOrder puts results in the order of the entries that were sent. A success is told
+// by its place alone: where there are not as many results as entries, or the reply as
+// a whole complains, no place is certain, and only a refusal that names its entry is
+// believed. Of an entry that none is about nothing is known.
+func inOrder(list []result, size, status int, complains bool) []result {
 	out := make([]result, size)
 	told := make([]bool, size)
 	for n, r := range list {
-		if at := r.place(n); at >= 0 && at < size && (!r.ok() || !told[at]) {
-			out[at], told[at] = r, true
+		r.said = verdict(status, r.Status, r.Code)
+		at, named := r.place(n)
+		if !named && (len(list) != size || complains && r.ok()) {
+			r.said = unclear
 		}
+		if at < 0 || at >= size || told[at] && !r.no() {
+			continue
+		}
+		out[at], told[at] = r, true
 	}
 	for i := range out {
 		if !told[i] {
@@ -243,7 +280,7 @@ func single(f finding, c change) finding {
 			owned++
 		}
 	}
-	one := result{Code: text(f.code), Message: text(f.text), Status: "error"}
+	one := result{Code: text(f.code), Message: text(f.text), Status: "error", said: no}
 	if f.class != refused || owned != 1 || len(c.ops) != 1 || !perhapsHeld(one) {
 		return f
 	}
@@ -305,7 +342,7 @@ func limited(status int, p reply, parsed bool) bool {
 	if status == http.StatusTooManyRequests {
 		return true
 	}
-	return parsed && (isThrottle(p.Code) || isThrottle(p.Error) || tokenThrottle(p) || shareThrottle(p.Share))
+	return parsed && (isThrottle(p.Code) || isThrottle(p.Error) || tokenThrottle(p) || shareThrottle(json.RawMessage(p.Share)))
 }
 
 // shareThrottle recognises the refusal where the results of a write are, if it is

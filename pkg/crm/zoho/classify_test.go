@@ -94,7 +94,7 @@ func TestClassify(t *testing.T) {
 		{"taken, 201", verbPost, 1, 201, `{"share":[` + ok + `]}`, took, ""},
 		{"taken, 200", verbPut, 2, 200, `{"share":[` + ok + `,` + ok + `]}`, took, ""},
 		{"taken, 207", verbPut, 1, 207, `{"share":[` + ok + `]}`, took, ""},
-		{"deleted", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","details":{"id":"1"},"message":"Sharing Revoked","status":"success"}}`, took, ""},
+		{"deleted", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","details":{"id":"` + record + `"},"message":"Sharing Revoked","status":"success"}}`, took, ""},
 		{"deleted, as a list", verbDelete, 0, 200, `{"share":[` + ok + `]}`, took, ""},
 		{"success of one entry for two", verbPut, 2, 201, `{"share":[` + ok + `]}`, partial, ""},
 		{"success without saying of what", verbPut, 1, 200, ok, lost, codeNoAnswer},

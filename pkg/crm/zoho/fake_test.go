@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -78,6 +79,8 @@ type fake struct {
 	forms   []url.Values
 	grant   func(n int) answer // in place of the token service's own answer
 	apiHost string
+	users   func(page int) string // the body of a page of the user list
+	people  map[string]string     // the body of the answer about one user, by id
 }
 
 func newFake(t testing.TB) *fake {
@@ -159,6 +162,16 @@ func (f *fake) token(r *http.Request, body []byte) answer {
 }
 
 func (f *fake) own(r *http.Request, body []byte) answer {
+	if r.URL.Path == "/crm/v8/users" && f.users != nil {
+		page, _ := strconv.Atoi(r.URL.Query().Get("page"))
+		return says(200, f.users(page))
+	}
+	if id, ok := strings.CutPrefix(r.URL.Path, "/crm/v8/users/"); ok && f.people != nil {
+		if body := f.people[id]; body != "" {
+			return says(200, body)
+		}
+		return says(400, envelope("INVALID_DATA", "the id given seems to be invalid"))
+	}
 	m := shareURL.FindStringSubmatch(r.URL.Path)
 	if m == nil {
 		f.t.Errorf("unexpected request %s %s", r.Method, r.URL.Path)

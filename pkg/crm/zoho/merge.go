@@ -20,6 +20,7 @@ const (
 	codeAtRisk     = "stayer_refused" // the entry of somebody who was to keep access was refused
 	codeNoAnswer   = "no_answer"
 	codeInvalid    = "invalid"
+	codeError      = "error" // an error of the CRM's that has no code
 )
 
 // standing is how an operation stands in a list.

@@ -3,6 +3,7 @@ package zoho
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -57,7 +58,14 @@ func TestUsersThatCanNotBeListed(t *testing.T) {
 		steps []step
 		says  string // "" for no error
 	}{
-		{"nobody", []step{refuses("GET", 204, "")}, ""},
+		{"nobody", []step{refuses("GET", 204, "")}, "lists nobody"},
+		{"an empty list", []step{refuses("GET", 200, `{"users":[]}`)}, "lists nobody"},
+		{"a list beside an error", []step{refuses("GET", 200, `{"users":[{"id":"1"}],"status":"error"}`)}, "error"},
+		{"a list given twice", []step{refuses("GET", 200, `{"users":[{"id":"1"}],"users":[]}`)}, "not a list"},
+		{"fewer than it counts", []step{refuses("GET", 200, `{"users":[{"id":"1"}],"info":{"count":2,"more_records":false}}`)}, "not whole"},
+		{"another page", []step{refuses("GET", 200, `{"users":[{"id":"1"}],"info":{"page":2,"more_records":false}}`)}, "another page"},
+		{"empty, with more to come", []step{page, refuses("GET", 200, `{"users":[],"info":{"more_records":true}}`)}, "says that more follow"},
+		{"nothing is said of more, and no more come", []step{refuses("GET", 200, `{"users":[{"id":"1"}]}`), refuses("GET", 204, "")}, ""},
 		{"no scope", []step{refuses("GET", 401, envelope("OAUTH_SCOPE_MISMATCH", "invalid oauth scope"))}, "OAUTH_SCOPE_MISMATCH"},
 		{"a page", []step{refuses("GET", 200, "<html>")}, "can not be read"},
 		{"no list", []step{refuses("GET", 200, `{"a":1}`)}, "not a list"},
@@ -76,6 +84,47 @@ func TestUsersThatCanNotBeListed(t *testing.T) {
 				}
 				if _, ended := errors.AsType[*crm.AccountError](err); ended != (tt.says == "404") {
 					t.Errorf("got %v, ended %v", err, ended)
+				}
+			})
+		})
+	}
+}
+
+// TestUsersWithoutEnd: a list whose pages all have new people ends after as many as a
+// list may have; one that comes back to people it has had ends there.
+func TestUsersWithoutEnd(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		page  func(page int) string
+		says  string
+		calls int
+	}{
+		"ever new people": {func(page int) string {
+			users := make([]string, usersPerPage)
+			for i := range users {
+				users[i] = fmt.Sprintf(`{"id":"%d"}`, page*1000+i)
+			}
+			return fmt.Sprintf(`{"users":[%s],"info":{"count":200,"page":%d,"more_records":true}}`, strings.Join(users, ","), page)
+		}, "more than 100000 people", crm.MostUsers/usersPerPage + 1},
+		"two pages in turn": {func(page int) string {
+			return fmt.Sprintf(`{"users":[{"id":"%d"}],"info":{"more_records":true}}`, page%2+1)
+		}, "again and again", 3},
+		"people without an id": {func(int) string { return `{"users":[{"email":"a@b.example"}],"info":{"more_records":true}}` }, "again and again", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				f.users = c.page
+				n := 0
+				var failed error
+				for _, err := range provider(t, f, Config{}, nil).Users(t.Context()) {
+					if failed = err; err == nil {
+						n++
+					}
+				}
+				if failed == nil || !strings.Contains(failed.Error(), c.says) || n > crm.MostUsers || len(f.log) != c.calls {
+					t.Errorf("%d people in %d calls, %v; want %q after %d calls", n, len(f.log), failed, c.says, c.calls)
 				}
 			})
 		})

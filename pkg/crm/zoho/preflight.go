@@ -30,14 +30,14 @@ func (p *Provider) Preflight(ctx context.Context) (crm.Identity, error) {
 		p.Protect([]string{id.User})
 		return id, nil
 	}
-	got, err := p.users(ctx, url.Values{"type": {"CurrentUser"}})
+	got, err := p.users(ctx, 1, url.Values{"type": {"CurrentUser"}})
 	if err != nil {
 		return crm.Identity{}, p.noPreflight(ctx, err)
 	}
-	if len(got.Users) != 1 || !number.MatchString(string(got.Users[0].ID)) {
+	if len(got.users) != 1 || got.about.more() || !number.MatchString(string(got.users[0].ID)) {
 		return crm.Identity{}, useless("the answer does not name one user")
 	}
-	u := got.Users[0]
+	u := got.users[0]
 	id = crm.Identity{
 		User: string(u.ID), Email: p.redact.String(string(u.Email)), Name: p.redact.String(transport.Shorten(string(u.FullName))),
 	}
@@ -70,16 +70,17 @@ func (p *Provider) organisation(ctx context.Context, user string) (string, error
 		return "", errors.New(f.text)
 	default:
 		var got struct {
-			Org []struct {
-				ID   text `json:"id"`
-				ZGID text `json:"zgid"`
-			} `json:"org"`
+			Org once `json:"org"`
 		}
-		if json.Unmarshal(f.body, &got) != nil || len(got.Org) != 1 {
+		var orgs []struct {
+			ID   text `json:"id"`
+			ZGID text `json:"zgid"`
+		}
+		if json.Unmarshal(f.body, &got) != nil || json.Unmarshal(got.Org, &orgs) != nil || len(orgs) != 1 {
 			return "", errors.New("the answer does not name one organisation")
 		}
-		if org = string(got.Org[0].ID); org == "" {
-			org = string(got.Org[0].ZGID)
+		if org = string(orgs[0].ID); org == "" {
+			org = string(orgs[0].ZGID)
 		}
 		if org == "" {
 			return "", errors.New("the answer does not name the organisation")

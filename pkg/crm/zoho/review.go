@@ -2,6 +2,7 @@ package zoho
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,16 +14,17 @@ import (
 // open for which another write makes sense. What it returns is the last look.
 func (w *work) review(ctx context.Context, c change, rows []*row, sent finding) finding {
 	again := true
-	if sent.class == lost {
+	if sent.class == lost || slices.ContainsFunc(sent.results, result.doubtful) {
 		w.lost++
 		again = w.lost < mostLost && w.p.client.Backoff(ctx, w.lost)
-	} else {
+	}
+	if sent.class == partial {
 		w.mixed++
-		again = w.mixed < mostMixed
+		again = again && w.mixed < mostMixed
 	}
 	refusals := map[int]bool{} // of entries
 	for i, r := range sent.results {
-		if r.ok() {
+		if !r.no() {
 			continue
 		}
 		refusals[i] = true
@@ -96,8 +98,7 @@ func (w *work) giveUp(ctx context.Context, r *row, sent finding) {
 		Verdict: crm.Failed, Code: codeNoAnswer, HTTPStatus: sent.status,
 		Message: "no answer says whether it was done, and a look does not show it; the last was: " + sent.text + "; running again tries again",
 	}
-	if sent.class == partial {
-		why := firstRefusal(sent)
+	if why := firstRefusal(sent); why.no() {
 		o.Code, o.Message = string(why.Code), "the CRM refuses the list of those who stay: "+string(why.Message)
 	}
 	if ctx.Err() != nil {
@@ -106,14 +107,17 @@ func (w *work) giveUp(ctx context.Context, r *row, sent finding) {
 	w.settle(r, o)
 }
 
-// firstRefusal is what the CRM said to the first entry that it refused.
+// firstRefusal is what the CRM said to the first entry that it refused, else to the
+// first one of which it did not clearly say that it took it.
 func firstRefusal(sent finding) result {
-	for _, r := range sent.results {
-		if !r.ok() {
-			return r
-		}
+	at := slices.IndexFunc(sent.results, result.no)
+	if at < 0 {
+		at = slices.IndexFunc(sent.results, result.doubtful)
 	}
-	return result{}
+	if at < 0 {
+		return result{}
+	}
+	return sent.results[at]
 }
 
 // anyOwned says whether one of the entries is what an operation asked for.

@@ -150,25 +150,31 @@ func inPlace(found []finding, looks []wanted) []finding {
 // order, with nil where there is none.
 func readComposite(body []byte, size int) []*transport.Response {
 	var got struct {
-		Parts []struct {
-			Details struct {
-				Response struct {
-					Status int             `json:"status_code"`
-					Body   json.RawMessage `json:"body"`
-				} `json:"response"`
-			} `json:"details"`
-		} `json:"__composite_requests"`
+		Parts once `json:"__composite_requests"`
+	}
+	var parts []struct {
+		Status  text `json:"status"`
+		Code    text `json:"code"`
+		Details struct {
+			Response struct {
+				Status int  `json:"status_code"`
+				Body   once `json:"body"`
+			} `json:"response"`
+		} `json:"details"`
 	}
 	out := make([]*transport.Response, size)
-	if json.Unmarshal(body, &got) != nil || len(got.Parts) != size {
+	if json.Unmarshal(body, &got) != nil || json.Unmarshal(got.Parts, &parts) != nil || len(parts) != size {
 		return out
 	}
-	for i, part := range got.Parts {
-		if r := part.Details.Response; r.Status != 0 {
-			out[i] = &transport.Response{Status: r.Status, Header: http.Header{}}
-			if !absent(r.Body) {
-				out[i].Body = r.Body
-			}
+	for i, part := range parts {
+		// The part itself says whether it was carried out, and its answer what came of it.
+		r := part.Details.Response
+		if r.Status == 0 || verdict(http.StatusOK, part.Status, part.Code) != yes {
+			continue
+		}
+		out[i] = &transport.Response{Status: r.Status, Header: http.Header{}}
+		if !absent(json.RawMessage(r.Body)) {
+			out[i].Body = r.Body
 		}
 	}
 	return out

@@ -23,8 +23,15 @@ const (
 
 // usersReply is a page of users.
 type usersReply struct {
-	Users []wireUser      `json:"users"`
+	Users once            `json:"users"`
 	Info  json.RawMessage `json:"info"`
+}
+
+// userPage is a page that can be relied on.
+type userPage struct {
+	users []wireUser
+	about info
+	told  bool // it says whether there are more pages
 }
 
 type wireUser struct {
@@ -34,35 +41,55 @@ type wireUser struct {
 	FullName text `json:"full_name"`
 }
 
-// Users lists everybody, inactive and deleted people too, page by page: a request
-// for each 200 users. Entries without an id are left out: nothing could be sent for
-// them. The error is an *crm.AccountError where the account has ended.
+// Users lists everybody, inactive people too, page by page: a request for each 200
+// users. Entries without an id are left out: nothing could be sent for them. A list
+// that has no end, or does not get on, ends with an error, and so does one that has
+// nobody: somebody has given us the token. The error is an *crm.AccountError where the
+// account has ended.
 func (p *Provider) Users(ctx context.Context) iter.Seq2[crm.User, error] {
+	return p.list(ctx, "AllUsers", false)
+}
+
+// list lists the users of a type of the vendor's.
+func (p *Provider) list(ctx context.Context, kind string, mayBeEmpty bool) iter.Seq2[crm.User, error] {
 	return func(yield func(crm.User, error) bool) {
-		last := ""
+		fail := func(err error) { yield(crm.User{}, fmt.Errorf("list users: %w", err)) }
+		seen := map[string]bool{}
 		for page := 1; ; page++ {
-			got, err := p.users(ctx, url.Values{
-				"type": {"AllUsers"}, "page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(usersPerPage)},
+			got, err := p.users(ctx, page, url.Values{
+				"type": {kind}, "page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(usersPerPage)},
 			})
-			if err != nil {
-				yield(crm.User{}, fmt.Errorf("list users: %w", err))
+			switch {
+			case err != nil:
+				fail(err)
+				return
+			case len(got.users) == 0 && page == 1 && !mayBeEmpty:
+				fail(errors.New("the CRM lists nobody, not even whose token it is"))
+				return
+			case len(got.users) == 0:
 				return
 			}
-			for _, u := range got.Users {
+			before := len(seen)
+			for _, u := range got.users {
 				user, ok := u.user()
-				if ok && !yield(user, nil) {
+				if !ok || seen[user.ID] {
+					continue
+				}
+				if seen[user.ID] = true; len(seen) > crm.MostUsers {
+					fail(crm.ErrTooManyUsers)
+					return
+				}
+				if !yield(user, nil) {
 					return
 				}
 			}
-			if len(got.Users) == 0 || !more(got.Info) {
+			switch {
+			case got.told && !got.about.more():
+				return
+			case len(seen) == before:
+				fail(fmt.Errorf("the CRM sends the same people again and again (page %d has nobody new, and says that more follow)", page))
 				return
 			}
-			first := string(got.Users[0].ID)
-			if first == last {
-				yield(crm.User{}, errors.New("list users: the CRM sends the same page again and again"))
-				return
-			}
-			last = first
 		}
 	}
 }
@@ -73,25 +100,38 @@ func (u wireUser) user() (crm.User, bool) {
 }
 
 // users asks for one page. There is none where the CRM answers 204.
-func (p *Provider) users(ctx context.Context, query url.Values) (usersReply, error) {
-	var got usersReply
+func (p *Provider) users(ctx context.Context, page int, query url.Values) (userPage, error) {
 	f := p.read(ctx, verbRead, "", transport.Request{
 		Op: "Users", Path: "/crm/" + p.dialect.version + "/users", Query: query, MaxBody: mostUserBytes,
 	})
 	switch {
 	case ctx.Err() != nil && f.class != shown:
-		return got, context.Cause(ctx)
+		return userPage{}, context.Cause(ctx)
 	case f.ended != nil:
-		return got, f.ended
+		return userPage{}, f.ended
 	case f.class == refused:
-		return got, &refusal{f.code, f.text}
+		return userPage{}, &refusal{f.code, f.text}
 	case f.class != shown:
-		return got, errors.New(f.text)
-	case len(f.body) == 0:
-		return got, nil
+		return userPage{}, errors.New(f.text)
+	case nobody(f.status, f.body):
+		return userPage{}, nil
 	}
-	if err := json.Unmarshal(f.body, &got); err != nil || got.Users == nil {
-		return got, errors.New("the answer is not a list of users")
+	return readUsers(f.body, page)
+}
+
+// readUsers reads a page of users. One that says of itself that it is another page, or
+// holds less than it counts, is none.
+func readUsers(body []byte, page int) (got userPage, err error) {
+	var wire usersReply
+	if json.Unmarshal(body, &wire) != nil || absent(json.RawMessage(wire.Users)) || json.Unmarshal(wire.Users, &got.users) != nil {
+		return userPage{}, errors.New("the answer is not a list of users")
+	}
+	got.about, got.told = readInfo(wire.Info)
+	switch {
+	case !got.about.fits(page, len(got.users)):
+		return userPage{}, fmt.Errorf("page %d of the list is not whole, or another page", page)
+	case len(got.users) == 0 && got.about.more():
+		return userPage{}, fmt.Errorf("page %d of the list is empty, and says that more follow", page)
 	}
 	return got, nil
 }

@@ -104,7 +104,7 @@ type reply struct {
 	Status      text            `json:"status"`
 	Error       text            `json:"error"`
 	Description text            `json:"error_description"`
-	Share       json.RawMessage `json:"share"`
+	Share       once            `json:"share"`
 	Info        json.RawMessage `json:"info"`
 }
 
@@ -116,12 +116,21 @@ func (p reply) says() string {
 	return string(p.Message)
 }
 
-// more says whether the reply holds only a part of what there is.
-func more(info json.RawMessage) bool {
-	var page struct {
-		More text `json:"more_records"`
+// words are the reply's own, for messages about one that contradicts itself.
+func (p reply) words() string {
+	var parts []string
+	for _, one := range []struct {
+		name string
+		text text
+	}{{"status", p.Status}, {"code", p.Code}, {"message", text(p.says())}} {
+		if one.text != "" {
+			parts = append(parts, one.name+" "+strconv.Quote(string(one.text)))
+		}
 	}
-	return json.Unmarshal(info, &page) == nil && strings.EqualFold(string(page.More), "true")
+	if parts == nil {
+		return "no status, code or message"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // result is what a write says of one entry, or of a whole request.
@@ -130,60 +139,69 @@ type result struct {
 	Message text            `json:"message"`
 	Status  text            `json:"status"`
 	Details json.RawMessage `json:"details"`
+	said    said
 }
 
-// ok says whether the entry was accepted. Both words have to be there.
-func (r result) ok() bool {
-	return strings.EqualFold(string(r.Status), "success") && strings.EqualFold(string(r.Code), "SUCCESS")
-}
+// ok says whether the entry was accepted, and no whether it was refused. It may be
+// neither.
+func (r result) ok() bool { return r.said == yes }
+
+func (r result) no() bool { return r.said == no }
+
+func (r result) doubtful() bool { return r.said == unclear }
 
 // entryPath is how an error names the entry that it is about.
 var entryPath = regexp.MustCompile(`^\$\.share\[([0-9]{1,4})\]`)
 
-// place returns the index of the entry that a result is about: the one that it
-// names, else its own.
-func (r result) place(own int) int {
+// place returns the index of the entry that a result is about: the one that a
+// refusal names, else its own; named says which.
+func (r result) place(own int) (at int, named bool) {
 	var details struct {
 		Path text `json:"json_path"`
 	}
 	if json.Unmarshal(r.Details, &details) == nil {
-		if m := entryPath.FindStringSubmatch(string(details.Path)); m != nil && !r.ok() {
+		if m := entryPath.FindStringSubmatch(string(details.Path)); m != nil && r.no() {
 			n, err := strconv.Atoi(m[1])
 			if err == nil {
-				return n
+				return n, true
 			}
 		}
 	}
-	return own
+	return own, false
 }
 
 // text is any JSON value as text: a string as it is, null as "", anything else as
-// it is written, so that a long id that comes as a number keeps its digits.
+// it is written, so that a long id that comes as a number keeps its digits. Of a
+// field that is given twice, both values are kept: together they are no word, code
+// or id that means anything.
 type text string
 
 // UnmarshalJSON accepts every value.
 func (t *text) UnmarshalJSON(b []byte) error {
 	var s *string
-	switch {
-	case json.Unmarshal(b, &s) != nil:
-		*t = text(b)
-	case s != nil:
-		*t = text(strings.TrimSpace(*s))
-	default:
-		*t = ""
+	now := text(b)
+	if json.Unmarshal(b, &s) == nil {
+		now = ""
+		if s != nil {
+			now = text(strings.TrimSpace(*s))
+		}
 	}
+	if before := *t; before != "" && now != before {
+		now = before + " / " + now
+	}
+	*t = now
 	return nil
 }
 
 // wireEntry is an entry as the CRM shows it: with "shared_with", or with "user" in
 // the older versions.
 type wireEntry struct {
-	SharedWith json.RawMessage `json:"shared_with"`
-	User       json.RawMessage `json:"user"`
-	Permission text            `json:"permission"`
-	Related    text            `json:"share_related_records"`
-	Type       text            `json:"type"`
-	Through    json.RawMessage `json:"shared_through"`
+	SharedWith once `json:"shared_with"`
+	User       once `json:"user"`
+	Permission text `json:"permission"`
+	Related    text `json:"share_related_records"`
+	Type       text `json:"type"`
+	Through    once `json:"shared_through"`
 }
 
 var errUnreadable = errors.New("the list of shares can not be read")
@@ -218,28 +236,41 @@ func (w wireEntry) entry(record string) (entry, error) {
 	default:
 		return e, errUnreadable
 	}
-	who, kind := w.SharedWith, ""
-	if absent(who) {
-		who, kind = w.User, kindUser
+	var err error
+	if e.kind, e.id, err = w.recipient(); err != nil {
+		return e, err
 	}
-	if !absent(who) {
-		var recipient struct{ ID, Type text }
-		if json.Unmarshal(who, &recipient) != nil {
-			return e, errUnreadable
-		}
-		e.id, e.kind = string(recipient.ID), kind
-		if recipient.Type != "" {
-			e.kind = strings.ToLower(string(recipient.Type))
-		}
-		if e.id == "" || e.kind == "" {
-			return e, errUnreadable
-		}
-	} else if e.sort != typePublic && e.permission == "" {
+	if e.kind == "" && e.sort != typePublic && e.permission == "" {
 		return e, errUnreadable
 	}
-	var err error
-	e.through, err = readThrough(w.Through, record)
+	e.through, err = readThrough(json.RawMessage(w.Through), record)
 	return e, err
+}
+
+// recipient reads whom the entry is about; nobody where it names nobody. A user whose
+// id is none may be anybody, the leaver too, and so may one who is named twice.
+func (w wireEntry) recipient() (kind, id string, err error) {
+	for _, named := range []struct {
+		raw  once
+		kind string
+	}{{w.SharedWith, ""}, {w.User, kindUser}} {
+		if absent(json.RawMessage(named.raw)) {
+			continue
+		}
+		var one struct{ ID, Type text }
+		if json.Unmarshal(named.raw, &one) != nil {
+			return "", "", errUnreadable
+		}
+		k := named.kind
+		if one.Type != "" {
+			k = strings.ToLower(string(one.Type))
+		}
+		if one.ID == "" || k == "" || k == kindUser && !number.MatchString(string(one.ID)) || id != "" && (id != string(one.ID) || kind != k) {
+			return "", "", errUnreadable
+		}
+		kind, id = k, string(one.ID)
+	}
+	return kind, id, nil
 }
 
 // readThrough names the parent that an entry is inherited from; "" where it is the
