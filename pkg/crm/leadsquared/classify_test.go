@@ -37,7 +37,18 @@ func TestClassify(t *testing.T) {
 
 		{"429", kindAccess, 429, limitBody, throttled, "", ""},
 		{"429 with nothing", kindAccess, 429, "", throttled, "", ""},
-		{"429 that speaks of success", kindAccess, 429, accepted(id), throttled, "", ""},
+		{"429 that speaks of success", kindAccess, 429, accepted(id), lost, codeNoAnswer, "contradicts"},
+		{"400 that speaks of success", kindAccess, 400, accepted(id), lost, codeNoAnswer, "contradicts"},
+		{"401 that speaks of success", kindAccess, 401, accepted(id), lost, codeNoAnswer, "contradicts"},
+		{"403 that speaks of success", kindGroup, 403, groupOK, lost, codeNoAnswer, "contradicts"},
+		{"404 that speaks of success", kindAccess, 404, accepted(id), lost, codeNoAnswer, "contradicts"},
+		{"500 that speaks of success", kindAccess, 500, accepted(id), lost, codeNoAnswer, "contradicts"},
+		{"a refusal with a request Id", kindAccess, 500, `{"Status":"Error","ExceptionType":"MXInvalidInputException","Message":{"Id":"` + id + `"}}`, lost, codeNoAnswer, "contradicts"},
+		{"an error with a request Id", kindGroup, 200, `{"Status":"Error","Response":{"RequestId":"` + team + `"}}`, lost, codeNoAnswer, "contradicts"},
+		{"the limit with a request Id", kindAccess, 200, `{"Status":"Success","ExceptionType":"MXAPIRateLimitExceededException","Message":{"Id":"` + id + `"}}`, lost, codeNoAnswer, "contradicts"},
+		{"a status given twice", kindAccess, 200, `{"Status":"Error","status":"Success","Message":{"Id":"` + id + `"}}`, lost, codeNoAnswer, ""},
+		{"an Id given twice", kindAccess, 200, `{"Status":"Success","Message":{"Id":"a","ID":"b"}}`, lost, codeNoAnswer, "request Id"},
+
 		{"limit in a 200", kindAccess, 200, limitBody, throttled, "", ""},
 		{"limit in a 403", kindAccess, 403, limitBody, throttled, "", ""},
 		{"limit by text in a 403", kindAccess, 403, `{"Status":"Error","Message":"API calls exceeded the limit of 72 in 5 second(s)"}`, throttled, "", ""},
@@ -64,7 +75,7 @@ func TestClassify(t *testing.T) {
 		{"any other MX", kindAccess, 500, exception("MXNeverSeenException", "x"), refused, "MXNeverSeenException", ""},
 		{"MX in a 403", kindAccess, 403, exception("MXInvalidInputException", "x"), refused, "MXInvalidInputException", ""},
 		{"MX in a 502", kindAccess, 502, exception("MXInvalidInputException", "x"), refused, "MXInvalidInputException", ""},
-		{"MX beside a success", kindAccess, 200, `{"Status":"Success","Message":{"Id":"1"},"ExceptionType":"MXInvalidInputException"}`, refused, "MXInvalidInputException", ""},
+		{"MX beside a success", kindAccess, 200, `{"Status":"Success","Message":{"Id":"1"},"ExceptionType":"MXInvalidInputException"}`, lost, codeNoAnswer, "contradicts"},
 		{"MX beside odd fields", kindGroup, 500, `{"Response":"x","Message":[1],"Status":7,"ExceptionType":"MXInvalidInputException","ExceptionMessage":null}`, refused, "MXInvalidInputException", ""},
 		{"error without a type, 500", kindAccess, 500, `{"Status":"Error","Message":"An error has occurred."}`, lost, codeNoAnswer, "An error"},
 		{"error without a type, 400", kindAccess, 400, `{"Status":"Error","Message":"no such user"}`, refused, codeError, "no such user"},
@@ -144,7 +155,8 @@ func TestClassify(t *testing.T) {
 			if strings.Contains(f.text, "accessKey=1") {
 				t.Errorf("the text repeats the redirect's query: %q", f.text)
 			}
-			if got := inspect(r).Throttled; got != (c.class == throttled) {
+			// The account pauses for a limit in an answer that contradicts itself too.
+			if got := inspect(r).Throttled; got != (c.class == throttled) && c.says != "contradicts" {
 				t.Errorf("inspect says throttled = %v", got)
 			}
 		})

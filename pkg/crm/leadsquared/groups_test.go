@@ -209,14 +209,26 @@ func TestGroupPermissionsOneByOne(t *testing.T) {
 func TestReadMembers(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
-		`{"RecordCount":0,"GroupUsers":[]}`:            "",
-		`{"RecordCount":"0"}`:                          "",
-		`{"GroupUsers":[{"UserId":"` + leaver + `"}]}`: "",
-		`{"RecordCount":0,"GroupUsers":null}`:          "",
-		`{}`:                                           "missing",
-		`{"GroupUsers":null}`:                          "missing",
-		`{"GroupUsers":"none"}`:                        "not readable",
-		`{"GroupUsers":[{"UserId":null}]}`:             "without an id",
+		`{"RecordCount":0,"GroupUsers":[]}`:                            "",
+		`{"RecordCount":"0"}`:                                          "",
+		`{"GroupUsers":[{"UserId":"` + leaver + `"}]}`:                 "",
+		`{"RecordCount":0,"GroupUsers":null}`:                          "",
+		`{}`:                                                           "missing",
+		`{"GroupUsers":null}`:                                          "missing",
+		`{"GroupUsers":[]}`:                                            "without its count",
+		`{"RecordCount":null,"GroupUsers":[]}`:                         "without its count",
+		`{"RecordCount":"","GroupUsers":[]}`:                           "without its count",
+		`{"RecordCount":"none","GroupUsers":[]}`:                       "count is not readable",
+		`{"RecordCount":-1,"GroupUsers":[]}`:                           "count is not readable",
+		`{"RecordCount":1,"RecordCount":0}`:                            "count is not readable",
+		`{"RecordCount":1,"GroupUsers":[]}`:                            "shorter",
+		`{"RecordCount":1}`:                                            "missing",
+		`{"RecordCount":0,"GroupUsers":[{"UserId":"` + leaver + `"}]}`: "longer",
+		`{"RecordCount":2,"GroupUsers":[{"UserId":"` + leaver + `"},{"userid":"` + leaver + `"}]}`: "twice",
+		`{"GroupUsers":[{"UserId":"` + leaver + `"}],"groupusers":[]}`:                             "not readable",
+		`{"RecordCount":1,"GroupUsers":[{"UserId":"` + leaver + `","userId":"` + stayer + `"}]}`:   "without an id",
+		`{"GroupUsers":"none"}`:                                                                    "not readable",
+		`{"GroupUsers":[{"UserId":null}]}`:                                                         "without an id",
 		`{"RecordCount":2,"GroupUsers":[{"UserId":"` + leaver + `"}]}`:                             "shorter",
 		`{"GroupUsers":[{"GroupId":"` + stayer + `","UserId":"` + leaver + `"}]}`:                  "another group",
 		`{"GroupUsers":[{"GroupId":"{` + strings.ToUpper(team) + `}","UserId":"` + leaver + `"}]}`: "",
@@ -224,6 +236,58 @@ func TestReadMembers(t *testing.T) {
 		m, why := readMembers([]byte(body), team)
 		if (why == "") != (want == "") || !strings.Contains(why, want) || (m == nil) != (why != "") {
 			t.Errorf("%s: %v, %q; want %q", body, m, why, want)
+		}
+	}
+}
+
+// TestNoListBesideAnError: nothing is told or sent because of a list of members that
+// stands beside an error, and neither is a confirmation.
+func TestNoListBesideAnError(t *testing.T) {
+	t.Parallel()
+	empty := `"RecordCount":0,"GroupUsers":[]`
+	for name, reply := range map[string]step{
+		"a text of an exception": {reply: `{` + empty + `,"ExceptionMessage":"try later"}`},
+		"an error message":       {reply: `{` + empty + `,"ErrorMessage":"try later"}`},
+		"an unknown status":      {reply: `{"Status":"Pending",` + empty + `}`},
+		"an error":               {reply: `{"Status":"Error",` + empty + `}`},
+		"an exception":           {reply: `{"ExceptionType":"SystemException",` + empty + `}`},
+		"a status of its own":    {reply: `{` + empty + `}`, status: 206},
+		"no count":               {reply: `{"GroupUsers":[]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reply.want = membersPath
+			out, _ := do(t, Config{}, items(join(leaver, 0), leave(stayer)), reply)
+			for _, o := range out {
+				if o.Verdict != crm.NotSent && o.Verdict != crm.Failed || o.Attempts != 0 {
+					t.Errorf("outcome %+v, want nothing sent", o)
+				}
+			}
+			if o := confirm(t, Config{}, groupTicket+team, []crm.Operation{leave(leaver)}, reply)[0]; o.Verdict != crm.Accepted {
+				t.Errorf("a look for a confirmation gives %+v, want accepted still", o)
+			}
+		})
+	}
+}
+
+func TestReadGroups(t *testing.T) {
+	t.Parallel()
+	one := `{"GroupId":"` + team + `"}`
+	for body, want := range map[string]string{
+		`{"RecordCount":1,"UserGroups":[` + one + `]}`:                    "",
+		`{"RecordCount":0,"UserGroups":[]}`:                               "",
+		`{"UserGroups":[]}`:                                               "without its count",
+		`{"RecordCount":2,"UserGroups":[` + one + `]}`:                    "shorter",
+		`{"RecordCount":2,"UserGroups":[` + one + `,` + one + `]}`:        "twice",
+		`{"RecordCount":1,"UserGroups":[` + one + `],"usergroups":[]}`:    "not readable",
+		`{"RecordCount":1,"UserGroups":[{"GroupId":"x"}]}`:                "without an id",
+		`{"RecordCount":1,"UserGroups":[{"GroupId":null,"Name":"Team"}]}`: "without an id",
+		`{}`: "missing",
+		`[]`: "not readable",
+	} {
+		known, why := readGroups([]byte(body))
+		if (why == "") != (want == "") || !strings.Contains(why, want) || (known == nil) != (why != "") {
+			t.Errorf("%s: %v, %q; want %q", body, known, why, want)
 		}
 	}
 }

@@ -3,10 +3,11 @@ package leadsquared
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -59,7 +60,7 @@ func (who member) agrees(op crm.Operation) bool {
 // wireMembers is the reply to RetrieveUsers.
 type wireMembers struct {
 	RecordCount text
-	GroupUsers  []wireMember
+	GroupUsers  once
 }
 
 type wireMember struct {
@@ -100,11 +101,26 @@ func (p *Provider) members(ctx context.Context, group string) (members, finding)
 	if f.class != took {
 		return nil, f
 	}
-	m, why := readMembers(f.body, group)
+	m, why := members(nil), ""
+	if why = doubtful(f); why == "" {
+		m, why = readMembers(f.body, group)
+	}
 	if why != "" {
 		f.class, f.code, f.text = lost, codeNoAnswer, "the list of the group's members can not be relied on: "+why
 	}
 	return m, f
+}
+
+// doubtful says why no list in an answer is believed: it stands beside an error, or
+// comes with a status that is not that of a list; "" for no reason.
+func doubtful(f finding) string {
+	switch {
+	case f.status != http.StatusOK:
+		return fmt.Sprintf("it comes with HTTP %d", f.status)
+	case f.reply.complains():
+		return "it stands beside an error: " + f.reply.words()
+	}
+	return ""
 }
 
 // groups are the organisation's sales groups, listed once in a run.
@@ -121,56 +137,67 @@ func (g *groups) list(ctx context.Context, p *Provider) (map[string]bool, findin
 		return g.known, finding{class: took}
 	}
 	f := p.look(ctx, transport.Request{Op: "UserGroup.Retrieve", Path: "/v2/UserGroup.svc/Retrieve", MaxBody: mostMemberBytes})
-	if f.class == took {
-		g.known = readGroups(f.body)
+	if f.class != took {
+		return nil, f
+	}
+	why := doubtful(f)
+	if why == "" {
+		g.known, why = readGroups(f.body)
+	}
+	if why != "" {
+		f.class, f.code, f.text = lost, codeNoAnswer, "the list of sales groups can not be relied on: "+why
 	}
 	return g.known, f
 }
 
-// readGroups reads the reply to Retrieve; nil if it is not a whole list.
-func readGroups(body []byte) map[string]bool {
+// readGroups reads the reply to Retrieve, or says why it can not be used.
+func readGroups(body []byte) (known map[string]bool, why string) {
 	var w struct {
 		RecordCount text
-		UserGroups  []struct{ GroupID text }
+		UserGroups  once
 	}
-	if json.Unmarshal(trimBody(body), &w) != nil || w.UserGroups == nil {
-		return nil
+	var list []struct{ GroupID text }
+	if json.Unmarshal(trimBody(body), &w) != nil {
+		return nil, "it is not readable"
 	}
-	if n, err := strconv.Atoi(string(w.RecordCount)); err == nil && n > len(w.UserGroups) {
-		return nil
+	if why := readList(w.UserGroups, w.RecordCount, &list); why != "" {
+		return nil, why
 	}
-	known := map[string]bool{}
-	for _, group := range w.UserGroups {
+	known = map[string]bool{}
+	for _, group := range list {
 		id, ok := readGUID(string(group.GroupID))
-		if !ok {
-			return nil
+		switch {
+		case !ok:
+			return nil, "it holds a group without an id"
+		case known[id]:
+			return nil, "it holds a group twice"
 		}
 		known[id] = true
 	}
-	return known
+	return known, ""
 }
 
 // readMembers reads the reply to RetrieveUsers, or says why it can not be used.
 func readMembers(body []byte, group string) (m members, why string) {
 	var w wireMembers
+	var list []wireMember
 	if err := json.Unmarshal(trimBody(body), &w); err != nil {
 		return nil, "it is not readable"
 	}
-	count, err := strconv.Atoi(string(w.RecordCount))
-	switch {
-	case w.GroupUsers == nil && (err != nil || count != 0):
-		return nil, "it is missing"
-	case err == nil && count > len(w.GroupUsers):
-		return nil, "it is shorter than its own count"
+	if why := readList(w.GroupUsers, w.RecordCount, &list); why != "" {
+		return nil, why
 	}
 	m = members{}
-	for _, u := range w.GroupUsers {
+	for _, u := range list {
 		if of, ok := readGUID(string(u.GroupID)); ok && of != group {
 			return nil, "it is another group's"
 		}
 		id, ok := readGUID(string(u.UserID))
 		if !ok {
 			return nil, "it holds somebody without an id"
+		}
+		if _, again := m[id]; again {
+			return nil, "it holds somebody twice"
 		}
 		m[id] = u.member()
 	}

@@ -16,11 +16,10 @@ import (
 )
 
 // mostUserBytes bounds the user list, which the vendor sends as one reply without
-// paging, an entry being about 500 bytes; mostUsers bounds what is kept of it where
+// paging, an entry being about 500 bytes; crm.MostUsers bounds what is kept of it where
 // entries are shorter, mostEntryBytes what is read of an entry that does not end.
 const (
 	mostUserBytes  = 64 << 20
-	mostUsers      = 50_000
 	mostEntryBytes = 256 << 10
 )
 
@@ -48,6 +47,10 @@ func (p *Provider) Users(ctx context.Context) iter.Seq2[crm.User, error] {
 			yield(crm.User{}, fmt.Errorf("list users: %w", p.listError(ctx, list, r, err)))
 			return
 		}
+		if list.entries == 0 {
+			yield(crm.User{}, errors.New("list users: the CRM lists nobody, not even whose keys these are"))
+			return
+		}
 		for _, u := range list.users {
 			if !yield(u, nil) {
 				return
@@ -58,9 +61,11 @@ func (p *Provider) Users(ctx context.Context) iter.Seq2[crm.User, error] {
 
 // userList is what a reply has given so far.
 type userList struct {
-	users []crm.User
-	whole bool
-	other []byte // the beginning of a reply that is no list
+	users   []crm.User
+	entries int // with those that have no usable id
+	whole   bool
+	over    bool   // it is longer than what is read of it
+	other   []byte // the beginning of a reply that is no list
 }
 
 // read reads a reply from its start and forgets what another has given.
@@ -88,9 +93,9 @@ func (l *userList) read(body io.Reader) error {
 			break
 		}
 		portion.left = mostEntryBytes
-		if len(l.users) == mostUsers {
-			err = fmt.Errorf("more than %d users", mostUsers)
-			break
+		if l.entries++; l.entries > crm.MostUsers {
+			l.over = true // another answer would be no shorter
+			return nil
 		}
 		if user, ok := u.user(); ok {
 			l.users = append(l.users, user)
@@ -98,6 +103,12 @@ func (l *userList) read(body io.Reader) error {
 	}
 	if err == nil {
 		_, err = d.Token()
+	}
+	if err == nil {
+		// A list with something behind it is not what was asked for.
+		if _, end := d.Token(); !errors.Is(end, io.EOF) {
+			err = errors.New("something follows the list")
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("read the list: %w", err)
@@ -137,6 +148,9 @@ func (u wireUser) user() (crm.User, bool) {
 func (p *Provider) listError(ctx context.Context, list userList, r *transport.Response, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if err == nil && list.over {
+		return crm.ErrTooManyUsers
 	}
 	if err == nil && r != nil && r.Body == nil {
 		with := *r

@@ -34,7 +34,9 @@ func TestUsers(t *testing.T) {
 	}{
 		"the vendor's shape":       {[]step{list}, users, "", ""},
 		"with a BOM":               {[]step{{reply: "\ufeff \n" + list.reply}}, users, "", ""},
-		"nobody":                   {[]step{{reply: "[]"}}, nil, "", ""},
+		"nobody":                   {[]step{{reply: "[]"}}, nil, "lists nobody", ""},
+		"an error behind the list": {[]step{{reply: list.reply + `{"Status":"Error"}`}}, nil, "list users", ""},
+		"not a 200":                {[]step{{status: 202, reply: list.reply}}, nil, "HTTP 202", ""},
 		"throttled in a 200":       {[]step{{reply: limitBody}, list}, users, "", ""},
 		"a page, then the list":    {[]step{page, list}, users, "", ""},
 		"only pages":               {[]step{page, page, page}, nil, "502", ""},

@@ -3,6 +3,7 @@ package leadsquared
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -74,25 +75,32 @@ type message struct {
 type response struct{ RequestID text }
 
 // text is any JSON value as text: a string as it is, null as "", anything else as
-// it is written.
+// it is written. Of a field that is given twice, both values are kept: together they
+// are no word, number or id that means anything.
 type text string
 
 // UnmarshalJSON accepts every value.
 func (t *text) UnmarshalJSON(b []byte) error {
+	now := textOf(b)
+	if before := *t; before != "" && now != before {
+		now = before + " / " + now
+	}
+	*t = now
+	return nil
+}
+
+func textOf(b []byte) text {
 	if verbatim(b) {
-		*t = text(bytes.TrimSpace(b[1 : len(b)-1]))
-		return nil
+		return text(bytes.TrimSpace(b[1 : len(b)-1]))
 	}
 	var s *string
 	switch {
 	case json.Unmarshal(b, &s) != nil:
-		*t = text(b)
+		return text(b)
 	case s != nil:
-		*t = text(strings.TrimSpace(*s))
-	default:
-		*t = ""
+		return text(strings.TrimSpace(*s))
 	}
-	return nil
+	return ""
 }
 
 // verbatim says whether a JSON value is a text that stands there as it is: nearly every
@@ -162,6 +170,12 @@ func (p *reply) succeeded() bool {
 	return strings.EqualFold(string(p.Status), "success") && p.ExceptionType == ""
 }
 
+// queued says whether the body speaks of a change that was accepted: with the word, or
+// with the Id that only an accepted change has.
+func (p *reply) queued() bool {
+	return strings.EqualFold(string(p.Status), "success") || idText(p.Message.ID) != "" || idText(p.Response.RequestID) != ""
+}
+
 // failed says whether the body itself speaks of failure. Any other word for the
 // status is neither.
 func (p *reply) failed() bool {
@@ -170,6 +184,12 @@ func (p *reply) failed() bool {
 		return true
 	}
 	return p.ExceptionType != ""
+}
+
+// complains says whether the reply speaks of anything but success, whatever else is
+// in it: a list beside an error is no list.
+func (p *reply) complains() bool {
+	return p.ExceptionType != "" || p.ExceptionMessage != "" || p.ErrorMessage != "" || p.Status != "" && !p.succeeded()
 }
 
 // says is the text of an error reply, wherever the service has put it.
@@ -182,6 +202,23 @@ func (p *reply) says() string {
 	return ""
 }
 
+// words are the reply's own, for messages about one that contradicts itself.
+func (p *reply) words() string {
+	var parts []string
+	for _, one := range []struct {
+		name string
+		text text
+	}{{"Status", p.Status}, {"ExceptionType", p.ExceptionType}, {"message", text(p.says())}} {
+		if one.text != "" {
+			parts = append(parts, one.name+" "+strconv.Quote(string(one.text)))
+		}
+	}
+	if idText(p.Message.ID) != "" || idText(p.Response.RequestID) != "" {
+		parts = append(parts, "and a request Id")
+	}
+	return strings.Join(parts, ", ")
+}
+
 // idText returns an Id as it came. An Id is a short text or number; anything else
 // is none.
 func idText(t text) string {
@@ -192,6 +229,43 @@ func idText(t text) string {
 		return ""
 	}
 	return s
+}
+
+// once is a list that counts only if it is given once: of two none is believed. In
+// place of the second one stands a text, which is no list.
+type once json.RawMessage
+
+// UnmarshalJSON accepts every value.
+func (o *once) UnmarshalJSON(b []byte) error {
+	if len(*o) > 0 {
+		b = []byte(`"given twice"`)
+	}
+	*o = append(once(nil), b...)
+	return nil
+}
+
+// readList reads a list that comes with its own count into entries, or says why it
+// can not be relied on. A list without people is believed only with a count of
+// nought: what is missing looks the same. An entry that is there twice may stand where
+// another should.
+func readList[E any](list once, count text, entries *[]E) (why string) {
+	n, err := strconv.Atoi(string(count))
+	absent := len(list) == 0 || string(list) == "null"
+	switch {
+	case !absent && json.Unmarshal(list, entries) != nil:
+		return "it is not readable"
+	case count != "" && (err != nil || n < 0):
+		return "its count is not readable"
+	case absent && (count == "" || n != 0):
+		return "it is missing"
+	case count != "" && n > len(*entries):
+		return "it is shorter than its own count"
+	case count != "" && n < len(*entries):
+		return "it is longer than its own count"
+	case count == "" && len(*entries) == 0:
+		return "it is empty and comes without its count"
+	}
+	return ""
 }
 
 // trimBody takes off what may stand around JSON.
