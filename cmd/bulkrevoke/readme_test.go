@@ -23,6 +23,9 @@ func TestReadmeCommands(t *testing.T) {
 		server.AddUser(crm.User{ID: guidOf('a', i), Email: address, Active: true}, "Sales_User")
 		server.AddUser(crm.User{ID: zohoUser(i), Email: address, Active: true}, "Standard")
 	}
+	for _, id := range []string{"e6b8a9b2-51d0-4f1e-9a55-0f4f8f1f2d01", "4150868000001248015"} {
+		server.AddUser(crm.User{ID: id, Email: "leaver.a@example.com", Active: true}, "")
+	}
 	base, stop, err := sandbox.Listen("", server)
 	must(t, err)
 	t.Cleanup(stop)

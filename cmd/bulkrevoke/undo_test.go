@@ -136,6 +136,7 @@ func TestUndoTellsWhatIsLeft(t *testing.T) {
 func TestUndoOfNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, sandbox.Config{})
+	r.server.AddUser(crm.User{ID: zohoUser(1), Email: "u1@rig.example", Active: true}, "Standard")
 	r.server.SeedZoho("Quotes", zohoRecord(1), crm.Grant{Kind: "user", ID: zohoUser(9), Access: crm.Full})
 	off := r.write("off.csv", verifyHead+"crm,revoke,Quotes,"+zohoRecord(1)+",,"+zohoUser(1)+",,,\n")
 	r.runs(exitDone, "run", off)

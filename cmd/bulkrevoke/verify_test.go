@@ -67,6 +67,7 @@ func verifyRows() string {
 }
 
 func verifyWorld(r *rig) {
+	r.server.AddUser(crm.User{ID: zohoUser(7), Email: "u7@rig.example", Active: true}, "Standard") // known, and has nothing
 	grant := func(n int, access crm.Access) crm.Grant {
 		return crm.Grant{Kind: "user", ID: zohoUser(n), Access: access}
 	}

@@ -126,6 +126,7 @@ type account struct {
 	identity crm.Identity
 	rows     int64 // valid rows of the sheet that name it
 	ended    atomic.Pointer[crm.AccountError]
+	roster   *roster
 }
 
 // home is the account that the rows of this one go to.
@@ -166,7 +167,7 @@ func New(led *ledger.Ledger, opts Options) (*Batch, error) {
 		if b.accounts[a.Name] != nil {
 			return nil, fmt.Errorf("account %q is given twice", a.Name)
 		}
-		acc := &account{Account: a}
+		acc := &account{Account: a, roster: newRoster()}
 		b.accounts[a.Name] = acc
 		b.order = append(b.order, acc)
 	}

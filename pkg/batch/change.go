@@ -199,6 +199,7 @@ func (c *call) doAll(ops []ledger.Op) {
 		c.report.err = errCount(l.acc.Name, len(outcomes), len(ops))
 		return
 	}
+	c.knowUsers(items, outcomes)
 	settles := make([]ledger.Settle, 0, len(ops))
 	states := make([]ledger.State, len(ops))
 	for _, out := range outcomes {

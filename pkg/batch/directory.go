@@ -40,6 +40,7 @@ func (d *directories) list(ctx context.Context, acc *account) (map[string][]stri
 		if err != nil {
 			return nil, d.b.endOrFail(ctx, acc, unlisted(ctx, err))
 		}
+		acc.roster.fill(user.ID)
 		address := strings.ToLower(user.Email)
 		if address == "" || user.ID == "" {
 			continue
@@ -48,6 +49,7 @@ func (d *directories) list(ctx context.Context, acc *account) (map[string][]stri
 			users[address] = append(users[address], user.ID)
 		}
 	}
+	acc.roster.whole()
 	d.users[acc.Name] = users
 	d.b.log.Info("users listed", "account", acc.Name, "addresses", len(users))
 	return users, nil

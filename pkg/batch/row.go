@@ -17,7 +17,7 @@ import (
 const (
 	codeInvalid    = "invalid"            // a cell is wrong by itself
 	codeAccount    = "unknown_account"    // no account of that name
-	codeUser       = "unknown_user"       // nobody has that address
+	codeUser       = "unknown_user"       // nobody has that address, or that user id
 	codeAmbiguous  = "ambiguous_address"  // several people have it
 	codeReassigned = "reassigned_address" // it is somebody else's than when the ledger first saw it
 	codeRounded    = "rounded_id"         // the whole sheet shows that a spreadsheet has rounded its ids

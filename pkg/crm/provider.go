@@ -189,6 +189,16 @@ type UserLister interface {
 	Users(ctx context.Context) iter.Seq2[User, error]
 }
 
+// FormerLister is a UserLister whose list leaves out people whom the organisation has
+// deleted.
+type FormerLister interface {
+	// FormerUsers streams those, as Users does.
+	FormerUsers(ctx context.Context) iter.Seq2[User, error]
+}
+
+// UserList is a list that a CRM gives.
+type UserList = func(ctx context.Context) iter.Seq2[User, error]
+
 // Preflighter is a Provider that can tell whose keys it works with and whether
 // they may do the work.
 type Preflighter interface {

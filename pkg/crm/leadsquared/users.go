@@ -3,6 +3,7 @@ package leadsquared
 import (
 	"bufio"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ func (p *Provider) Users(ctx context.Context) iter.Seq2[crm.User, error] {
 			yield(crm.User{}, errors.New("list users: the CRM lists nobody, not even whose keys these are"))
 			return
 		}
-		for _, u := range list.users {
+		for u := range list.all() {
 			if !yield(u, nil) {
 				return
 			}
@@ -61,8 +62,9 @@ func (p *Provider) Users(ctx context.Context) iter.Seq2[crm.User, error] {
 
 // userList is what a reply has given so far.
 type userList struct {
-	users   []crm.User
-	entries int // with those that have no usable id
+	users   [][]listed // in portions, which growing does not copy
+	emails  []byte     // the addresses, one behind the other
+	entries int        // with those that have no usable id
 	whole   bool
 	over    bool   // it is longer than what is read of it
 	other   []byte // the beginning of a reply that is no list
@@ -98,7 +100,7 @@ func (l *userList) read(body io.Reader) error {
 			return nil
 		}
 		if user, ok := u.user(); ok {
-			l.users = append(l.users, user)
+			l.add(user)
 		}
 	}
 	if err == nil {
@@ -115,6 +117,48 @@ func (l *userList) read(body io.Reader) error {
 	}
 	l.whole = true
 	return nil
+}
+
+// listed is a user as the list keeps it: a third of what its texts would take.
+type listed struct {
+	id     [16]byte
+	email  uint32 // where the address ends; it begins where the one before ends
+	active bool
+}
+
+// usersPerPortion is how many are kept in a row.
+const usersPerPortion = 1024
+
+// add keeps a user.
+func (l *userList) add(u crm.User) {
+	one := listed{active: u.Active}
+	_, _ = hex.Decode(one.id[:], []byte(strings.ReplaceAll(u.ID, "-", ""))) // readGUID has passed it
+	l.emails = append(l.emails, u.Email...)
+	one.email = uint32(len(l.emails)) // the body is bounded far below that
+	if n := len(l.users); n == 0 || len(l.users[n-1]) == usersPerPortion {
+		l.users = append(l.users, make([]listed, 0, usersPerPortion))
+	}
+	last := len(l.users) - 1
+	l.users[last] = append(l.users[last], one)
+}
+
+// all returns the users in the order of the list.
+func (l *userList) all() iter.Seq[crm.User] {
+	return func(yield func(crm.User) bool) {
+		begin := uint32(0)
+		for _, portion := range l.users {
+			for _, one := range portion {
+				d := one.id
+				u := crm.User{
+					ID:    fmt.Sprintf("%x-%x-%x-%x-%x", d[:4], d[4:6], d[6:8], d[8:10], d[10:]),
+					Email: string(l.emails[begin:one.email]), Active: one.active,
+				}
+				if begin = one.email; !yield(u) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // portions reads up to left bytes and then fails, until left is set anew: a decoder

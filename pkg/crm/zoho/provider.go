@@ -66,15 +66,16 @@ type Provider struct {
 }
 
 var (
-	_ crm.Provider    = (*Provider)(nil)
-	_ crm.Confirmer   = (*Provider)(nil)
-	_ crm.Looker      = (*Provider)(nil)
-	_ crm.Rewriter    = (*Provider)(nil)
-	_ crm.UserLister  = (*Provider)(nil)
-	_ crm.Preflighter = (*Provider)(nil)
-	_ crm.Meter       = (*Provider)(nil)
-	_ crm.Timeliner   = (*Provider)(nil)
-	_ crm.Coster      = (*Provider)(nil)
+	_ crm.Provider     = (*Provider)(nil)
+	_ crm.Confirmer    = (*Provider)(nil)
+	_ crm.Looker       = (*Provider)(nil)
+	_ crm.Rewriter     = (*Provider)(nil)
+	_ crm.UserLister   = (*Provider)(nil)
+	_ crm.FormerLister = (*Provider)(nil)
+	_ crm.Preflighter  = (*Provider)(nil)
+	_ crm.Meter        = (*Provider)(nil)
+	_ crm.Timeliner    = (*Provider)(nil)
+	_ crm.Coster       = (*Provider)(nil)
 )
 
 // New returns a provider that sends through a client of its own, made from tr: New

@@ -50,6 +50,11 @@ func (p *Provider) Users(ctx context.Context) iter.Seq2[crm.User, error] {
 	return p.list(ctx, "AllUsers", false)
 }
 
+// FormerUsers lists those who were deleted, whom the list of all users leaves out.
+func (p *Provider) FormerUsers(ctx context.Context) iter.Seq2[crm.User, error] {
+	return p.list(ctx, "DeletedUsers", true)
+}
+
 // list lists the users of a type of the vendor's.
 func (p *Provider) list(ctx context.Context, kind string, mayBeEmpty bool) iter.Seq2[crm.User, error] {
 	return func(yield func(crm.User, error) bool) {
