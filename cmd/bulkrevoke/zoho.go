@@ -48,7 +48,7 @@ func openZoho(a *account, secrets secretSource) error {
 	}
 	a.state = transport.StoreName(a.host, token)
 	return useZoho(a, func(crm.Operation) { a.used = true }, zoho.Config{
-		DC: a.conf.DC, APIURL: a.conf.APIURL, AccountsURL: a.conf.AccountsURL, Version: a.conf.Version,
+		Account: a.name, DC: a.conf.DC, APIURL: a.conf.APIURL, AccountsURL: a.conf.AccountsURL, Version: a.conf.Version,
 		ClientID: id, ClientSecret: secret, RefreshToken: token,
 		Notify: a.conf.Notify, Composite: a.conf.Composite, VerifyAfter: time.Duration(a.conf.VerifyAfter),
 	})

@@ -244,13 +244,14 @@ func (w *work) look(ctx context.Context) finding {
 // which shows groups and roles too. A module that is closed to the token is asked
 // once.
 func (p *Provider) look(ctx context.Context, callID, object, record string) finding {
-	if f, ok := p.modules.refused(object); ok {
+	if f, ok := p.modules.refused(verbLook, object); ok {
 		return f
 	}
 	f := p.read(ctx, verbLook, record, transport.Request{
 		Op: "Share.Get", CallID: callID, Path: sharePath(p.dialect.looks(), object, record),
 	})
-	p.modules.note(object, f)
+	f = p.explainShare(f, verbLook, object)
+	p.modules.note(verbLook, object, f)
 	return f
 }
 
@@ -260,6 +261,9 @@ func (p *Provider) look(ctx context.Context, callID, object, record string) find
 func (w *work) send(ctx context.Context, before []entry, c change, rows []*row) finding {
 	if ctx.Err() != nil {
 		return finding{class: unsent, text: context.Cause(ctx).Error()}
+	}
+	if f, ok := w.p.modules.refused(c.verb, w.object); ok {
+		return f
 	}
 	used, err := w.p.tokens.ready(ctx)
 	if err != nil {
@@ -283,6 +287,8 @@ func (w *work) send(ctx context.Context, before []entry, c change, rows []*row) 
 	}
 	r, err := w.p.client.Send(ctx, req)
 	f := single(w.p.clean(classify(c.verb, w.record, len(c.entries), r, err)), c)
+	f = w.p.explainShare(f, c.verb, w.object)
+	w.p.modules.note(c.verb, w.object, f)
 	if f.attempted {
 		for _, r := range rows {
 			r.sent++

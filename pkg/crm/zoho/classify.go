@@ -52,9 +52,10 @@ type finding struct {
 	code    string // the CRM's, or ours
 	text    string
 	status  int
-	list    []entry  // of a look
-	results []result // of a write that was answered entry by entry
-	body    []byte   // of any other read
+	list    []entry         // of a look
+	results []result        // of a write that was answered entry by entry
+	body    []byte          // of any other read
+	details json.RawMessage // of a refusal of the whole request
 	ended   *crm.AccountError
 	// attempted says that the request reached, or may have reached, the server and
 	// was not refused by a limit.
@@ -108,7 +109,7 @@ func classify(v verb, record string, size int, r *transport.Response, err error)
 // judge decides for a reply that is one error, or one success, about the whole
 // request.
 func (f finding) judge(v verb, p reply) finding {
-	f.code, f.text = string(p.Code), p.says()
+	f.code, f.text, f.details = string(p.Code), p.says(), p.Details
 	if f.code == "" {
 		f.code = string(p.Error)
 	}
@@ -197,7 +198,7 @@ func (f finding) write(v verb, record string, p reply, size int) finding {
 		f.class, f.code = took, ""
 		return f
 	case isOne && one.no():
-		return f.judge(v, reply{Code: one.Code, Message: one.Message, Status: one.Status})
+		return f.judge(v, reply{Code: one.Code, Message: one.Message, Status: one.Status, Details: one.Details})
 	case p.complains() && isList && len(list) == 0:
 		return f.judge(v, p)
 	case isOne && !isList:

@@ -5,32 +5,39 @@ import (
 	"sync"
 )
 
-// modules remembers those that the CRM does not open to the token: it refuses every
-// record of them in the same words, so that asking once in a run is enough.
+// modules remembers what the CRM does not let the token do with those that it closes to
+// it: it refuses that for every record in the same words, so that asking once in a run
+// is enough. A module may be open to looks and closed to some writes.
 type modules struct {
 	mu     sync.Mutex // guards closed
-	closed map[string]finding
+	closed map[request]finding
 }
 
-// refused returns what was said of a module that is known to be closed.
-func (m *modules) refused(name string) (finding, bool) {
+// request is what is asked of a module.
+type request struct {
+	verb   verb
+	module string
+}
+
+// refused returns what was said of a request that is known to be refused.
+func (m *modules) refused(v verb, name string) (finding, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f, ok := m.closed[name]
+	f, ok := m.closed[request{v, name}]
 	return f, ok
 }
 
-// note takes in what a look at a record of the module has come to.
-func (m *modules) note(name string, f finding) {
+// note takes in what a request about a record of the module has come to.
+func (m *modules) note(v verb, name string, f finding) {
 	if f.class != refused || !strings.EqualFold(f.code, "OAUTH_SCOPE_MISMATCH") {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed == nil {
-		m.closed = map[string]finding{}
+		m.closed = map[request]finding{}
 	}
 	f.text = join(f.text, "said of another record of this module; this one was not asked about")
-	f.status = 0
-	m.closed[name] = f
+	f.status, f.attempted = 0, false
+	m.closed[request{v, name}] = f
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,6 +23,8 @@ const defaultVerifyAfter = 2 * time.Second
 // Config describes an account. The data centre (or the two URLs) and the three
 // values of the OAuth client are needed.
 type Config struct {
+	// Account is what messages call the account; it may be empty.
+	Account string
 	// DC is "us", "eu", "in", "au", "cn", "jp", "ca", "sa" or "uk". The URLs take
 	// precedence over it; both together replace it. Plain http is for loopback.
 	DC                  string
@@ -49,6 +52,8 @@ type Config struct {
 
 // Provider works on one Zoho organisation. It is safe for concurrent use.
 type Provider struct {
+	account     string
+	log         *slog.Logger
 	dialect     dialect
 	verifyAfter time.Duration
 	configured  *url.URL // base URL of the API
@@ -93,6 +98,9 @@ func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, er
 	tr.Redact.Add(cfg.ClientSecret)
 	tr.Redact.Add(cfg.RefreshToken)
 	p.redact, p.store = tr.Redact, store
+	if tr.Log != nil {
+		p.log = tr.Log
+	}
 	p.tokens = newTokens(cfg, p.configured, accounts, tr.Redact, store)
 	tr.Base, tr.Inspect, tr.Authorize = p.configured, inspect, p.tokens.authorize
 	if p.client, err = transport.New(tr); err != nil {
@@ -125,7 +133,7 @@ func (c Config) provider() (*Provider, *url.URL, error) {
 	if c.VerifyAfter < 0 {
 		return nil, nil, errors.New("the time to the first look can not be negative")
 	}
-	p := &Provider{dialect: d, verifyAfter: c.VerifyAfter, configured: api, asked: c.Protected, protected: map[string]bool{}}
+	p := &Provider{account: c.Account, log: slog.New(slog.DiscardHandler), dialect: d, verifyAfter: c.VerifyAfter, configured: api, asked: c.Protected, protected: map[string]bool{}}
 	if p.verifyAfter == 0 {
 		p.verifyAfter = defaultVerifyAfter
 	}

@@ -27,8 +27,9 @@ const (
 type together struct {
 	p *Provider
 
-	mu   sync.Mutex // guards open
+	mu   sync.Mutex // guards open and off
 	open *bundle    // still takes looks; nil for none
+	off  bool       // the CRM does not take composite requests from this token
 }
 
 // bundle is the looks that go in one request.
@@ -46,6 +47,10 @@ func newTogether(p *Provider) *together { return &together{p: p} }
 // look asks who has a record. The first look of a bundle sends it.
 func (t *together) look(ctx context.Context, object, record string) finding {
 	t.mu.Lock()
+	if t.off {
+		t.mu.Unlock()
+		return t.p.look(ctx, "", object, record)
+	}
 	b := t.open
 	first := b == nil
 	if first {
@@ -116,6 +121,9 @@ func (t *together) send(ctx context.Context, looks []wanted) []finding {
 		Op: "Composite", Method: http.MethodPost, Path: "/crm/" + version + "/__composite_requests",
 		Body: body, MaxBody: mostTogether << 20, Units: compositeUnits,
 	})
+	if f.class == refused {
+		t.giveUp(f)
+	}
 	if f.class != shown {
 		return found
 	}
@@ -125,6 +133,19 @@ func (t *together) send(ctx context.Context, looks []wanted) []finding {
 		}
 	}
 	return inPlace(found, looks)
+}
+
+// giveUp has all further looks made one by one: what the CRM has refused it would
+// refuse again, at the price of a request each time.
+func (t *together) giveUp(f finding) {
+	f = t.p.explainRead(f, scopeComposite)
+	t.mu.Lock()
+	first := !t.off
+	t.off = true
+	t.mu.Unlock()
+	if first {
+		t.p.log.Warn("the CRM refuses composite requests; looks are made one by one", "code", f.code, "message", f.text)
+	}
 }
 
 // inPlace leaves out what may be the answer to another look. If one list can not be

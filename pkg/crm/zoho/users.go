@@ -115,6 +115,7 @@ func (p *Provider) users(ctx context.Context, page int, query url.Values) (userP
 	case f.ended != nil:
 		return userPage{}, f.ended
 	case f.class == refused:
+		f = p.explainRead(f, scopeUsers)
 		return userPage{}, &refusal{f.code, f.text}
 	case f.class != shown:
 		return userPage{}, errors.New(f.text)

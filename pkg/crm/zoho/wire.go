@@ -106,6 +106,7 @@ type reply struct {
 	Description text            `json:"error_description"`
 	Share       once            `json:"share"`
 	Info        json.RawMessage `json:"info"`
+	Details     json.RawMessage `json:"details"`
 }
 
 // says is the text of an error reply.
