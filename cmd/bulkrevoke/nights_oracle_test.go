@@ -126,6 +126,9 @@ func (n *night) check() {
 	if n.finished {
 		n.checkTruth()
 		n.checkCode()
+		if n.sheet == n.w.main && len(n.results) == len(n.asked) {
+			n.checkRepeats()
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
@@ -137,4 +138,60 @@ func (n *night) checkJob(job sentJob, earlier []sentJob, lists []madeList) {
 			n.problem("%s %s: no row gives %s %q", job.Verb, job.Key, who, have)
 		}
 	}
+}
+
+// checkRepeats holds what LeadSquared accepted twice to the row saying so. It is about
+// leads and opportunities of which no sheet of the ledger has had more than one row:
+// of those there is one to send.
+func (n *night) checkRepeats() {
+	n.w.t.Helper()
+	for _, r := range n.results {
+		p := n.w.place(r)
+		if o := r.cell["object"]; o != "lead" && o != "opportunity" || r.cell["result"] != "done" || !n.single(p) {
+			continue
+		}
+		var before *sandbox.Request
+		for _, req := range n.w.server.Requests()[n.sheet.since:] {
+			e := req.Entries[0]
+			if userOn(e.Object, e.Record, e.Context, e.User) != p || req.Status == 7 {
+				continue // of somebody else, or refused in the end
+			}
+			again := before != nil && before.Kind == req.Kind && before.Entries[0].Access == e.Access && !n.w.touchedBetween(p, before.At, req.At)
+			if again && r.cell["request_id"] == req.ID && !strings.Contains(r.cell["message"], "sent again") {
+				n.problem("line %s was sent again and does not say so: %q", r.cell["line"], r.fields)
+			}
+			before = &req
+		}
+	}
+}
+
+// single says that every sheet of the ledger has at most one row about a place, and
+// that they are equal.
+func (n *night) single(p place) bool {
+	asks := ""
+	for _, rows := range n.sheet.known {
+		count := 0
+		for _, r := range rows {
+			if n.w.place(r) != p {
+				continue
+			}
+			count++
+			if text := r.cell["action"] + level(r); asks == "" || asks == text {
+				asks = text
+			} else {
+				return false
+			}
+		}
+		if count > 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// touchedBetween says that others, or a sheet of another ledger, have changed an access.
+func (w *nightWorld) touchedBetween(p place, from, to time.Time) bool {
+	return slices.ContainsFunc(w.touched[p], func(t touch) bool {
+		return t.by != w.main.ledger && t.at.After(from) && t.at.Before(to.Add(time.Minute))
+	})
 }

@@ -35,9 +35,11 @@ type nightSheet struct {
 	mark                 bool // it begins with a byte order mark
 
 	rows     []askRow
-	whole    bool     // the last run has come to its end
-	alarmed  bool     // its result tells of somebody who lost access
-	imported [][]byte // sheets that a run may have taken up, the last one last
+	whole    bool        // the last run has come to its end
+	alarmed  bool        // its result tells of somebody who lost access
+	known    [][]readRow // the sheets that its ledger may know
+	since    int         // how many requests LeadSquared had accepted before the ledger began
+	imported [][]byte    // sheets that a run may have taken up, the last one last
 }
 
 // write writes the sheet into its file.

@@ -149,9 +149,10 @@ func newNightWorld(t *testing.T, seed uint64, processes bool) *nightWorld {
 	d, delays := newDice(seed, 21), newDice(seed, 22)
 	wire := &nightWire{arrivals: map[string][]sandbox.Arrival{}}
 	journal := filepath.Join(t.TempDir(), "journal")
+	slowest := pick(d, 15, 80) // milliseconds
 	life := pick(d, 0, 0, 3*time.Second)
 	r := newRig(t, sandbox.Config{
-		Latency:     func() time.Duration { return time.Duration(delays.IntN(15)) * time.Millisecond },
+		Latency:     func() time.Duration { return time.Duration(delays.IntN(slowest)) * time.Millisecond },
 		Processing:  func() time.Duration { return time.Duration(delays.IntN(int(nightProcessing))) },
 		Refusal:     pick(d, sandbox.Refuse429, sandbox.Refuse429|sandbox.Refuse200|sandbox.Refuse403),
 		ErrorStatus: pick(d, 0, 200), ShowAllPermissions: true, Journal: journal,
