@@ -299,8 +299,8 @@ var named = regexp.MustCompile(`user (\d+)`)
 func (n *night) checkAlarm(r readRow) {
 	n.w.t.Helper()
 	sent, err := time.Parse(time.RFC3339, r.cell["sent_at"])
-	if err != nil || sent.Before(n.begun.Truncate(time.Millisecond)) {
-		return
+	if err != nil || sent.Before(n.begun.Truncate(time.Millisecond)) || r.cell["attempts"] != "1" {
+		return // it goes by what was there before the first sending, on an earlier night
 	}
 	for _, m := range named.FindAllStringSubmatch(r.cell["message"], -1) {
 		p := userOn(r.cell["object"], r.cell["record_id"], r.cell["context_id"], m[1])
