@@ -184,7 +184,7 @@ func (c *call) doAll(ops []ledger.Op) {
 	for i, op := range ops {
 		items[i] = crm.Item{Op: op.Operation, Prior: op.Prior, Ticket: op.Ticket}
 		if op.Prior == crm.PriorNone && doubt(op) {
-			items[i].Prior = l.b.lost() // in this run
+			items[i].Prior = l.b.again(crm.PriorLost) // in this run
 		}
 		again = again || items[i].Prior != crm.PriorNone
 		j.ids[i] = op.ID

@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,6 +129,44 @@ func TestAcceptanceKeepsItsTicketWhenARepeatIsNotSent(t *testing.T) {
 		wantStates(t, results, "done")
 		wantSent(t, f)
 	})
+}
+
+// Where no answer was lost, nothing says that one was: what the CRM accepted and never
+// confirmed may have taken effect all the same, when it is refused later, or when
+// something else of its target comes before it.
+func TestAcceptancesAreNoLostAnswers(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		nights [][]string
+		priors []crm.Prior // of the last night
+	}{
+		{"unconfirmed, sent again and refused", [][]string{{"revoke r1 u1"}, {"revoke r1 u1"}, {"revoke r1 u1"}}, []crm.Prior{crm.PriorUncertain}},
+		{"unconfirmed, and another row before it", [][]string{{"revoke r1 u1"}, {"share r1 u1 read", "revoke r1 u1"}}, []crm.Prior{crm.PriorNone, crm.PriorUncertain}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				b := newBench(t, f)
+				f.settle = func(crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.Accepted, Code: "status_2"} }
+				b.run(t.Context(), tc.nights[0]...)
+				f.answer = func(item crm.Item) crm.Outcome {
+					return crm.Outcome{Verdict: crm.Failed, Code: "no", Maybe: item.Prior != crm.PriorNone}
+				}
+				for _, rows := range tc.nights[1 : len(tc.nights)-1] {
+					b.run(t.Context(), rows...)
+				}
+				f.sentWords()
+				f.priors, f.answer = nil, nil
+				f.settle = func(crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.Done} }
+				b.run(t.Context(), tc.nights[len(tc.nights)-1]...)
+				if !slices.Equal(f.priors, tc.priors) {
+					t.Errorf("priors %v, want %v", f.priors, tc.priors)
+				}
+			})
+		})
+	}
 }
 
 // The operator says to send again what may have taken effect: that goes for a row

@@ -251,17 +251,20 @@ func (b *Batch) turn(p ledger.Past, moved bool) (ledger.Turn, crm.Prior) {
 		if !moved {
 			return ledger.TurnAsk, crm.PriorAccepted
 		}
-		return ledger.TurnNormal, b.lost()
+		return ledger.TurnNormal, b.again(crm.PriorUncertain)
 	case ledger.Sent:
-		return ledger.TurnNormal, b.lost()
+		return ledger.TurnNormal, b.again(crm.PriorLost)
 	case ledger.InDoubt:
 		if b.opts.RedoInDoubt {
 			return ledger.TurnNormal, crm.PriorRedo
 		}
 		return ledger.TurnNone, crm.PriorLost
 	case ledger.Failed:
-		if p.Maybe {
-			return ledger.TurnLate, b.lost()
+		switch {
+		case p.Maybe && (p.Prior == crm.PriorAccepted || p.Prior == crm.PriorUncertain):
+			return ledger.TurnLate, b.again(crm.PriorUncertain)
+		case p.Maybe:
+			return ledger.TurnLate, b.again(crm.PriorLost)
 		}
 		return ledger.TurnLate, crm.PriorNone
 	case ledger.Pending:
@@ -270,12 +273,13 @@ func (b *Batch) turn(p ledger.Past, moved bool) (ledger.Turn, crm.Prior) {
 	return ledger.TurnNone, crm.PriorNone
 }
 
-// lost is how an operation is taken up whose answer was lost.
-func (b *Batch) lost() crm.Prior {
+// again is how an operation is taken up that may have taken effect, with what is known
+// of it otherwise.
+func (b *Batch) again(prior crm.Prior) crm.Prior {
 	if b.opts.RedoInDoubt {
 		return crm.PriorRedo
 	}
-	return crm.PriorLost
+	return prior
 }
 
 // askBeforeSending has accepted operations asked about after all where rows of the

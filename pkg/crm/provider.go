@@ -65,6 +65,10 @@ const (
 	PriorAccepted
 	// PriorRedo: as PriorLost, and the operator says to send it again all the same.
 	PriorRedo
+	// PriorUncertain: as PriorLost in all that is done about it, but no answer was lost.
+	// The CRM accepted it and never confirmed it, and has refused it since, or something
+	// else of its target came in between.
+	PriorUncertain
 )
 
 // Journal is told of every change before it is sent.

@@ -274,8 +274,8 @@ func (m *merge) load(c *conn, batch []*group) error {
 	if err != nil {
 		return err
 	}
-	return eachID(c, listed{"o.id, a.name, o.body, o.user, o.state, o.maybe, o.seq", "op o", "o.id", "CROSS JOIN account a ON a.id = o.account"}, past, func(p *matchPast, v []driver.Value) error {
-		p.State, p.Maybe, p.seq = State(integer(v[4])), truth(v[5]), integer(v[6])
+	return eachID(c, listed{"o.id, a.name, o.body, o.user, o.state, o.maybe, o.seq, o.prior", "op o", "o.id", "CROSS JOIN account a ON a.id = o.account"}, past, func(p *matchPast, v []driver.Value) error {
+		p.State, p.Maybe, p.seq, p.Prior = State(integer(v[4])), truth(v[5]), integer(v[6]), crm.Prior(integer(v[7]))
 		account, op, err := ops.unpack(text(v[1]), blob(v[2]), text(v[3]))
 		if err == nil {
 			p.account, p.Op = account, *op

@@ -134,6 +134,8 @@ type Past struct {
 	State State
 	// Maybe says that it may have taken effect although its state says otherwise.
 	Maybe bool
+	// Prior is what was known of earlier sendings when a run last took it up.
+	Prior crm.Prior
 }
 
 // Choice says what becomes of one staged row.

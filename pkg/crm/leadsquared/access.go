@@ -77,10 +77,11 @@ func (p *Provider) unsendable(item crm.Item, op crm.Operation, err error) (crm.O
 			Message: "accepted earlier and still unconfirmed; a share is not sent again",
 		}, true
 	}
-	return crm.Outcome{
-		Verdict: crm.Unknown, Code: codeNoAnswer,
-		Message: "sent earlier, and its answer was lost; a share is not sent again",
-	}, true
+	message := "sent earlier, and its answer was lost; a share is not sent again"
+	if item.Prior == crm.PriorUncertain {
+		message = "sent earlier, and nothing says whether it took effect; a share is not sent again"
+	}
+	return crm.Outcome{Verdict: crm.Unknown, Code: codeNoAnswer, Message: message}, true
 }
 
 // access sends a part of leads or opportunities until every row of it is settled.

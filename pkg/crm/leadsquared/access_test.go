@@ -141,6 +141,8 @@ func TestDoOneRow(t *testing.T) {
 		"share accepted earlier":                          {prior(share, crm.PriorAccepted), nil, crm.Outcome{Verdict: crm.Accepted, RequestID: "oldticket", Ticket: "oldticket"}, "not sent again"},
 		"revoke lost earlier":                             {prior(revoke, crm.PriorLost), []step{ok}, attempts(took, 1), "sent again after a lost answer"},
 		"revoke accepted earlier":                         {prior(revoke, crm.PriorAccepted), []step{ok}, attempts(took, 1), "sent again after it stayed unconfirmed"},
+		"revoke uncertain":                                {prior(revoke, crm.PriorUncertain), []step{ok}, attempts(took, 1), "sent again, as an earlier sending may have taken effect"},
+		"share uncertain":                                 {prior(share, crm.PriorUncertain), nil, crm.Outcome{Verdict: crm.Unknown, Code: "no_answer"}, "nothing says whether it took effect; a share is not sent again"},
 		"revoke lost earlier, now refused": {prior(revoke, crm.PriorLost), []step{{status: 500, reply: exception("MXInvalidLeadException", "x")}},
 			crm.Outcome{Verdict: crm.Failed, Code: "MXInvalidLeadException", HTTPStatus: 500, Attempts: 1, Maybe: true}, "x; sent again after a lost answer"},
 

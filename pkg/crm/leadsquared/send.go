@@ -155,6 +155,8 @@ func labelled(s string, item crm.Item, pt *part) string {
 		label = "sent again after it stayed unconfirmed"
 	case item.Prior == crm.PriorLost, item.Prior == crm.PriorRedo, pt.again:
 		label = "sent again after a lost answer"
+	case item.Prior == crm.PriorUncertain:
+		label = "sent again, as an earlier sending may have taken effect"
 	}
 	if s == "" || label == "" {
 		return s + label

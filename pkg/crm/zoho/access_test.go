@@ -258,6 +258,10 @@ func TestDo(t *testing.T) {
 			want: []string{"accepted x1"}, methods: "GET DELETE", after: []string{}, message: "sent again after a lost answer",
 		},
 		{
+			name: "an earlier sending may have worked and has not", list: []share{user("5", "read_only")}, items: []crm.Item{{Op: revoke("5"), Prior: crm.PriorUncertain}},
+			want: []string{"accepted x1"}, methods: "GET DELETE", after: []string{}, message: "sent again, as an earlier sending may have taken effect",
+		},
+		{
 			name: "v2 with users only", cfg: Config{Version: "v2"}, list: []share{user("5", "read_only"), user("6", "read_write")},
 			ops: []crm.Operation{revoke("5")}, want: []string{"accepted x1"}, methods: "GET PUT", after: []string{"6 read_write"},
 		},

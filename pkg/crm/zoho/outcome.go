@@ -120,6 +120,8 @@ func (w *work) annotate(r *row) {
 		r.out.Message = join(r.out.Message, "sent again after it stayed unconfirmed")
 	case r.prior == crm.PriorLost, r.prior == crm.PriorRedo, w.lost > 0 && r.sent > 1:
 		r.out.Message = join(r.out.Message, "sent again after a lost answer")
+	case r.prior == crm.PriorUncertain:
+		r.out.Message = join(r.out.Message, "sent again, as an earlier sending may have taken effect")
 	}
 	code := w.noteCode
 	if code == "" && w.atRisk != "" {
