@@ -2,6 +2,7 @@ package zoho
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -221,5 +222,25 @@ func TestCompositePartsThatContradict(t *testing.T) {
 	with204 := readComposite([]byte(`{"__composite_requests":[`+part("success", "SUCCESS", 204, `{"share":[{"shared_with":{"id":"5","type":"users"},"permission":"read_only"}]}`)+`]}`), 1)
 	if f := classify(verbLook, record, 0, with204[0], nil); f.class == shown {
 		t.Errorf("no content with a list shows %v, want nothing", f.list)
+	}
+}
+
+// TestRefusedBystanderIsNamed: a list that the CRM refuses because of somebody who is to
+// keep the record changes nothing, and the row names them and says what would do it.
+func TestRefusedBystanderIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, says := range []string{"cannot share to the user", "invalid user Id"} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(t)
+			f.lists[quotes] = []share{user("5", "read_only"), user("66", "read_only")}
+			f.refuse["66"] = says
+			o := provider(t, f, Config{}, nil).Do(t.Context(), callOf(revoke("5")), &journal{})[0]
+			if o.Verdict != crm.Failed || !strings.Contains(o.Message, "because of user 66: "+says) || !strings.Contains(o.Message, "activate them") {
+				t.Errorf("got %s (%s), want a failure that names user 66", brief(o), o.Message)
+			}
+			if diff := cmp.Diff([]string{"5 read_only", "66 read_only"}, f.who(quotes)); diff != "" {
+				t.Errorf("list afterwards (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

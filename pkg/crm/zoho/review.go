@@ -59,7 +59,7 @@ func (w *work) review(ctx context.Context, c change, rows []*row, sent finding) 
 		case f.class != shown:
 			w.unlooked(ctx, []*row{r}, f)
 		case !again || !underWay && !anyOwned(c, refusals):
-			w.giveUp(ctx, r, sent)
+			w.giveUp(ctx, r, c, sent)
 		}
 	}
 	return f
@@ -93,18 +93,34 @@ func (w *work) awaits(r *row, sent, f finding) {
 
 // giveUp settles a row that stays as it was although it was sent: its answers were
 // lost too often, or the CRM refuses the list that is left without the user.
-func (w *work) giveUp(ctx context.Context, r *row, sent finding) {
+func (w *work) giveUp(ctx context.Context, r *row, c change, sent finding) {
 	o := crm.Outcome{
 		Verdict: crm.Failed, Code: codeNoAnswer, HTTPStatus: sent.status,
 		Message: "no answer says whether it was done, and a look does not show it; the last was: " + sent.text + "; running again tries again",
 	}
 	if why := firstRefusal(sent); why.no() {
 		o.Code, o.Message = string(why.Code), "the CRM refuses the list of those who stay: "+string(why.Message)
+		if names := refusedBystanders(c, sent); len(names) > 0 {
+			o.Message = "the CRM refuses the list of those who stay because of " + recipients(names) + ": " + string(why.Message) +
+				"; if they were deactivated or deleted, activate them for this run, or take the record from them with a row of their own, then run again"
+		}
 	}
 	if ctx.Err() != nil {
 		o.Verdict = crm.NotSent
 	}
 	w.settle(r, o)
+}
+
+// refusedBystanders are those whom no operation is about and whose entries the CRM
+// refused.
+func refusedBystanders(c change, sent finding) []entry {
+	var names []entry
+	for i, r := range sent.results {
+		if c.owner[i] < 0 && r.no() {
+			names = append(names, c.entries[i])
+		}
+	}
+	return names
 }
 
 // firstRefusal is what the CRM said to the first entry that it refused, else to the
