@@ -98,7 +98,12 @@ func (j *job) sweep(started time.Time) {
 	if err := ledger.Sweep(j.names.ledger, started); err != nil {
 		j.log.Warn("what a killed run left could not be removed", "error", err)
 	}
-	for _, path := range []string{j.names.output, j.opts.report, j.opts.summary, j.opts.metricsFile} {
+	j.sweepFiles(started, j.names.output, j.opts.report, j.opts.summary, j.opts.metricsFile)
+}
+
+// sweepFiles is sweep for files that the command writes, those of them that have a name.
+func (j *job) sweepFiles(started time.Time, paths ...string) {
+	for _, path := range paths {
 		if path == "" {
 			continue
 		}

@@ -44,6 +44,17 @@ func TestNextRunSweeps(t *testing.T) {
 	}
 	must(t, os.Mkdir(filepath.Join(r.dir, ".off.results.csv.ZZZZZZZZZZ.tmp"), 0o700))
 	r.runs(exitDone, "run", path, "--report", r.path("r.html"), "--summary", r.path("s.json"))
+	for _, tc := range []struct{ file, command, output string }{
+		{".off.undo.csv.ABCDEFGHIJ.tmp", "undo", "off.undo.csv"},
+		{".v.csv.ABCDEFGHIJ.tmp", "verify", "v.csv"},
+	} {
+		file := r.write(tc.file, "somebody's data")
+		must(t, os.Chtimes(file, time.Now().Add(-time.Minute), time.Now().Add(-time.Minute)))
+		r.runs(exitDone, tc.command, path, "-o", r.path(tc.output))
+		if _, err := os.Stat(file); err == nil {
+			t.Errorf("%s: %s stays", tc.command, tc.file)
+		}
+	}
 	if _, err := os.Stat(r.path(".off.results.csv.ZZZZZZZZZZ.tmp")); err != nil {
 		t.Errorf("a folder was taken for a file: %v", err)
 	}

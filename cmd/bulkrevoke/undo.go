@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -80,9 +81,11 @@ func (a *app) undoSheet(ctx context.Context, name string) (err error) {
 	if err := checkFormat("-o", output, textEndings); err != nil {
 		return err
 	}
+	started := time.Now()
 	if err := j.openToRead(ctx, name); err != nil {
 		return err
 	}
+	j.sweepFiles(started, output)
 	if err := j.checkPlace(); err != nil {
 		return err
 	}

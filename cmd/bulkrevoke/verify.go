@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -67,9 +68,11 @@ refused; 3 the chain is broken, or an account could not be asked; 4 another run 
 func (a *app) verifySheet(ctx context.Context, name string) (err error) {
 	j := &job{app: a}
 	defer func() { err = errors.Join(err, j.close()) }()
+	started := time.Now()
 	if err := j.openToRead(ctx, name); err != nil {
 		return err
 	}
+	j.sweepFiles(started, a.opts.output)
 	if err := j.chooseSheet(ctx, name); err != nil {
 		return err
 	}
