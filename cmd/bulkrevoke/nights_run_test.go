@@ -158,6 +158,14 @@ func (w *nightWorld) begin() {
 	w.jobs, w.lists = len(jobs), len(lists)
 }
 
+// attribute notes that what has arrived since the last time was sent by the sheet of
+// a ledger.
+func (w *nightWorld) attribute(ledger string) {
+	for range w.server.Requests()[len(w.senders):] {
+		w.senders = append(w.senders, ledger)
+	}
+}
+
 // night runs a sheet once and checks what it has left.
 func (w *nightWorld) night(s *nightSheet, p nightPlan) *night {
 	t := w.t
@@ -203,6 +211,7 @@ func (w *nightWorld) night(s *nightSheet, p nightPlan) *night {
 		}
 	}
 	n.code, n.now = got.code, w.standing()
+	w.attribute(s.ledger)
 	n.checkEnd(p, got, also)
 	n.check()
 	w.leaks(got)

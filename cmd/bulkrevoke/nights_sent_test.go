@@ -151,10 +151,10 @@ func (n *night) checkRepeats() {
 			continue
 		}
 		var before *sandbox.Request
-		for _, req := range n.w.server.Requests()[n.sheet.since:] {
+		for i, req := range n.w.server.Requests()[n.sheet.since:len(n.w.senders)] {
 			e := req.Entries[0]
-			if userOn(e.Object, e.Record, e.Context, e.User) != p || req.Status == 7 {
-				continue // of somebody else, or refused in the end
+			if userOn(e.Object, e.Record, e.Context, e.User) != p || req.Status == 7 || n.w.senders[n.sheet.since+i] != n.sheet.ledger {
+				continue // about somebody else, or refused in the end, or another sheet's
 			}
 			again := before != nil && before.Kind == req.Kind && before.Entries[0].Access == e.Access && !n.w.touchedBetween(p, before.At, req.At)
 			if again && r.cell["request_id"] == req.ID && !strings.Contains(r.cell["message"], "sent again") {

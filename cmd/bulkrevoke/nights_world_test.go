@@ -95,6 +95,7 @@ type nightWorld struct {
 	flavour map[int]string    // what is special about a Zoho record
 	state   map[place]string  // of the night's start
 	asked   int               // LeadSquared's requests at the night's start
+	senders []string          // the ledger of each of them
 	jobs    int               // Zoho's
 	lists   int               // those that others made, of Zoho records
 	count   nightCount        // of the world
