@@ -182,7 +182,7 @@ func (w *work) batch(ctx context.Context, rows []*row) [][]*row {
 		case lost, partial:
 			f = w.review(ctx, c, served, sent)
 		case refused:
-			return w.refused(served, sent)
+			return w.refused(served, c, sent)
 		default:
 			w.unlooked(ctx, served, sent)
 		}

@@ -244,3 +244,38 @@ func TestRefusedBystanderIsNamed(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedListNamesBystanders: where one error stands for the whole list, it names the
+// entry, or whoever is to keep the record may be it. A share's own entry is no bystander.
+func TestRefusedListNamesBystanders(t *testing.T) {
+	t.Parallel()
+	at := func(n string) string {
+		return `{"code":"INVALID_DATA","details":{"api_name":"shared_with","json_path":"$.share[` + n + `].shared_with"},"message":"invalid data","status":"error"}`
+	}
+	tests := []struct {
+		name, body string
+		op         crm.Operation
+		says       string // "" for what the CRM said alone
+	}{
+		{"named", at("1"), revoke("5"), "because of user 67: invalid data; if they were deactivated"},
+		{"named by nothing", envelope("INVALID_DATA", "invalid data"), revoke("5"), "and does not say because of whom (user 66, user 67): invalid data"},
+		{"out of the list", at("9"), revoke("5"), ""},
+		{"a share that is at fault itself", at("0"), give("5", crm.Write), ""},
+		{"a share that somebody else stops", at("2"), give("5", crm.Write), "because of user 67"},
+		{"about the caller", envelope("NO_PERMISSION", "permission denied"), revoke("5"), ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				f.lists[quotes] = []share{user("5", "read_only"), user("66", "read_only"), user("67", "read_only")}
+				f.steps = []step{refuses("PUT", 400, tt.body)}
+				o := provider(t, f, Config{}, nil).Do(t.Context(), callOf(tt.op), &journal{})[0]
+				if named := strings.Contains(o.Message, "those who stay"); o.Verdict != crm.Failed || !strings.Contains(o.Message, tt.says) || named != (tt.says != "") {
+					t.Errorf("got %s (%s), want %q in it", brief(o), o.Message, tt.says)
+				}
+			})
+		})
+	}
+}

@@ -66,7 +66,7 @@ func versionUnknown(code string) bool {
 // refused settles the rows of a write that was refused as a whole, or returns the
 // parts in which to try again: the revokes without the shares, which can not be at
 // fault then, and after them the shares in halves, down to the one that is.
-func (w *work) refused(rows []*row, f finding) [][]*row {
+func (w *work) refused(rows []*row, c change, f finding) [][]*row {
 	if len(rows) > 1 && divisible(f) {
 		var revokes, shares []*row
 		for _, r := range rows {
@@ -85,7 +85,7 @@ func (w *work) refused(rows []*row, f finding) [][]*row {
 		}
 	}
 	for _, r := range rows {
-		w.settle(r, crm.Outcome{Verdict: crm.Failed, Code: f.code, Message: f.text, HTTPStatus: f.status})
+		w.settle(r, crm.Outcome{Verdict: crm.Failed, Code: f.code, Message: c.explain(f), HTTPStatus: f.status})
 	}
 	return nil
 }

@@ -101,14 +101,37 @@ func (w *work) giveUp(ctx context.Context, r *row, c change, sent finding) {
 	if why := firstRefusal(sent); why.no() {
 		o.Code, o.Message = string(why.Code), "the CRM refuses the list of those who stay: "+string(why.Message)
 		if names := refusedBystanders(c, sent); len(names) > 0 {
-			o.Message = "the CRM refuses the list of those who stay because of " + recipients(names) + ": " + string(why.Message) +
-				"; if they were deactivated or deleted, activate them for this run, or take the record from them with a row of their own, then run again"
+			o.Message = refusesList("because of "+recipients(names), string(why.Message))
 		}
 	}
 	if ctx.Err() != nil {
 		o.Verdict = crm.NotSent
 	}
 	w.settle(r, o)
+}
+
+// explain is what a row says of a write that was refused as a whole: because of whom,
+// where that is somebody who is to keep the record. Of a list of nobody else, they all
+// may be it.
+func (c change) explain(f finding) string {
+	if c.verb != verbPut || !divisible(f) {
+		return f.text
+	}
+	at, named := result{Details: f.details, said: no}.place(-1)
+	switch {
+	case named && at < len(c.entries) && c.owner[at] < 0:
+		return refusesList("because of "+c.entries[at].name(), f.text)
+	case !named && !slices.ContainsFunc(c.owner, func(op int) bool { return op >= 0 }):
+		return refusesList("and does not say because of whom ("+recipients(c.entries)+")", f.text)
+	}
+	return f.text
+}
+
+// refusesList says that a list was refused because of those who stay, and what would
+// do it. They are not left out of it: what the CRM then does is not known.
+func refusesList(because, said string) string {
+	return "the CRM refuses the list of those who stay " + because + ": " + said +
+		"; if they were deactivated or deleted, activate them for this run, or take the record from them with a row of their own, then run again"
 }
 
 // refusedBystanders are those whom no operation is about and whose entries the CRM
