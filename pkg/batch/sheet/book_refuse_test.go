@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"strings"
 	"testing"
 
@@ -97,4 +98,37 @@ func FuzzBook(f *testing.F) {
 			refused(t, err)
 		}
 	})
+}
+
+// A part that is not what its checksum says is refused, whichever it is.
+func TestBookChecksums(t *testing.T) {
+	t.Parallel()
+	parts := bookParts(leads("1"), "<si><t>x</t></si>")
+	for wrong := range parts {
+		if wrong == "[Content_Types].xml" {
+			continue // it says nothing that is needed
+		}
+		var b bytes.Buffer
+		w := zip.NewWriter(&b)
+		for name, text := range parts {
+			sum := crc32.ChecksumIEEE([]byte(text))
+			if name == wrong {
+				sum++
+			}
+			part, err := w.CreateRaw(&zip.FileHeader{Name: name, CRC32: sum, CompressedSize64: uint64(len(text)), UncompressedSize64: uint64(len(text))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := part.Write([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := readBook(b.Bytes(), sheet.Options{})
+		if got, want := refused(t, err).Reason, "the workbook is damaged: "+wrong+": zip: checksum error"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
 }

@@ -250,3 +250,26 @@ func TestBookMergedCells(t *testing.T) {
 		t.Errorf("got %d rows under a title, want 1", len(records))
 	}
 }
+
+// A number format may be offered in two forms to choose from, as Excel does for dates
+// in some languages: the dates are dates all the same. What other programs have added
+// under the format's own names says nothing of them.
+func TestBookFormatsToChooseFrom(t *testing.T) {
+	t.Parallel()
+	const choice = `<numFmts><mc:AlternateContent xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"><mc:Choice Requires="x16r2">` +
+		`<numFmt numFmtId="170" formatCode="[$-409]d mmm yyyy" x16r2:formatCode16="[$-en-US,1]d mmm yyyy" xmlns:x16r2="http://x16r2"/></mc:Choice>` +
+		`<mc:Fallback><numFmt numFmtId="170" formatCode="[$-409]d mmm yyyy"/></mc:Fallback></mc:AlternateContent></numFmts>`
+	const foreign = `<x:numFmts xmlns:x="http://x"><x:numFmt numFmtId="170" formatCode="yyyy"/></x:numFmts>`
+	for name, tc := range map[string]struct{ formats, want string }{
+		"a date in two forms":   {choice, "2026-11-30"},
+		"another program's":     {foreign, "46356"},
+		"one that says nothing": {`<numFmts><numFmt numFmtId="170" formatCode="0" x:formatCode="yyyy" xmlns:x="http://x"/></numFmts>`, "46356"},
+	} {
+		parts := bookParts(bookHead+"<row>"+texts("revoke", "lead", "1")+`<c s="1"><v>46356</v></c></row>`, "")
+		parts["xl/styles.xml"] = mainElement("styleSheet", tc.formats+`<cellXfs><xf numFmtId="0"/><xf numFmtId="170"/></cellXfs>`)
+		_, records := mustReadBook(t, zipped(t, parts), sheet.Options{})
+		if got := records[0].Cells[3]; got != tc.want {
+			t.Errorf("%s: got %s, want %s", name, got, tc.want)
+		}
+	}
+}

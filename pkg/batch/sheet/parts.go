@@ -14,7 +14,7 @@ import (
 
 // The limits of a workbook's parts.
 const (
-	// maxRun is the longest run of bytes between two tags. A cell has at most 32767
+	// maxRun is the longest tag or text. A cell has at most 32767
 	// characters, which take up to six bytes each when they are escaped.
 	maxRun = 1 << 20
 	// maxSmall is for the parts that are held in memory as a whole: the list of
@@ -57,6 +57,12 @@ type relationship struct {
 	Mode   string `xml:"TargetMode,attr"`
 }
 
+// relationships are those of one part.
+type relationships struct {
+	XMLName xml.Name       `xml:"Relationships"`
+	All     []relationship `xml:"Relationship"`
+}
+
 // kind is what a relationship is for: the end of its type, which is the same in the
 // transitional and in the strict variant of the format.
 func (r relationship) kind() string { return path.Base(r.Type) }
@@ -93,7 +99,10 @@ func (wb *workbook) readRoot() error {
 	}
 	main := ""
 	for _, r := range rels {
-		if r.kind() == "officeDocument" && main == "" {
+		if r.kind() == "officeDocument" {
+			if main != "" {
+				return damaged(errors.New("it names two workbooks"))
+			}
 			main = r.Target
 		}
 	}
@@ -127,31 +136,37 @@ func (wb *workbook) readRoot() error {
 		return err
 	}
 	byID := make(map[string]relationship)
-	var stringsPart, stylesPart string
+	one := make(map[string]string) // parts of which there is one
 	for _, r := range rels {
 		if _, twice := byID[r.ID]; twice {
 			return damaged(fmt.Errorf("%s: the relationship %q is there twice", main, printable(r.ID)))
 		}
 		byID[r.ID] = r
-		switch r.kind() {
-		case "sharedStrings":
-			stringsPart = r.Target
-		case "styles":
-			stylesPart = r.Target
+		switch kind := r.kind(); kind {
+		case "sharedStrings", "styles":
+			if one[kind] != "" {
+				return damaged(fmt.Errorf("%s: there are two parts of the kind %s", main, kind))
+			}
+			one[kind] = r.Target
 		}
 	}
+	named := make(map[string]bool)
 	for _, s := range book.Sheets {
+		if named[s.Name] {
+			return damaged(fmt.Errorf("%s: two sheets are called %q", main, printable(s.Name)))
+		}
+		named[s.Name] = true
 		r := byID[s.ID]
 		t := tab{name: s.Name, hidden: s.State != "" && s.State != "visible", kind: r.kind(), part: r.Target}
-		if r.ID == "" || t.kind == kindRows && wb.parts[strings.ToLower(t.part)] == nil {
+		if r.ID == "" {
 			t.kind = "missing"
 		}
 		wb.sheets = append(wb.sheets, t)
 	}
-	if wb.styles, err = wb.readStyles(stylesPart); err != nil {
+	if wb.styles, err = wb.readStyles(one["styles"]); err != nil {
 		return err
 	}
-	wb.texts, err = wb.readTexts(stringsPart)
+	wb.texts, err = wb.readTexts(one["sharedStrings"])
 	return err
 }
 
@@ -163,10 +178,7 @@ func (wb *workbook) relationships(of string) ([]relationship, error) {
 	if wb.parts[strings.ToLower(name)] == nil {
 		return nil, nil
 	}
-	var list struct {
-		XMLName xml.Name       `xml:"Relationships"`
-		All     []relationship `xml:"Relationship"`
-	}
+	var list relationships
 	if err := wb.decode(name, &list); err != nil {
 		return nil, err
 	}
@@ -196,7 +208,12 @@ func (wb *workbook) decode(name string, into any) error {
 	if size := in.part.UncompressedSize64; size > maxSmall {
 		return damaged(fmt.Errorf("%s: it is over %d MiB", name, maxSmall>>20))
 	}
-	if err := xml.NewDecoder(in).Decode(into); err != nil {
+	dec := newDecoder(in)
+	var tokens xml.TokenReader = own{dec}
+	if _, ok := into.(*relationships); ok {
+		tokens = dec // they have a namespace of their own, which some leave out
+	}
+	if err := dec.decode(into, tokens); err != nil {
 		return partError(name, err)
 	}
 	return nil
@@ -241,7 +258,7 @@ type partReader struct {
 	io.ReadCloser
 	part *zip.File
 	left *int64
-	run  int
+	run  int // bytes since the last tag or text ended, as the decoder says
 }
 
 // Read implements io.Reader.
@@ -250,9 +267,7 @@ func (r *partReader) Read(p []byte) (int, error) {
 	if *r.left -= int64(n); *r.left < 0 {
 		return 0, fmt.Errorf("the workbook is over %d GiB when it is unpacked", maxUnpacked>>30)
 	}
-	if i := bytes.LastIndexByte(p[:n], '<'); i >= 0 {
-		r.run = n - i
-	} else if r.run += n; r.run > maxRun {
+	if r.run += n; r.run > maxRun {
 		return 0, fmt.Errorf("a tag or text is over %d MiB", maxRun>>20)
 	}
 	return n, err

@@ -2,9 +2,11 @@ package sheet_test
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 )
@@ -80,6 +82,27 @@ func TestBookParts(t *testing.T) {
 			replace(p, "xl/worksheets/sheet1.xml", "</sheetData>", `</sheetData><extLst><ext><x14:conditionalFormattings xmlns:x14="http://x"><sheetData><row/></sheetData></x14:conditionalFormattings></ext></extLst>`)
 			replace(p, main, "<sheets>", `<x15:sheets xmlns:x15="http://x"/><definedNames><definedName name="_xlnm._FilterDatabase" localSheetId="0" hidden="1">S!$A$1:$D$2</definedName></definedNames><externalReferences/><sheets>`)
 		}, ""},
+		{"what other programs say of the same things", func(p map[string]string) {
+			replace(p, main, "<sheets>", `<x:workbookPr xmlns:x="http://x" date1904="1"/><x:sheets xmlns:x="http://x"><x:sheet name="T" r:id="r2"/></x:sheets><sheets>`)
+			replace(p, main, `<sheet name="S" sheetId="1" r:id="r1"`, `<sheet name="S" sheetId="1" r:id="r1" x:state="hidden" x:id="r2" x:name="T" xmlns:x="http://x"`)
+			replace(p, "xl/worksheets/sheet1.xml", `<c t="s">`, `<c t="s" x:t="n" x:r="Z9" xmlns:x="http://x">`)
+		}, ""},
+		{"in UTF-16", func(p map[string]string) {
+			for name, text := range p {
+				var wide strings.Builder
+				for _, unit := range utf16.Encode([]rune("\ufeff" + `<?xml version="1.0" encoding="UTF-16"?>` + text)) {
+					wide.WriteByte(byte(unit))
+					wide.WriteByte(byte(unit >> 8))
+				}
+				p[name] = wide.String()
+			}
+		}, ""},
+		{"prefixes for everything", func(p map[string]string) {
+			for _, name := range []string{main, "xl/worksheets/sheet1.xml", "xl/sharedStrings.xml", "xl/styles.xml"} {
+				p[name] = regexp.MustCompile(`<(/?)(\w)`).ReplaceAllString(p[name], "<${1}x:${2}")
+				replace(p, name, "xmlns=", "xmlns:x=")
+			}
+		}, ""},
 		{"a large picture", func(p map[string]string) { p["xl/media/a.png"] = strings.Repeat("x", 3<<20) }, ""},
 
 		{"no shared strings", func(p map[string]string) { delete(p, "xl/sharedStrings.xml") },
@@ -103,6 +126,44 @@ func TestBookParts(t *testing.T) {
 			"the workbook is damaged: xl/workbook.xml: expected element type <workbook> but have <document>"},
 		{"one relationship twice", func(p map[string]string) { replace(p, rel, `Id="r3"`, `Id="r1"`) },
 			`the workbook is damaged: xl/workbook.xml: the relationship "r1" is there twice`},
+		{"shared strings in two parts", func(p map[string]string) {
+			p["xl/more.xml"] = mainElement("sst", "<si><t>999</t></si><si><t>998</t></si>")
+			replace(p, rel, "</Relationships>", `<Relationship Id="r9" Type="http://x/sharedStrings" Target="more.xml"/></Relationships>`)
+		}, "the workbook is damaged: xl/workbook.xml: there are two parts of the kind sharedStrings"},
+		{"two workbooks", func(p map[string]string) {
+			replace(p, "_rels/.rels", "</Relationships>", `<Relationship Id="r9" Type="http://x/officeDocument" Target="other.xml"/></Relationships>`)
+		}, "the workbook is damaged: it names two workbooks"},
+		{"two sheets of one name", func(p map[string]string) {
+			replace(p, main, "</sheets>", `<sheet name="S" sheetId="2" r:id="r2"/></sheets>`)
+		}, `the workbook is damaged: xl/workbook.xml: two sheets are called "S"`},
+		{"the first sheet is not there, the second is ours", func(p map[string]string) {
+			replace(p, main, "<sheets>", `<sheets><sheet name="Leavers" sheetId="2" r:id="r9"/>`)
+			replace(p, rel, "</Relationships>", `<Relationship Id="r9" Type="http://x/worksheet" Target="worksheets/sheet9.xml"/></Relationships>`)
+		}, "the workbook is damaged: it has no part xl/worksheets/sheet9.xml"},
+		{"in another encoding", func(p map[string]string) {
+			p["xl/sharedStrings.xml"] = `<?xml version="1.0" encoding="ISO-8859-1"?>` + p["xl/sharedStrings.xml"]
+		},
+			"the workbook is damaged: xl/sharedStrings.xml: it says that it is written in ISO-8859-1, and parts of a workbook are in UTF-8 or UTF-16"},
+		{"elements without end", func(p map[string]string) {
+			replace(p, "xl/worksheets/sheet1.xml", "<sheetData>", "<sheetPr>"+strings.Repeat("<a>", 300)+strings.Repeat("</a>", 300)+"</sheetPr><sheetData>")
+		}, "the workbook is damaged: xl/worksheets/sheet1.xml: over 256 elements stand in each other"},
+		{"elements without end among the styles", func(p map[string]string) {
+			replace(p, "xl/styles.xml", "</styleSheet>", strings.Repeat("<a>", 300)+strings.Repeat("</a>", 300)+"</styleSheet>")
+		}, "the workbook is damaged: xl/styles.xml: over 256 elements stand in each other"},
+		{"runs without end", func(p map[string]string) { replace(p, "xl/sharedStrings.xml", "<t>u</t>", "<r><r><t>u</t></r></r>") },
+			"the workbook is damaged: xl/sharedStrings.xml: a run of text is inside another"},
+		{"a remark without end", func(p map[string]string) {
+			replace(p, "xl/worksheets/sheet1.xml", "<sheetData>", "<!--"+strings.Repeat("<a>", 1<<19)+"--><sheetData>")
+		}, "the workbook is damaged: xl/worksheets/sheet1.xml: a tag or text is over 1 MiB"},
+		{"a text without end", func(p map[string]string) {
+			replace(p, "xl/sharedStrings.xml", "<t>u</t>", "<t><![CDATA["+strings.Repeat("<a>", 1<<19)+"]]></t>")
+		}, "the workbook is damaged: xl/sharedStrings.xml: a tag or text is over 1 MiB"},
+		{"merged cells without end", func(p map[string]string) {
+			replace(p, "xl/worksheets/sheet1.xml", "</sheetData>", "</sheetData><mergeCells>"+strings.Repeat(`<mergeCell ref="X1:Y1"/>`, 1<<16+1)+"</mergeCells>")
+		}, "the workbook is damaged: xl/worksheets/sheet1.xml: it has over 65536 merged cells"},
+		{"hidden columns without end", func(p map[string]string) {
+			replace(p, "xl/worksheets/sheet1.xml", "<sheetData>", "<cols>"+strings.Repeat(`<col min="9" max="9" hidden="1"/>`, 1<<16+1)+"</cols><sheetData>")
+		}, "the workbook is damaged: xl/worksheets/sheet1.xml: it has over 65536 hidden columns"},
 		{"one part twice", func(p map[string]string) { p["XL/sharedStrings.xml"] = "" },
 			`the workbook is damaged: it has two parts named "xl/sharedStrings.xml"`},
 		{"rows in two places", func(p map[string]string) {

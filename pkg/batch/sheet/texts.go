@@ -17,6 +17,10 @@ import (
 // may have some hundred MiB of them, which go to a temporary file.
 const maxTextsInMemory = 1 << 20
 
+// maxTexts is how many there may be: the places of all are in memory, 4 bytes each. It
+// is 32 different texts in each row that a sheet can have.
+const maxTexts = 32 * maxRows
+
 // texts are the shared strings of a workbook: cells refer to them by number.
 type texts struct {
 	ends   []uint32 // where each text ends in data
@@ -42,14 +46,14 @@ func (wb *workbook) readTexts(name string) (t *texts, err error) {
 	for i := range t.recent {
 		t.recent[i].number = -1
 	}
-	if err := t.read(xml.NewDecoder(in)); err != nil {
+	if err := t.read(newDecoder(in)); err != nil {
 		return nil, errors.Join(partError(name, err), t.close())
 	}
 	return t, nil
 }
 
 // read goes through the part.
-func (t *texts) read(dec *xml.Decoder) error {
+func (t *texts) read(dec *decoder) error {
 	var out *bufio.Writer
 	size := 0
 	var text []byte
@@ -57,7 +61,7 @@ func (t *texts) read(dec *xml.Decoder) error {
 		if !ours(item.Name, "si") {
 			return dec.Skip()
 		}
-		if text, err = richText(dec, text[:0]); err != nil {
+		if text, err = richText(dec, text[:0], false); err != nil {
 			return err
 		}
 		decoded := unescape(string(text))
@@ -66,7 +70,9 @@ func (t *texts) read(dec *xml.Decoder) error {
 				return err
 			}
 		}
-		t.ends = append(t.ends, uint32(size))
+		if t.ends = append(t.ends, uint32(size)); len(t.ends) > maxTexts {
+			return fmt.Errorf("it has over %d texts", maxTexts)
+		}
 		if out == nil {
 			t.memory = append(t.memory, decoded...)
 			return nil
@@ -133,7 +139,7 @@ func (t *texts) close() error {
 
 // children hands every child of the root element to do, which reads it to its end,
 // and goes on to the end of the part.
-func children(dec *xml.Decoder, root string, do func(xml.StartElement) error) error {
+func children(dec *decoder, root string, do func(xml.StartElement) error) error {
 	inside := false
 	for {
 		token, err := dec.Token()
@@ -163,8 +169,8 @@ func children(dec *xml.Decoder, root string, do func(xml.StartElement) error) er
 
 // richText appends the text of an element that has been opened: that of its t
 // elements, alone or in runs of one look each. How East Asian words are pronounced
-// is no part of it.
-func richText(dec *xml.Decoder, text []byte) ([]byte, error) {
+// is no part of it. run says that the element is such a run.
+func richText(dec *decoder, text []byte, run bool) ([]byte, error) {
 	for {
 		token, err := dec.Token()
 		if err != nil {
@@ -177,8 +183,10 @@ func richText(dec *xml.Decoder, text []byte) ([]byte, error) {
 			switch {
 			case ours(el.Name, "t"):
 				text, err = plainText(dec, text)
+			case ours(el.Name, "r") && !run:
+				text, err = richText(dec, text, true)
 			case ours(el.Name, "r"):
-				text, err = richText(dec, text)
+				err = errors.New("a run of text is inside another")
 			default:
 				err = refuseAlternatives(el)
 				if err == nil {
@@ -194,7 +202,7 @@ func richText(dec *xml.Decoder, text []byte) ([]byte, error) {
 
 // plainText appends the text of an element that has been opened and has nothing but
 // text in it.
-func plainText(dec *xml.Decoder, text []byte) ([]byte, error) {
+func plainText(dec *decoder, text []byte) ([]byte, error) {
 	for {
 		token, err := dec.Token()
 		if err != nil {

@@ -14,6 +14,9 @@ import (
 const (
 	maxRows   = 1 << 20
 	maxColumn = 1 << 14
+	// maxListed is for what a sheet lists beside its rows and is held in memory: hidden
+	// columns, merged cells and tables.
+	maxListed = 1 << 16
 )
 
 // worksheet reads the rows of one sheet of a workbook, from top to bottom. What it
@@ -23,7 +26,7 @@ type worksheet struct {
 	wb    *workbook
 	part  string
 	in    *partReader
-	dec   *xml.Decoder
+	dec   *decoder
 	inRow bool // the decoder stands among the rows
 	row   int  // number of the row that was read last
 	ended bool
@@ -57,7 +60,7 @@ func (wb *workbook) openSheet(t tab) (*worksheet, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worksheet{wb: wb, part: t.part, in: in, dec: xml.NewDecoder(in)}
+	w := &worksheet{wb: wb, part: t.part, in: in, dec: newDecoder(in)}
 	if err := w.toRows(); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
@@ -113,7 +116,9 @@ func (w *worksheet) columns() error {
 			if err := errors.Join(err, err2); err != nil {
 				return errors.New("it does not say which columns are hidden")
 			}
-			w.hidden = append(w.hidden, interval{from, to})
+			if w.hidden = append(w.hidden, interval{from, to}); len(w.hidden) > maxListed {
+				return endless("hidden columns")
+			}
 		}
 		return w.dec.Skip()
 	})
@@ -276,7 +281,7 @@ func (w *worksheet) readCell(el xml.StartElement, after int) (c rawCell, err err
 			c.stored, c.value = true, string(text)
 			return err
 		case ours(el.Name, "is") && !c.stored && !c.inline:
-			text, err := richText(w.dec, nil)
+			text, err := richText(w.dec, nil, false)
 			c.inline, c.value = true, unescape(string(text))
 			return err
 		case ours(el.Name, "v"), ours(el.Name, "is"):
@@ -341,6 +346,9 @@ func (w *worksheet) toEnd() error {
 						tables = append(tables, a.Value)
 					}
 				}
+				if len(tables) > maxListed {
+					return endless("tables")
+				}
 				return w.dec.Skip()
 			})
 		default:
@@ -351,6 +359,8 @@ func (w *worksheet) toEnd() error {
 		}
 	}
 }
+
+func endless(what string) error { return fmt.Errorf("it has over %d %s", maxListed, what) }
 
 func (w *worksheet) readMerged(el xml.StartElement) error {
 	if ours(el.Name, "mergeCell") {
@@ -366,7 +376,9 @@ func (w *worksheet) readMerged(el xml.StartElement) error {
 			return fmt.Errorf("merged cells are called %q", printable(name))
 		}
 		if first != last {
-			w.merged = append(w.merged, a)
+			if w.merged = append(w.merged, a); len(w.merged) > maxListed {
+				return endless("merged cells")
+			}
 		}
 	}
 	return w.dec.Skip()
