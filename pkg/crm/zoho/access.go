@@ -59,6 +59,7 @@ type work struct {
 	looked   time.Time // when the last look was answered
 	lost     int       // answers to writes that were lost
 	mixed    int       // answers that refused single entries
+	waited   int       // waits for a record that is busy with one of those
 	stale    int       // looks that had become too old at the gate
 	renewed  int       // access tokens that were refused
 	limited  time.Time // since when a limit has refused every write; zero: it has not
@@ -158,6 +159,9 @@ func (w *work) batch(ctx context.Context, rows []*row) [][]*row {
 			f = finding{class: busy, code: codeNotYet, text: "an earlier change is accepted and not to be seen yet", status: f.status}
 		}
 		if f.class != shown {
+			if w.outwait(ctx, f) {
+				continue
+			}
 			w.unlooked(ctx, rows, f)
 			return nil
 		}
@@ -184,10 +188,24 @@ func (w *work) batch(ctx context.Context, rows []*row) [][]*row {
 		case refused:
 			return w.refused(served, c, sent)
 		default:
-			w.unlooked(ctx, served, sent)
+			if !w.outwait(ctx, sent) {
+				w.unlooked(ctx, served, sent)
+			}
 		}
 	}
 	return nil
+}
+
+// outwait waits where the record is busy with a write of this very work, of which the
+// answer was lost or a part refused. Whoever came back later would begin anew, meet the
+// same and be put off again.
+func (w *work) outwait(ctx context.Context, f finding) bool {
+	pauses := waits()
+	if f.class != busy || w.lost+w.mixed == 0 || w.waited == len(pauses) {
+		return false
+	}
+	w.waited++
+	return wait(ctx, pauses[w.waited-1]*w.p.verifyAfter)
 }
 
 func (w *work) key() string { return w.object + "/" + w.record }

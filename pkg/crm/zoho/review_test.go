@@ -212,3 +212,33 @@ func TestStayersAreMissedLater(t *testing.T) {
 		})
 	}
 }
+
+// TestBusyWithItsOwnWrite: a record that is busy with a write of which a part was refused
+// is waited for in the same call; put off, the row would begin anew and meet the same.
+func TestBusyWithItsOwnWrite(t *testing.T) {
+	t.Parallel()
+	part := func() step {
+		return refuses("PUT", 207, `{"share":[`+envelope("INVALID_DATA", "cannot share to the user")+`,`+successBody+`]}`)
+	}
+	for _, tt := range []struct {
+		name  string
+		steps []step
+		want  string
+	}{
+		{"two writes and it goes", []step{part(), refuses("PUT", 403, schedulerBody), refuses("PUT", 403, schedulerBody)}, "accepted x4"},
+		{"the look finds it busy", []step{part(), refuses("PUT", 403, schedulerBody), refuses("GET", 400, schedulerBody)}, "accepted x3"},
+		{"busy before anything was written", []step{refuses("PUT", 403, schedulerBody)}, "not_sent"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				f.lists[quotes], f.steps = []share{user("5", "read_only"), user("6", "read_only")}, tt.steps
+				o := provider(t, f, Config{}, nil).Do(t.Context(), callOf(give("5", crm.Write)), &journal{})[0]
+				if got := brief(o); !strings.HasPrefix(got, tt.want) {
+					t.Errorf("outcome %s, want %s (%s)", got, tt.want, o.Message)
+				}
+			})
+		})
+	}
+}
