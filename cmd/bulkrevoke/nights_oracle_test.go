@@ -275,7 +275,9 @@ func (n *night) holds(i int, spare bool) bool {
 				wrong = q.who + " has it"
 			}
 		}
-	} else if !(spare && (n.sinceTouched(p, r) || n.told(p))) {
+	} else if !(spare && (n.sinceTouched(p, r) || n.told(p) || p.who == "user "+nightUser(nightGone))) {
+		// Left out: a share of somebody who is not active any more and that was there already.
+		// The CRM refuses their entry in the next list, and drops it; see entryFaults.
 		have, has := n.now[p]
 		switch {
 		case r.cell["action"] == "revoke" && has:

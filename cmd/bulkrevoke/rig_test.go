@@ -173,7 +173,7 @@ func (p *process) wait() int {
 		}
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(90 * time.Second):
-		p.t.Fatalf("the process has not ended")
+		p.t.Fatalf("the process has not ended:\n%s", p.stderr.String())
 		return 0
 	}
 }
