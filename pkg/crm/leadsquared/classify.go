@@ -87,7 +87,7 @@ func classify(k kind, r *transport.Response, err error) finding {
 	}
 	p, parsed := parse(r)
 	f := finding{status: r.Status, attempted: true}
-	if parsed && k != kindLook && p.queued() && (r.Status < 200 || r.Status >= 400 || p.ExceptionType != "" || p.failed()) {
+	if parsed && k != kindLook && p.queued() && (r.Status < 200 || r.Status >= 400 || p.ExceptionType != "" || p.ExceptionMessage != "" || p.failed()) {
 		// One part says that the change was accepted and another that it was not: it may
 		// have been, and a share must not be sent again.
 		f.code, f.text = codeNoAnswer, fmt.Sprintf("HTTP %d with an answer that contradicts itself: %s", r.Status, p.words())

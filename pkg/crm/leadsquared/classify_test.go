@@ -47,6 +47,9 @@ func TestClassify(t *testing.T) {
 		{"an error with a request Id", kindGroup, 200, `{"Status":"Error","Response":{"RequestId":"` + team + `"}}`, lost, codeNoAnswer, "contradicts"},
 		{"the limit with a request Id", kindAccess, 200, `{"Status":"Success","ExceptionType":"MXAPIRateLimitExceededException","Message":{"Id":"` + id + `"}}`, lost, codeNoAnswer, "contradicts"},
 		{"a status given twice", kindAccess, 200, `{"Status":"Error","status":"Success","Message":{"Id":"` + id + `"}}`, lost, codeNoAnswer, ""},
+		{"success beside an exception's words", kindAccess, 200, `{"Status":"Success","ExceptionMessage":"not now","Message":{"Id":"` + id + `"}}`, lost, codeNoAnswer, "contradicts"},
+		{"two messages", kindAccess, 200, `{"Status":"Success","Message":{"Id":"a"},"Message":{"Id":"b"}}`, lost, codeNoAnswer, "request Id"},
+		{"two responses", kindGroup, 200, `{"Status":"Success","Response":{"RequestId":"a"},"Response":{"RequestId":"b"}}`, lost, codeNoAnswer, "request Id"},
 		{"an Id given twice", kindAccess, 200, `{"Status":"Success","Message":{"Id":"a","ID":"b"}}`, lost, codeNoAnswer, "request Id"},
 
 		{"limit in a 200", kindAccess, 200, limitBody, throttled, "", ""},

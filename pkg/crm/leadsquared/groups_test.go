@@ -227,11 +227,13 @@ func TestReadMembers(t *testing.T) {
 		`{"RecordCount":2,"GroupUsers":[{"UserId":"` + leaver + `"},{"userid":"` + leaver + `"}]}`: "twice",
 		`{"GroupUsers":[{"UserId":"` + leaver + `"}],"groupusers":[]}`:                             "not readable",
 		`{"RecordCount":1,"GroupUsers":[{"UserId":"` + leaver + `","userId":"` + stayer + `"}]}`:   "without an id",
-		`{"GroupUsers":"none"}`:                                                                    "not readable",
-		`{"GroupUsers":[{"UserId":null}]}`:                                                         "without an id",
-		`{"RecordCount":2,"GroupUsers":[{"UserId":"` + leaver + `"}]}`:                             "shorter",
-		`{"GroupUsers":[{"GroupId":"` + stayer + `","UserId":"` + leaver + `"}]}`:                  "another group",
-		`{"GroupUsers":[{"GroupId":"{` + strings.ToUpper(team) + `}","UserId":"` + leaver + `"}]}`: "",
+		`{"GroupUsers":"none"}`:                                                                            "not readable",
+		`{"GroupUsers":[{"UserId":null}]}`:                                                                 "without an id",
+		`{"RecordCount":2,"GroupUsers":[{"UserId":"` + leaver + `"}]}`:                                     "shorter",
+		`{"GroupUsers":[{"GroupId":"` + stayer + `","UserId":"` + leaver + `"}]}`:                          "another group",
+		`{"GroupUsers":[{"GroupId":"` + stayer + `","GroupId":"` + team + `","UserId":"` + leaver + `"}]}`: "another group",
+		`{"GroupUsers":[{"GroupId":"the team","UserId":"` + leaver + `"}]}`:                                "another group",
+		`{"GroupUsers":[{"GroupId":"{` + strings.ToUpper(team) + `}","UserId":"` + leaver + `"}]}`:         "",
 	} {
 		m, why := readMembers([]byte(body), team)
 		if (why == "") != (want == "") || !strings.Contains(why, want) || (m == nil) != (why != "") {

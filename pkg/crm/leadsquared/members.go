@@ -189,7 +189,7 @@ func readMembers(body []byte, group string) (m members, why string) {
 	}
 	m = members{}
 	for _, u := range list {
-		if of, ok := readGUID(string(u.GroupID)); ok && of != group {
+		if of, ok := readGUID(string(u.GroupID)); u.GroupID != "" && (!ok || of != group) {
 			return nil, "it is another group's"
 		}
 		id, ok := readGUID(string(u.UserID))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -54,6 +55,9 @@ func (p *Provider) Preflight(ctx context.Context) (crm.Identity, error) {
 		return crm.Identity{}, context.Cause(ctx)
 	case f.class != took:
 		return crm.Identity{}, useless(strings.TrimPrefix(f.code+": "+f.text, ": "))
+	}
+	if p := f.reply; f.status != http.StatusOK || p.ExceptionMessage != "" || p.ErrorMessage != "" {
+		return crm.Identity{}, useless(fmt.Sprintf("HTTP %d with an answer that can not be relied on: %s", f.status, p.words()))
 	}
 	id, err := p.identify(f.body)
 	if err != nil {

@@ -47,6 +47,10 @@ func TestPreflight(t *testing.T) {
 		"no organisation": {"", edit(`"OrgId":"17","OrgShortCode":"ORG"`, `"OrgId":null`), crm.Identity{}, crm.EndUnreachable, "no organisation"},
 		"nobody":          {"", []step{{reply: "{}"}}, crm.Identity{}, crm.EndUnreachable, "no user"},
 		"only pages":      {"", []step{page, page, page}, crm.Identity{}, crm.EndUnreachable, "500"},
+		"beside an error": {"", edit(`{"Id"`, `{"ExceptionMessage":"try later","Id"`), crm.Identity{}, crm.EndUnreachable, "try later"},
+		"not a 200":       {"", []step{{status: 202, reply: ownerBody}}, crm.Identity{}, crm.EndUnreachable, "HTTP 202"},
+		"his own status":  {"", edit(`{"Id"`, `{"Status":"Active","Id"`), ann, "", ""},
+		"an id twice":     {"", edit(`{"Id"`, `{"Id":"`+stayer+`","Id"`), crm.Identity{}, crm.EndUnreachable, "no user"},
 		"an odd body":     {"", []step{{reply: "<html>"}}, crm.Identity{}, crm.EndUnreachable, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

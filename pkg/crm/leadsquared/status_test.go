@@ -64,6 +64,8 @@ func TestConfirm(t *testing.T) {
 		"a fraction":                     {Config{}, []step{body("6.5", "null")}, accepted(200, "status_unreadable", "text")},
 		"code inside the message":        {Config{}, []step{{reply: `{"Status":"Success","Message":{"ShareStatus":6}}`}}, accepted(200, "status_missing", "")},
 		"the call itself is unclear":     {Config{}, []step{{reply: `{"ShareStatus":6}`}}, accepted(200, "status_6", "")},
+		"success beside an exception":    {Config{}, []step{{reply: `{"Status":"Success","ExceptionMessage":"not now","ShareStatus":6}`}}, accepted(200, "status_6", "not now")},
+		"two codes":                      {Config{}, []step{{reply: `{"Status":"Success","ShareStatus":3,"ShareStatus":6}`}}, accepted(200, "status_unreadable", "")},
 		"unknown Id":                     {Config{}, []step{{status: 500, reply: exception("MXUnknownRequestException", "unknown")}}, accepted(500, "MXUnknownRequestException", "unknown")},
 		"throttled":                      {Config{}, []step{{reply: limitBody}, body("6", "null")}, settled(crm.Done, "status_6", "text")},
 		"a lost look is repeated":        {Config{}, []step{page, body("6", "null")}, settled(crm.Done, "status_6", "text")},

@@ -2,6 +2,7 @@ package leadsquared
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -180,11 +181,10 @@ func (p *portions) Read(b []byte) (int, error) {
 
 // user returns the entry as the domain knows it; false where it has no usable id.
 func (u wireUser) user() (crm.User, bool) {
-	raw := u.ID
-	if raw == "" {
-		raw = u.UserID
+	id, ok := readGUID(string(cmp.Or(u.ID, u.UserID)))
+	if other, _ := readGUID(string(u.UserID)); u.ID != "" && u.UserID != "" && other != id {
+		ok = false // it may be either
 	}
-	id, ok := readGUID(string(raw))
 	return crm.User{ID: id, Email: string(u.EmailAddress), Active: u.StatusCode == "0"}, ok
 }
 

@@ -2,6 +2,7 @@ package leadsquared
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -45,6 +46,8 @@ func TestUsers(t *testing.T) {
 		"an object":                {[]step{{reply: `{"Users":[]}`}}, nil, "not a list", ""},
 		"cut off within an entry":  {[]step{{reply: `[{"ID":"` + leaver + `","StatusCode":0},{"ID":`}}, nil, "list users", ""},
 		"cut off between entries":  {[]step{{reply: `[{"ID":"` + leaver + `","StatusCode":0}`}}, nil, "list users", ""},
+		"ids that contradict":      {[]step{{reply: `[{"ID":"` + leaver + `","UserId":"` + stayer + `","EmailAddress":"x@example.com"},{"ID":"` + activity + `","UserId":"` + strings.ToUpper(activity) + `"}]`}}, []crm.User{{ID: activity}}, "", ""},
+		"an id given twice":        {[]step{{reply: `[{"ID":"` + leaver + `","Id":"` + stayer + `"},{"ID":"` + activity + `"}]`}}, []crm.User{{ID: activity}}, "", ""},
 		"an entry that is no user": {[]step{{reply: `[7]`}}, nil, "list users", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -73,6 +76,38 @@ func TestUsers(t *testing.T) {
 					t.Errorf("error %v ends the account: %v", failed, ok)
 				}
 			})
+		})
+	}
+}
+
+// TestUsersAtTheBound: as many people as a list may have are all given out, one more is
+// refused by name, and nobody is given out then.
+func TestUsersAtTheBound(t *testing.T) {
+	t.Parallel()
+	list := func(n int) step {
+		text := strings.Builder{}
+		for i := range n {
+			fmt.Fprintf(&text, `%c{"ID":"00000000-0000-4000-8000-%012x"}`, "[,"[min(i, 1)], i)
+		}
+		return step{want: usersPath, reply: text.String() + "]"}
+	}
+	for _, c := range []struct {
+		people, given int
+		err           error
+	}{{crm.MostUsers, crm.MostUsers, nil}, {crm.MostUsers + 1, 0, crm.ErrTooManyUsers}} {
+		synctest.Test(t, func(t *testing.T) {
+			given := map[string]bool{}
+			var failed error
+			for u, err := range newTestProvider(t, Config{}, newScript(t, list(c.people))).Users(t.Context()) {
+				if err != nil {
+					failed = err
+				} else {
+					given[u.ID] = true
+				}
+			}
+			if len(given) != c.given || !errors.Is(failed, c.err) {
+				t.Errorf("of %d people %d were given out, with error %v; want %d and %v", c.people, len(given), failed, c.given, c.err)
+			}
 		})
 	}
 }

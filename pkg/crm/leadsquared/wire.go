@@ -81,12 +81,15 @@ type text string
 
 // UnmarshalJSON accepts every value.
 func (t *text) UnmarshalJSON(b []byte) error {
-	now := textOf(b)
+	t.add(textOf(b))
+	return nil
+}
+
+func (t *text) add(now text) {
 	if before := *t; before != "" && now != before {
 		now = before + " / " + now
 	}
 	*t = now
-	return nil
 }
 
 func textOf(b []byte) text {
@@ -119,7 +122,6 @@ func verbatim(b []byte) bool {
 
 // UnmarshalJSON accepts every value.
 func (m *message) UnmarshalJSON(b []byte) error {
-	*m = message{}
 	if !bytes.HasPrefix(b, []byte("{")) {
 		return m.Text.UnmarshalJSON(b)
 	}
@@ -127,7 +129,8 @@ func (m *message) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &object); err != nil {
 		return err
 	}
-	m.ID, m.ResponseText = object.ID, object.ResponseText
+	m.ID.add(object.ID)
+	m.ResponseText.add(object.ResponseText)
 	return nil
 }
 
@@ -139,7 +142,7 @@ func (r *response) UnmarshalJSON(b []byte) error {
 			return err
 		}
 	}
-	*r = object
+	r.RequestID.add(object.RequestID)
 	return nil
 }
 
@@ -167,7 +170,7 @@ func parse(r *transport.Response) (reply, bool) {
 
 // succeeded says whether the body itself speaks of success.
 func (p *reply) succeeded() bool {
-	return strings.EqualFold(string(p.Status), "success") && p.ExceptionType == ""
+	return strings.EqualFold(string(p.Status), "success") && p.ExceptionType == "" && p.ExceptionMessage == ""
 }
 
 // queued says whether the body speaks of a change that was accepted: with the word, or
