@@ -54,10 +54,10 @@ type info struct {
 	More  text `json:"more_records"`
 }
 
-// readInfo returns what a list says of itself; said is false where it says nothing.
-func readInfo(raw json.RawMessage) (i info, told bool) {
-	told = !absent(raw) && json.Unmarshal(raw, &i) == nil && i.More != ""
-	return i, told
+// readInfo returns what a list says of itself, which may be nothing; false where that
+// can not be read.
+func readInfo(raw once) (i info, ok bool) {
+	return i, absent(json.RawMessage(raw)) || json.Unmarshal(raw, &i) == nil
 }
 
 // more says whether there is more than what the list holds.
@@ -73,11 +73,11 @@ func (i info) more() bool {
 // entries, as far as it tells. More entries than it counts are no loss.
 func (i info) fits(page, entries int) bool {
 	n, err := strconv.Atoi(string(i.Count))
-	if err == nil && n > entries {
+	if i.Count != "" && (err != nil || n > entries) {
 		return false
 	}
 	n, err = strconv.Atoi(string(i.Page))
-	return err != nil || n == page
+	return i.Page == "" || err == nil && n == page
 }
 
 // nobody says whether an answer is that of a record that nobody has: the status says

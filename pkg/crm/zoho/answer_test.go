@@ -55,6 +55,13 @@ func TestContradictions(t *testing.T) {
 		{"another page", verbLook, 0, 200, `{"share":[],"info":{"page":2,"more_records":false}}`, lost},
 		{"more to come, as a text", verbLook, 0, 200, `{"share":[],"info":{"more_records":"TRUE"}}`, lost},
 		{"more to come, as a number", verbLook, 0, 200, `{"share":[],"info":{"more_records":1}}`, lost},
+		{"more to come, and no more", verbLook, 0, 200, `{"share":[],"info":{"more_records":true},"info":{"more_records":false}}`, lost},
+		{"more to come, given twice", verbLook, 0, 200, `{"share":[],"info":{"more_records":true,"more_records":false}}`, lost},
+		{"a count that is none", verbLook, 0, 200, `{"share":[],"info":{"count":"several"}}`, lost},
+		{"two counts", verbLook, 0, 200, `{"share":[],"info":{"count":1,"count":0}}`, lost},
+		{"a page that is none", verbLook, 0, 200, `{"share":[],"info":{"page":"last"}}`, lost},
+		{"what it says can not be read", verbLook, 0, 200, `{"share":[],"info":"more"}`, lost},
+		{"nothing said", verbLook, 0, 200, `{"share":[],"info":null}`, shown},
 		// Empty, missing, null, twice.
 		{"null", verbLook, 0, 200, `{"share":null}`, lost},
 		{"missing", verbLook, 0, 200, `{"info":{"count":0}}`, lost},
@@ -87,6 +94,7 @@ func TestContradictions(t *testing.T) {
 		{"fewer results than entries", verbPost, 3, 200, `{"share":[` + ok + `,` + ok + `]}`, partial},
 		{"two lists of results", verbPut, 1, 200, `{"share":[` + bad + `],"share":[` + ok + `]}`, lost},
 		// DELETE.
+		{"deleted, two records", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","details":{"id":"7"},"details":{"id":"` + record + `"},"status":"success"}}`, lost},
 		{"deleted, another record", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","details":{"id":"7"},"status":"success"}}`, lost},
 		{"deleted, in a 500", verbDelete, 0, 500, `{"share":{"code":"SUCCESS","status":"success"}}`, lost},
 		{"deleted, beside an error", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","status":"success"},"status":"error","code":"CANNOT_PROCESS"}`, lost},
@@ -208,6 +216,7 @@ func TestCompositePartsThatContradict(t *testing.T) {
 		"both":                      {good + "," + good, "yy"},
 		"an error with a list":      {part("error", "REQUEST_TIMEOUT", 200, `{"share":[]}`) + "," + good, "ny"},
 		"success with another code": {part("success", "NOT_SUPPORTED", 200, `{"share":[]}`) + "," + good, "ny"},
+		"two HTTP statuses":         {strings.Replace(good, `"status_code":200`, `"status_code":500,"status_code":200`, 1) + "," + good, "ny"},
 		"one for two":               {good, "nn"},
 		"three for two":             {good + "," + good + "," + good, "nn"},
 	} {

@@ -52,10 +52,10 @@ type finding struct {
 	code    string // the CRM's, or ours
 	text    string
 	status  int
-	list    []entry         // of a look
-	results []result        // of a write that was answered entry by entry
-	body    []byte          // of any other read
-	details json.RawMessage // of a refusal of the whole request
+	list    []entry  // of a look
+	results []result // of a write that was answered entry by entry
+	body    []byte   // of any other read
+	details once     // of a refusal of the whole request
 	ended   *crm.AccountError
 	// attempted says that the request reached, or may have reached, the server and
 	// was not refused by a limit.
@@ -169,11 +169,11 @@ func (f finding) look(record string, p reply, body []byte, parsed bool) finding 
 		return f
 	}
 	list, err := readList(json.RawMessage(p.Share), record)
-	about, _ := readInfo(p.Info)
+	about, whole := readInfo(p.Info)
 	switch {
 	case err != nil:
 		f.text = err.Error()
-	case about.more() || !about.fits(1, len(list)):
+	case !whole || about.more() || !about.fits(1, len(list)):
 		f.text = "the list of shares is not whole"
 	default:
 		f.class, f.code, f.list = shown, "", list
@@ -237,7 +237,7 @@ func (r result) about(record string) bool {
 	var details struct {
 		ID text `json:"id"`
 	}
-	return json.Unmarshal(r.Details, &details) != nil || details.ID == "" || string(details.ID) == record
+	return absent(json.RawMessage(r.Details)) || json.Unmarshal(r.Details, &details) == nil && (details.ID == "" || string(details.ID) == record)
 }
 
 // inOrder puts results in the order of the entries that were sent. A success is told

@@ -63,6 +63,8 @@ func TestUsersThatCanNotBeListed(t *testing.T) {
 		{"a list beside an error", []step{refuses("GET", 200, `{"users":[{"id":"1"}],"status":"error"}`)}, "error"},
 		{"a list given twice", []step{refuses("GET", 200, `{"users":[{"id":"1"}],"users":[]}`)}, "not a list"},
 		{"fewer than it counts", []step{refuses("GET", 200, `{"users":[{"id":"1"}],"info":{"count":2,"more_records":false}}`)}, "not whole"},
+		{"a count that is none", []step{refuses("GET", 200, `{"users":[{"id":"1"}],"info":{"count":"all","more_records":false}}`)}, "not whole"},
+		{"more and no more", []step{refuses("GET", 200, `{"users":[{"id":"1"}],"info":{"more_records":true},"info":{"more_records":false}}`)}, "not whole"},
 		{"another page", []step{refuses("GET", 200, `{"users":[{"id":"1"}],"info":{"page":2,"more_records":false}}`)}, "another page"},
 		{"empty, with more to come", []step{page, refuses("GET", 200, `{"users":[],"info":{"more_records":true}}`)}, "says that more follow"},
 		{"nothing is said of more, and no more come", []step{refuses("GET", 200, `{"users":[{"id":"1"}]}`), refuses("GET", 204, "")}, ""},
@@ -106,6 +108,13 @@ func TestUsersWithoutEnd(t *testing.T) {
 			}
 			return fmt.Sprintf(`{"users":[%s],"info":{"count":200,"page":%d,"more_records":true}}`, strings.Join(users, ","), page)
 		}, "more than 100000 people", crm.MostUsers/usersPerPage + 1},
+		"as many as a list may have": {func(page int) string {
+			users := make([]string, usersPerPage)
+			for i := range users {
+				users[i] = fmt.Sprintf(`{"id":"%d"}`, page*1000+i)
+			}
+			return fmt.Sprintf(`{"users":[%s],"info":{"more_records":%v}}`, strings.Join(users, ","), page*usersPerPage < crm.MostUsers)
+		}, "", crm.MostUsers / usersPerPage},
 		"two pages in turn": {func(page int) string {
 			return fmt.Sprintf(`{"users":[{"id":"%d"}],"info":{"more_records":true}}`, page%2+1)
 		}, "again and again", 3},
@@ -123,7 +132,7 @@ func TestUsersWithoutEnd(t *testing.T) {
 						n++
 					}
 				}
-				if failed == nil || !strings.Contains(failed.Error(), c.says) || n > crm.MostUsers || len(f.log) != c.calls {
+				if c.says == "" && (failed != nil || n != crm.MostUsers) || c.says != "" && (failed == nil || !strings.Contains(failed.Error(), c.says)) || n > crm.MostUsers || len(f.log) != c.calls {
 					t.Errorf("%d people in %d calls, %v; want %q after %d calls", n, len(f.log), failed, c.says, c.calls)
 				}
 			})

@@ -71,7 +71,7 @@ func (p *Provider) whose() string {
 }
 
 // permissions names those that a refusal says are lacking; "" for none.
-func permissions(details json.RawMessage) string {
+func permissions(details once) string {
 	var d struct {
 		Permissions []text `json:"permissions"`
 	}

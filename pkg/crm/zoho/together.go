@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -178,7 +179,7 @@ func readComposite(body []byte, size int) []*transport.Response {
 		Code    text `json:"code"`
 		Details struct {
 			Response struct {
-				Status int  `json:"status_code"`
+				Status text `json:"status_code"`
 				Body   once `json:"body"`
 			} `json:"response"`
 		} `json:"details"`
@@ -190,10 +191,11 @@ func readComposite(body []byte, size int) []*transport.Response {
 	for i, part := range parts {
 		// The part itself says whether it was carried out, and its answer what came of it.
 		r := part.Details.Response
-		if r.Status == 0 || verdict(http.StatusOK, part.Status, part.Code) != yes {
+		status, err := strconv.Atoi(string(r.Status))
+		if err != nil || verdict(http.StatusOK, part.Status, part.Code) != yes {
 			continue
 		}
-		out[i] = &transport.Response{Status: r.Status, Header: http.Header{}}
+		out[i] = &transport.Response{Status: status, Header: http.Header{}}
 		if !absent(json.RawMessage(r.Body)) {
 			out[i].Body = r.Body
 		}

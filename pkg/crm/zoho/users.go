@@ -23,8 +23,8 @@ const (
 
 // usersReply is a page of users.
 type usersReply struct {
-	Users once            `json:"users"`
-	Info  json.RawMessage `json:"info"`
+	Users once `json:"users"`
+	Info  once `json:"info"`
 }
 
 // userPage is a page that can be relied on.
@@ -132,9 +132,11 @@ func readUsers(body []byte, page int) (got userPage, err error) {
 	if json.Unmarshal(body, &wire) != nil || absent(json.RawMessage(wire.Users)) || json.Unmarshal(wire.Users, &got.users) != nil {
 		return userPage{}, errors.New("the answer is not a list of users")
 	}
-	got.about, got.told = readInfo(wire.Info)
+	whole := false
+	got.about, whole = readInfo(wire.Info)
+	got.told = got.about.More != ""
 	switch {
-	case !got.about.fits(page, len(got.users)):
+	case !whole || !got.about.fits(page, len(got.users)):
 		return userPage{}, fmt.Errorf("page %d of the list is not whole, or another page", page)
 	case len(got.users) == 0 && got.about.more():
 		return userPage{}, fmt.Errorf("page %d of the list is empty, and says that more follow", page)

@@ -99,14 +99,14 @@ func permissionOf(a crm.Access) string {
 // reply is the superset of the envelopes. Every field takes any JSON value, so
 // that one odd field does not hide the others.
 type reply struct {
-	Code        text            `json:"code"`
-	Message     text            `json:"message"`
-	Status      text            `json:"status"`
-	Error       text            `json:"error"`
-	Description text            `json:"error_description"`
-	Share       once            `json:"share"`
-	Info        json.RawMessage `json:"info"`
-	Details     json.RawMessage `json:"details"`
+	Code        text `json:"code"`
+	Message     text `json:"message"`
+	Status      text `json:"status"`
+	Error       text `json:"error"`
+	Description text `json:"error_description"`
+	Share       once `json:"share"`
+	Info        once `json:"info"`
+	Details     once `json:"details"`
 }
 
 // says is the text of an error reply.
@@ -136,10 +136,10 @@ func (p reply) words() string {
 
 // result is what a write says of one entry, or of a whole request.
 type result struct {
-	Code    text            `json:"code"`
-	Message text            `json:"message"`
-	Status  text            `json:"status"`
-	Details json.RawMessage `json:"details"`
+	Code    text `json:"code"`
+	Message text `json:"message"`
+	Status  text `json:"status"`
+	Details once `json:"details"`
 	said    said
 }
 
