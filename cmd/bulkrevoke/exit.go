@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -123,8 +124,9 @@ func hintFor(err error) string {
 	if _, ok := errors.AsType[*batch.InvalidError](err); ok {
 		return "Mend the rows in the sheet, or give --skip-invalid to do the others; the result then has every invalid row with its reason."
 	}
-	if _, ok := errors.AsType[*batch.AheadError](err); ok {
-		return "Take those rows out of the sheet until their day has come; dates are not waited for. A date that does not count may be empty or -."
+	if e, ok := errors.AsType[*batch.AheadError](err); ok {
+		return "Take those rows out of the sheet until their day has come; dates are not waited for. A date that does not count may be empty or -; " +
+			"if the column says something else, give --map " + strconv.Quote(e.Column+"=none") + "."
 	}
 	if e, ok := errors.AsType[*batch.ProtectedError](err); ok {
 		if e.Owner {

@@ -12,7 +12,7 @@ type DateColumn struct {
 }
 
 // DateColumns returns the columns of the sheet that say when a row is due, matched as
-// other headers are.
+// other headers are. One that Options.Map gives a meaning, or none, says nothing of that.
 func (r *Reader) DateColumns() (dates []DateColumn) {
 	due := []string{"not_before", "effective_date", "due", "due_date"}
 	last := []string{"last_day", "last_working_day", "leaving_date", "termination_date", "exit_date"}
@@ -20,7 +20,9 @@ func (r *Reader) DateColumns() (dates []DateColumn) {
 		return slices.ContainsFunc(names, func(name string) bool { return fold(name) == fold(header) })
 	}
 	for i, header := range r.layout.Columns {
+		_, mapped := r.header.names.own[fold(header)]
 		switch {
+		case mapped:
 		case named(due, header):
 			dates = append(dates, DateColumn{Pos: i, Name: printable(header)})
 		case named(last, header):
