@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
@@ -90,18 +93,23 @@ func (j *job) writeEvidence(ctx context.Context, failure error) error {
 	return nil
 }
 
-// refused writes the evidence of a run that ended with its flags and settings, as far
-// as they are known, and returns the error.
+// refused writes the evidence of a run that ended with its command line, its environment
+// or its configuration, as far as these can be made out, and returns the error.
 func (a *app) refused(ctx context.Context, err error) error {
-	o := a.opts
+	o, name := a.understood()
+	a.opts, a.sheet = o, cmp.Or(a.sheet, name)
 	if o.dryRun {
 		return err
+	}
+	a.runEnded = func(code int) report.Event { return report.RunEnded(batch.Summary{}, report.SummaryText{}, code) }
+	if a.sheet == "" {
+		return err // nobody knows whose evidence it would be
 	}
 	for _, f := range []struct {
 		path    *string
 		endings []string
 	}{{&o.report, reportEndings}, {&o.summary, summaryEndings}, {&o.metricsFile, metricsEndings}} {
-		if checkFormat("", *f.path, f.endings) != nil {
+		if strings.HasPrefix(*f.path, "--") || checkFormat("", *f.path, f.endings) != nil {
 			*f.path = "" // which may be what was refused
 		}
 	}

@@ -56,6 +56,7 @@ func TestEveryLineIsJSON(t *testing.T) {
 		{name: "unknown command", args: []string{"rum", "off.csv"}, code: 2, msgs: []string{"error"}},
 		{name: "an account whose keys are missing", rows: good, args: []string{"run", "off.csv"}, env: map[string]string{"RIG_ACCESS": ""}, code: 2, msgs: []string{"error", "run ended"}},
 		{name: "a wrong configuration", rows: good, args: []string{"run", "off.csv"}, conf: "log-format: json\nno-such: 1\n", code: 2, msgs: []string{"error", "run ended"}},
+		{name: "a configuration that is no YAML", rows: good, args: []string{"run", "off.csv"}, conf: "log-format: json\naccounts:\n\tlsq:\n", code: 2, msgs: []string{"error", "run ended"}},
 		{name: "unknown variable", rows: good, args: []string{"run", "off.csv", "--log-level", "debug"}, env: map[string]string{"BULKREVOKE_NO_SUCH": "1"}, msgs: []string{"run ended"}},
 		{name: "errors only", rows: bad, args: []string{"run", "off.csv", "--quiet"}, code: 2, msgs: []string{"invalid row", "error"}},
 		{name: "plan", rows: good, args: []string{"plan", "off.csv"}, msgs: []string{"sheet read"}},

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,6 +40,11 @@ func TestRefusalsReplaceYesterdaysEvidence(t *testing.T) {
 		{"no sheet", true, func(r *rig) { must(r.t, os.Remove(r.path("off.csv"))) }, nil, exitRefused, "Refused: nothing was sent."},
 		{"a wrong configuration", true, func(r *rig) { r.configure(rigConfig + "  x: 1\n") }, nil, exitRefused, "Refused: nothing was sent."},
 		{"a setting that is none", true, func(r *rig) { r.env["BULKREVOKE_LIMIT"] = "fast" }, nil, exitRefused, "Refused: nothing was sent."},
+		{"a flag that is none", true, nil, []string{"--bogus"}, exitRefused, "Refused: nothing was sent."},
+		{"a flag that is none, and its value", true, nil, []string{"--bogus=1", "-x"}, exitRefused, "Refused: nothing was sent."},
+		{"a wrong value of a flag", true, nil, []string{"--max-rows", "many"}, exitRefused, "Refused: nothing was sent."},
+		{"a flag without its value", true, nil, []string{"--account"}, exitRefused, "Refused: nothing was sent."},
+		{"a configuration that is no YAML", true, func(r *rig) { r.configure("accounts:\n\tlsq:\n") }, nil, exitRefused, "Refused: nothing was sent."},
 		{"another digest", true, nil, []string{"--approve", strings.Repeat("0", 64)}, exitRefused, "Refused: nothing was sent."},
 		{"too many rows", true, func(r *rig) { r.sheet(leads(3)...) }, []string{"--max-rows", "1"}, exitRefused, "Refused: nothing was sent."},
 		{"an approval that is not asked for", true, nil, []string{"--fresh", "--max-rows", "0"}, exitRefused, "Refused: nothing was sent."},
@@ -139,5 +146,55 @@ func TestStopBeforeTheImportSaysWhoseResultItIs(t *testing.T) {
 	}
 	if got := r.runs(exitDone, "run", path); strings.Contains(got.stderr, "not of this run") {
 		t.Errorf("a run that did its work says:\n%s", got.stderr)
+	}
+}
+
+// What stands in the environment or in the configuration counts for a command line
+// that is wrong, too, and so it does where it is the configuration that is wrong.
+func TestRefusalsFindTheEvidenceWhereverItIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		conf string // added to the configuration once the good run is over
+		args []string
+	}{
+		{"a wrong value before all flags", "", []string{"--limit", "fast"}},
+		{"an unknown flag with a value", "", []string{"--bogus", "5"}},
+		{"an unknown setting", "\nbogus: 1\n", nil},
+		{"no YAML", "\naccounts:\n\tlsq:\n", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, sandbox.Config{})
+			path := r.sheet(leads(1)...)
+			conf := fmt.Sprintf("%s\nreport: %s\nmetrics-file: '%s' # for the collector\n", rigConfig, r.path("r.html"), r.path("m.prom"))
+			r.configure(conf)
+			r.env["BULKREVOKE_SUMMARY"] = r.path("s.json")
+			r.runs(exitDone, "run", path)
+			r.configure(conf + tc.conf)
+			r.runs(exitRefused, append(append([]string{"run"}, tc.args...), path)...)
+			for name, want := range map[string]string{"r.html": "Refused: nothing was sent.", "s.json": `"exit_code": 2`, "m.prom": "last_run_exit_code{sheet=\"" + path + "\"} 2"} {
+				if !strings.Contains(r.read(name), want) {
+					t.Errorf("%s does not say %q:\n%s", name, want, r.read(name))
+				}
+			}
+		})
+	}
+}
+
+// A command line that names no sheet, or several, replaces nobody's evidence; one that
+// asks for a plan neither.
+func TestRefusalsOfNobodysSheetLeaveEvidence(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.sheet(leads(1)...)
+	args := []string{"run", "--report", r.path("r.html"), "--summary", r.path("s.json"), "--metrics-file", r.path("m.prom")}
+	r.runs(exitDone, append(args, path)...)
+	before := []string{r.read("r.html"), r.read("s.json"), r.read("m.prom")}
+	for _, more := range [][]string{nil, {path, "other.csv"}, {path, "--dry-run", "--bogus"}, {path, "--dry-run", "--limit", "fast"}} {
+		r.runs(exitRefused, append(slices.Clone(args), more...)...)
+		if !slices.Equal(before, []string{r.read("r.html"), r.read("s.json"), r.read("m.prom")}) {
+			t.Fatalf("%q: evidence was replaced", more)
+		}
 	}
 }

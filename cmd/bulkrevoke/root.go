@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -72,10 +73,10 @@ func (a *app) execute(ctx context.Context) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	code := a.code
 	if err != nil {
-		code = printError(a.screen, a.sheet, err)
-		if a.runEnded == nil && cmd.Name() == "run" && !a.opts.dryRun { // it was refused before anything else
-			a.runEnded = func(code int) report.Event { return report.RunEnded(batch.Summary{}, report.SummaryText{}, code) }
+		if a.runEnded == nil && cmd.Name() == "run" { // it was refused before anything else
+			err = a.refused(ctx, err)
 		}
+		code = printError(a.screen, a.sheet, err)
 	}
 	if a.runEnded != nil && !a.opts.quiet {
 		a.screen.Tell(a.runEnded(code))
@@ -102,7 +103,7 @@ Stopping it at any instant loses nothing: the same command goes on where it ende
 			return cmd.Help()
 		},
 	}
-	root.SetFlagErrorFunc(flagError)
+	root.SetFlagErrorFunc(a.flagError)
 	root.SetVersionTemplate("bulkrevoke {{.Version}}\n")
 	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.sandboxCommand())
 	return root
@@ -129,7 +130,7 @@ it; 129, 130 and 143 interrupted by SIGHUP, SIGINT or SIGTERM, run again to go o
 		Args: a.oneSheet,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.settle(cmd); err != nil {
-				return a.refused(cmd.Context(), err)
+				return err
 			}
 			if a.opts.dryRun {
 				return a.planSheet(cmd.Context(), args[0])
@@ -232,15 +233,15 @@ func looksLikeSheet(word string) bool {
 }
 
 // flagError says what is wrong with the flags of a command line.
-func flagError(cmd *cobra.Command, err error) error {
+func (a *app) flagError(cmd *cobra.Command, err error) error {
+	if !cmd.HasParent() && len(a.args) > 0 && !strings.HasPrefix(a.args[0], "-") {
+		return noSuchCommand(cmd, a.args) // whose flags these are meant to be
+	}
 	hint := fmt.Sprintf("See `%s --help`.", cmd.CommandPath())
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		name := unknown.GetSpecifiedName()
-		for _, c := range cmd.Commands() {
-			if c.Flags().Lookup(name) != nil {
-				hint = fmt.Sprintf("The command comes first: bulkrevoke %s --%s ...", c.Name(), name)
-				break
-			}
+		if meant := a.commandWith(cmd, name); meant != "" {
+			hint = fmt.Sprintf("The command comes first: bulkrevoke %s --%s ...", meant, name)
 		}
 		var flags []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { flags = append(flags, "--"+f.Name) })
@@ -250,6 +251,22 @@ func flagError(cmd *cobra.Command, err error) error {
 		return refusef(hint, "--%s: %w", invalid.GetFlag().Name, plainFlagError(err))
 	}
 	return &usageError{err: err, hint: hint}
+}
+
+// commandWith returns the command that a flag which stands before all commands is meant
+// for: the one on the command line, else run, else the first that has such a flag; "" if
+// none has.
+func (a *app) commandWith(root *cobra.Command, flag string) (name string) {
+	for _, c := range root.Commands() {
+		switch {
+		case c.Flags().Lookup(flag) == nil:
+		case slices.Contains(a.args, c.Name()):
+			return c.Name()
+		case name == "" || c.Name() == "run":
+			name = c.Name()
+		}
+	}
+	return name
 }
 
 // settle fills in what the command line leaves to environment and configuration,
