@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -178,5 +180,36 @@ func TestTheQuestionIsJSON(t *testing.T) {
 	}
 	if left, err := filepath.Glob(r.path("*.results.csv")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// A CRM that sends bytes which nobody has asked for writes nothing on standard error:
+// net/http would show them there, in a line that is no JSON and past all redaction.
+func TestBytesOnAnIdleConnectionAreNotShown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{}, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			answer := httptest.NewRecorder()
+			next.ServeHTTP(answer, req)
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			body := answer.Body.String()
+			fmt.Fprintf(conn, "HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", answer.Code, len(body), body)
+			time.Sleep(5 * time.Millisecond) // the client has put the connection aside
+			fmt.Fprint(conn, "token=not-asked-for\r\n")
+		})
+	})
+	r.sheet(leads(3)...)
+	p := r.start("run", "off.csv", "--log-format", "json")
+	if code := p.wait(); code != exitDone {
+		t.Errorf("ended with %d", code)
+	}
+	told(t, p.stderr.String())
+	if strings.Contains(p.stderr.String(), "not-asked-for") {
+		t.Errorf("shows what nobody has asked for:\n%s", p.stderr.String())
 	}
 }

@@ -8,11 +8,15 @@ package main
 import (
 	"context"
 	"io"
+	"log"
 	"os"
 )
 
 func main() {
 	crashAsSignal()
+	// What the standard library says by itself is no line of ours, and may hold what a
+	// CRM has sent: net/http shows the bytes that come on an idle connection.
+	log.SetOutput(io.Discard)
 	app := newApp(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	ctx, stop := notifySignals(context.Background(), app.endedAtOnce)
 	code := app.execute(ctx)
