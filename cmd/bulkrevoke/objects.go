@@ -28,14 +28,7 @@ func doubtObject(object string) (reason string, sure bool) {
 	if _, ok := leadsquared.Object(object); ok || zoho.Module(object) {
 		return "", false
 	}
-	var near []string
-	if word := sheet.Near(object, "lead", "leads", "opportunity", "opportunities", "sales_group", "sales_groups", "group"); word != "" {
-		named, _ := leadsquared.Object(word)
-		near, sure = append(near, named), true
-	}
-	if word := sheet.Near(object, zoho.StandardModules()...); word != "" {
-		near = append(near, word)
-	}
+	near, sure := nearObjects(object)
 	choice := fmt.Sprintf(". LeadSquared has %s, %s and %s", crm.Lead, crm.Opportunity, crm.SalesGroup)
 	if len(near) > 0 {
 		choice = "; did you mean " + strings.Join(near, " or ") + "?"
@@ -43,6 +36,32 @@ func doubtObject(object string) (reason string, sure bool) {
 		choice += "."
 	}
 	return "is no object of LeadSquared and no standard module of Zoho" + choice + " A custom module: name its account in the column account", sure
+}
+
+// nearObjects returns the objects of either CRM that a word was probably meant to be;
+// sure says that one of them is LeadSquared's.
+func nearObjects(word string) (near []string, sure bool) {
+	if one := sheet.Near(word, "lead", "leads", "opportunity", "opportunities", "sales_group", "sales_groups", "group"); one != "" {
+		named, _ := leadsquared.Object(one)
+		near, sure = append(near, named), true
+	}
+	if one := sheet.Near(word, zoho.StandardModules()...); one != "" {
+		near = append(near, one)
+	}
+	return near, sure
+}
+
+// meantModule returns the module that a sandbox has in the place of a word that is
+// nearly one of LeadSquared's: the row that names it is refused, as the CRM would refuse
+// it. Any other word may be a module of somebody's own.
+func meantModule(object string) string {
+	if _, ok := leadsquared.Object(object); ok || zoho.Module(object) {
+		return object
+	}
+	if _, sure := nearObjects(object); sure {
+		return "Leads"
+	}
+	return object
 }
 
 // foreignObject returns what is to be said of an object that is a word of the other

@@ -80,9 +80,11 @@ func (w *world) forget() error {
 
 // seed tells the sandbox of a good row, which makes a world in which the row is worth
 // doing. The person of a row that gives both an id and an address becomes known by
-// both; the other rows' people the sandbox knows by what they give.
+// both; the other rows' people the sandbox knows by what they give. A module that is
+// nearly called as an object of LeadSquared is not there.
 func (w *world) seed(row batch.Row) {
 	op := row.Op
+	op.Object = meantModule(op.Object)
 	if op.Action != crm.RevokeAll {
 		op.User = cmp.Or(op.User, row.Email)
 	}
