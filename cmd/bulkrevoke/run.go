@@ -215,7 +215,7 @@ func (j *job) carryOut(ctx context.Context) error {
 		summary.Counts = counts // what the file says, also of rows whose account could not be started
 	}
 	j.ended = summary
-	if err := j.summarise(summary, &reasons, err != nil); err != nil {
+	if err := j.summarise(summary, &reasons, runErr); err != nil {
 		runErr = errors.Join(runErr, err)
 	}
 	if runErr != nil {
@@ -225,12 +225,12 @@ func (j *job) carryOut(ctx context.Context) error {
 	return nil
 }
 
-// summarise tells how the run ended, and whether its result could not be written. A
+// summarise tells how the run ended; failure, nil if there is none, is told after it. A
 // run that could not even begin has nothing to tell.
-func (j *job) summarise(s batch.Summary, reasons *report.Reasons, failed bool) error {
+func (j *job) summarise(s batch.Summary, reasons *report.Reasons, failure error) error {
 	text := report.SummaryText{
-		Sheet: title(j.sheet), Output: j.names.output, Failed: failed, Again: againCommand(j.args),
-		AcceptedIsDone: j.opts.confirmOff(), Reasons: reasons,
+		Sheet: title(j.sheet), Output: j.names.output, Failed: errors.Is(failure, report.ErrNoOutput), Again: againCommand(j.args),
+		Failure: failure, AcceptedIsDone: j.opts.confirmOff(), Reasons: reasons,
 	}
 	j.runEnded = func(code int) report.Event { return report.RunEnded(s, text, code) }
 	if j.opts.quiet || s.Started.IsZero() {

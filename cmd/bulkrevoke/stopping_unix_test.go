@@ -260,6 +260,11 @@ func TestDiskFullDuringTheRun(t *testing.T) {
 	if !strings.Contains(p.stderr.String(), "room on the disk") {
 		t.Errorf("it says:\n%s", p.stderr.String())
 	}
+	// What is left waits for the disk, and for no other row; the error is told once.
+	if said := p.stderr.String(); !strings.Contains(said, "not attempted: run again to go on") || strings.Contains(said, "an earlier row") ||
+		strings.Count(said, "\nbulkrevoke: error: ") != 1 || strings.Contains(said, "\nstopped: ") {
+		t.Errorf("it says of what is left:\n%s", said)
+	}
 	sent := r.changes()
 	if sent == 0 || sent >= rows {
 		t.Fatalf("%d of %d changes were sent: the disk was not full in the middle of the run", sent, rows)

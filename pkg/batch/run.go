@@ -66,7 +66,10 @@ func (b *Batch) Run(ctx context.Context) (Summary, error) {
 	err = group.Wait()
 	recount := b.counters.recount(quietly, b.led)
 	summary := b.summary()
-	if err == nil && ctx.Err() != nil {
+	switch {
+	case err != nil:
+		summary.Stopped = err
+	case ctx.Err() != nil:
 		summary.Stopped = context.Cause(ctx)
 	}
 	return summary, b.end(quietly, &summary, cmp.Or(err, recount))

@@ -87,8 +87,8 @@ type Summary struct {
 	Alarms   int64            `json:"alarms"`
 	Accounts []SummaryAccount `json:"accounts"`
 	// Stopped is nil if everything was tried; otherwise what stopped the run before
-	// that: the cause of the context, or the guard. What ended single accounts stands
-	// with them.
+	// that: the cause of the context, the guard, or the error that Run returns. What ended
+	// single accounts stands with them.
 	Stopped error `json:"-"`
 	// Worksheet is what was read of a workbook; nil for any other sheet.
 	Worksheet *sheet.Worksheet `json:"worksheet,omitempty"`

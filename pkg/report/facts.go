@@ -45,7 +45,7 @@ type Files struct {
 func (f Facts) text() SummaryText {
 	return SummaryText{
 		Sheet: f.Sheet, Output: f.Files.Results, Failed: errors.Is(f.Failure, ErrNoOutput),
-		Again: f.Again, AcceptedIsDone: f.AcceptedIsDone,
+		Again: f.Again, Failure: f.Failure, AcceptedIsDone: f.AcceptedIsDone,
 	}
 }
 

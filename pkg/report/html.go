@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	_ "embed" // the page's template
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
@@ -226,6 +227,8 @@ func (p *page) say(s batch.Summary, facts Facts, alarms int64) {
 	}
 	if s.Stopped != nil {
 		p.Tone = "stopped"
+	}
+	if s.Stopped != nil && !errors.Is(facts.Failure, s.Stopped) { // which is told below
 		p.Remarks = append(p.Remarks, sentence("The run was stopped before everything was tried: "+Printable(s.Stopped.Error())))
 	}
 	if ended(s) {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,6 +17,9 @@ type SummaryText struct {
 	Output string // the result file
 	Failed bool   // it could not be written
 	Again  string // the command that goes on with this sheet, ready to paste
+	// Failure is the error that the command ends with, which is told after the summary;
+	// nil if none.
+	Failure error
 	// AcceptedIsDone says that nobody will ask about accepted rows.
 	AcceptedIsDone bool
 	// Reasons says why rows are open; nil if nobody has counted them.
@@ -47,7 +51,7 @@ func WriteSummary(w io.Writer, s batch.Summary, t SummaryText) error {
 	for _, a := range s.Accounts {
 		accountText(&b, a)
 	}
-	if s.Stopped != nil {
+	if s.Stopped != nil && !errors.Is(t.Failure, s.Stopped) {
 		fmt.Fprintf(&b, "stopped: %s\n", Printable(strings.TrimPrefix(s.Stopped.Error(), "stopped by ")))
 	}
 	if t.Failed {

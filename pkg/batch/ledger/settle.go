@@ -55,7 +55,7 @@ func (l *Ledger) SettleSoon(ctx context.Context, settles []Settle) (wait func() 
 			err = l.await(ctx, j)
 		}
 		if err != nil {
-			return fmt.Errorf("settle: %w", err)
+			return fmt.Errorf("record an outcome: %w", err)
 		}
 		return nil
 	}
