@@ -198,3 +198,31 @@ func TestRefusalsOfNobodysSheetLeaveEvidence(t *testing.T) {
 		}
 	}
 }
+
+// The page and the summary of a refused sheet say which rows are wrong, and why.
+func TestRefusalsNameTheInvalidRows(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	rows := leads(1)
+	for range 9 {
+		rows = append(rows, "lsq,revoke,lead,<b>x</b>,,,")
+	}
+	path := r.sheet(append(rows, "lsq,grab,lead,7,,,")...)
+	r.runs(exitRefused, "run", path, "--report", r.path("r.html"), "--summary", r.path("s.json"))
+	page := r.read("r.html")
+	for _, want := range []string{
+		"<li>off.csv:3: record_id: ", "&#34;&lt;b&gt;x&lt;/b&gt;&#34;", "<li>off.csv: and 4 more like it (lines 8-11)</li>", "<li>off.csv:12: action: ",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q:\n%s", want, page[strings.Index(page, "<body>"):])
+		}
+	}
+	var summary report.SummaryFile
+	must(t, json.Unmarshal([]byte(r.read("s.json")), &summary))
+	if n := len(summary.Invalid); n != 10 {
+		t.Fatalf("the summary lists %d rows, want 10", n)
+	}
+	if row := summary.Invalid[9]; row.Line != 12 || row.Column != "action" || row.Value != "grab" || row.Error == "" || row.Code == "" {
+		t.Errorf("of the last row the summary says %+v", row)
+	}
+}

@@ -28,19 +28,7 @@ func InvalidEvents(sheetName string, err error) (events []Event) {
 	if !ok {
 		return nil
 	}
-	var b strings.Builder
-	for _, group := range invalid.Groups {
-		for _, row := range group.First {
-			fmt.Fprintf(&b, "%s:%d: %s\n", sheetName, row.Line, Printable(row.Reason))
-		}
-		if more := group.More(); more > 0 {
-			fmt.Fprintf(&b, "%s: and %d more like it (%s)\n", sheetName, more, group.Others.String())
-		}
-	}
-	if more := invalid.Ungrouped(); more > 0 {
-		fmt.Fprintf(&b, "%s: and %d more rows that are wrong in other ways (%s)\n", sheetName, more, invalid.Others.String())
-	}
-	events = append(events, Event{Text: b.String()})
+	events = append(events, Event{Text: strings.Join(invalidLines(sheetName, invalid), "\n") + "\n"})
 	for _, row := range invalid.First {
 		events = append(events, Event{Name: "invalid row", Level: slog.LevelError, Attrs: []slog.Attr{
 			slog.String("sheet", sheetName), slog.Int("line", row.Line), slog.String("column", row.Column), slog.String("value", row.Value),
@@ -51,6 +39,22 @@ func InvalidEvents(sheetName string, err error) (events []Event) {
 		events = append(events, Event{Name: "more invalid rows", Level: slog.LevelError, Attrs: []slog.Attr{slog.String("sheet", sheetName), slog.Int64("rows", more)}})
 	}
 	return events
+}
+
+// invalidLines tell people of invalid rows, of some of each kind, a line each.
+func invalidLines(sheetName string, invalid *batch.InvalidError) (lines []string) {
+	for _, group := range invalid.Groups {
+		for _, row := range group.First {
+			lines = append(lines, fmt.Sprintf("%s:%d: %s", sheetName, row.Line, Printable(row.Reason)))
+		}
+		if more := group.More(); more > 0 {
+			lines = append(lines, fmt.Sprintf("%s: and %d more like it (%s)", sheetName, more, group.Others.String()))
+		}
+	}
+	if more := invalid.Ungrouped(); more > 0 {
+		lines = append(lines, fmt.Sprintf("%s: and %d more rows that are wrong in other ways (%s)", sheetName, more, invalid.Others.String()))
+	}
+	return lines
 }
 
 // PlanEvent shows a plan before somebody is asked about it.

@@ -55,8 +55,9 @@ type page struct {
 	LedgerID         string
 	Sheet, Hash      string
 	Sandbox          bool
-	Refused          bool   // no run began, and all that is known of rows is an earlier one's
-	Tone             string // "good", "open", "stopped"
+	Refused          bool     // no run began, and all that is known of rows is an earlier one's
+	Invalid          []string // what is wrong with the rows that it was refused for
+	Tone             string   // "good", "open", "stopped"
 	Headline         string
 	Remarks          []string
 	Tiles            []tile

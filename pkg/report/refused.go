@@ -2,9 +2,12 @@ package report
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 )
 
 // WriteRefusal writes, in the place of the report of an earlier run, that this command
@@ -42,6 +45,9 @@ func newRefusal(ledgerID string, facts Facts, now time.Time) *page {
 	}
 	if facts.Hint != "" {
 		p.Remarks = append(p.Remarks, Printable(facts.Hint))
+	}
+	if invalid, ok := errors.AsType[*batch.InvalidError](facts.Failure); ok {
+		p.Invalid = invalidLines(p.SheetName, invalid)
 	}
 	p.Again = Printable(facts.Again)
 	p.commandFacts(facts)

@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"time"
 
@@ -28,18 +29,21 @@ type SummaryFile struct {
 	// Run is the number of the run in its ledger; 0 if the command was refused, or
 	// could not start, before a run began. Everything from Started to Accounts then
 	// says nothing.
-	Run      int64        `json:"run"`
-	Started  string       `json:"started,omitempty"`
-	Ended    string       `json:"ended,omitempty"`
-	Seconds  float64      `json:"duration_seconds"`
-	ExitCode int          `json:"exit_code"`
-	Error    string       `json:"error,omitempty"`   // what the command ended with
-	Hint     string       `json:"hint,omitempty"`    // what to do about that
-	Stopped  string       `json:"stopped,omitempty"` // what stopped the run before everything was tried
-	Sheet    SummarySheet `json:"sheet"`
-	Digest   string       `json:"digest,omitempty"` // the plan's, as --approve takes it
-	Counts   batch.Counts `json:"counts"`           // all rows of the sheet by result
-	Sent     int64        `json:"sent"`             // rows sent in this run
+	Run      int64   `json:"run"`
+	Started  string  `json:"started,omitempty"`
+	Ended    string  `json:"ended,omitempty"`
+	Seconds  float64 `json:"duration_seconds"`
+	ExitCode int     `json:"exit_code"`
+	Error    string  `json:"error,omitempty"` // what the command ended with
+	Hint     string  `json:"hint,omitempty"`  // what to do about that
+	// Invalid are the rows that the sheet was refused for, by line, at most
+	// batch.InvalidShown of them.
+	Invalid []SummaryInvalid `json:"invalid,omitempty"`
+	Stopped string           `json:"stopped,omitempty"` // what stopped the run before everything was tried
+	Sheet   SummarySheet     `json:"sheet"`
+	Digest  string           `json:"digest,omitempty"` // the plan's, as --approve takes it
+	Counts  batch.Counts     `json:"counts"`           // all rows of the sheet by result
+	Sent    int64            `json:"sent"`             // rows sent in this run
 	// Alarms is how many rows of this run changed a record that somebody whom they do not
 	// name lost at the same time, and was not given back: code stayer_lost in the result.
 	Alarms    int64                `json:"alarms"`
@@ -60,6 +64,16 @@ type SummarySheet struct {
 	SHA256 string `json:"sha256,omitempty"` // of its bytes, in hexadecimal
 	// Worksheet is which sheet of a workbook was read, and what of it is hidden there.
 	Worksheet *sheet.Worksheet `json:"worksheet,omitempty"`
+}
+
+// SummaryInvalid is a row that can not be sent as it is. Column and Value are empty where
+// no one cell is at fault.
+type SummaryInvalid struct {
+	Line   int    `json:"line"` // of the sheet
+	Column string `json:"column"`
+	Value  string `json:"value"`
+	Error  string `json:"error"`
+	Code   string `json:"code"`
 }
 
 // SummaryAccountFile is what one account was asked.
@@ -111,6 +125,11 @@ func summaryFileOf(ctx context.Context, led *ledger.Ledger, s batch.Summary, fac
 		ExitCode: facts.ExitCode, Error: problem(facts.Failure), Hint: Printable(facts.Hint), Stopped: problem(s.Stopped),
 		Sheet: SummarySheet{Name: facts.Sheet, Worksheet: s.Worksheet}, Digest: facts.digest(), Counts: s.Counts, Sent: s.Sent, Alarms: s.Alarms,
 		Accounts: []SummaryAccountFile{}, Files: facts.Files, Next: []string{},
+	}
+	if invalid, ok := errors.AsType[*batch.InvalidError](facts.Failure); ok {
+		for _, row := range invalid.First {
+			out.Invalid = append(out.Invalid, SummaryInvalid{row.Line, row.Column, Printable(row.Value), Printable(row.Reason), row.Code})
+		}
 	}
 	for _, a := range s.Accounts {
 		out.Accounts = append(out.Accounts, accountFile(a, facts))
