@@ -205,9 +205,9 @@ func TestRefusalsNameTheInvalidRows(t *testing.T) {
 	r := newRig(t, sandbox.Config{})
 	rows := leads(1)
 	for range 9 {
-		rows = append(rows, "lsq,revoke,lead,<b>x</b>,,,")
+		rows = append(rows, "lsq,revoke,lead,<b>x</b>,"+guidOf('c', 1)+","+guidOf('u', 1)+",read")
 	}
-	path := r.sheet(append(rows, "lsq,grab,lead,7,,,")...)
+	path := r.sheet(append(rows, "lsq,grab,lead,7,,u,")...)
 	r.runs(exitRefused, "run", path, "--report", r.path("r.html"), "--summary", r.path("s.json"))
 	page := r.read("r.html")
 	for _, want := range []string{
