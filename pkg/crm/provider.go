@@ -246,6 +246,14 @@ type Usage struct {
 	Why         string
 }
 
+// Forecaster is a Provider that can say how long its calls are going to take.
+type Forecaster interface {
+	// Forecast returns how long it takes until so many more calls are answered, and those
+	// that are open, if nothing goes wrong from now on and the limit is used as far as
+	// atOnce calls at a time can use it.
+	Forecast(calls, atOnce int) time.Duration
+}
+
 // Timeliner is a Provider that remembers when it made its calls.
 type Timeliner interface {
 	Timeline() Timeline

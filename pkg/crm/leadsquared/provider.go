@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -172,6 +173,9 @@ func authorizer(cfg Config) func(context.Context, *http.Request) error {
 
 // Usage returns what the account was asked so far.
 func (p *Provider) Usage() crm.Usage { return p.client.Usage() }
+
+// Forecast returns how long so many more calls take.
+func (p *Provider) Forecast(calls, atOnce int) time.Duration { return p.client.Forecast(calls, atOnce) }
 
 // Timeline returns when it was asked.
 func (p *Provider) Timeline() crm.Timeline { return p.client.Timeline() }

@@ -195,3 +195,6 @@ func (c *Client) Usage() crm.Usage { return c.gate.Usage() }
 
 // Timeline returns when the calls that Usage counts were sent.
 func (c *Client) Timeline() crm.Timeline { return c.gate.Timeline() }
+
+// Forecast is the gate's.
+func (c *Client) Forecast(calls, atOnce int) time.Duration { return c.gate.Forecast(calls, atOnce) }

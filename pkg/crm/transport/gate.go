@@ -83,6 +83,7 @@ type Gate struct {
 
 	calls, refused, repeats int64
 	timeline                timeline
+	latency                 time.Duration // of a call, as the last ones were; 0 before the first answer
 }
 
 // hold is the state of one slot. The zero value is free.

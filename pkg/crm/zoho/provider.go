@@ -168,6 +168,9 @@ func (p *Provider) rules() rules {
 // Usage returns what the account was asked so far.
 func (p *Provider) Usage() crm.Usage { return p.client.Usage() }
 
+// Forecast returns how long so many more calls take.
+func (p *Provider) Forecast(calls, atOnce int) time.Duration { return p.client.Forecast(calls, atOnce) }
+
 // Cost is a look, a write and a confirming look for all operations of a record.
 func (p *Provider) Cost(_ crm.Operation, _ int64, confirm bool) float64 {
 	if confirm {
