@@ -136,7 +136,7 @@ func batchAccounts(accounts []*account) []batch.Account {
 	for _, a := range accounts {
 		one := batch.Account{
 			Name: a.name, CRM: a.conf.CRM, Host: a.host, Provider: a.provider, Workers: a.workers,
-			Limit: a.slots(), Window: a.limit.Window, Foreign: foreignObject(a),
+			Limit: a.slots(), Window: a.limit.Window, Gate: a.state, Foreign: foreignObject(a),
 		}
 		if a.same != nil {
 			one.SameAs = a.same.name

@@ -29,6 +29,10 @@ type engine struct {
 	account batch.Account
 	opts    batch.Options
 	plan    *batch.Plan // of the last run
+	// zohoGate, if its limit is set, is the one that addZoho makes.
+	zohoGate transport.GateConfig
+	// watch, if not nil, is called when a run begins, and what it returns at its end.
+	watch func(*batch.Batch) (end func())
 }
 
 func newEngine(t *testing.T, world sandbox.Config, gate transport.GateConfig, settings ...func(*leadsquared.Config)) *engine {
@@ -90,7 +94,12 @@ func (e *engine) run(ctx context.Context, text string) batch.Summary {
 	if err := b.Adopt(ctx); err != nil {
 		e.t.Fatal(err)
 	}
+	end := func() {}
+	if e.watch != nil {
+		end = e.watch(b)
+	}
 	s, err := b.Run(ctx)
+	end()
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -328,7 +337,11 @@ func TestSeveralRevokesInOneCall(t *testing.T) {
 // find theirs by their object.
 func (e *engine) addZoho(settings ...func(*zoho.Config)) {
 	e.t.Helper()
-	gate, err := transport.NewGate(transport.GateConfig{Limit: 10, Window: time.Second, Share: 1, MaxInFlight: 5})
+	cfg := transport.GateConfig{Limit: 10, Window: time.Second, Share: 1, MaxInFlight: 5}
+	if e.zohoGate.Limit > 0 {
+		cfg = e.zohoGate
+	}
+	gate, err := transport.NewGate(cfg)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -338,19 +351,19 @@ func (e *engine) addZoho(settings ...func(*zoho.Config)) {
 		}
 	})
 	const base = "http://127.0.0.1:1"
-	cfg := zoho.Config{
+	conf := zoho.Config{
 		APIURL: base, AccountsURL: base, ClientID: "client", VerifyAfter: 2 * time.Second,
 		ClientSecret: transport.NewSecret("client-secret"), RefreshToken: transport.NewSecret("refresh-token"),
 	}
 	for _, set := range settings {
-		set(&cfg)
+		set(&conf)
 	}
-	provider, err := zoho.New(cfg, transport.Config{Gate: gate, RoundTripper: e.server.RoundTripper()}, nil)
+	provider, err := zoho.New(conf, transport.Config{Gate: gate, RoundTripper: e.server.RoundTripper()}, nil)
 	if err != nil {
 		e.t.Fatal(err)
 	}
 	e.opts.Accounts = append(e.opts.Accounts, batch.Account{
-		Name: "zoho", CRM: "zoho", Host: "zoho", Provider: provider, Workers: 5, Limit: 10, Window: time.Second,
+		Name: "zoho", CRM: "zoho", Host: "zoho", Provider: provider, Workers: 5, Limit: cfg.Limit, Window: cfg.Window,
 	})
 	e.opts.Default = ""
 	e.opts.Route = func(object string) string {

@@ -49,6 +49,9 @@ type Account struct {
 	// Limit and Window are what the gate allows: for the plan's estimate only.
 	Limit  int
 	Window time.Duration
+	// Gate names what holds the account to its limit: accounts of one name share it, and
+	// "" is a limit of its own.
+	Gate string
 }
 
 // Options are the settings of a batch. Accounts are needed; the zero value of
@@ -125,6 +128,9 @@ type account struct {
 	same     *account // whose rows its own go to; nil for itself
 	identity crm.Identity
 	rows     int64 // valid rows of the sheet that name it
+	planned  backlog
+	before   int64 // calls that its limit had seen when the run began
+	todo     todo
 	ended    atomic.Pointer[crm.AccountError]
 	roster   *roster
 }

@@ -130,6 +130,8 @@ func (c *call) askAll(ops []ledger.Op) (open []ledger.Op) {
 			c.report.err = err
 			return nil
 		}
+		c.report.spent.changes++
+		c.report.made.answered++
 		if c.report.ended != nil || c.loop.ctx.Err() != nil {
 			return nil
 		}
@@ -157,7 +159,11 @@ type journal struct {
 	ids  []int64
 	sent int
 	at   time.Time // of the last sending
-	err  error     // why the ledger could not take an intent
+	// planned is what the operations were planned to cost, and before how many calls of
+	// these come before the first sending. within and ahead are what is noted of them.
+	planned               backlog
+	before, within, ahead int
+	err                   error // why the ledger could not take an intent
 }
 
 // Intend implements crm.Journal.
@@ -172,7 +178,37 @@ func (j *journal) Intend(ctx context.Context, before crm.State) error {
 	}
 	j.sent++
 	j.at = now
+	j.count()
 	return nil
+}
+
+// count notes the calls of which a sending tells that they were answered: those before
+// the first one, and the one before any other. As many of them as were planned are taken
+// off what is left: an answer that was lost makes a call more.
+func (j *journal) count() {
+	m := callsMade{answered: 1}
+	if j.sent == 1 {
+		m.answered = int64(j.before)
+	}
+	if within := min(j.before+j.sent-1, int(j.planned.changes-1)); within > j.within {
+		m.within = within - j.within
+		j.within = within
+	}
+	ahead := max(0, min(1, int(j.planned.changes-1)-j.within)) // the answer to this sending
+	m.ahead = ahead - j.ahead
+	j.ahead = ahead
+	if m != (callsMade{}) {
+		j.loop.acc.todo.note(m)
+	}
+}
+
+// finished returns what is known of the calls now that the last one is through.
+func (j *journal) finished() callsMade {
+	m := callsMade{answered: 1, within: -j.within, ahead: -j.ahead}
+	if j.sent == 0 {
+		m.answered = int64(j.before)
+	}
+	return m
 }
 
 // doAll sends the operations in one call and records what came of it.
@@ -194,11 +230,18 @@ func (c *call) doAll(ops []ledger.Op) {
 			return
 		}
 	}
+	j.planned = l.worth(ops)
+	first, _ := l.b.cost(l.acc, ops[0].Operation, 1)
+	if j.before = max(0, int(first-1)); j.before > 0 {
+		j.ahead = j.before
+		l.acc.todo.note(callsMade{ahead: j.ahead})
+	}
 	outcomes := l.acc.Provider.Do(l.ctx, crm.Call{ID: j.id, Items: items}, j)
 	if len(outcomes) != len(ops) {
 		c.report.err = errCount(l.acc.Name, len(outcomes), len(ops))
 		return
 	}
+	c.report.made = c.report.made.add(j.finished())
 	c.knowUsers(items, outcomes)
 	settles := make([]ledger.Settle, 0, len(ops))
 	states := make([]ledger.State, len(ops))
@@ -360,6 +403,7 @@ func stateOf(v crm.Verdict) ledger.State {
 // book counts what was recorded, and finds out whether the keys can go on.
 func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.State, j *journal) {
 	l := c.loop
+	c.report.spent = c.report.spent.add(l.spent(j, outcomes, states))
 	var groups map[string]int // of several operations, by ticket
 	if len(ops) > 1 {
 		groups = make(map[string]int)

@@ -20,7 +20,7 @@ func (l *loop) readWaiting() error {
 			return l.unlessStopped(err)
 		}
 		if len(page) == 0 {
-			q.unread = 0
+			q.unread, q.tickets = 0, 0
 		}
 		if q.read(page, time.Now(), l.keys.busy); len(q.after)+len(q.waiting) > queued || q.cursor == at {
 			return nil
@@ -31,7 +31,7 @@ func (l *loop) readWaiting() error {
 
 // confirm takes a look and records what it shows.
 func (l *loop) confirm(k *look) report {
-	r := report{keys: k.keys, look: k}
+	r := report{keys: k.keys, look: k, made: callsMade{answered: 1}}
 	outcomes, err := l.ask(k.ops, &r)
 	if err != nil {
 		r.err = err

@@ -13,7 +13,6 @@ type counters struct {
 	phase   atomic.Value // string
 	states  [ledger.InDoubt + 1]atomic.Int64
 	invalid int64
-	before  int64                     // settled when the run began
 	stopped atomic.Pointer[time.Time] // when the run was asked to end; nil before
 	sent    atomic.Int64              // rows sent in this run
 	alarms  atomic.Int64              // rows of this run by which somebody else has lost access
@@ -27,12 +26,8 @@ func (c *counters) start(tallies []ledger.Tally) {
 			c.invalid += t.Rows
 		default:
 			c.states[t.State].Add(t.Rows)
-			if t.Turn == ledger.TurnNone {
-				c.before += t.Rows
-			}
 		}
 	}
-	c.before += c.invalid
 }
 
 // recount takes the counts anew, of how the run has ended.

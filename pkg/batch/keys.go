@@ -12,6 +12,7 @@ type keys struct {
 	states map[int64]*keyState
 	queue  []int64 // ready keys that nobody works on; one that is not any more is skipped
 	parked parkedHeap
+	latest time.Time // when the last of those that were parked has its turn; it may have passed
 }
 
 type keyState struct {
@@ -86,6 +87,7 @@ func (k *keys) park(key int64, until time.Time) {
 	s := k.state(key)
 	s.tries++
 	s.ready = false
+	k.latest = latest(k.latest, until)
 	if !s.parked {
 		s.parked = true
 		heap.Push(&k.parked, parkedKey{key, until})

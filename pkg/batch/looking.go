@@ -74,8 +74,11 @@ type looking struct {
 	asks          bool // the provider can be asked at all
 	before, after lookHeap
 	held          map[int64][]*look  // looks that are due while this key of theirs is busy
+	holding       int                // how many these are
+	out           int                // looks that workers take
 	queued        map[int64]struct{} // open operations that are looked at out of the ledger's order
 	unread        int64              // acceptances that only the ledger knows
+	tickets       int                // about how many looks at these are
 	cursor        int64              // how far the ledger's acceptances have been read
 	accepted      int64
 
@@ -86,6 +89,23 @@ type looking struct {
 	known   bool
 	probe   *look
 	waiting []*look // for the probe
+
+	// newest is when the last of what is looked at was accepted, and latest when the last
+	// of the looks that showed nothing is due again; they may have passed.
+	newest, latest time.Time
+}
+
+// left returns how many looks are still to be taken if each shows what it asks about.
+func (q *looking) left() int {
+	return len(q.before) + len(q.after) + len(q.waiting) + q.holding + q.tickets + q.out
+}
+
+// last returns when the last of them has its turn.
+func (q *looking) last() time.Time {
+	if q.newest.IsZero() {
+		return q.latest
+	}
+	return latest(q.newest.Add(q.expect), q.latest)
 }
 
 func newLooking(asks bool) looking {
@@ -107,6 +127,8 @@ func (q *looking) accept(a acceptance, now time.Time, off bool) {
 		return
 	case !a.earlier && !soon:
 		q.unread += int64(len(a.ops))
+		q.tickets++
+		q.newest = latest(q.newest, now)
 		return
 	}
 	k := &look{ticket: a.ticket, waits: a.waits, taken: now, soon: soon}
@@ -140,6 +162,11 @@ func (q *looking) full() bool { return len(q.after)+len(q.waiting) >= maxLooks }
 // is left, with those behind it, for the next time.
 func (q *looking) read(page []ledger.Op, now time.Time, busy func(int64) bool) {
 	var last *look
+	defer func() {
+		if q.unread <= 0 {
+			q.tickets = 0
+		}
+	}()
 	for _, op := range wholeTickets(page) {
 		if busy(op.Key) {
 			break
@@ -154,6 +181,7 @@ func (q *looking) read(page []ledger.Op, now time.Time, busy func(int64) bool) {
 				q.push(last)
 			}
 			last = &look{ticket: op.Ticket}
+			q.tickets = max(0, q.tickets-1)
 		}
 		last.add(op)
 		last.taken = sentAt(op.SentAt, now)
@@ -199,6 +227,7 @@ func (q *looking) pop(h *lookHeap, now time.Time, busy func(int64) bool) *look {
 			return k
 		}
 		q.held[k.keys[at]] = append(q.held[k.keys[at]], k)
+		q.holding++
 	}
 	return nil
 }
@@ -206,6 +235,7 @@ func (q *looking) pop(h *lookHeap, now time.Time, busy func(int64) bool) *look {
 // release queues the looks that were held because the key was busy.
 func (q *looking) release(key int64) {
 	for _, k := range q.held[key] {
+		q.holding--
 		q.push(k)
 	}
 	delete(q.held, key)
@@ -215,6 +245,7 @@ func (q *looking) release(key int64) {
 // open is asked again after a pause, until the time limit since the first look has
 // passed.
 func (q *looking) back(k *look, settled []int64, now time.Time, limit time.Duration, giveUp func(*look)) {
+	q.out--
 	for _, id := range settled {
 		delete(q.queued, id)
 	}
@@ -268,6 +299,11 @@ func (q *looking) learn(k *look, settled, last bool, now time.Time) {
 
 // push queues a look for when the CRM can be expected to have come to it.
 func (q *looking) push(k *look) {
+	if k.first.IsZero() {
+		q.newest = latest(q.newest, k.taken)
+	} else {
+		q.latest = latest(q.latest, k.due)
+	}
 	if !q.known && q.probe != k {
 		if q.probe != nil {
 			q.waiting = append(q.waiting, k)

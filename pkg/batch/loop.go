@@ -49,6 +49,8 @@ type loop struct {
 	read   bool // all changes have been read
 
 	looks looking
+
+	planned backlog // of what is not finished, as the plan had it
 }
 
 func newLoop(ctx context.Context, b *Batch, acc *account) *loop {
@@ -61,6 +63,7 @@ func newLoop(ctx context.Context, b *Batch, acc *account) *loop {
 	}
 	_, asks := acc.Provider.(crm.Confirmer)
 	l.looks = newLooking(asks)
+	l.planned = acc.planned
 	l.pool.SetLimit(workersPerCall * acc.Workers)
 	return l
 }
@@ -84,6 +87,7 @@ func (l *loop) run() error {
 
 // leave waits for the workers and returns what ended the run, if anything did.
 func (l *loop) leave(err error) error {
+	defer l.acc.todo.set(backlog{}, callsMade{})
 	close(l.jobs)
 	if werr := l.pool.Wait(); err == nil {
 		err = werr
@@ -315,6 +319,23 @@ func (l *loop) endAccount(ended *crm.AccountError) {
 		l.b.log.Warn("account ended", "account", l.acc.Name, "code", ended.Code, "error", ended.Err)
 	}
 	l.cancel(ended)
+}
+
+// tell has Progress know what is left after a report.
+func (l *loop) tell(r report) {
+	l.planned.changes = max(0, l.planned.changes-r.spent.changes)
+	l.planned.looks = max(0, l.planned.looks-r.spent.looks)
+	b := l.planned
+	b.looks += float64(l.looks.left())
+	b.settling, b.due = l.looks.expect, latest(l.looks.last(), l.keys.latest)
+	l.acc.todo.set(b, r.made)
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func earliest(a, b time.Time) time.Time {

@@ -3,7 +3,6 @@ package batch
 import (
 	"cmp"
 	"context"
-	"math"
 	"slices"
 	"time"
 
@@ -22,7 +21,9 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 	}
 	b.tallies = tallies
 	groups := make(map[PlanGroup]*PlanGroup)
-	costs := make(map[string]float64)
+	for _, acc := range b.order {
+		acc.planned = backlog{workers: acc.Workers}
+	}
 	for _, t := range tallies {
 		p.count(t)
 		if t.Invalid {
@@ -39,7 +40,7 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 			g.ToSend += t.Rows
 		}
 		if !t.Joined {
-			b.costs(t, costs)
+			b.costs(t)
 		}
 	}
 	for _, g := range groups {
@@ -48,8 +49,8 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 	slices.SortFunc(p.Groups, func(x, y PlanGroup) int {
 		return cmp.Or(cmp.Compare(x.Account, y.Account), cmp.Compare(x.Action, y.Action), cmp.Compare(x.Object, y.Object))
 	})
-	if p.ToSend > 0 {
-		if err := b.savings(ctx, costs); err != nil {
+	if p.ToSend+p.Asked > 0 {
+		if err := b.savings(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -58,7 +59,7 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 			return nil, err
 		}
 	}
-	p.Accounts = b.planAccounts(costs)
+	p.Accounts = b.planAccounts()
 	return p, nil
 }
 
@@ -101,47 +102,68 @@ func (p *Plan) count(t ledger.Tally) {
 }
 
 // costs adds what operations of one kind cost if each has a key of its own.
-func (b *Batch) costs(t ledger.Tally, costs map[string]float64) {
+func (b *Batch) costs(t ledger.Tally) {
+	acc := b.accounts[t.Account]
 	switch {
 	case t.Turn == ledger.TurnAsk:
-		costs[t.Account] += float64(t.Rows)
+		acc.planned.changes += float64(t.Rows)
 	case sends(t):
-		costs[t.Account] += float64(t.Rows) * b.cost(t.Account, crm.Operation{Action: t.Action, Object: t.Object}, 1)
+		change, look := b.cost(acc, crm.Operation{Action: t.Action, Object: t.Object}, 1)
+		acc.planned.changes += float64(t.Rows) * change
+		acc.planned.looks += float64(t.Rows) * look
 	}
 }
 
-// savings takes off what is saved where operations share a key: the first ones of
-// its targets go together.
-func (b *Batch) savings(ctx context.Context, costs map[string]float64) error {
+// savings takes off what is saved where operations share a key: those go together that
+// have the same place among the operations on their target, of which each target is
+// taken to have equally many, and one look asks about all that have a ticket.
+func (b *Batch) savings(ctx context.Context) error {
 	for k, err := range b.stage.Shared(ctx) {
 		if err != nil {
 			return err
 		}
-		costs[k.Account] += b.cost(k.Account, k.Op, k.Targets) - float64(k.Targets)*b.cost(k.Account, k.Op, 1)
+		acc := b.accounts[k.Account]
+		acc.planned.changes -= float64(k.Asked - k.Tickets)
+		change, look := b.cost(acc, k.Op, 1)
+		acc.planned.changes -= float64(k.Ops) * change
+		acc.planned.looks -= float64(k.Ops) * look
+		for left := k.Ops; left > 0; left -= k.Targets {
+			change, look := b.cost(acc, k.Op, min(left, k.Targets))
+			acc.planned.changes += change
+			acc.planned.looks += look
+		}
 	}
 	return nil
 }
 
-// cost is what a key with n operations such as op costs.
-func (b *Batch) cost(account string, op crm.Operation, n int64) float64 {
-	if c, ok := b.accounts[account].Provider.(crm.Coster); ok {
-		return c.Cost(op, n, !b.opts.ConfirmOff)
+// cost is what n operations such as op cost that have one key and go together: in calls
+// until the CRM has answered, and in calls to confirm it afterwards.
+func (b *Batch) cost(acc *account, op crm.Operation, n int64) (change, look float64) {
+	if n <= 0 {
+		return 0, 0
 	}
-	if b.opts.ConfirmOff {
-		return float64(n)
+	c, ok := acc.Provider.(crm.Coster)
+	switch {
+	case ok && b.opts.ConfirmOff:
+		return c.Cost(op, n, false), 0
+	case ok:
+		change = c.Cost(op, n, false)
+		return change, c.Cost(op, n, true) - change
+	case b.opts.ConfirmOff:
+		return float64(n), 0
 	}
-	return 2 * float64(n)
+	return float64(n), float64(n)
 }
 
 // planAccounts says what each account is going to be asked, what it was asked for
 // this plan included, and how long its limit makes that take.
-func (b *Batch) planAccounts(costs map[string]float64) []PlanAccount {
+func (b *Batch) planAccounts() []PlanAccount {
 	var accounts []PlanAccount
 	for _, acc := range b.order {
 		if acc.rows == 0 {
 			continue
 		}
-		pa := PlanAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Calls: int64(math.Ceil(costs[acc.Name])), Ended: acc.end()}
+		pa := PlanAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Calls: int64(wholeCalls(acc.planned.changes + acc.planned.looks)), Ended: acc.end()}
 		if m, ok := acc.Provider.(crm.Meter); ok {
 			pa.Calls += m.Usage().Calls
 		}

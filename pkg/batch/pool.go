@@ -27,6 +27,10 @@ type report struct {
 	// accepted are the operations that the CRM took.
 	accepted []acceptance
 	settled  []int64 // operations that a look has settled
+	// spent is what was planned for what is finished, and made what is known of its calls
+	// beside what was known before.
+	spent backlog
+	made  callsMade
 }
 
 func (l *loop) startChange(work []errand) {
@@ -74,6 +78,7 @@ func (l *loop) startLook(k *look) {
 	for _, key := range k.keys {
 		l.keys.begin(key, 0)
 	}
+	l.looks.out++
 	l.hand(func(func()) report { return l.confirm(k) })
 }
 
@@ -89,6 +94,7 @@ func (l *loop) take(r report) {
 	l.running--
 	l.idle++
 	l.book(r)
+	l.tell(r)
 	for _, key := range r.keys {
 		l.keys.end(key)
 		l.looks.release(key)

@@ -45,6 +45,7 @@ func (b *Batch) Run(ctx context.Context) (Summary, error) {
 		return b.summary(), err
 	}
 	b.run = run
+	b.beginEstimate()
 	b.counters.phase.Store(PhaseRunning)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -139,8 +140,8 @@ func (b *Batch) Progress() Progress {
 	phase, _ := b.counters.phase.Load().(string)
 	p := Progress{Phase: phase}
 	if phase == PhaseRunning {
-		p.Counts, p.Before, p.Started = b.counters.counts(), b.counters.before, b.started
-		p.Accounts = b.usage()
+		p.Counts, p.Accounts = b.counters.counts(), b.usage()
+		b.estimate(&p, time.Now())
 		if at := b.counters.stopped.Load(); at != nil {
 			p.Stopping = *at
 		}

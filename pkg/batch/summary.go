@@ -109,11 +109,16 @@ type SummaryAccount struct {
 
 // Progress is how a run stands at one moment.
 type Progress struct {
-	Phase    string // "loading", "checking", "running", "confirming"
+	Phase    string // PhaseLoading, PhaseChecking, PhaseRunning
 	Counts   Counts
-	Before   int64 // rows that were settled before this run began: for an ETA that is right after a resume
-	Started  time.Time
 	Accounts []SummaryAccount
+	// CallsMade is how many calls were made since the run began, CallsLeft how many it has
+	// still to make beside those that are open, and TimeLeft how long these and the CRM's
+	// own processing take as things stand: by the plan less what is finished, the limits
+	// and the slots that are taken, and the pauses that are on. They are known from the
+	// moment that the phase is PhaseRunning. What may still go wrong is not in them.
+	CallsMade, CallsLeft int64
+	TimeLeft             time.Duration
 	// Stopping is zero, or when the run was asked to end: from then on nothing new is
 	// begun, and what is open ends within DrainLimit.
 	Stopping time.Time

@@ -21,9 +21,11 @@ const (
 	lineEvery = 30 * time.Second
 	// rateOver is the time over which the calls per second are measured.
 	rateOver = 10 * time.Second
-	// barWidth is the width of the bar itself, in characters. It leaves room for what
-	// matters on a terminal of 80.
-	barWidth = 12
+	// narrow is the width of a terminal that has no room for the bar itself. On a wider one
+	// the bar has an eighth of the width: what matters fits beside it on a terminal of 80.
+	narrow = 60
+	// wholeBar is what the bar counts to.
+	wholeBar = 100
 )
 
 // ProgressOptions say what a Progress shows where.
@@ -49,10 +51,10 @@ type Progress struct {
 	done chan struct{}
 
 	// The goroutine of run alone uses what follows.
-	bar     *progressbar.ProgressBar
-	drawn   bytes.Buffer
-	began   time.Time // when work was first seen
-	samples []sample
+	bar      *progressbar.ProgressBar
+	barWidth int
+	drawn    bytes.Buffer
+	samples  []sample
 }
 
 // sample is how many calls had been made at a time.
@@ -119,40 +121,50 @@ func (p *Progress) line(now time.Time, state batch.Progress) {
 		p.opts.Line(text)
 		return
 	}
-	calls := int64(0)
-	for _, a := range state.Accounts {
-		calls += a.Usage.Calls
-	}
 	attrs := []slog.Attr{
 		slog.String("phase", state.Phase), slog.Int64("rows", state.Counts.Rows), slog.Int64("finished", p.settled(state.Counts)),
-		slog.Int64("failed", state.Counts.Failed), slog.Int64("accepted", state.Counts.Accepted), slog.Int64("calls", calls),
+		slog.Int64("failed", state.Counts.Failed), slog.Int64("accepted", state.Counts.Accepted), slog.Int64("calls", calls(state)),
 	}
-	if left, ok := p.left(now, state); ok {
+	if left := timeLeft(state); left > 0 {
 		attrs = append(attrs, slog.Float64("left_seconds", left.Round(time.Second).Seconds()))
 	}
 	p.opts.Screen.Tell(Event{Text: text + "\n", Name: "progress", Attrs: attrs})
 }
 
-// sample notes the calls made so far, and when work began.
-func (p *Progress) sample(now time.Time, state batch.Progress) {
-	calls := int64(0)
+// calls returns how many were made so far, those before the run began too.
+func calls(state batch.Progress) (n int64) {
 	for _, a := range state.Accounts {
-		calls += a.Usage.Calls
+		n += a.Usage.Calls
 	}
-	if p.began.IsZero() && working(state) {
-		p.began = now
-		if !state.Started.IsZero() {
-			p.began = state.Started
-		}
-	}
-	p.samples = append(p.samples, sample{now, calls})
+	return n
+}
+
+// sample notes the calls made so far.
+func (p *Progress) sample(now time.Time, state batch.Progress) {
+	p.samples = append(p.samples, sample{now, calls(state)})
 	for len(p.samples) > 2 && now.Sub(p.samples[1].at) >= rateOver {
 		p.samples = p.samples[1:]
 	}
 }
 
-func working(state batch.Progress) bool {
-	return state.Phase == "running" || state.Phase == "confirming"
+func working(state batch.Progress) bool { return state.Phase == batch.PhaseRunning }
+
+// timeLeft returns how long the run still takes, 0 where that is not known: before it
+// has begun, when it is to stop, and at its end.
+func timeLeft(state batch.Progress) time.Duration {
+	if !working(state) || !state.Stopping.IsZero() {
+		return 0
+	}
+	return state.TimeLeft
+}
+
+// percent returns how much of the calls of this run is made.
+func percent(state batch.Progress) int64 {
+	all := state.CallsMade + state.CallsLeft
+	if all <= 0 {
+		return 0
+	}
+	return min(100*state.CallsMade/all, 99) // what is over is not shown any more
 }
 
 // settled returns how many rows need nothing more.
@@ -163,33 +175,46 @@ func (p *Progress) settled(c batch.Counts) int64 {
 	return c.Settled()
 }
 
-// draw shows the bar. It is drawn into memory, so that the screen gets one whole
-// line at a time and the bar's own ideas of a terminal do not matter.
+// draw shows how the run stands in one line of the terminal, with the bar where there is
+// room for it.
 func (p *Progress) draw(now time.Time, state batch.Progress) {
-	text := p.text(now, state)
 	width := p.opts.Width() - 1
-	if !working(state) || state.Counts.Rows == 0 {
-		p.opts.Screen.Status(clip(text, width))
-		return
+	text := p.text(now, state)
+	switch {
+	case !working(state) || !state.Stopping.IsZero():
+	case width < narrow:
+		text = fmt.Sprintf("%d%% %d/%d", percent(state), p.settled(state.Counts), state.Counts.Rows)
+		if left := timeLeft(state); left > 0 {
+			text += " " + roughly(left) + " left"
+		}
+		text += p.details(now, state)
+	default:
+		text = p.drawBar(percent(state), width/8) + " " + strings.TrimPrefix(text, state.Phase+": ")
 	}
-	if p.bar == nil {
-		p.bar = progressbar.NewOptions64(state.Counts.Rows,
+	p.opts.Screen.Status(clip(text, width))
+}
+
+// drawBar returns the bar with its percentage. It is drawn into memory, so that the
+// screen gets one whole line at a time and the bar's own ideas of a terminal do not
+// matter.
+func (p *Progress) drawBar(percent int64, width int) string {
+	if p.bar == nil || p.barWidth != width {
+		p.barWidth = width
+		p.bar = progressbar.NewOptions64(wholeBar,
 			progressbar.OptionSetWriter(&p.drawn),
-			progressbar.OptionSetWidth(barWidth),
+			progressbar.OptionSetWidth(width),
 			progressbar.OptionSetPredictTime(false),
 			progressbar.OptionSetElapsedTime(false),
 			progressbar.OptionUseANSICodes(true),
 			progressbar.OptionSetRenderBlankState(false))
 	}
-	// A bar that has reached its end draws no more; the run may still go on.
-	_ = p.bar.Set64(min(p.settled(state.Counts), state.Counts.Rows-1))
+	_ = p.bar.Set64(percent)
 	p.drawn.Reset()
 	p.bar.Describe("")
 	drawn := p.drawn.String()
 	drawn = drawn[strings.LastIndexByte(drawn, '\r')+1:]
-	drawn = strings.TrimSpace(strings.ReplaceAll(drawn, "\x1b[0K", ""))
 	p.drawn.Reset()
-	p.opts.Screen.Status(clip(drawn+" "+strings.TrimPrefix(text, state.Phase+": "), width))
+	return strings.TrimSpace(strings.ReplaceAll(drawn, "\x1b[0K", ""))
 }
 
 // clip cuts a line to the width of the terminal: a line that wraps could not be
@@ -205,15 +230,24 @@ func clip(s string, width int) string {
 // text says how the run stands, the more important first: on a narrow terminal the
 // end is cut off.
 func (p *Progress) text(now time.Time, state batch.Progress) string {
-	c := state.Counts
 	switch {
 	case !working(state):
 		return cmp.Or(state.Phase, "starting")
 	case !state.Stopping.IsZero():
 		return stopping(now, state)
 	}
+	text := fmt.Sprintf("%s: %d of %s done", state.Phase, p.settled(state.Counts), count(state.Counts.Rows, "row"))
+	if left := timeLeft(state); left > 0 {
+		text += fmt.Sprintf(", about %s left", roughly(left))
+	}
+	return text + p.details(now, state)
+}
+
+// details says what is of interest beside rows and time: what went wrong, what is still
+// to confirm, pauses, and the speed.
+func (p *Progress) details(now time.Time, state batch.Progress) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %d of %s done", state.Phase, p.settled(c), count(c.Rows, "row"))
+	c := state.Counts
 	if c.Failed > 0 {
 		fmt.Fprintf(&b, ", %d failed", c.Failed)
 	}
@@ -227,9 +261,6 @@ func (p *Progress) text(now time.Time, state batch.Progress) string {
 				fmt.Fprintf(&b, " (%s)", Printable(a.Usage.Why))
 			}
 		}
-	}
-	if left, ok := p.left(now, state); ok {
-		fmt.Fprintf(&b, ", about %s left", roughly(left))
 	}
 	b.WriteString(p.speed(state))
 	return b.String()
@@ -276,18 +307,6 @@ func (p *Progress) rate(window time.Duration) float64 {
 		return float64(last.calls-first.calls) / seconds
 	}
 	return 0
-}
-
-// left estimates how long the rest takes, from the pace of this run: what earlier
-// runs settled tells nothing about it.
-func (p *Progress) left(now time.Time, state batch.Progress) (time.Duration, bool) {
-	settled := p.settled(state.Counts)
-	done, rest := settled-state.Before, state.Counts.Rows-settled
-	took := now.Sub(p.began)
-	if done <= 0 || rest <= 0 || p.began.IsZero() || took <= 0 {
-		return 0, false
-	}
-	return time.Duration(float64(took) / float64(done) * float64(rest)), true
 }
 
 // roughly writes a duration as people say it.
