@@ -138,7 +138,7 @@ func (o *options) addRunFlags(fs *pflag.FlagSet) {
 	fs.Var(&o.share, "share", "take this part of the limit, 1 for all of it (default: the account's, 0.8)")
 	fs.Var(&o.workers, "workers", "make at most `N` calls at once (default: as many as the limit lets be under way)")
 	o.addLogFlags(fs)
-	fs.Var(&o.progress, "progress", "show progress: a bar on a terminal, a line every 30 s elsewhere")
+	fs.Var(&o.progress, "progress", "show progress: a bar on a terminal (not with TERM=dumb), a line every 30 s elsewhere")
 	fs.StringVar(&o.summary, "summary", "", "write how the run ended to `FILE`, as JSON")
 	fs.StringVar(&o.report, "report", "", "write a page of evidence to `FILE`, as HTML")
 	fs.StringVar(&o.metricsFile, "metrics-file", "", "write metrics to `FILE`, in the Prometheus textfile format")

@@ -250,8 +250,9 @@ func (j *job) showProgress() (stop func()) {
 	if j.opts.quiet || mode == "never" {
 		return func() {}
 	}
+	term, _ := j.lookup("TERM") // a dumb one can not draw over a line
 	opts := report.ProgressOptions{
-		Screen: j.screen, Bar: !j.screen.JSON() && (mode == "always" || j.terminal(j.stderr)), Width: j.terminalWidth,
+		Screen: j.screen, Bar: !j.screen.JSON() && term != "dumb" && (mode == "always" || j.terminal(j.stderr)), Width: j.terminalWidth,
 		Get: j.batch.Progress, AcceptedIsDone: j.opts.confirmOff(),
 	}
 	return report.StartProgress(opts).Stop
