@@ -47,6 +47,7 @@ func TestLedgerHeldByAnotherProgram(t *testing.T) {
 		{"run", nil, []string{"run", "off.csv"}, exitHeld},
 		{"run that begins anew", nil, []string{"run", "--fresh", "off.csv"}, exitHeld},
 		{"results, which notes what it has written", nil, []string{"results", "off.csv"}, exitHeld},
+		{"results shown, not written", nil, []string{"results", "--open", "off.csv"}, exitDone},
 		{"plan reads", nil, []string{"plan", "off.csv"}, exitDone},
 		{"verify reads", nil, []string{"verify", "off.csv"}, exitDone},
 		{"run, where nobody may even read", []string{"PRAGMA locking_mode=EXCLUSIVE", "BEGIN IMMEDIATE", "COMMIT"}, []string{"run", "off.csv"}, exitHeld},
@@ -78,24 +79,29 @@ func TestLedgerHeldByAnotherProgram(t *testing.T) {
 	}
 }
 
-// --wait waits for such a program too.
+// --wait waits for such a program too, with every command that says so.
 func TestLedgerHeldIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, sandbox.Config{})
-	path := r.sheet(leads(1)...)
-	r.runs(exitDone, "run", path)
-	r.sheet(leads(2)...)
-	letGo := r.holdLedger("off.ledger.db")
-	ended := make(chan ran, 1)
-	go func() { ended <- r.run("run", "--wait", "1m", path) }()
-	select {
-	case got := <-ended:
-		t.Fatalf("it did not wait and ended with %d:\n%s", got.code, got.stderr)
-	case <-time.After(leastBusyWait + time.Second):
-	}
-	letGo()
-	if got := <-ended; got.code != exitDone {
-		t.Fatalf("it ended with %d:\n%s", got.code, got.stderr)
+	for _, command := range []string{"run", "results"} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, sandbox.Config{})
+			path := r.sheet(leads(1)...)
+			r.runs(exitDone, "run", path)
+			r.sheet(leads(2)...)
+			letGo := r.holdLedger("off.ledger.db")
+			ended := make(chan ran, 1)
+			go func() { ended <- r.run(command, "--wait", "1m", path) }()
+			select {
+			case got := <-ended:
+				t.Fatalf("it did not wait and ended with %d:\n%s", got.code, got.stderr)
+			case <-time.After(leastBusyWait + time.Second):
+			}
+			letGo()
+			if got := <-ended; got.code != exitDone {
+				t.Fatalf("it ended with %d:\n%s", got.code, got.stderr)
+			}
+		})
 	}
 }
 

@@ -38,13 +38,15 @@ func (a *app) writeResults(ctx context.Context, name string) (err error) {
 }
 
 // openWritten opens the ledger. While a run holds it, it is only read; otherwise
-// it is told of the file that is written, so that the file can be replaced later.
+// it is told of the file that is written, if any, so that the file can be replaced later.
 func (j *job) openWritten(ctx context.Context, name string) error {
 	if _, err := os.Lstat(j.names.ledger); errors.Is(err, fs.ErrNotExist) {
 		return refusef("Run the sheet first, or name its ledger with --ledger.", "there is no ledger %s", j.names.ledger)
 	}
-	j.opts.wait = 0
-	readOnly := j.lockLedger(ctx) != nil
+	wait := j.opts.wait
+	j.opts.wait = 0 // for no run
+	readOnly := j.opts.open && j.opts.output == "" || j.lockLedger(ctx) != nil
+	j.opts.wait = wait
 	if err := j.openLedgerFile(ctx, ledger.Options{ReadOnly: readOnly}); err != nil {
 		return err
 	}

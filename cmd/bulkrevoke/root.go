@@ -187,6 +187,9 @@ run is at work, and sends nothing.`,
 	a.opts.addSheetFlag(cmd.Flags())
 	cmd.Flags().Lookup("sheet").Usage = "the sheet `NAME` of an .xlsx that was run (default: the one that has a ledger)"
 	cmd.Flags().BoolVar(&a.opts.open, "open", false, "write only the rows that need somebody, to standard output or the FILE of -o")
+	cmd.Flags().Lookup("ledger").Usage = "the ledger `FILE` (default: named after the sheet, beside the result)"
+	cmd.Flags().Lookup("sandbox").Usage = "of what was done in a sandbox"
+	cmd.Flags().DurationVar(&a.opts.wait, "wait", 0, "wait so long for another program that holds the ledger; a run is not waited for")
 	a.opts.addConfigFlag(cmd.Flags())
 	a.opts.addLogFlags(cmd.Flags())
 	return cmd
