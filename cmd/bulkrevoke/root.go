@@ -275,7 +275,7 @@ func (a *app) commandWith(root *cobra.Command, flag string) (name string) {
 // settle fills in what the command line leaves to environment and configuration,
 // and starts the log.
 func (a *app) settle(cmd *cobra.Command) (err error) {
-	given, sheetGiven := cmd.Flags().Changed("output"), cmd.Flags().Changed("sheet")
+	given, sheetGiven, accountGiven := cmd.Flags().Changed("output"), cmd.Flags().Changed("sheet"), cmd.Flags().Changed("account")
 	if err := fillFromEnvironment(cmd.Flags(), a.lookup); err != nil {
 		return err
 	}
@@ -293,6 +293,9 @@ func (a *app) settle(cmd *cobra.Command) (err error) {
 	a.log = newLog(a.screen, a.opts)
 	if err := a.checkSheetFlag(sheetGiven); err != nil {
 		return err
+	}
+	if a.opts.sandbox && accountGiven {
+		a.log.Warn("--account has no say in a sandbox: a row without an account goes by its object", "account", a.opts.account)
 	}
 	for _, warning := range unknownSettings(cmd.Root(), a.environ(), a.cfg) {
 		a.log.Warn(warning)

@@ -155,3 +155,19 @@ func TestSandboxRunsDoNotRunOutOfTokens(t *testing.T) {
 		r.runs(exitDone, "run", "--sandbox", "--max-duration", "30s", path)
 	}
 }
+
+// An account that is named on the command line has no say in a sandbox, which says so;
+// what configuration and environment name is meant for runs.
+func TestAccountInASandbox(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.write("off.csv", "action,object,record_id,user\nrevoke,Leads,4150868000002515003,4150868000001248015\n")
+	const words = "--account has no say in a sandbox"
+	if got := r.runs(exitDone, "plan", "--sandbox", path, "--account", "lsq"); !strings.Contains(got.stderr, words) {
+		t.Errorf("it says:\n%s", got.stderr)
+	}
+	r.env["BULKREVOKE_ACCOUNT"] = "lsq"
+	if got := r.runs(exitDone, "plan", "--sandbox", path); strings.Contains(got.stderr, words) {
+		t.Errorf("it says:\n%s", got.stderr)
+	}
+}
