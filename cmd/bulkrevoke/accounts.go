@@ -10,6 +10,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
@@ -85,15 +86,31 @@ func newAccounts(cfg config, o *options, secrets secretSource) ([]*account, erro
 // defaultAccount returns the account of rows that name none, "" if there is none.
 func defaultAccount(cfg config, flag string) (string, error) {
 	name := cmp.Or(flag, cfg.Default)
-	if name == "" && len(cfg.Accounts) == 1 {
-		for only := range cfg.Accounts {
-			name = only
-		}
+	switch {
+	case name == "" && len(cfg.Accounts) == 1:
+		return slices.Collect(maps.Keys(cfg.Accounts))[0], nil
+	case name == "":
+		return "", nil
 	}
-	if _, ok := cfg.Accounts[name]; name != "" && !ok {
-		return "", refusef("", "--account: there is no account %q in the configuration", name)
+	found, reason := cfg.accountNamed(name)
+	if reason != "" {
+		return "", refusef("", "--account: %s", reason)
 	}
-	return name, nil
+	return found, nil
+}
+
+// accountNamed returns the account of that name, without regard to case where only that
+// tells it from the others, or what is wrong with the name.
+func (c config) accountNamed(name string) (found, reason string) {
+	all := slices.Sorted(maps.Keys(c.Accounts))
+	if slices.Contains(all, name) {
+		return name, ""
+	}
+	near := slices.DeleteFunc(slices.Clone(all), func(other string) bool { return !strings.EqualFold(name, other) })
+	if len(near) == 1 {
+		return near[0], ""
+	}
+	return "", fmt.Sprintf("there is no account %q%s; the accounts are %s", name, didYouMean(name, all), strings.Join(all, ", "))
 }
 
 // newAccount fills in what flags and defaults say about an account.
@@ -266,6 +283,7 @@ func (c *connections) connect(ctx context.Context, group []*account, o connectOp
 		}
 		l, err := acquireLock(ctx, lockOptions{
 			what: fmt.Sprintf("account %q", group[0].name), path: filepath.Join(dir, "lock"), wait: o.wait, holder: o.holder,
+			hint: "Make room there. " + stateHint,
 		})
 		if err != nil {
 			return err

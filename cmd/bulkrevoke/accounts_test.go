@@ -129,6 +129,9 @@ func TestDefaultAccount(t *testing.T) {
 		{config{Accounts: two, Default: "b"}, "", "b", false},
 		{config{Accounts: two, Default: "b"}, "a", "a", false},
 		{config{Accounts: two}, "c", "", true},
+		{config{Accounts: two, Default: "B"}, "", "b", false},
+		{config{Accounts: two}, "A", "a", false},
+		{config{Accounts: map[string]accountConfig{"main": {}, "Main": {}}}, "MAIN", "", true},
 	} {
 		got, err := defaultAccount(tc.cfg, tc.flag)
 		if got != tc.want || (err != nil) != tc.refused {

@@ -158,8 +158,10 @@ func parseConfig(data []byte) (config, error) {
 			return cfg, fmt.Errorf("protect: %q is neither a user's id nor an e-mail address, and would protect nobody", who)
 		}
 	}
-	if _, ok := cfg.Accounts[cfg.Default]; cfg.Default != "" && !ok {
-		return cfg, fmt.Errorf("default: there is no account %q", cfg.Default)
+	if cfg.Default != "" {
+		if _, reason := cfg.accountNamed(cfg.Default); reason != "" {
+			return cfg, fmt.Errorf("default: %s", reason)
+		}
 	}
 	return cfg, nil
 }
@@ -198,10 +200,7 @@ func checkAccount(name string, a accountConfig) error {
 		}
 	}
 	if a.Share < 0 || a.Share > 1 {
-		return errors.New("share: must be more than 0 and at most 1")
-	}
-	if min(a.Workers, a.DailyCalls, a.MaxEntriesPerCall, a.MaxUsersPerCall, a.MaxInFlight) < 0 {
-		return errors.New("a count can not be negative")
+		return fmt.Errorf("share: %v must be more than 0 and at most 1", a.Share)
 	}
 	if a.CRM == crmZoho {
 		return a.checkZoho()

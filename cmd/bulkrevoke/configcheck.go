@@ -115,6 +115,8 @@ func checkValue(key, value *yaml.Node, t reflect.Type) error {
 		switch {
 		case err != nil:
 			return bad(" is not a whole number")
+		case n < 0:
+			return bad(" can not be negative; leave the key out for its default")
 		case n == 0:
 			return bad(" must be more than 0; leave the key out for its default")
 		}
