@@ -149,7 +149,7 @@ func (j *job) ledgerOfReport() string {
 // sayUntouched says of a result that is there that it is not of this run: whoever has
 // stopped a run looks there for what was done.
 func (j *job) sayUntouched(failure error) {
-	if failure == nil || j.adopted || j.names.output == "" {
+	if failure == nil || j.adopted || j.names.output == "" || j.names.inPlace() {
 		return
 	}
 	if there, err := exists(j.names.output); there && err == nil {

@@ -116,18 +116,20 @@ func (j *job) openInput(name string) (err error) {
 
 // lockLedger takes the lock beside the ledger. It is released last of all.
 func (j *job) lockLedger(ctx context.Context) error {
-	if _, err := os.Stat(filepath.Dir(j.names.ledger)); err != nil {
-		return refusef("Make the folder, or name another with -o and --ledger.", "folder of the ledger: %w", err)
+	folder := filepath.Dir(j.names.ledger)
+	if _, err := os.Stat(folder); err != nil {
+		return refusef("Make the folder, or name another with -o and --ledger.", "the folder of the ledger, %s: %w", folder, report.Reason(err))
 	}
-	if err := takesFiles(filepath.Dir(j.names.ledger)); err != nil {
-		hint := fmt.Sprintf("Write result and ledger elsewhere, with -o FOLDER/%s.", filepath.Base(j.names.output))
-		if j.opts.ledger != "" {
-			hint = "Name a ledger in another folder with --ledger."
-		}
-		return refusef(hint, "the folder of the ledger, %s, takes no files: %w", filepath.Dir(j.names.ledger), report.Reason(err))
+	elsewhere := fmt.Sprintf("Write result and ledger elsewhere, with -o FOLDER/%s.", filepath.Base(j.names.output))
+	if j.opts.ledger != "" {
+		elsewhere = "Name a ledger in another folder with --ledger."
+	}
+	if err := takesFiles(folder); err != nil {
+		return refusef(elsewhere, "the folder of the ledger, %s, takes no files: %w", folder, report.Reason(err))
 	}
 	l, err := acquireLock(ctx, lockOptions{
 		what: "ledger " + j.names.ledger, path: j.names.ledger + ".lock", remove: true, wait: j.opts.wait, holder: me(j.sheet),
+		hint: "Make room there. " + elsewhere,
 	})
 	if err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 // lockPoll is how often a lock that another run holds is asked for again.
@@ -47,6 +49,7 @@ type lockOptions struct {
 	remove bool          // take the lock file away when done
 	wait   time.Duration // how long to wait for another holder
 	holder holder
+	hint   string // what to do where the note of the holder can not be written
 }
 
 // acquireLock takes the lock, and waits as long as it may for another holder. The
@@ -97,7 +100,7 @@ func tryLock(o lockOptions) (*lock, error) {
 		if current {
 			l := &lock{what: o.what, file: file, remove: o.remove}
 			if err := writeHolder(o.path, o.holder); err != nil {
-				return nil, errors.Join(fmt.Errorf("lock %s: %w", o.what, err), l.release())
+				return nil, errors.Join(refusef(o.hint, "lock %s: %s.holder can not be written: %w", o.what, o.path, report.Reason(err)), l.release())
 			}
 			return l, nil
 		}

@@ -117,3 +117,26 @@ func TestConfiguredOutputIsTheResults(t *testing.T) {
 		}
 	}
 }
+
+// A result is not written over the sheet, and the refusal does not take the sheet for a
+// result; of a folder that is not there it says which.
+func TestResultsThatCanNotStandThere(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.sheet(leads(1)...)
+	before := r.read("off.csv")
+	for _, command := range []string{"run", "plan"} {
+		got := r.runs(exitRefused, command, path, "-o", path)
+		if !strings.Contains(got.stderr, "off.csv: is the sheet itself") || strings.Contains(got.stderr, "result of an earlier run") || strings.Contains(got.stderr, "not of this run") {
+			t.Errorf("%s says:\n%s", command, got.stderr)
+		}
+	}
+	if r.read("off.csv") != before {
+		t.Error("the sheet was written to")
+	}
+	got := r.runs(exitRefused, "run", path, "-o", r.path(filepath.Join("none", "o.csv")))
+	if !strings.Contains(got.stderr, "the folder of the ledger, "+r.path("none")+": ") {
+		t.Errorf("it says:\n%s", got.stderr)
+	}
+	r.only("off.csv")
+}

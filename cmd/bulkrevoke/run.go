@@ -129,10 +129,14 @@ func (j *job) checkOutput(ctx context.Context) error {
 	return report.CheckTarget(j.names.output, ours)
 }
 
-// withoutLedger refuses a result file as the sheet where its ledger, which knows what
-// of it was done, is another, or is not there. known says that the one by this name
+// withoutLedger refuses to write the result over the sheet: over one that is no result,
+// and over a result file whose ledger, which knows what of it was done, is another, or is
+// not there. known says that the one by this name
 // has had a sheet.
 func (j *job) withoutLedger(known bool) error {
+	if j.reader != nil && !j.reader.Layout().IsResult {
+		return refusef("Name another file; without -o the result stands beside the sheet.", "-o %s: is the sheet itself", j.names.output)
+	}
 	what := fmt.Sprintf("%s has not written it", j.names.ledger)
 	if !known {
 		what = fmt.Sprintf("its ledger %s is not there", j.names.ledger)

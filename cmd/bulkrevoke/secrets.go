@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 // maxSecret is the longest secret file that is read. Refresh tokens have some 70
@@ -48,7 +49,7 @@ func (s secretSource) fromEnvironment(key, name string) (transport.Secret, error
 func (s secretSource) fromFile(key, path string) (transport.Secret, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return transport.Secret{}, refusef("", "%s: %w", key, err)
+		return transport.Secret{}, refusef("Write the secret into that file, or name another in the configuration.", "%s: the secret file %s: %w", key, path, report.Reason(err))
 	}
 	if !info.Mode().IsRegular() {
 		return transport.Secret{}, refusef("", "%s: %s is not a regular file", key, path)
@@ -61,7 +62,7 @@ func (s secretSource) fromFile(key, path string) (transport.Secret, error) {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return transport.Secret{}, refusef("", "%s: %w", key, err)
+		return transport.Secret{}, refusef("Give the user who runs this the right to read it.", "%s: the secret file %s: %w", key, path, report.Reason(err))
 	}
 	value := trimNewline(string(data))
 	if value == "" {

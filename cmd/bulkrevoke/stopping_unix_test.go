@@ -202,6 +202,36 @@ func TestDiskFullAtTheStart(t *testing.T) {
 	}
 }
 
+// A disk on which not even the note of who holds a lock finds room refuses the run, and
+// says what could stand elsewhere.
+func TestDiskFullForTheLocks(t *testing.T) {
+	t.Parallel()
+	for name, hint := range map[string]string{"ledger": "with --ledger", "state": "BULKREVOKE_STATE"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, sandbox.Config{})
+			folder, command := r.smallDisk(64)
+			if exec.Command("mountpoint", "-q", folder).Run() != nil {
+				t.Skip("no file system can be mounted here, and a limit to the size of files leaves room for a note")
+			}
+			for n, full := 0, false; !full; n++ {
+				full = os.WriteFile(filepath.Join(folder, fmt.Sprintf("fill%d", n)), make([]byte, 4096), 0o600) != nil
+			}
+			args := []string{"run", r.sheet(leads(1)...)}
+			if name == "ledger" {
+				args = append(args, "--ledger", filepath.Join(folder, "o.ledger.db"))
+			} else {
+				r.env["BULKREVOKE_STATE"] = filepath.Join(folder, "state")
+			}
+			p := r.startCommand(command(args...))
+			code, said := p.wait(), p.stderr.String()
+			if code != exitRefused || r.changes() != 0 || !strings.Contains(said, "no space left") || !strings.Contains(said, "bulkrevoke: hint: Make room there. ") || !strings.Contains(said, hint) {
+				t.Errorf("ended with %d after %d changes:\n%s", code, r.changes(), said)
+			}
+		})
+	}
+}
+
 // A disk that is full where only one of the files stands is found before anything is
 // sent, by writing there, and by about as much as the result will take.
 func TestDiskFullWhereOneFileStands(t *testing.T) {
