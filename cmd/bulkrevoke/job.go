@@ -231,8 +231,8 @@ func (j *job) openAccounts(keep bool) (err error) {
 	}
 	if j.opts.sandbox {
 		opts.Route, opts.Doubt = routeByObject, doubtObject
-		if name := j.opts.account; name == crmLeadSquared || name == crmZoho {
-			opts.Default = name // its own accounts are called so
+		if name := j.opts.account; isSandboxAccount(name) {
+			opts.Default = name
 		}
 		opts.Saw = func(row batch.Row) { j.world.seed(row) }
 		err = j.openWorld(keep)

@@ -294,8 +294,8 @@ func (a *app) settle(cmd *cobra.Command) (err error) {
 	if err := a.checkSheetFlag(sheetGiven); err != nil {
 		return err
 	}
-	if a.opts.sandbox && accountGiven {
-		a.log.Warn("--account has no say in a sandbox: a row without an account goes by its object", "account", a.opts.account)
+	if a.opts.sandbox && accountGiven && !isSandboxAccount(a.opts.account) {
+		a.log.Warn("--account names none of the sandbox's accounts, leadsquared and zoho: a row without an account goes by its object", "account", a.opts.account)
 	}
 	for _, warning := range unknownSettings(cmd.Root(), a.environ(), a.cfg) {
 		a.log.Warn(warning)

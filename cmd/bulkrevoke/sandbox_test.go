@@ -156,14 +156,17 @@ func TestSandboxRunsDoNotRunOutOfTokens(t *testing.T) {
 	}
 }
 
-// An account that is named on the command line has no say in a sandbox, which says so;
-// what configuration and environment name is meant for runs.
+// An account on the command line that the sandbox does not have is warned about; what
+// configuration and environment name is meant for runs.
 func TestAccountInASandbox(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, sandbox.Config{})
 	path := r.write("off.csv", "action,object,record_id,user\nrevoke,Leads,4150868000002515003,4150868000001248015\n")
-	const words = "--account has no say in a sandbox"
+	const words = "--account names none of the sandbox's accounts"
 	if got := r.runs(exitDone, "plan", "--sandbox", path, "--account", "lsq"); !strings.Contains(got.stderr, words) {
+		t.Errorf("it says:\n%s", got.stderr)
+	}
+	if got := r.runs(exitDone, "plan", "--sandbox", path, "--account", "Zoho"); strings.Contains(got.stderr, words) {
 		t.Errorf("it says:\n%s", got.stderr)
 	}
 	r.env["BULKREVOKE_ACCOUNT"] = "lsq"

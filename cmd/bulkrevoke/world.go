@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
@@ -92,6 +93,11 @@ func (w *world) seed(row batch.Row) {
 	if row.Op.User != "" && row.Email != "" {
 		w.server.AddUser(crm.User{ID: row.Op.User, Email: row.Email, Active: true}, "")
 	}
+}
+
+// isSandboxAccount says whether a sandbox has an account of that name.
+func isSandboxAccount(name string) bool {
+	return strings.EqualFold(name, crmLeadSquared) || strings.EqualFold(name, crmZoho)
 }
 
 // accounts returns the accounts of a sandbox run, one of each CRM.
