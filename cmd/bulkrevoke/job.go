@@ -232,7 +232,7 @@ func (j *job) openAccounts(keep bool) (err error) {
 	if j.opts.sandbox {
 		opts.Route, opts.Doubt = routeByObject, doubtObject
 		if name := j.opts.account; isSandboxAccount(name) {
-			opts.Default = name
+			opts.Default = strings.ToLower(name)
 		}
 		opts.Saw = func(row batch.Row) { j.world.seed(row) }
 		err = j.openWorld(keep)
