@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -285,7 +286,8 @@ func (p *page) results(c batch.Counts) {
 }
 
 func (p *page) reasons(open *openRows) {
-	all := open.reasons.sorted()
+	// What has neither code nor message is in the table of results, with what it means.
+	all := slices.DeleteFunc(open.reasons.sorted(), func(r *reason) bool { return r.Code == "" && r.Message == "" })
 	p.Reasons = all[:min(len(all), shownReasons)]
 	p.MoreReasons = open.reasons.other
 	for _, r := range all[len(p.Reasons):] {
@@ -349,7 +351,11 @@ func (p *page) listPeople(all *people) {
 	if all.nameless > 0 {
 		p.Nameless = fmt.Sprintf("%s nobody and %s not counted here.", verb(all.nameless, "invalid row names", "invalid rows name"), isAre(all.nameless))
 	}
-	p.Tiles = append(p.Tiles, tile{group(int64(number(sorted))), "people"})
+	n, people := number(sorted), "people"
+	if n == 1 {
+		people = "person"
+	}
+	p.Tiles = append(p.Tiles, tile{group(int64(n)), people})
 	if all.rest.Rows > 0 {
 		p.Tiles[0].Value = "over " + p.Tiles[0].Value
 	}
