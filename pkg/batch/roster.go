@@ -128,14 +128,7 @@ func (c *call) knowUsers(items []crm.Item, outcomes []crm.Outcome) {
 		case l.ctx.Err() != nil:
 			*o = crm.Outcome{Verdict: crm.NotSent}
 		default:
-			o.Message = joinText(o.Message, fmt.Sprintf("whether the organisation has a user %s could not be found out: %s", op.User, err))
+			o.Message = crm.Join(o.Message, fmt.Sprintf("whether the organisation has a user %s could not be found out: %s", op.User, err))
 		}
 	}
-}
-
-func joinText(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a + "; " + b
 }

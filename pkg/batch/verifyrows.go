@@ -131,7 +131,7 @@ func answerOf(q ledger.Question, out crm.Outcome, seen crm.State) ledger.Answer 
 		a.Holds = Holds
 	case out.Verdict == crm.Done:
 		a.Holds = Holds
-		a.Message = strings.TrimPrefix(out.Message+"; the CRM has processed it, and does not show who has access now", "; ")
+		a.Message = crm.Join(out.Message, "the CRM has processed it, and does not show who has access now")
 	case out.Verdict == crm.Failed:
 		a.Holds = HoldsNot
 	case seen.Looked:

@@ -87,3 +87,15 @@ func TestAccountErrorWraps(t *testing.T) {
 		t.Errorf("%v does not tell its cause", err)
 	}
 }
+
+func TestJoin(t *testing.T) {
+	t.Parallel()
+	for _, tc := range [][3]string{
+		{"", "", ""}, {"a", "", "a"}, {"A CRM's sentence.", "", "A CRM's sentence."}, {"", "b", "b"}, {"a", "b", "a; b"},
+		{"Request processed successfully.", "sent again after a lost answer", "Request processed successfully; sent again after a lost answer"},
+	} {
+		if got := Join(tc[0], tc[1]); got != tc[2] {
+			t.Errorf("Join(%q, %q) is %q, want %q", tc[0], tc[1], got, tc[2])
+		}
+	}
+}

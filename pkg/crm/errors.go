@@ -64,3 +64,12 @@ func Shown(value string) string {
 
 // Quote returns a cell's value as it stands in a Reason.
 func Quote(value string) string { return `"` + Shown(value) + `"` }
+
+// Join makes one message of two, of which either may be empty. A full stop between them,
+// as a CRM ends its sentences, goes.
+func Join(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return strings.TrimSuffix(a, ".") + "; " + b
+}

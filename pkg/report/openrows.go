@@ -101,10 +101,7 @@ func message(res ledger.Result) string {
 	if res.State == ledger.Sent && !res.Invalid {
 		return noAnswerYet
 	}
-	if res.Note == "" {
-		return res.Message
-	}
-	return strings.TrimPrefix(res.Message+"; "+res.Note, "; ")
+	return crm.Join(res.Message, res.Note)
 }
 
 // details says what is known of a row's last call.

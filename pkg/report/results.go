@@ -177,10 +177,7 @@ func addResult(line lineBuilder, shown []int, res ledger.Result) {
 // block adds the ten result columns, in the order of sheet.ResultColumns.
 func block(line lineBuilder, res ledger.Result) {
 	word := Word(res)
-	message := res.Message
-	if res.Note != "" {
-		message = strings.TrimPrefix(message+"; "+res.Note, "; ")
-	}
+	message := crm.Join(res.Message, res.Note)
 	if res.State == ledger.Sent && !res.Invalid {
 		message = strings.TrimSuffix(noAnswerYet+"; said before: "+message, "; said before: ")
 	}

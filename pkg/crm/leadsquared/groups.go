@@ -223,7 +223,7 @@ func alreadySo(item crm.Item, who member, f finding) crm.Outcome {
 		o.Message = "was a member already, with these permissions as far as the CRM shows them; it does not show " + hidden.String()
 	}
 	if item.Op.Action == crm.Revoke {
-		o.Message = strings.TrimSuffix("was not a member; "+f.text, "; ")
+		o.Message = crm.Join("was not a member", f.text)
 	}
 	if item.Prior != crm.PriorNone {
 		o.Verdict, o.Message = crm.Done, "sent earlier; a look at the group shows that it is done"

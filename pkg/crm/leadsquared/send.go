@@ -158,10 +158,7 @@ func labelled(s string, item crm.Item, pt *part) string {
 	case item.Prior == crm.PriorUncertain:
 		label = "sent again, as an earlier sending may have taken effect"
 	}
-	if s == "" || label == "" {
-		return s + label
-	}
-	return s + "; " + label
+	return crm.Join(s, label)
 }
 
 // clean takes secrets out of a finding's texts and bounds them.

@@ -339,7 +339,7 @@ func (w *work) outlast(f finding) finding {
 	case w.limited.IsZero():
 		w.limited = now
 	case now.Sub(w.limited) >= longRefused:
-		return f.end(crm.EndQuota, join("a limit has refused every change of a record for "+longRefused.String(), f.text),
+		return f.end(crm.EndQuota, crm.Join("a limit has refused every change of a record for "+longRefused.String(), f.text),
 			"Run again when the account's calls have been renewed; what is done is not done again.")
 	}
 	return f

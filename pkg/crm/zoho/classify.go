@@ -114,7 +114,7 @@ func (f finding) judge(v verb, p reply) finding {
 		f.code = string(p.Error)
 	}
 	if f.code == "" {
-		f.code, f.text = codeError, join("an error without a code", f.text)
+		f.code, f.text = codeError, crm.Join("an error without a code", f.text)
 	}
 	code := strings.ToUpper(f.code)
 	switch {

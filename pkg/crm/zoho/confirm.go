@@ -89,7 +89,7 @@ func confirmed(op crm.Operation, item crm.Item, f finding) crm.Outcome {
 		return o
 	}
 	if harm := harmed(f.list, item.Stay); harm != "" {
-		o.Message, o.Alarm = join(o.Message, harm), true
+		o.Message, o.Alarm = crm.Join(o.Message, harm), true
 		if o.Code == "" {
 			o.Code = codeStayer
 		}

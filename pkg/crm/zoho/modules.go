@@ -3,6 +3,8 @@ package zoho
 import (
 	"strings"
 	"sync"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // modules remembers what the CRM does not let the token do with those that it closes to
@@ -37,7 +39,7 @@ func (m *modules) note(v verb, name string, f finding) {
 	if m.closed == nil {
 		m.closed = map[request]finding{}
 	}
-	f.text = join(f.text, "said of another record of this module; this one was not asked about")
+	f.text = crm.Join(f.text, "said of another record of this module; this one was not asked about")
 	f.status, f.attempted = 0, false
 	m.closed[request{v, name}] = f
 }

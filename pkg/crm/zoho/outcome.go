@@ -26,9 +26,9 @@ func (w *work) rule(r *row, j ruling, status int) {
 	case j.standing == denied:
 		o.Verdict = crm.Failed
 	case r.sent > 0:
-		o.Verdict, o.Message = crm.Done, join("a look shows it, after an answer that did not say so", j.message)
+		o.Verdict, o.Message = crm.Done, crm.Join("a look shows it, after an answer that did not say so", j.message)
 	case r.prior != crm.PriorNone:
-		o.Verdict, o.Message = crm.Done, join("sent before, and a look shows it", j.message)
+		o.Verdict, o.Message = crm.Done, crm.Join("sent before, and a look shows it", j.message)
 	default:
 		o.Verdict = crm.Unchanged
 	}
@@ -106,7 +106,7 @@ func divisible(f finding) bool {
 // annotate adds to a row's outcome that it was sent again, and what befell others.
 func (w *work) annotate(r *row) {
 	if v := r.out.Verdict; r.harm != "" && (v == crm.Done || v == crm.Failed) { // else it is found again
-		r.out.Message, r.out.Alarm = join(r.out.Message, r.harm), true
+		r.out.Message, r.out.Alarm = crm.Join(r.out.Message, r.harm), true
 		if r.out.Code == "" {
 			r.out.Code = codeStayer
 		}
@@ -117,17 +117,17 @@ func (w *work) annotate(r *row) {
 	switch {
 	case r.out.Verdict != crm.Accepted && r.out.Verdict != crm.Failed:
 	case r.prior == crm.PriorAccepted:
-		r.out.Message = join(r.out.Message, "sent again after it stayed unconfirmed")
+		r.out.Message = crm.Join(r.out.Message, "sent again after it stayed unconfirmed")
 	case r.prior == crm.PriorLost, r.prior == crm.PriorRedo, w.lost > 0 && r.sent > 1:
-		r.out.Message = join(r.out.Message, "sent again after a lost answer")
+		r.out.Message = crm.Join(r.out.Message, "sent again after a lost answer")
 	case r.prior == crm.PriorUncertain:
-		r.out.Message = join(r.out.Message, "sent again, as an earlier sending may have taken effect")
+		r.out.Message = crm.Join(r.out.Message, "sent again, as an earlier sending may have taken effect")
 	}
 	code := w.noteCode
 	if code == "" && w.atRisk != "" {
 		code = codeAtRisk
 	}
-	r.out.Message = join(join(r.out.Message, w.note), w.atRisk)
+	r.out.Message = crm.Join(crm.Join(r.out.Message, w.note), w.atRisk)
 	r.out.Alarm = r.out.Alarm || w.noteCode == codeStayer
 	if r.out.Code == "" {
 		r.out.Code = code
@@ -143,11 +143,4 @@ func (w *work) findHarmed(list []entry, rows []*row) {
 			r.harm, r.stay = harmed(list, r.stay), nil
 		}
 	}
-}
-
-func join(a, b string) string {
-	if a == "" || b == "" {
-		return a + b
-	}
-	return a + "; " + b
 }

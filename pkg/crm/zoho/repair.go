@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // mostRepairs is how often a repair is tried that no answer takes up: the record is
@@ -77,7 +79,7 @@ func (w *work) putBack(ctx context.Context, f finding, missing []entry) finding 
 		seen := w.watch(ctx, sent.class == lost, func(list []entry) bool { return len(lacking(list, hoped)) == 0 })
 		if seen.class != shown {
 			w.accepted = w.accepted || written || sent.class == lost
-			w.lostFor(missing, join(why, "no look shows whether it has helped"))
+			w.lostFor(missing, crm.Join(why, "no look shows whether it has helped"))
 			return seen
 		}
 		f = seen

@@ -225,7 +225,7 @@ func (w *work) risk(c change, sent finding, what string) {
 
 // tell notes what befell others, for every row that was sent.
 func (w *work) tell(code, note string) {
-	w.note = join(w.note, note)
+	w.note = crm.Join(w.note, note)
 	if w.noteCode == "" {
 		w.noteCode = code
 	}

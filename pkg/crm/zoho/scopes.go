@@ -3,6 +3,8 @@ package zoho
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // What the requests need to be allowed, as the vendor's pages name it.
@@ -43,7 +45,7 @@ func (p *Provider) explainShare(f finding, v verb, object string) finding {
 		if may := permissions(f.details); may != "" {
 			why = "the user whose token" + p.whose() + " it is lacks the permission " + may
 		}
-		f.text = join(f.text, why+": give it to them, or authorise the client again as an administrator")
+		f.text = crm.Join(f.text, why+": give it to them, or authorise the client again as an administrator")
 	}
 	return f
 }
@@ -57,7 +59,7 @@ func (p *Provider) explainRead(f finding, scope string) finding {
 }
 
 func (p *Provider) lacks(f finding, scope, or string) finding {
-	f.text = join(f.text, "the token"+p.whose()+" lacks the scope "+scope+or+
+	f.text = crm.Join(f.text, "the token"+p.whose()+" lacks the scope "+scope+or+
 		": authorise the client again with all scopes that the README names, and give the account the new refresh token")
 	return f
 }
