@@ -226,3 +226,20 @@ func TestRefusalsNameTheInvalidRows(t *testing.T) {
 		t.Errorf("of the last row the summary says %+v", row)
 	}
 }
+
+// A run that is refused after its checks says how many calls those have made.
+func TestRefusalsCountTheirCalls(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	got := r.runs(exitRefused, "run", r.sheet(leads(3)...), "--max-rows", "1", "--log-format", "json", "--summary", r.path("s.json"))
+	lines := told(t, got.stderr)
+	calls := len(r.server.Arrivals())
+	if last := lines[len(lines)-1]; calls == 0 || last["calls"] != float64(calls) {
+		t.Errorf("after %d calls the last line is %v", calls, last)
+	}
+	var summary report.SummaryFile
+	must(t, json.Unmarshal([]byte(r.read("s.json")), &summary))
+	if len(summary.Accounts) != 1 || summary.Accounts[0].Calls != int64(calls) {
+		t.Errorf("after %d calls the summary says %+v", calls, summary.Accounts)
+	}
+}

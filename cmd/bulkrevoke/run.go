@@ -24,8 +24,11 @@ func (a *app) runSheet(ctx context.Context, name string) (err error) {
 	ctx, cancel := a.opts.bound(ctx)
 	defer cancel()
 	j := &job{app: a}
-	a.runEnded = func(code int) report.Event { return report.RunEnded(batch.Summary{}, report.SummaryText{}, code) }
+	a.runEnded = func(code int) report.Event { return report.RunEnded(j.ended, report.SummaryText{}, code) }
 	defer func() {
+		if !j.adopted && j.batch != nil {
+			j.ended.Accounts = j.batch.Usage() // the checks have made calls
+		}
 		j.sayUntouched(err)
 		told := j.writeEvidence(context.WithoutCancel(ctx), err)
 		if told != nil && j.adopted {

@@ -97,12 +97,13 @@ func (b *Batch) end(ctx context.Context, s *Summary, runErr error) error {
 
 func (b *Batch) summary() Summary {
 	s := Summary{Run: b.run, Started: b.started, Ended: time.Now(), Counts: b.counters.counts(), Sent: b.counters.sent.Load(), Alarms: b.counters.alarms.Load(), Worksheet: b.worksheet}
-	s.Accounts = b.usage()
+	s.Accounts = b.Usage()
 	return s
 }
 
-// usage is how the accounts of the sheet stand.
-func (b *Batch) usage() []SummaryAccount {
+// Usage returns how the accounts of the sheet stand, and what they were asked so far; with
+// nothing asked before Prepare.
+func (b *Batch) Usage() []SummaryAccount {
 	var accounts []SummaryAccount
 	for _, acc := range b.order {
 		if acc.rows == 0 {
@@ -140,7 +141,7 @@ func (b *Batch) Progress() Progress {
 	phase, _ := b.counters.phase.Load().(string)
 	p := Progress{Phase: phase}
 	if phase == PhaseRunning {
-		p.Counts, p.Accounts = b.counters.counts(), b.usage()
+		p.Counts, p.Accounts = b.counters.counts(), b.Usage()
 		b.estimate(&p, time.Now())
 		if at := b.counters.stopped.Load(); at != nil {
 			p.Stopping = *at

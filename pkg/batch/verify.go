@@ -99,7 +99,7 @@ func (b *Batch) Verify(ctx context.Context) (*Verification, error) {
 		}
 	}
 	err = group.Wait()
-	v.Accounts = b.usage()
+	v.Accounts = b.Usage()
 	if ctx.Err() != nil {
 		v.Stopped, err = context.Cause(ctx), nil
 	}

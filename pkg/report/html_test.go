@@ -254,6 +254,15 @@ func TestReportSaysWhetherAllIsWell(t *testing.T) {
 	}
 }
 
+func TestReportCountsOnePerson(t *testing.T) {
+	t.Parallel()
+	rows, s, facts := examplePage()
+	led := pageLedger(t, rows[:1])
+	if page := writtenPage(t, led, s, facts); !strings.Contains(page, `<b>1</b><span>person</span>`) {
+		t.Error("the page does not count 1 person")
+	}
+}
+
 func TestReportCutsLongLists(t *testing.T) {
 	t.Parallel()
 	rows := make([]pageRow, shownRows+shownPeople+50)

@@ -27,8 +27,8 @@ type SummaryFile struct {
 	Args     []string `json:"args"` // the command line, without secrets
 	Sandbox  bool     `json:"sandbox"`
 	// Run is the number of the run in its ledger; 0 if the command was refused, or
-	// could not start, before a run began. Everything from Started to Accounts then
-	// says nothing.
+	// could not start, before a run began. Started, Ended and Seconds, Counts, Sent and
+	// Alarms then say nothing, and Accounts what the checks have asked.
 	Run      int64   `json:"run"`
 	Started  string  `json:"started,omitempty"`
 	Ended    string  `json:"ended,omitempty"`
