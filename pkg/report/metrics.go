@@ -20,8 +20,12 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 )
 
-// lastSuccess is the metric that outlives a run that does not succeed.
-const lastSuccess = "bulkrevoke_last_success_timestamp_seconds"
+// What outlives a command: lastSuccess one that does not succeed, alarms one that is
+// refused, because a bystander who lost access has not got it back by that.
+const (
+	lastSuccess = "bulkrevoke_last_success_timestamp_seconds"
+	alarms      = "bulkrevoke_last_run_alarms"
+)
 
 // WriteMetrics writes how a command ended as a file for the textfile collector of
 // the Prometheus node exporter. led may be nil, and s the zero value, if no run
@@ -29,7 +33,8 @@ const lastSuccess = "bulkrevoke_last_success_timestamp_seconds"
 //
 // A success is exit code 0: nothing is left to do. Without one, the last
 // success is the one that the file at path has for this sheet, and 0 if it has none,
-// so that an alert on its age needs no exception for a job that never succeeded.
+// so that an alert on its age needs no exception for a job that never succeeded. The
+// alarms of the last run stay likewise until a run has ended.
 //
 // Every sample has the label sheet, the whole path of the sheet: the collector
 // refuses two files that have the same sample, and a machine may have several jobs.
@@ -56,14 +61,22 @@ func WriteMetrics(ctx context.Context, led *ledger.Ledger, s batch.Summary, fact
 	if ended.IsZero() {
 		ended = time.Now()
 	}
-	success := unix(ended)
-	if facts.ExitCode != 0 {
-		var err error
-		if success, err = m.previous(path); err != nil {
-			return err
-		}
+	before, err := m.previous(path)
+	if err != nil {
+		return err
+	}
+	success := before[lastSuccess]
+	if facts.ExitCode == 0 {
+		success = unix(ended)
 	}
 	m.command(s, facts, unix(ended), success)
+	if n, known := before[alarms]; known || began(s) {
+		if began(s) {
+			n = float64(s.Alarms)
+		}
+		m.gauge(alarms, "Rows of the last run by which a bystander, whom no row is about, lost a record and was not given it back.")
+		m.sample(alarms, n)
+	}
 	if began(s) {
 		m.rows(rows)
 		m.accounts(s.Accounts)
@@ -118,8 +131,6 @@ func (m *metrics) command(s batch.Summary, facts Facts, ended, success float64) 
 	m.sample("bulkrevoke_last_run_duration_seconds", seconds(s.Ended.Sub(s.Started)))
 	m.gauge("bulkrevoke_last_run_rows_sent", "Rows that the last run sent.")
 	m.sample("bulkrevoke_last_run_rows_sent", float64(s.Sent))
-	m.gauge("bulkrevoke_last_run_alarms", "Rows of the last run by which a bystander, whom no row is about, lost a record and was not given it back.")
-	m.sample("bulkrevoke_last_run_alarms", float64(s.Alarms))
 }
 
 // rows writes how the rows of the sheet stand. Every result has its sample, so that
@@ -183,36 +194,35 @@ func (m *metrics) series(name string, labels ...string) string {
 	return b.String()
 }
 
-// previous returns the last success that the file at path has for the sheet, 0 if
-// it has none that makes sense.
-func (m *metrics) previous(path string) (float64, error) {
+// previous returns what the file at path has for the sheet of the metrics that outlive a
+// command, of those that make sense.
+func (m *metrics) previous(path string) (map[string]float64, error) {
 	if err := metricsFile().mayReplace(path); err != nil {
-		return 0, err
+		return nil, err
 	}
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return nil, nil
 	}
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer file.Close() // it was only read
-	series := m.series(lastSuccess) + " "
-	lines := bufio.NewScanner(io.LimitReader(file, 1<<20))
-	for lines.Scan() {
-		text, ok := strings.CutPrefix(lines.Text(), series)
-		if !ok {
-			continue
-		}
-		v, err := strconv.ParseFloat(text, 64)
-		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
-			return 0, nil
-		}
-		return v, nil
-	}
+	before := map[string]float64{}
 	// A line that is too long to read is none of ours; a disk that can not be read is
 	// no reason to lose what this run has to say.
-	return 0, nil
+	for lines := bufio.NewScanner(io.LimitReader(file, 1<<20)); lines.Scan(); {
+		for _, name := range []string{lastSuccess, alarms} {
+			text, ok := strings.CutPrefix(lines.Text(), m.series(name)+" ")
+			if !ok {
+				continue
+			}
+			if v, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(v) && !math.IsInf(v, 0) && v >= 0 {
+				before[name] = v
+			}
+		}
+	}
+	return before, nil
 }
 
 // unix returns a moment in seconds since 1970, to the millisecond.

@@ -110,6 +110,32 @@ func TestMetricsKeepTheLastSuccess(t *testing.T) {
 	success("other.csv", 0)
 }
 
+// A night that is refused gives nobody back what they have lost: the alert on it stays
+// until a run has ended.
+func TestMetricsKeepTheAlarmsOfTheLastRun(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "m.prom")
+	led := pageLedger(t, []pageRow{{account: "main", op: revoke(1), settle: ledger.Settle{State: ledger.Done}}})
+	for n, tc := range []struct {
+		began  bool
+		alarms int64
+		want   string // "" for no line
+	}{
+		{false, 0, ""}, {true, 2, "2"}, {false, 0, "2"}, {false, 0, "2"}, {true, 0, "0"}, {false, 0, "0"},
+	} {
+		s, code := batch.Summary{}, 2
+		if tc.began {
+			s, code = batch.Summary{Run: int64(n), Started: at, Ended: at.Add(time.Minute), Alarms: tc.alarms}, 1
+		}
+		must(t, WriteMetrics(t.Context(), led, s, Facts{Sheet: "-", ExitCode: code}, path))
+		got := read(t, path)
+		checkMetrics(t, got)
+		if line := "\n" + alarms + `{sheet="-"} ` + tc.want + "\n"; tc.want == "" && strings.Contains(got, alarms) || tc.want != "" && !strings.Contains(got, line) {
+			t.Errorf("command %d: want the alarms %q:\n%s", n, tc.want, got)
+		}
+	}
+}
+
 func TestMetricsOfARefusal(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "m.prom")
