@@ -148,6 +148,10 @@ func parseConfig(data []byte) (config, error) {
 		}
 		return cfg, err // in the words of the type that would not have it
 	}
+	for name, node := range cfg.Flags {
+		node.Line = lineOf(&doc, name)
+		cfg.Flags[name] = node
+	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Accounts)) {
 		if err := checkAccount(name, cfg.Accounts[name]); err != nil {
 			return cfg, fmt.Errorf("account %q: %w", name, err)

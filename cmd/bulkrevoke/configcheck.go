@@ -159,6 +159,16 @@ func pairs(mapping *yaml.Node) func(yield func(key, value *yaml.Node) bool) {
 	}
 }
 
+// lineOf returns the line in which a key at the top of the file stands, 0 if there is none.
+func lineOf(doc *yaml.Node, name string) int {
+	for key := range pairs(doc.Content[0]) {
+		if key.Value == name {
+			return key.Line
+		}
+	}
+	return 0
+}
+
 // yamlFields returns the types of a struct's fields by their keys.
 func yamlFields(t reflect.Type) map[string]reflect.Type {
 	fields := map[string]reflect.Type{}

@@ -278,5 +278,8 @@ func plainFlagError(err error) error {
 		}
 		return fmt.Errorf("%q is not a time span; write 90s, 30m or 8h", value)
 	}
+	if why := invalid.Unwrap(); strings.HasPrefix(why.Error(), strconv.Quote(value)) {
+		return why // which says the value itself
+	}
 	return fmt.Errorf("%q: %w", value, invalid.Unwrap())
 }

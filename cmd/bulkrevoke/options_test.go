@@ -110,6 +110,7 @@ func TestWrongOptionsAreRefused(t *testing.T) {
 	}{
 		{"environment", map[string]string{"BULKREVOKE_SHARE": "2"}, "", `BULKREVOKE_SHARE: "2": must be more than 0 and at most 1`},
 		{"a word that is none of them", map[string]string{"BULKREVOKE_CONFIRM": "maybe"}, "", "must be one of after, off"},
+		{"a key that is no flag, with keys of its own", nil, "share: 1\nacounts:\n\n  main:\n    crm: zoho\n", `c.yaml: line 2: "acounts" is neither a setting`},
 		{"a key that is no flag", nil, "skip-invalids: true\n", `c.yaml: line 1: "skip-invalids" is neither a setting nor a flag`},
 		{"the configuration naming one", nil, "config: other.yaml\n", `"config" is neither`},
 		{"a list", nil, "wait: [1, 2]\n", "wait: must be a single value"},
@@ -177,6 +178,8 @@ func TestWrongCommandLines(t *testing.T) {
 		{"no such flag", []string{"run", "--force", "x.csv"}, "unknown flag: --force"},
 		{"no sheet", []string{"run"}, "run takes one sheet, not 0"},
 		{"two sheets", []string{"plan", "a.csv", "b.csv"}, "plan takes one sheet, not 2"},
+		{"an empty name", []string{"run", ""}, "run: the name of the sheet is empty"},
+		{"a value told once", []string{"run", "--limit", "25", "x.csv"}, `--limit: "25" is not a number of calls and a time, such as 25/5s`},
 		{"wrong limit", []string{"run", "--limit", "25", "x.csv"}, "such as 25/5s"},
 		{"sheet that is not there", []string{"run", "--sandbox", missing}, "open the sheet"},
 		{"configuration that is not there", []string{"run", "--config", missing, "x.csv"}, "read configuration"},

@@ -200,6 +200,9 @@ func (a *app) oneSheet(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return refusef(fmt.Sprintf("See `%s --help`.", cmd.CommandPath()), "%s takes one sheet, not %d", cmd.Name(), len(args))
 	}
+	if args[0] == "" {
+		return refusef("Name the sheet: a variable in the command may be empty.", "%s: the name of the sheet is empty", cmd.Name())
+	}
 	a.sheet = args[0]
 	return nil
 }
