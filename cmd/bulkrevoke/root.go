@@ -121,8 +121,8 @@ Every flag can be given as an environment variable too (--skip-invalid as BULKRE
 or in the configuration (skip-invalid: true).
 
 Exit codes: 0 every row is done or unchanged; 1 some rows are failed, invalid, in doubt or
-unconfirmed; 2 refused, nothing was sent; 3 stopped early, run again to go on; 4 another run is at
-it; 129, 130 and 143 interrupted by SIGHUP, SIGINT or SIGTERM, run again to go on.`,
+unconfirmed; 2 refused, nothing was sent; 3 stopped early, run again to go on; 4 another run or
+program is at it; 129, 130 and 143 interrupted by SIGHUP, SIGINT or SIGTERM, run again to go on.`,
 		Example: `  bulkrevoke run --sandbox samples/offboarding.csv
   bulkrevoke run offboarding.csv
   bulkrevoke run --account sales-eu --skip-invalid offboarding.csv -o done/offboarding.csv
@@ -147,7 +147,10 @@ func (a *app) planCommand() *cobra.Command {
 		Use:   "plan SHEET",
 		Short: "Check the sheet and show what run would do; send no change, leave no file",
 		Long: `Check every row, ask the CRM who is who, and show what run would send, what is done already and
-how long it will take. No change is sent and no file is left. The flags are those of run.`,
+how long it will take. No change is sent and no file is left. The flags are those of run.
+
+Exit codes: 0 the plan is shown; 2 refused, as run would be; 3 an account can not be worked with, or
+the plan could not be written; 4 another run is at it; 129, 130 and 143 interrupted.`,
 		Example: `  bulkrevoke plan offboarding.csv
   bulkrevoke plan --json offboarding.csv | jq .to_send`,
 		Args: a.oneSheet,
@@ -168,7 +171,11 @@ func (a *app) resultsCommand() *cobra.Command {
 		Use:   "results SHEET",
 		Short: "Write the result file from the ledger, also during a run",
 		Long: `Write SHEET.results.csv again from the ledger, with what is known by now. It may be called while
-run is at work, and sends nothing.`,
+run is at work, and sends nothing.
+
+Exit codes: 0 written, whatever became of the rows; 2 refused, or the file could not be written; 3
+standard output could not be written to; 4 another program holds the ledger; 129, 130 and 143
+interrupted.`,
 		Example: `  bulkrevoke results offboarding.csv
   bulkrevoke results --open offboarding.csv
   bulkrevoke results --sandbox samples/offboarding.csv -o so-far.csv`,

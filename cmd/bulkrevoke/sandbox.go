@@ -22,7 +22,9 @@ func (a *app) sandboxCommand() *cobra.Command {
 		Long: `Serve a stand-in of both CRM APIs until a signal ends it, and print the environment variables
 with which bulkrevoke finds it. It takes any keys, holds the vendors' rate limits, and answers as
 the vendors' references say. What is seeded is in force at the start: for each first revoke of a
-sheet the access that it takes away.`,
+sheet the access that it takes away.
+
+Exit codes: 0 a signal has ended it; 2 refused.`,
 		Example: `  bulkrevoke sandbox --listen 127.0.0.1:8080 --seed samples/offboarding.csv`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 0 {

@@ -32,7 +32,8 @@ sheet's own rows that it undoes are then to be done again, and plan SHEET says h
 name of its own it needs --ledger, and without its ledger it is refused.
 
 Exit codes: 0 the sheet puts everything back, or there is nothing to put back; 1 something is left
-to be done by hand; 2 refused; 4 a run is at it.`,
+to be done by hand; 2 refused, also where the ledger has been changed; 4 a run is at it; 129, 130
+and 143 interrupted.`,
 		Example: `  bulkrevoke undo offboarding.csv
   bulkrevoke plan offboarding.undo.csv
   bulkrevoke run offboarding.undo.csv`,

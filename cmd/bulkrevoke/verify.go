@@ -36,7 +36,8 @@ and sales groups are looked at. On LeadSquared leads and opportunities the CRM t
 the request, and not who has access now.
 
 Exit codes: 0 every row holds; 1 some row no longer holds, was never done, or nobody can tell; 2
-refused; 3 the chain is broken, or an account could not be asked; 4 another run is at it.`,
+refused; 3 the chain is broken, or an account could not be asked; 4 another run is at it; 129, 130
+and 143 interrupted.`,
 		Example: `  bulkrevoke verify offboarding.csv
   bulkrevoke verify offboarding.csv -o offboarding.verified.csv`,
 		Args: a.oneSheet,
