@@ -148,12 +148,32 @@ func TestEveryLineIsJSONAfterARun(t *testing.T) {
 	r.env["BULKREVOKE_LOG_FORMAT"] = "json"
 	path := r.sheet(leads(3)...)
 	told(t, r.runs(exitDone, "run", path).stderr)
-	for _, args := range [][]string{{"results", path}, {"results", "--open", path}, {"verify", path}, {"undo", path}, {"plan", path}} {
-		got := r.run(args...)
+	for _, tc := range []struct {
+		args    []string
+		msg     string
+		figures map[string]any // of that line
+	}{
+		{[]string{"results", path}, "results written", map[string]any{"rows": 3.0, "file": r.path("off.results.csv")}},
+		{[]string{"results", "--open", path, "-o", r.path("open.csv")}, "open rows written", map[string]any{"rows": 0.0}},
+		{[]string{"verify", path}, "verified", map[string]any{"rows": 3.0, "hold": 3.0, "hold_no_longer": 0.0, "never_done": 0.0, "unknown": 0.0, "chain_whole": true}},
+		{[]string{"undo", path}, "undo written", map[string]any{"rows": 3.0, "file": r.path("off.undo.csv")}},
+		{[]string{"plan", path}, "sheet read", map[string]any{"rows": 3.0}},
+	} {
+		got := r.run(tc.args...)
 		if got.code != exitDone {
-			t.Errorf("%v ended with %d", args, got.code)
+			t.Errorf("%v ended with %d", tc.args, got.code)
 		}
-		told(t, got.stderr)
+		lines := told(t, got.stderr)
+		i := slices.IndexFunc(lines, func(line map[string]any) bool { return line["msg"] == tc.msg })
+		if i < 0 {
+			t.Errorf("%v: no line %q in\n%s", tc.args, tc.msg, got.stderr)
+			continue
+		}
+		for name, want := range tc.figures {
+			if lines[i][name] != want {
+				t.Errorf("%v: %s is %v, want %v", tc.args, name, lines[i][name], want)
+			}
+		}
 	}
 	r.sheet(leads(6)...)
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
@@ -19,4 +20,11 @@ func newLog(screen *report.Screen, o *options) *slog.Logger {
 		screen.UseJSON()
 	}
 	return screen.Log(level)
+}
+
+// say tells what came of a command: people a line, machines an event that has the same
+// name each time, and the line's figures beside it.
+func (a *app) say(name string, figures []slog.Attr, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	a.screen.Tell(report.Event{Text: text + "\n", Name: name, Attrs: append(figures, slog.String("text", text))})
 }

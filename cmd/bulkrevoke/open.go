@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
@@ -31,7 +30,7 @@ func (a *app) writeOpen(ctx context.Context, name string) (err error) {
 		return err
 	}
 	if !a.opts.quiet {
-		fmt.Fprintf(a.screen, "%s: %s that need somebody\n", j.names.output, plural(counts.Rows, "row"))
+		a.say("open rows written", written(j.names.output, counts.Rows), "%s: %s that need somebody", j.names.output, plural(counts.Rows, "row"))
 		j.tellSince(counts.NotAttempted)
 	}
 	return nil

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -31,10 +31,15 @@ func (a *app) writeResults(ctx context.Context, name string) (err error) {
 		return err
 	}
 	if !a.opts.quiet {
-		fmt.Fprintf(a.screen, "%s: %s written\n", j.names.output, plural(counts.Rows, "row"))
+		a.say("results written", written(j.names.output, counts.Rows), "%s: %s written", j.names.output, plural(counts.Rows, "row"))
 		j.tellSince(counts.NotAttempted)
 	}
 	return nil
+}
+
+// written are the figures of a file that was written.
+func written(path string, rows int64) []slog.Attr {
+	return []slog.Attr{slog.String("file", path), slog.Int64("rows", rows)}
 }
 
 // openWritten opens the ledger. While a run holds it, it is only read; otherwise
@@ -59,7 +64,8 @@ func (j *job) tellSince(open int64) {
 	if j.since == "" || open == 0 {
 		return
 	}
-	fmt.Fprintf(j.screen, "%s was run after %s, in the same ledger: of the rows, %d not done, or not any more; run %s again to do what is missing\n",
+	j.say("undone since", []slog.Attr{slog.String("by", j.since), slog.Int64("rows", open)},
+		"%s was run after %s, in the same ledger: of the rows, %d not done, or not any more; run %s again to do what is missing",
 		j.since, title(j.sheet), open, title(j.sheet))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -67,7 +68,7 @@ func (a *app) serveSandbox(ctx context.Context, listen string, seeds []string) (
 		"ZOHO_CLIENT_ID=any-client", "ZOHO_CLIENT_SECRET=any-client-secret", "ZOHO_REFRESH_TOKEN=any-refresh-token",
 	}
 	fmt.Fprintf(a.stdout, "export %s\n", strings.Join(variables, "\nexport "))
-	fmt.Fprintf(a.screen, "sandbox at %s, until a signal ends it\n", w.base)
+	a.say("sandbox ready", []slog.Attr{slog.String("url", w.base)}, "sandbox at %s, until a signal ends it", w.base)
 	a.serving.Store(true)
 	<-ctx.Done()
 	return nil

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -101,7 +101,8 @@ func (a *app) undoSheet(ctx context.Context, name string) (err error) {
 		return err
 	}
 	counts, err := report.WriteUndo(ctx, j.led, output, func(row batch.UndoRow) {
-		fmt.Fprintf(a.screen, "by hand: %s: %s\n", report.Printable(placeOf(row)), report.Printable(row.Left))
+		place, why := report.Printable(placeOf(row)), report.Printable(row.Left)
+		a.say("by hand", []slog.Attr{slog.String("place", place), slog.String("why", why)}, "by hand: %s: %s", place, why)
 	})
 	if err != nil {
 		return err
@@ -128,16 +129,18 @@ func (j *job) tellUndone(name, output string, c report.UndoCounts) {
 		return
 	}
 	if c.Left > 0 {
-		fmt.Fprintf(j.screen, "%s left to be put back by hand, listed above\n", plural(c.Left, "thing"))
+		j.say("left by hand", []slog.Attr{slog.Int64("things", c.Left)}, "%s left to be put back by hand, listed above", plural(c.Left, "thing"))
 	}
 	if c.Rows == 0 {
-		fmt.Fprintln(j.screen, "there is nothing that a sheet could put back; none was written")
+		j.say("nothing to undo", nil, "there is nothing that a sheet could put back; none was written")
 		return
 	}
-	fmt.Fprintf(j.screen, "%s: %s written, nothing was sent\n", output, plural(c.Rows, "row"))
+	j.say("undo written", written(output, c.Rows), "%s: %s written, nothing was sent", output, plural(c.Rows, "row"))
 	if c.Noted > 0 {
-		fmt.Fprintf(j.screen, "%s where not all is known of how it was: read the column note before you run it\n", plural(c.Noted, "row"))
+		j.say("undo noted", []slog.Attr{slog.Int64("rows", c.Noted)}, "%s where not all is known of how it was: read the column note before you run it", plural(c.Noted, "row"))
 	}
-	fmt.Fprintf(j.screen, "put it back with: %s\n", j.putBackCommand(output))
-	fmt.Fprintf(j.screen, "it belongs to the ledger %s: %s, run again after it, does again what it has given back\n", j.names.ledger, title(name))
+	again := j.putBackCommand(output)
+	j.say("next", []slog.Attr{slog.String("command", again)}, "put it back with: %s", again)
+	j.say("undo ledger", []slog.Attr{slog.String("ledger", j.names.ledger)},
+		"it belongs to the ledger %s: %s, run again after it, does again what it has given back", j.names.ledger, title(name))
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"time"
@@ -224,30 +225,37 @@ func (j *job) tellVerified(name string, v *batch.Verification, c report.VerifyCo
 	if j.opts.quiet {
 		return nil
 	}
-	fmt.Fprintf(j.screen, "%s: of %s, %d hold, %d no longer hold, %d were never done, of %d nobody can tell\n",
+	j.say("verified", []slog.Attr{
+		slog.Int64("rows", c.Rows), slog.Int64("hold", c.Holds), slog.Int64("hold_no_longer", c.Broken),
+		slog.Int64("never_done", c.NeverDone), slog.Int64("unknown", c.Unknown), slog.Bool("chain_whole", broken == nil),
+	}, "%s: of %s, %d hold, %d no longer hold, %d were never done, of %d nobody can tell",
 		title(name), plural(c.Rows, "row"), c.Holds, c.Broken, c.NeverDone, c.Unknown)
 	if c.Superseded > 0 {
-		fmt.Fprintf(j.screen, "%s answered for by a later row about the same user and record\n", plural(c.Superseded, "row"))
+		j.say("superseded", []slog.Attr{slog.Int64("rows", c.Superseded)}, "%s answered for by a later row about the same user and record", plural(c.Superseded, "row"))
 	}
 	changed, err := j.sheetChanged(ctx, name)
 	if err != nil {
 		return err
 	}
 	if changed {
-		fmt.Fprintf(j.screen, "%s has changed since its last run; these are the rows of that run\n", title(name))
+		j.say("sheet changed", nil, "%s has changed since its last run; these are the rows of that run", title(name))
 	}
 	seq, head, err := j.led.Head(ctx)
 	if err == nil && broken == nil {
-		fmt.Fprintf(j.screen, "the chain of %s is whole, its head is %s\n", plural(seq, "event"), head)
+		j.say("chain", []slog.Attr{slog.Int64("events", seq), slog.String("head", head)}, "the chain of %s is whole, its head is %s", plural(seq, "event"), head)
 	}
 	if j.opts.output != "" {
-		fmt.Fprintf(j.screen, "answers: %s\n", j.opts.output)
+		j.say("answers written", written(j.opts.output, c.Rows), "answers: %s", j.opts.output)
 	}
-	switch {
-	case j.since != "" && c.Broken > 0:
-		fmt.Fprintf(j.screen, "%s was run after %s, in the same ledger: run %s again to do what it has undone\n", j.since, title(name), title(name))
-	case c.Broken > 0 || c.NeverDone > 0:
-		fmt.Fprintln(j.screen, "rows that were never done: run the sheet again; rows that no longer hold: put them into a sheet of their own and run that, because this ledger has them as done")
+	if j.since != "" && c.Broken > 0 {
+		j.say("next", nil, "%s was run after %s, in the same ledger: run %s again to do what it has undone", j.since, title(name), title(name))
+		return err
+	}
+	if c.NeverDone > 0 {
+		j.say("next", nil, "rows that were never done: run the sheet again")
+	}
+	if c.Broken > 0 {
+		j.say("next", nil, "rows that no longer hold: put them into a sheet of their own and run that, because this ledger has them as done")
 	}
 	return err
 }
