@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -90,12 +91,12 @@ const configName = "bulkrevoke.yaml"
 
 // readConfig reads the file at path; if path is empty, the one in the working
 // folder, then the one in the user's configuration folder, then the environment.
-func readConfig(path string, lookup func(string) (string, bool)) (config, error) {
+func readConfig(ctx context.Context, path string, lookup func(string) (string, bool)) (config, error) {
 	if path != "" {
-		return readConfigFile(path)
+		return readConfigFile(ctx, path)
 	}
 	for _, candidate := range configPlaces() {
-		cfg, err := readConfigFile(candidate)
+		cfg, err := readConfigFile(ctx, candidate)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return cfg, err
 		}
@@ -112,8 +113,11 @@ func configPlaces() []string {
 	return places
 }
 
-func readConfigFile(path string) (config, error) {
-	data, err := os.ReadFile(path)
+func readConfigFile(ctx context.Context, path string) (config, error) {
+	data, err := within(ctx, func() ([]byte, error) { return os.ReadFile(path) })
+	if ctx.Err() != nil {
+		return config{}, context.Cause(ctx)
+	}
 	if err != nil {
 		return config{}, refusef("Name another with --config.", "read configuration %s: %w", path, report.Reason(err))
 	}

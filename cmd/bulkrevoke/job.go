@@ -62,7 +62,7 @@ func (j *job) close() error {
 
 // openSheet opens the sheet and settles what its files are called.
 func (j *job) openSheet(ctx context.Context, name string) error {
-	if err := j.openInput(name); err != nil {
+	if err := j.openInput(ctx, name); err != nil {
 		return err
 	}
 	layout := j.reader.Layout()
@@ -98,15 +98,22 @@ func (j *job) checkBlock(layout sheet.Layout) error {
 }
 
 // openInput opens the sheet and reads its header.
-func (j *job) openInput(name string) (err error) {
+func (j *job) openInput(ctx context.Context, name string) (err error) {
 	in, path := j.stdin, ""
 	if name != standardInput {
-		file, err := openFile(name)
+		file, regular, err := openFile(ctx, name)
 		if err != nil {
 			return err
 		}
 		j.later(file.Close)
-		in, path = file, name
+		if in = file; regular {
+			path = name
+		}
+	}
+	if path == "" {
+		var stop func() error
+		in, stop = untilDone(ctx, in)
+		j.later(stop)
 	}
 	if j.reader, err = sheet.Open(in, name, j.sheetOptions(path)); err == nil {
 		j.later(j.reader.Close)

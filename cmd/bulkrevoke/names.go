@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -130,7 +129,7 @@ func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
 
 // firstCall returns the first call that a result file names, "" if none does.
 func firstCall(name string) string {
-	file, err := os.Open(name)
+	file, err := peek(name)
 	if err != nil {
 		return ""
 	}

@@ -72,7 +72,7 @@ func (j *job) tellSince(open int64) {
 // looksLikeResult says whether a sheet is a result file: by its header, or by its
 // name if the sheet itself is gone.
 func looksLikeResult(name string) bool {
-	file, err := os.Open(name)
+	file, err := peek(name)
 	if err != nil {
 		return strings.Contains(strings.ToLower(name), ".results.")
 	}

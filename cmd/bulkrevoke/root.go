@@ -289,7 +289,7 @@ func (a *app) settle(cmd *cobra.Command) (err error) {
 	if err := fillFromEnvironment(cmd.Flags(), a.lookup); err != nil {
 		return err
 	}
-	if a.cfg, err = readConfig(a.opts.config, a.lookup); err != nil {
+	if a.cfg, err = readConfig(cmd.Context(), a.opts.config, a.lookup); err != nil {
 		return err
 	}
 	if err := fillFromConfig(cmd.Flags(), a.cfg); err != nil {

@@ -78,7 +78,7 @@ func (a *app) serveSandbox(ctx context.Context, listen string, seeds []string) (
 func (a *app) seedSandbox(ctx context.Context, w *world, name string) (err error) {
 	j := &job{app: a, world: w}
 	defer func() { err = errors.Join(err, j.close()) }()
-	if err := j.openInput(name); err != nil {
+	if err := j.openInput(ctx, name); err != nil {
 		return err
 	}
 	if j.led, err = ledger.Scratch(os.TempDir()); err != nil {

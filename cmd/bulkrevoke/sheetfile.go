@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,25 +14,75 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 )
 
-// openFile opens a sheet, and says what is there instead where that can not be.
-func openFile(name string) (*os.File, error) {
-	file, err := os.Open(name)
+// openFile opens a sheet, and says what is there instead where that can not be. regular
+// says that it can be opened and read as often as one likes.
+func openFile(ctx context.Context, name string) (file *os.File, regular bool, err error) {
+	file, err = within(ctx, func() (*os.File, error) { return os.Open(name) })
 	switch {
+	case ctx.Err() != nil:
+		return nil, false, context.Cause(ctx)
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, noSuchFile(name)
+		return nil, false, noSuchFile(name)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, refusef("Have its owner let you read it.", "%s: you may not read it", name)
+		return nil, false, refusef("Have its owner let you read it.", "%s: you may not read it", name)
 	case err != nil:
-		return nil, refusef("", "open the sheet: %w", err)
+		return nil, false, refusef("", "open the sheet: %w", err)
 	}
 	info, err := file.Stat()
 	if err == nil && info.IsDir() {
 		err = folderAsSheet(name)
 	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, false, errors.Join(err, file.Close())
 	}
-	return file, nil
+	return file, info.Mode().IsRegular(), nil
+}
+
+// peek opens a sheet for a look at it before it is read. A pipe is not opened: what is
+// read of it would be missing afterwards.
+func peek(name string) (*os.File, error) {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.ErrUnsupported}
+	}
+	return os.Open(name)
+}
+
+// within does what may have to wait for somebody else, such as opening a named pipe, or
+// reading one. If ctx is done first, that is left to itself and ends with the program:
+// it can not be called off.
+func within[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := do()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
+}
+
+// untilDone passes on what is read from in, until ctx is done: a pipe or a terminal may
+// say nothing for ever, and a read of it can not be called off. stop gives up what has
+// not been read.
+func untilDone(ctx context.Context, in io.Reader) (out io.Reader, stop func() error) {
+	from, to := io.Pipe()
+	go func() {
+		_, err := io.Copy(to, in)
+		to.CloseWithError(err) // nil is the end
+	}()
+	given := context.AfterFunc(ctx, func() { to.CloseWithError(context.Cause(ctx)) })
+	return from, func() error {
+		given()
+		return from.Close()
+	}
 }
 
 // noSuchFile refuses a sheet that is not there and names one that may be meant.

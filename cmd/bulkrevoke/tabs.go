@@ -183,7 +183,7 @@ func ledgerSheets(ctx context.Context, path string) (list []ledgerSheet, err err
 // worksheetOf returns the name that a workbook gives the sheet which somebody has
 // named, or that name if the workbook cannot be asked any more.
 func worksheetOf(name, given string) string {
-	file, err := os.Open(name)
+	file, err := peek(name)
 	if err != nil {
 		return given
 	}

@@ -96,6 +96,10 @@ func looseConfig(path string) map[string]string {
 	}
 	values := map[string]string{}
 	for _, place := range places {
+		info, err := os.Stat(place)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
 		data, err := os.ReadFile(place)
 		if err != nil {
 			continue

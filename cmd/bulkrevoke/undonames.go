@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,7 +31,7 @@ func isUndoName(sheetName string, isResult bool) bool {
 // of the sheet that it undoes, and the mark of the ledger. Both are empty for any
 // other sheet.
 func undoMark(name string) (undoes, mark string) {
-	file, err := os.Open(name)
+	file, err := peek(name)
 	if err != nil {
 		return "", ""
 	}

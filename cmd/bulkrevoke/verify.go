@@ -270,7 +270,7 @@ func (j *job) sheetChanged(ctx context.Context, name string) (bool, error) {
 	if err != nil || !ok {
 		return false, err
 	}
-	file, err := os.Open(name)
+	file, err := peek(name)
 	if err != nil {
 		return false, nil
 	}

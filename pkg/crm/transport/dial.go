@@ -39,6 +39,9 @@ func newTransport(caFile string, calls int) (*http.Transport, error) {
 		if err != nil {
 			roots = x509.NewCertPool()
 		}
+		if info, err := os.Stat(caFile); err == nil && !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("read ca_file: %s is not a regular file", caFile)
+		}
 		text, err := os.ReadFile(caFile)
 		if err != nil {
 			return nil, fmt.Errorf("read ca_file: %w", err)
