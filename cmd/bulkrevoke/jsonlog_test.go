@@ -175,6 +175,7 @@ func TestEveryLineIsJSONAfterARun(t *testing.T) {
 			}
 		}
 	}
+	told(t, r.runs(exitDone, "results", "--open", path).stderr)
 	r.sheet(leads(6)...)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(&signalError{os.Interrupt})

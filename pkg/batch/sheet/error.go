@@ -46,6 +46,7 @@ func display(name string) string {
 type fault struct {
 	line, column int
 	reason, hint string
+	better       int  // the row that looks like the header instead; 0 if none does
 	damaged      bool // the file is at fault, and not what somebody has written into it
 }
 

@@ -114,8 +114,30 @@ func (b *bookSource) noHeader() (tab, error) {
 	}
 	f.reason = fmt.Sprintf("sheet %s: %s", quote(t.name), f.reason)
 	f.hint = strings.TrimSpace(f.hint + " The workbook's sheets are " + strings.Join(describe(b.wb.sheets), ", ") +
-		"; --sheet says which one is read." + b.hiddenHeader())
+		"; --sheet says which one is read." + b.lowerHeader(f, first) + b.hiddenHeader())
 	return t, f
+}
+
+// lowerHeader names the visible sheet in which a lower row looks like a header of ours,
+// where none does in the first visible one.
+func (b *bookSource) lowerHeader(f *fault, first int) string {
+	if f.better > 0 {
+		return ""
+	}
+	for _, t := range b.wb.sheets[first+1:] {
+		if t.hidden || t.kind != kindRows {
+			continue
+		}
+		in := &bookSource{wb: b.wb, opt: b.opt, names: b.names}
+		f, _ := errors.AsType[*fault](in.open(t))
+		if in.rows != nil {
+			in.rows.close() // it is only read
+		}
+		if f != nil && f.better > 0 {
+			return fmt.Sprintf(" In sheet %s row %d looks like the header: give --sheet %s --header-row %d.", quote(t.name), f.better, quote(t.name), f.better)
+		}
+	}
+	return ""
 }
 
 // hiddenHeader names the hidden sheet that has a header of ours.

@@ -26,6 +26,7 @@ func (h *header) complete(line int, others iter.Seq2[int, []string]) *fault {
 	}
 	switch at := h.better(others); {
 	case at > 0:
+		f.better = at
 		f.hint += headerIsAt(at)
 	case len(absent) > 0:
 		f.hint += h.instead(absent[0])
