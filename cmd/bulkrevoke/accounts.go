@@ -68,7 +68,7 @@ func newAccounts(cfg config, o *options, secrets secretSource) ([]*account, erro
 		accounts = append(accounts, a)
 	}
 	if len(accounts) == 0 {
-		return nil, refusef("Write a bulkrevoke.yaml, or set LEADSQUARED_HOST, LEADSQUARED_ACCESS_KEY and LEADSQUARED_SECRET_KEY. With --sandbox none is needed.",
+		return nil, refusef("Write a bulkrevoke.yaml, or set LEADSQUARED_HOST, LEADSQUARED_ACCESS_KEY and LEADSQUARED_SECRET_KEY, or ZOHO_DC, ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET and ZOHO_REFRESH_TOKEN. With --sandbox none is needed.",
 			"no account is configured")
 	}
 	name, err := defaultAccount(cfg, o.account)

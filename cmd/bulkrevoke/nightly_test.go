@@ -113,6 +113,8 @@ func TestCrontab(t *testing.T) {
 	must(t, os.Remove(sheetPath))
 	if mail := night(); !strings.Contains(mail, "ended with 2") || !strings.Contains(mail, filepath.Join(home, "offboarding", "bulkrevoke.log")) {
 		t.Errorf("a night without a sheet mails %q, want the exit code and the log", mail)
+	} else if !strings.Contains(mail, "there is no file offboarding.csv") || strings.Contains(mail, "sheet read") {
+		t.Errorf("a night without a sheet mails %q, want the reason and nothing of the night before", mail)
 	}
 }
 
