@@ -93,3 +93,28 @@ func TestCertificateThatIsNoRegularFile(t *testing.T) {
 		t.Errorf("it says\n%s", got.stderr)
 	}
 }
+
+// Commands that read the ledger, and the sheet only for a look at it, wait for no pipe
+// that stands in the sheet's place by now.
+func TestLooksLeavePipesAlone(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"results", "verify", "undo"} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, sandbox.Config{})
+			off := r.sheet(leads(2)...)
+			r.runs(exitDone, "run", off)
+			must(t, errors.Join(os.Remove(off), syscall.Mkfifo(off, 0o600)))
+			ended := make(chan ran, 1)
+			go func() { ended <- r.run(command, off) }()
+			select {
+			case got := <-ended:
+				if got.code != exitDone {
+					t.Errorf("it ended with %d:\n%s", got.code, got.stderr)
+				}
+			case <-time.After(30 * time.Second):
+				t.Error("it waits for ever")
+			}
+		})
+	}
+}
