@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
@@ -50,8 +51,12 @@ func (j *job) openWritten(ctx context.Context, name string) error {
 	}
 	wait := j.opts.wait
 	j.opts.wait = 0 // for no run
+	started := time.Now()
 	readOnly := j.opts.open && j.opts.output == "" || j.lockLedger(ctx) != nil
 	j.opts.wait = wait
+	if !readOnly {
+		j.sweepFiles(started, j.names.output) // nobody else writes it
+	}
 	if err := j.openLedgerFile(ctx, ledger.Options{ReadOnly: readOnly}); err != nil {
 		return err
 	}

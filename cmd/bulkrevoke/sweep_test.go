@@ -47,6 +47,7 @@ func TestNextRunSweeps(t *testing.T) {
 	for _, tc := range []struct{ file, command, output string }{
 		{".off.undo.csv.ABCDEFGHIJ.tmp", "undo", "off.undo.csv"},
 		{".v.csv.ABCDEFGHIJ.tmp", "verify", "v.csv"},
+		{".all.csv.ABCDEFGHIJ.tmp", "results", "all.csv"},
 	} {
 		file := r.write(tc.file, "somebody's data")
 		must(t, os.Chtimes(file, time.Now().Add(-time.Minute), time.Now().Add(-time.Minute)))
