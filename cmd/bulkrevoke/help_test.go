@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -41,6 +43,36 @@ func TestHelpAndReadmeTellTheExitCodes(t *testing.T) {
 		if !strings.Contains(section, fmt.Sprintf("\n| %d", code)) {
 			t.Errorf("the README's exit codes lack %d", code)
 		}
+	}
+}
+
+// code finds the codes that rows are given.
+var code = regexp.MustCompile(`\b[cC]ode(?:[A-Z]\w*)?(?: *=|:) *"([a-z0-9_]*[a-z0-9])(_?)"`)
+
+// The README tells every code that a row can have and that is not the CRM's own.
+func TestReadmeTellsTheCodes(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	must(t, err)
+	found := 0
+	must(t, filepath.WalkDir(filepath.Join("..", "..", "pkg"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "sandbox") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range code.FindAllStringSubmatch(string(text), -1) {
+			word := m[1]
+			if m[2] != "" {
+				word += "_N"
+			}
+			if found++; !strings.Contains(string(readme), "`"+word+"`") {
+				t.Errorf("the README does not tell the code %s of %s", word, path)
+			}
+		}
+		return err
+	}))
+	if found < 30 {
+		t.Errorf("%d codes were found, want at least 30", found)
 	}
 }
 
