@@ -71,7 +71,7 @@ func (j *job) tellSince(open int64) {
 	}
 	j.say("undone since", []slog.Attr{slog.String("by", j.since), slog.Int64("rows", open)},
 		"%s was run after %s, in the same ledger: of the rows, %d not done, or not any more; run %s again to do what is missing",
-		j.since, title(j.sheet), open, title(j.sheet))
+		j.since, j.ofLedger(j.sheet), open, j.ofLedger(j.sheet))
 }
 
 // looksLikeResult says whether a sheet is a result file: by its header, or by its

@@ -153,6 +153,16 @@ func (o *options) longerLedgers(ctx context.Context, short, known string) (tabs 
 	return tabs, nil
 }
 
+// ofLedger is title with the sheet of the workbook that the rows in the ledger are of.
+func (j *job) ofLedger(name string) string {
+	src, ok, err := j.led.Source(context.Background())
+	var layout sheet.Layout
+	if err != nil || !ok || json.Unmarshal(src.Layout, &layout) != nil || layout.Sheet == "" {
+		return title(name) // it is said as well as it is known
+	}
+	return report.Printable((&sheet.Worksheet{Name: layout.Sheet}).Of(title(name)))
+}
+
 // ledgerSheet is a sheet that a ledger has taken up.
 type ledgerSheet struct {
 	name      string // of the file

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"archive/zip"
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -294,4 +297,84 @@ func TestSafeTab(t *testing.T) {
 			t.Errorf("a file named after %q lies in %s", name, dir)
 		}
 	}
+}
+
+// What is undone of one sheet of a workbook is done again by that sheet, and the
+// commands that read the ledger say which sheet they mean.
+func TestUndoOfASheetOfAWorkbook(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.workbook("off.xlsx", []string{"November", "Leavers December"}, [][]string{{lead("revoke", 1)}, {lead("revoke", 1), lead("revoke", 2)}}, nil)
+	said := func(code int, want string, args ...string) {
+		t.Helper()
+		if got := r.runs(code, append(args, "--sheet", "leavers december", path)...); !strings.Contains(got.stdout+got.stderr, want) {
+			t.Errorf("%s says nothing of %q:\n%s%s", args[0], want, got.stdout, got.stderr)
+		}
+	}
+	name := path + `, sheet "Leavers December"`
+	said(exitDone, name+": 2 rows, 2 sent", "run")
+	said(exitDone, name+": of 2 rows, 2 hold", "verify")
+	said(exitDone, name+", run again after it, does again what it has given back", "undo")
+	r.runs(exitDone, "run", r.path("off.Leavers December.undo.csv"))
+	said(exitOpen, "run "+name+" again to do what it has undone", "verify")
+	said(exitDone, "run "+name+" again to do what is missing", "results")
+	said(exitDone, "2  of those to send: take away again", "plan")
+	sent := r.changes()
+	said(exitDone, name+": 2 rows, 2 sent", "run")
+	r.runs(exitDone, "run", "--sheet", "November", path)
+	if n := r.changes() - sent; n != 3 {
+		t.Errorf("%d changes, want the 2 of the one sheet again, and the 1 of the other", n)
+	}
+}
+
+// A workbook whose first sheet is hidden, or whose texts stand in a part of another
+// name, is read as a person sees it.
+func TestWorkbooksAsSeen(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.workbook("off.xlsx", []string{"Old list", "Leavers"}, [][]string{{lead("revoke", 8), lead("revoke", 9)}, {lead("revoke", 1), lead("revoke", 2), lead("revoke", 3)}}, func(f *excelize.File) {
+		f.SetActiveSheet(1)
+		must(t, f.SetSheetVisible("Old list", false))
+	})
+	renamePart(t, path, "xl/sharedStrings.xml", "xl/strings.xml")
+	if got := r.runs(exitDone, "plan", path); !strings.Contains(got.stdout, path+`, sheet "Leavers": 3 rows, 3 to send`) {
+		t.Errorf("the plan says\n%s", got.stdout)
+	}
+	r.runs(exitDone, "run", path)
+	var records []string
+	for _, row := range r.results("off.results.csv") {
+		records = append(records, row["record_id"])
+	}
+	if diff := cmp.Diff([]string{"7001", "7002", "7003"}, records); diff != "" || r.changes() != 3 {
+		t.Errorf("%d changes; records (-want +got):\n%s", r.changes(), diff)
+	}
+}
+
+// renamePart gives a part of a workbook another name, and the relationships with it.
+func renamePart(t *testing.T, path, from, to string) {
+	t.Helper()
+	in, err := zip.OpenReader(path)
+	must(t, err)
+	defer in.Close()
+	var packed bytes.Buffer
+	out := zip.NewWriter(&packed)
+	for _, part := range in.File {
+		file, err := part.Open()
+		must(t, err)
+		text, err := io.ReadAll(file)
+		must(t, err)
+		if strings.HasSuffix(part.Name, ".rels") {
+			text = bytes.ReplaceAll(text, []byte(filepath.Base(from)), []byte(filepath.Base(to)))
+		}
+		name := part.Name
+		if name == from {
+			name = to
+		}
+		w, err := out.Create(name)
+		must(t, err)
+		_, err = w.Write(text)
+		must(t, err)
+	}
+	must(t, out.Close())
+	must(t, os.WriteFile(path, packed.Bytes(), 0o600))
 }

@@ -142,5 +142,5 @@ func (j *job) tellUndone(name, output string, c report.UndoCounts) {
 	again := j.putBackCommand(output)
 	j.say("next", []slog.Attr{slog.String("command", again)}, "put it back with: %s", again)
 	j.say("undo ledger", []slog.Attr{slog.String("ledger", j.names.ledger)},
-		"it belongs to the ledger %s: %s, run again after it, does again what it has given back", j.names.ledger, title(name))
+		"it belongs to the ledger %s: %s, run again after it, does again what it has given back", j.names.ledger, j.ofLedger(name))
 }

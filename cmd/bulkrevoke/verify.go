@@ -229,7 +229,7 @@ func (j *job) tellVerified(name string, v *batch.Verification, c report.VerifyCo
 		slog.Int64("rows", c.Rows), slog.Int64("hold", c.Holds), slog.Int64("hold_no_longer", c.Broken),
 		slog.Int64("never_done", c.NeverDone), slog.Int64("unknown", c.Unknown), slog.Bool("chain_whole", broken == nil),
 	}, "%s: of %s, %d hold, %d no longer hold, %d were never done, of %d nobody can tell",
-		title(name), plural(c.Rows, "row"), c.Holds, c.Broken, c.NeverDone, c.Unknown)
+		j.ofLedger(name), plural(c.Rows, "row"), c.Holds, c.Broken, c.NeverDone, c.Unknown)
 	if c.Superseded > 0 {
 		j.say("superseded", []slog.Attr{slog.Int64("rows", c.Superseded)}, "%s answered for by a later row about the same user and record", plural(c.Superseded, "row"))
 	}
@@ -238,7 +238,7 @@ func (j *job) tellVerified(name string, v *batch.Verification, c report.VerifyCo
 		return err
 	}
 	if changed {
-		j.say("sheet changed", nil, "%s has changed since its last run; these are the rows of that run", title(name))
+		j.say("sheet changed", nil, "%s has changed since its last run; these are the rows of that run", j.ofLedger(name))
 	}
 	seq, head, err := j.led.Head(ctx)
 	if err == nil && broken == nil {
@@ -248,7 +248,7 @@ func (j *job) tellVerified(name string, v *batch.Verification, c report.VerifyCo
 		j.say("answers written", written(j.opts.output, c.Rows), "answers: %s", j.opts.output)
 	}
 	if j.since != "" && c.Broken > 0 {
-		j.say("next", nil, "%s was run after %s, in the same ledger: run %s again to do what it has undone", j.since, title(name), title(name))
+		j.say("next", nil, "%s was run after %s, in the same ledger: run %s again to do what it has undone", j.since, j.ofLedger(name), j.ofLedger(name))
 		return err
 	}
 	if c.NeverDone > 0 {
