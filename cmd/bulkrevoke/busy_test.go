@@ -65,9 +65,15 @@ func TestLedgerHeldByAnotherProgram(t *testing.T) {
 			}
 			letGo := r.holdLedger("off.ledger.db", tc.hold...)
 			tc.args[len(tc.args)-1] = path
+			if tc.args[0] == "run" {
+				tc.args = append(tc.args, "--report", r.path("r.html"))
+			}
 			got := r.runs(tc.want, tc.args...)
 			if tc.want == exitHeld && (!strings.Contains(got.stderr, "in use by another program") || !strings.Contains(got.stderr, "--wait 10m")) {
 				t.Errorf("it says:\n%s", got.stderr)
+			}
+			if tc.args[0] == "run" && !strings.Contains(r.read("r.html"), "Not started: another run or program was at it.") {
+				t.Errorf("the page says:\n%s", r.read("r.html"))
 			}
 			if n := r.changes(); n != before {
 				t.Errorf("%d changes were sent", n-before)

@@ -63,7 +63,7 @@ func exitMeaning(code int) string {
 	case code == 3:
 		return "stopped early, or an account could not be worked with"
 	case code == exitHeld:
-		return "another run was at it"
+		return "another run or program was at it"
 	case interrupted(code):
 		return "interrupted"
 	}

@@ -34,7 +34,7 @@ func newRefusal(ledgerID string, facts Facts, now time.Time) *page {
 	case facts.ExitCode == exitRefused:
 		p.Headline = "Refused: nothing was sent."
 	case facts.ExitCode == exitHeld:
-		p.Headline = "Not started: another run was at it. Nothing was sent."
+		p.Headline = "Not started: another run or program was at it. Nothing was sent."
 	case interrupted(facts.ExitCode):
 		p.Headline = "Interrupted before anything was sent."
 	default:
