@@ -149,11 +149,18 @@ func (j *job) ledgerOfReport() string {
 // sayUntouched says of a result that is there that it is not of this run: whoever has
 // stopped a run looks there for what was done.
 func (j *job) sayUntouched(failure error) {
-	if failure == nil || j.adopted || j.names.output == "" || j.names.inPlace() {
+	if failure == nil || j.adopted {
 		return
 	}
-	if there, err := exists(j.names.output); there && err == nil {
-		j.log.Warn("nothing was sent, and the result file is not of this run", "results", j.names.output)
+	n := j.names
+	if n.output == "" && errors.Is(failure, context.Canceled) { // so early that the names were not settled
+		n, _ = namesOf(j.sheet, j.opts.output, j.opts.ledger, looksLikeResult(j.sheet), j.opts.sandbox)
+	}
+	if n.output == "" || n.inPlace() {
+		return
+	}
+	if there, err := exists(n.output); there && err == nil {
+		j.log.Warn("nothing was sent, and the result file is not of this run", "results", n.output)
 	}
 }
 

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -241,5 +243,25 @@ func TestRefusalsCountTheirCalls(t *testing.T) {
 	must(t, json.Unmarshal([]byte(r.read("s.json")), &summary))
 	if len(summary.Accounts) != 1 || summary.Accounts[0].Calls != int64(calls) {
 		t.Errorf("after %d calls the summary says %+v", calls, summary.Accounts)
+	}
+}
+
+// So does one that is stopped before it knows what its files are called.
+func TestStopBeforeTheNamesSaysWhoseResultItIs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.sheet(leads(1)...)
+	for _, there := range []bool{false, true} {
+		if there {
+			r.write("off.results.csv", "x\n")
+		}
+		var stderr bytes.Buffer
+		a := newApp([]string{"run", path}, strings.NewReader(""), io.Discard, &stderr)
+		a.sheet, a.log = path, newLog(a.screen, a.opts)
+		(&job{app: a}).sayUntouched(&signalError{os.Interrupt})
+		a.shown.Flush()
+		if strings.Contains(stderr.String(), "not of this run") != there {
+			t.Errorf("with a result there %v it says %q", there, stderr.String())
+		}
 	}
 }

@@ -103,7 +103,7 @@ func TestBookChoice(t *testing.T) {
 		{name: "none of ours", tabs: []rawTab{{name: "Sheet", rows: notes}, {name: "C", kind: "chartsheet"}, {name: "Old", state: "hidden", rows: leads("1")}},
 			reason: `sheet "Sheet": the header lacks the needed columns action, object, record_id, user`,
 			hint:   `The workbook's sheets are "Sheet", "C" (a chart), "Old" (hidden); --sheet says which one is read. The hidden sheet "Old" has the needed columns: show it, or name it with --sheet.`},
-		{name: "none of ours, and a header below a title", tabs: []rawTab{{name: "Sheet", rows: notes}, {name: "Plan", rows: notes}, {name: "My data", rows: notes + leads("1")}},
+		{name: "none of ours, and a header below a title", tabs: []rawTab{{name: "Sheet", rows: notes}, {name: "Plan", rows: notes}, {name: "My data", rows: notes + "<row>" + texts("action", "object", "record_id", "user") + "</row>"}},
 			reason: `sheet "Sheet": the header lacks the needed columns action, object, record_id, user`,
 			hint:   `--sheet says which one is read. In sheet "My data" row 3 looks like the header: give --sheet "My data" --header-row 3.`},
 		{name: "none of ours, the first empty", tabs: []rawTab{{name: "Sheet"}, {name: "Notes", rows: notes}},
