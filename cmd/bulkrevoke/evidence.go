@@ -113,7 +113,9 @@ func (a *app) refused(ctx context.Context, err error) error {
 			*f.path = "" // which may be what was refused
 		}
 	}
+	a.log = newLog(a.screen, o)
 	j := &job{app: a}
+	j.sayUntouched(err)
 	return errors.Join(err, j.writeEvidence(context.WithoutCancel(ctx), err))
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -257,8 +258,9 @@ func TestStopBeforeTheNamesSaysWhoseResultItIs(t *testing.T) {
 		}
 		var stderr bytes.Buffer
 		a := newApp([]string{"run", path}, strings.NewReader(""), io.Discard, &stderr)
-		a.sheet, a.log = path, newLog(a.screen, a.opts)
-		(&job{app: a}).sayUntouched(&signalError{os.Interrupt})
+		if err := a.refused(t.Context(), &signalError{os.Interrupt}); !errors.Is(err, context.Canceled) {
+			t.Errorf("error is %v", err)
+		}
 		a.shown.Flush()
 		if strings.Contains(stderr.String(), "not of this run") != there {
 			t.Errorf("with a result there %v it says %q", there, stderr.String())
