@@ -17,17 +17,19 @@ func TestEqualRowsTakeLinearTime(t *testing.T) {
 			took := func(n int) time.Duration {
 				past := slices.Repeat([]Past{{Op: op('r'), Standing: standing}}, n)
 				sheet := slices.Repeat([]crm.Operation{op('r')}, n+n/10)
-				best := time.Hour
-				for range 3 {
-					start := time.Now()
-					Again(past, sheet, Decide(past, sheet))
-					best = min(best, time.Since(start))
+				start := time.Now()
+				Again(past, sheet, Decide(past, sheet))
+				return time.Since(start)
+			}
+			// The best of many: a machine that does something else meanwhile says nothing.
+			few, many := time.Hour, time.Hour
+			for range 50 {
+				few, many = min(few, took(4_000)), min(many, took(40_000))
+				if many <= 45*few {
+					return
 				}
-				return best
 			}
-			if few, many := took(4_000), took(40_000); many > 45*few {
-				t.Errorf("4,000 rows take %v and 40,000 rows take %v, more than 45 times as long", few, many)
-			}
+			t.Errorf("4,000 rows take %v and 40,000 rows take %v, more than 45 times as long", few, many)
 		})
 	}
 }
