@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -21,6 +23,8 @@ func TestMain(m *testing.M) {
 type tidy struct{ *testing.M }
 
 func (t tidy) Run() int {
+	// Where the tests are started under nohup, the programs that they start would heed it.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	code := t.M.Run()
 	if err := os.RemoveAll(programFolder()); err != nil && code == 0 {
 		code = 1
