@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,7 +16,6 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/leadsquared"
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
@@ -79,10 +79,17 @@ func appendGUID(b []byte, kind byte, n int) []byte {
 
 // offline is a LeadSquared account that checks rows as the real one does and asks
 // nobody: every change is announced, and done.
-type offline struct{ crm *leadsquared.Provider }
+type offline struct{ leadsquared.Rules }
 
-func (o offline) Check(op crm.Operation) (crm.Operation, error) { return o.crm.Check(op) }
-func (o offline) Key(op crm.Operation) string                   { return o.crm.Key(op) }
+func (offline) Confirm(_ context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
+	return make([]crm.Outcome, len(items)), crm.State{}
+}
+
+func (offline) Users(context.Context, crm.Part) iter.Seq2[crm.User, error] {
+	return func(yield func(crm.User, error) bool) { yield(crm.User{}, crm.ErrNoUserList) }
+}
+
+func (offline) Identify(context.Context) (crm.Identity, error) { return crm.Identity{}, nil }
 
 func (o offline) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outcome {
 	out := make([]crm.Outcome, len(call.Items))
@@ -107,17 +114,12 @@ type scale struct {
 
 func newScale(b *testing.B, path string, o ledger.Options) *scale {
 	b.Helper()
-	gate, err := transport.NewGate(transport.GateConfig{Limit: 25, Window: time.Second})
-	must(b, err)
-	b.Cleanup(func() { must(b, gate.Close()) })
-	provider, err := leadsquared.New(leadsquared.Config{
-		Host: "http://localhost", AccessKey: transport.NewSecret("u$r0123456789"), SecretKey: transport.NewSecret("s0123456789"),
-	}, transport.Config{Gate: gate}, nil)
+	rules, err := leadsquared.NewRules(leadsquared.Config{})
 	must(b, err)
 	led, err := ledger.Open(path, o)
 	must(b, err)
 	run, err := batch.New(led, batch.Options{
-		Accounts: []batch.Account{{Name: "main", CRM: "leadsquared", Host: "local", Provider: offline{provider}, Workers: benchWorkers}},
+		Accounts: []batch.Account{{Name: "main", CRM: "leadsquared", Host: "local", Provider: offline{rules}, Workers: benchWorkers}},
 		Default:  "main",
 	})
 	must(b, err)
@@ -130,7 +132,7 @@ func (s *scale) load(rows int) int64 {
 	s.b.Helper()
 	in, err := sheet.Open(&bigSheet{n: rows}, "sheet.csv", sheet.Options{})
 	must(s.b, err)
-	must(s.b, s.run.Load(s.b.Context(), in))
+	must(s.b, s.run.LoadSheet(s.b.Context(), in))
 	plan, err := s.run.Prepare(s.b.Context())
 	must(s.b, errors.Join(err, in.Close()))
 	return plan.Done

@@ -122,7 +122,7 @@ func engineCalls(b *testing.B, base string, calls int) (took, cpu time.Duration)
 		b.Fatal(err)
 	}
 	ctx := b.Context()
-	if err := run.Load(ctx, in); err != nil {
+	if err := run.LoadSheet(ctx, in); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := run.Prepare(ctx); err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Seven leavers and three stayers on each of 50 records, their rows spread over the
+// Seven leavers and three bystanders on each of 50 records, their rows spread over the
 // sheet, cost one look, one write and one confirming look a record.
 func TestThreeCallsARecord(t *testing.T) {
 	t.Parallel()
@@ -28,12 +28,12 @@ func TestThreeCallsARecord(t *testing.T) {
 			transport.GateConfig{Limit: 25, Window: 5 * time.Second, Share: 1})
 		e.addZoho()
 		text := mixedHead
-		stayers := make(map[string][]crm.Grant)
+		bystanders := make(map[string][]crm.Grant)
 		for u := range 10 {
 			e.server.AddUser(crm.User{ID: zohoUser(u), Email: addressOf(zohoUser(u)), Active: true}, "Standard")
 			for n := range 50 {
 				key := "Quotes/" + zohoRecord(n)
-				stayers[key] = append(stayers[key], crm.Grant{Kind: "user", ID: zohoUser(u), Access: crm.Read + crm.Access((u+n)%3), Related: u%2 == 0, Type: "private"})
+				bystanders[key] = append(bystanders[key], crm.Grant{Kind: "user", ID: zohoUser(u), Access: crm.Read + crm.Access((u+n)%3), Related: u%2 == 0, Type: "private"})
 				if u < 7 {
 					user := zohoUser(u)
 					if n%3 == 0 {
@@ -43,7 +43,7 @@ func TestThreeCallsARecord(t *testing.T) {
 				}
 			}
 		}
-		for key, grants := range stayers {
+		for key, grants := range bystanders {
 			_, record, _ := strings.Cut(key, "/")
 			e.server.SeedZoho("Quotes", record, grants...)
 		}
@@ -60,7 +60,7 @@ func TestThreeCallsARecord(t *testing.T) {
 		}
 		for n := range 50 {
 			key := "Quotes/" + zohoRecord(n)
-			if diff := cmp.Diff(stayers[key][7:], e.server.Grants("Quotes", zohoRecord(n))); diff != "" {
+			if diff := cmp.Diff(bystanders[key][7:], e.server.Grants("Quotes", zohoRecord(n))); diff != "" {
 				t.Errorf("%s in force (-want +got):\n%s", key, diff)
 			}
 			path := "/crm/v8/" + key + "/actions/share"

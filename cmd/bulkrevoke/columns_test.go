@@ -84,7 +84,7 @@ func TestWrongMappings(t *testing.T) {
 // configuration.
 func TestFlagOverConfiguredColumns(t *testing.T) {
 	t.Parallel()
-	cfg, err := parseConfig([]byte("columns:\n  Lead No: record_id\n  Deal No: record_id\n  Owner: user\n  Boss mail: none\n  Email: none\n"))
+	cfg, err := parseConfig([]byte("columns:\n  Lead No: record_id\n  Deal No: record_id\n  Owner: user\n  Boss mail: none\n  Email: none\n"), knownCRMs())
 	must(t, err)
 	mapping := func(header, column string) sheet.Mapping { return sheet.Mapping{Header: header, Column: column} }
 	all := []sheet.Mapping{mapping("Lead No", "record_id"), mapping("Deal No", "record_id"), mapping("Owner", "user"), mapping("Boss mail", "none"), mapping("Email", "none")}

@@ -17,28 +17,23 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
-)
-
-// The CRMs that an account can be of.
-const (
-	crmLeadSquared = "leadsquared"
-	crmZoho        = "zoho"
 )
 
 // config is the configuration: a file, or what the environment says without one.
 type config struct {
 	Path     string                   `yaml:"-"` // "" without a file
 	Default  string                   `yaml:"default"`
-	Accounts map[string]accountConfig `yaml:"accounts"`
+	Accounts map[string]accountConfig `yaml:"-"`
+	Nodes    map[string]yaml.Node     `yaml:"accounts"` // what Accounts are read from
 	Protect  []string                 `yaml:"protect"`
 	Columns  columnNames              `yaml:"columns"`
 	// Flags holds everything else: flags of `run` by their long names.
 	Flags map[string]yaml.Node `yaml:",inline"`
 }
 
-// accountConfig is one account as the file has it. Secrets are env:NAME or
-// file:/path.
+// accountConfig is one account as the file has it.
 type accountConfig struct {
 	CRM        string  `yaml:"crm"`
 	Limit      string  `yaml:"limit"`
@@ -46,31 +41,7 @@ type accountConfig struct {
 	Workers    int     `yaml:"workers"`
 	DailyCalls int     `yaml:"daily_calls"`
 	CAFile     string  `yaml:"ca_file"`
-
-	Host              string `yaml:"host"`
-	AccessKey         string `yaml:"access_key"`
-	SecretKey         string `yaml:"secret_key"`
-	Auth              string `yaml:"auth"`
-	MaxEntriesPerCall int    `yaml:"max_entries_per_call"`
-	MaxUsersPerCall   int    `yaml:"max_users_per_call"`
-	CallbackURL       string `yaml:"callback_url"`
-	RevokeAccess      string `yaml:"revoke_access"`
-	SuccessCodes      []int  `yaml:"success_codes"`
-	FailureCodes      []int  `yaml:"failure_codes"`
-	RemoveUsersPath   string `yaml:"remove_users_path"`
-
-	DC           string `yaml:"dc"`
-	APIURL       string `yaml:"api_url"`
-	AccountsURL  string `yaml:"accounts_url"`
-	Version      string `yaml:"version"`
-	ClientID     string `yaml:"client_id"`
-	ClientSecret string `yaml:"client_secret"`
-	RefreshToken string `yaml:"refresh_token"`
-	MaxInFlight  int    `yaml:"max_in_flight"`
-	// What the vendor's pages disagree about or leave open.
-	Notify      string   `yaml:"notify"`
-	Composite   bool     `yaml:"composite"`
-	VerifyAfter duration `yaml:"verify_after"`
+	Keys       keys    `yaml:"-"` // those of its CRM, which stand beside the others
 }
 
 // duration is a time span as the file writes it, such as 2s.
@@ -91,17 +62,17 @@ const configName = "bulkrevoke.yaml"
 
 // readConfig reads the file at path; if path is empty, the one in the working
 // folder, then the one in the user's configuration folder, then the environment.
-func readConfig(ctx context.Context, path string, lookup func(string) (string, bool)) (config, error) {
+func readConfig(ctx context.Context, path string, known kinds, lookup func(string) (string, bool)) (config, error) {
 	if path != "" {
-		return readConfigFile(ctx, path)
+		return readConfigFile(ctx, path, known)
 	}
 	for _, candidate := range configPlaces() {
-		cfg, err := readConfigFile(ctx, candidate)
+		cfg, err := readConfigFile(ctx, candidate, known)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return cfg, err
 		}
 	}
-	return environmentConfig(lookup), nil
+	return known.fromEnvironment(lookup), nil
 }
 
 // configPlaces are where the configuration is looked for, the first that is there counts.
@@ -113,7 +84,7 @@ func configPlaces() []string {
 	return places
 }
 
-func readConfigFile(ctx context.Context, path string) (config, error) {
+func readConfigFile(ctx context.Context, path string, known kinds) (config, error) {
 	data, err := within(ctx, func() ([]byte, error) { return os.ReadFile(path) })
 	if ctx.Err() != nil {
 		return config{}, context.Cause(ctx)
@@ -121,7 +92,7 @@ func readConfigFile(ctx context.Context, path string) (config, error) {
 	if err != nil {
 		return config{}, refusef("Name another with --config.", "read configuration %s: %w", path, report.Reason(err))
 	}
-	cfg, err := parseConfig(data)
+	cfg, err := parseConfig(data, known)
 	if err != nil {
 		return config{}, refusef("", "%s: %w", path, err)
 	}
@@ -131,7 +102,7 @@ func readConfigFile(ctx context.Context, path string) (config, error) {
 
 // parseConfig reads YAML and refuses what it does not know. That the flags among
 // the keys exist is checked where flags are known.
-func parseConfig(data []byte) (config, error) {
+func parseConfig(data []byte, known kinds) (config, error) {
 	var cfg config
 	var doc yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -141,27 +112,27 @@ func parseConfig(data []byte) (config, error) {
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return cfg, errors.New("a second document in the file; one is read")
 	}
-	if err := checkDocument(&doc); err != nil {
+	if err := checkDocument(&doc, known); err != nil {
 		return cfg, err
 	}
 	dec = yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
-		if several, ok := errors.AsType[*yaml.TypeError](err); ok {
-			return cfg, errors.New(strings.Join(several.Errors, "; "))
-		}
-		return cfg, err // in the words of the type that would not have it
+		return cfg, inOneLine(err)
 	}
 	for name, node := range cfg.Flags {
 		node.Line = lineOf(&doc, name)
 		cfg.Flags[name] = node
 	}
-	for _, name := range slices.Sorted(maps.Keys(cfg.Accounts)) {
-		if err := checkAccount(name, cfg.Accounts[name]); err != nil {
-			return cfg, fmt.Errorf("account %q: %w", name, err)
-		}
+	if err := cfg.readAccounts(known); err != nil {
+		return cfg, err
 	}
-	for _, who := range cfg.Protect {
+	for i, who := range cfg.Protect {
+		who = plainID(who)
+		cfg.Protect[i] = who
+		if !strings.Contains(who, "@") && crm.MistakenID(who) != "" {
+			return cfg, fmt.Errorf("protect: %q %s", who, crm.MistakenID(who))
+		}
 		if !userOrAddress.MatchString(who) {
 			return cfg, fmt.Errorf("protect: %q is neither a user's id nor an e-mail address, and would protect nobody", who)
 		}
@@ -174,6 +145,37 @@ func parseConfig(data []byte) (config, error) {
 	return cfg, nil
 }
 
+// readAccounts reads the accounts, whose keys have been checked.
+func (c *config) readAccounts(known kinds) error {
+	c.Accounts = make(map[string]accountConfig)
+	for _, name := range slices.Sorted(maps.Keys(c.Nodes)) {
+		node, conf := c.Nodes[name], accountConfig{}
+		err := node.Decode(&conf)
+		if k, ok := known.named(conf.CRM); ok && err == nil {
+			conf.Keys = k.keys()
+			err = node.Decode(conf.Keys)
+		}
+		if err != nil {
+			return inOneLine(err)
+		}
+		if err := known.checkAccount(name, conf); err != nil {
+			return fmt.Errorf("account %q: %w", name, err)
+		}
+		c.Accounts[name] = conf
+	}
+	c.Nodes = nil
+	return nil
+}
+
+// inOneLine returns what the library says of values that do not fit; what a type of ours
+// says stays as it is.
+func inOneLine(err error) error {
+	if several, ok := errors.AsType[*yaml.TypeError](err); ok {
+		return errors.New(strings.Join(several.Errors, "; "))
+	}
+	return err
+}
+
 // userOrAddress is what names a user: an address, a GUID or digits.
 var userOrAddress = regexp.MustCompile(`^([^@\s]+@[^@\s]+|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9]{1,20})$`)
 
@@ -182,25 +184,15 @@ var userOrAddress = regexp.MustCompile(`^([^@\s]+@[^@\s]+|[0-9A-Fa-f]{8}(-[0-9A-
 var accountName = regexp.MustCompile(`^[\pL\pN][\pL\pN ._-]{0,63}$`)
 
 // checkAccount checks what can be checked without asking anybody.
-func checkAccount(name string, a accountConfig) error {
+func (ks kinds) checkAccount(name string, a accountConfig) error {
 	if !accountName.MatchString(name) {
 		return errors.New("the name may hold letters, digits, spaces, . _ and -, and at most 64 of them")
 	}
-	var other map[string]bool // the keys of the other CRM that are set
-	switch a.CRM {
-	case crmLeadSquared:
-		other = a.zohoKeys()
-	case crmZoho:
-		other = a.leadSquaredKeys()
-	case "":
-		return errors.New("crm: is missing; it is leadsquared or zoho")
-	default:
-		return fmt.Errorf("crm: %q is not one of leadsquared, zoho", a.CRM)
-	}
-	for _, key := range slices.Sorted(maps.Keys(other)) {
-		if other[key] {
-			return fmt.Errorf("%s: does not belong to a %s account", key, a.CRM)
-		}
+	switch {
+	case a.CRM == "":
+		return fmt.Errorf("crm: is missing; it is %s", strings.Join(ks.names(), " or "))
+	case a.Keys == nil:
+		return fmt.Errorf("crm: %q is not one of %s", a.CRM, strings.Join(ks.names(), ", "))
 	}
 	if a.Limit != "" {
 		if _, err := parseLimit(a.Limit); err != nil {
@@ -210,90 +202,32 @@ func checkAccount(name string, a accountConfig) error {
 	if a.Share < 0 || a.Share > 1 {
 		return fmt.Errorf("share: %v must be more than 0 and at most 1", a.Share)
 	}
-	if a.CRM == crmZoho {
-		return a.checkZoho()
-	}
-	return a.checkLeadSquared()
+	return a.Keys.check()
 }
 
-func (a accountConfig) checkLeadSquared() error {
-	switch {
-	case a.Host == "":
-		return errors.New("host: is missing")
-	case a.AccessKey == "":
-		return errors.New("access_key: is missing")
-	case a.SecretKey == "":
-		return errors.New("secret_key: is missing")
-	case !slices.Contains([]string{"", "header", "query"}, a.Auth):
-		return fmt.Errorf("auth: %q is not one of header, query", a.Auth)
-	case !slices.Contains([]string{"", "read", "write"}, a.RevokeAccess):
-		return fmt.Errorf("revoke_access: %q is not one of read, write", a.RevokeAccess)
-	}
-	return nil
-}
-
-func (a accountConfig) checkZoho() error {
-	switch {
-	case a.DC == "" && (a.APIURL == "" || a.AccountsURL == ""):
-		return errors.New("dc: is missing (or api_url together with accounts_url)")
-	case a.DC != "" && (a.APIURL != "" || a.AccountsURL != ""):
-		return errors.New("dc: stands beside api_url and accounts_url; give one or the others")
-	case a.ClientID == "":
-		return errors.New("client_id: is missing")
-	case a.ClientSecret == "":
-		return errors.New("client_secret: is missing")
-	case a.RefreshToken == "":
-		return errors.New("refresh_token: is missing")
-	case !slices.Contains([]string{"", "legacy", "none"}, a.Notify):
-		return fmt.Errorf("notify: %q is not one of legacy, none", a.Notify)
-	}
-	return nil
-}
-
-// secrets returns where the account's secrets are: env:NAME or file:/path each.
-func (a accountConfig) secrets() []string {
-	return []string{a.AccessKey, a.SecretKey, a.ClientID, a.ClientSecret, a.RefreshToken}
-}
-
-// leadSquaredKeys returns the keys that only a LeadSquared account has, and which
-// of them are set.
-func (a accountConfig) leadSquaredKeys() map[string]bool {
-	return map[string]bool{
-		"host": a.Host != "", "access_key": a.AccessKey != "", "secret_key": a.SecretKey != "", "auth": a.Auth != "",
-		"max_entries_per_call": a.MaxEntriesPerCall != 0, "max_users_per_call": a.MaxUsersPerCall != 0,
-		"callback_url": a.CallbackURL != "", "revoke_access": a.RevokeAccess != "", "success_codes": a.SuccessCodes != nil,
-		"failure_codes": a.FailureCodes != nil, "remove_users_path": a.RemoveUsersPath != "",
-	}
-}
-
-// zohoKeys is leadSquaredKeys for Zoho.
-func (a accountConfig) zohoKeys() map[string]bool {
-	return map[string]bool{
-		"dc": a.DC != "", "api_url": a.APIURL != "", "accounts_url": a.AccountsURL != "", "version": a.Version != "",
-		"client_id": a.ClientID != "", "client_secret": a.ClientSecret != "", "refresh_token": a.RefreshToken != "",
-		"max_in_flight": a.MaxInFlight != 0, "notify": a.Notify != "", "composite": a.Composite, "verify_after": a.VerifyAfter != 0,
-	}
-}
-
-// environmentConfig returns the accounts that the environment describes.
-func environmentConfig(lookup func(string) (string, bool)) config {
+// fromEnvironment returns the accounts that the environment describes.
+func (ks kinds) fromEnvironment(lookup func(string) (string, bool)) config {
 	cfg := config{Accounts: map[string]accountConfig{}}
-	get := func(name string) string {
-		value, _ := lookup(name)
-		return strings.TrimSpace(value)
-	}
-	if host := get("LEADSQUARED_HOST"); host != "" {
-		cfg.Accounts[crmLeadSquared] = accountConfig{
-			CRM: crmLeadSquared, Host: host,
-			AccessKey: "env:LEADSQUARED_ACCESS_KEY", SecretKey: "env:LEADSQUARED_SECRET_KEY",
-		}
-	}
-	dc, api := get("ZOHO_DC"), get("ZOHO_API_URL")
-	if dc != "" || api != "" {
-		cfg.Accounts[crmZoho] = accountConfig{
-			CRM: crmZoho, DC: dc, APIURL: api, AccountsURL: get("ZOHO_ACCOUNTS_URL"),
-			ClientID: "env:ZOHO_CLIENT_ID", ClientSecret: "env:ZOHO_CLIENT_SECRET", RefreshToken: "env:ZOHO_REFRESH_TOKEN",
+	for _, k := range ks {
+		keys := k.environment(func(name string) string {
+			value, _ := lookup(name)
+			return strings.TrimSpace(value)
+		})
+		if keys != nil {
+			cfg.Accounts[k.name] = accountConfig{CRM: k.name, Keys: keys}
 		}
 	}
 	return cfg
+}
+
+// valueIn returns what looks a variable up in a list of NAME=value.
+func valueIn(variables []string) func(name string) string {
+	return func(name string) string {
+		for _, variable := range variables {
+			if value, ok := strings.CutPrefix(variable, name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
 }

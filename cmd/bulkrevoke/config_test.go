@@ -50,7 +50,7 @@ accounts:
     client_id: id
     client_secret: env:S
     refresh_token: env:R
-`))
+`), knownCRMs())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,14 +58,15 @@ accounts:
 		Default: "main", Protect: []string{"boss@example.com", "5a0d0b0c-0000-4000-8000-000000000009"},
 		Accounts: map[string]accountConfig{
 			"main": {
-				CRM: "leadsquared", Limit: "25/5s", Share: 0.8, Workers: 4, DailyCalls: 10000, CAFile: "/etc/ca.pem", Host: "api-in21.leadsquared.com",
-				AccessKey: "env:A", SecretKey: "file:/run/secrets/s", Auth: "query", MaxEntriesPerCall: 2, MaxUsersPerCall: 10,
-				CallbackURL: "https://hooks.example/x", RevokeAccess: "write", SuccessCodes: []int{6, 7}, FailureCodes: []int{9},
-				RemoveUsersPath: "/v2/UserGroup.svc/RemoveUsers",
+				CRM: "leadsquared", Limit: "25/5s", Share: 0.8, Workers: 4, DailyCalls: 10000, CAFile: "/etc/ca.pem", Keys: &leadSquaredKeys{
+					Host: "api-in21.leadsquared.com", AccessKey: "env:A", SecretKey: "file:/run/secrets/s", Auth: "query", MaxEntriesPerCall: 2, MaxUsersPerCall: 10,
+					CallbackURL: "https://hooks.example/x", RevokeAccess: "write", SuccessCodes: []int{6, 7}, FailureCodes: []int{9},
+					RemoveUsersPath: "/v2/UserGroup.svc/RemoveUsers",
+				},
 			},
-			"sales-eu": {CRM: "zoho", DC: "eu", Version: "v8", ClientID: "env:ZOHO_CLIENT_ID", ClientSecret: "env:S", RefreshToken: "env:R", MaxInFlight: 5,
-				Notify: "legacy", Composite: true, VerifyAfter: duration(1500 * time.Millisecond)},
-			"own-zoho": {CRM: "zoho", APIURL: "http://127.0.0.1:1", AccountsURL: "http://127.0.0.1:1", ClientID: "id", ClientSecret: "env:S", RefreshToken: "env:R"},
+			"sales-eu": {CRM: "zoho", Keys: &zohoKeys{DC: "eu", Version: "v8", ClientID: "env:ZOHO_CLIENT_ID", ClientSecret: "env:S", RefreshToken: "env:R", MaxInFlight: 5,
+				Notify: "legacy", Composite: true, VerifyAfter: duration(1500 * time.Millisecond)}},
+			"own-zoho": {CRM: "zoho", Keys: &zohoKeys{APIURL: "http://127.0.0.1:1", AccountsURL: "http://127.0.0.1:1", ClientID: "id", ClientSecret: "env:S", RefreshToken: "env:R"}},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -102,13 +103,14 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 		{"a word for a choice", strings.Replace(zoho, "client_id: i", "client_id: i\n    composite: ja", 1), `composite: "ja" is neither true nor false`},
 		{"two documents", good + "---\n" + good, "second document"},
 		{"default that is none", good + "default: other\n", `no account "other"`},
+		{"a protected id with a zero before it", good + "protect: ['0100']\n", `protect: "0100" begins with a zero`},
 		{"a protected name", good + "protect: [boss@example.com, John]\n", `protect: "John" is neither`},
 		{"no crm", "accounts:\n  main:\n    host: h\n", "crm: is missing"},
 		{"unknown crm", "accounts:\n  main:\n    crm: salesforce\n", `"salesforce" is not one of`},
 		{"no host", strings.Replace(good, "    host: h.example\n", "", 1), "host: is missing"},
 		{"no access key", strings.Replace(good, "    access_key: env:A\n", "", 1), "access_key: is missing"},
 		{"no secret key", strings.Replace(good, "    secret_key: env:S\n", "", 1), "secret_key: is missing"},
-		{"key of the other CRM", good + "    dc: eu\n", "dc: does not belong to a leadsquared account"},
+		{"key of the other CRM", good + "    dc: eu\n", "line 7: dc: does not belong to a leadsquared account"},
 		{"auth", good + "    auth: basic\n", `"basic" is not one of`},
 		{"revoke access", good + "    revoke_access: full\n", `"full" is not one of`},
 		{"limit", good + "    limit: 25\n", "such as 25/5s"},
@@ -132,7 +134,7 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := parseConfig([]byte(tc.yaml))
+			_, err := parseConfig([]byte(tc.yaml), knownCRMs())
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error is %v, want one with %q", err, tc.want)
 			}
@@ -142,20 +144,20 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 
 func TestAccountsFromTheEnvironment(t *testing.T) {
 	t.Parallel()
-	got := environmentConfig(environment(map[string]string{
+	got := knownCRMs().fromEnvironment(environment(map[string]string{
 		"LEADSQUARED_HOST": " api.example ", "ZOHO_API_URL": "http://127.0.0.1:1", "ZOHO_ACCOUNTS_URL": "http://127.0.0.1:2",
 	}))
 	want := map[string]accountConfig{
-		"leadsquared": {CRM: "leadsquared", Host: "api.example", AccessKey: "env:LEADSQUARED_ACCESS_KEY", SecretKey: "env:LEADSQUARED_SECRET_KEY"},
-		"zoho": {
-			CRM: "zoho", APIURL: "http://127.0.0.1:1", AccountsURL: "http://127.0.0.1:2", ClientID: "env:ZOHO_CLIENT_ID",
+		"leadsquared": {CRM: "leadsquared", Keys: &leadSquaredKeys{Host: "api.example", AccessKey: "env:LEADSQUARED_ACCESS_KEY", SecretKey: "env:LEADSQUARED_SECRET_KEY"}},
+		"zoho": {CRM: "zoho", Keys: &zohoKeys{
+			APIURL: "http://127.0.0.1:1", AccountsURL: "http://127.0.0.1:2", ClientID: "env:ZOHO_CLIENT_ID",
 			ClientSecret: "env:ZOHO_CLIENT_SECRET", RefreshToken: "env:ZOHO_REFRESH_TOKEN",
-		},
+		}},
 	}
 	if diff := cmp.Diff(want, got.Accounts); diff != "" {
 		t.Errorf("accounts (-want +got):\n%s", diff)
 	}
-	if got := environmentConfig(environment(nil)); len(got.Accounts) != 0 {
+	if got := knownCRMs().fromEnvironment(environment(nil)); len(got.Accounts) != 0 {
 		t.Errorf("accounts from an empty environment: %v", got.Accounts)
 	}
 }

@@ -18,7 +18,7 @@ import (
 // checkDocument holds a configuration against what it is read into, so that whoever
 // wrote it is told the line, the key and what could stand there. That the keys beside
 // these are flags is checked where flags are known.
-func checkDocument(doc *yaml.Node) error {
+func checkDocument(doc *yaml.Node, known kinds) error {
 	if doc.Kind == 0 || len(doc.Content) == 0 {
 		return nil // an empty file
 	}
@@ -31,14 +31,14 @@ func checkDocument(doc *yaml.Node) error {
 	}
 	fields := yamlFields(reflect.TypeFor[config]())
 	for key, value := range pairs(root) {
-		switch t, known := fields[key.Value]; {
+		switch t, ours := fields[key.Value]; {
 		case key.Value == "account" && value.Kind == yaml.MappingNode:
 			return fmt.Errorf("line %d: account: names the one account of rows that name none; a list of accounts stands under the key accounts", key.Line)
 		case key.Value == "accounts":
-			if err := checkAccounts(value); err != nil {
+			if err := checkAccounts(value, known); err != nil {
 				return err
 			}
-		case known:
+		case ours:
 			if err := checkValue(key, value, t); err != nil {
 				return err
 			}
@@ -47,22 +47,24 @@ func checkDocument(doc *yaml.Node) error {
 	return nil
 }
 
-func checkAccounts(accounts *yaml.Node) error {
-	const example = "accounts: holds a name for each account, and below each name its keys, such as crm: zoho"
+func checkAccounts(accounts *yaml.Node, known kinds) error {
+	example := "accounts: holds a name for each account, and below each name its keys, such as crm: " + known[len(known)-1].name
 	if accounts.Kind != yaml.MappingNode {
 		return fmt.Errorf("line %d: %s", accounts.Line, example)
 	}
-	fields := yamlFields(reflect.TypeFor[accountConfig]())
 	for name, account := range pairs(accounts) {
 		if account.Kind != yaml.MappingNode {
 			return fmt.Errorf("line %d: %s", name.Line, example)
 		}
+		fields, others := known.fields(account)
 		seen := map[string]int{}
 		for key, value := range pairs(account) {
-			t, known := fields[key.Value]
+			t, ours := fields[key.Value]
 			err := error(nil)
 			switch line, twice := seen[key.Value]; {
-			case !known:
+			case others[key.Value]:
+				err = fmt.Errorf("line %d: %s: does not belong to a %s account", key.Line, key.Value, valueOf(account, "crm"))
+			case !ours:
 				err = fmt.Errorf("line %d: %s is not a key of an account%s", key.Line, key.Value, didYouMean(key.Value, slices.Sorted(maps.Keys(fields))))
 			case twice:
 				err = fmt.Errorf("line %d: %s: is there already, in line %d", key.Line, key.Value, line)
@@ -76,6 +78,39 @@ func checkAccounts(accounts *yaml.Node) error {
 		}
 	}
 	return nil
+}
+
+// fields returns the types of the keys that an account can have, and which keys are those
+// of other CRMs. One of an unknown CRM can have all of them: what is wrong is its CRM.
+func (ks kinds) fields(account *yaml.Node) (fields map[string]reflect.Type, others map[string]bool) {
+	fields, others = yamlFields(reflect.TypeFor[accountConfig]()), make(map[string]bool)
+	own, ok := ks.named(valueOf(account, "crm"))
+	for _, k := range ks {
+		for key, t := range yamlFields(reflect.TypeOf(k.keys()).Elem()) {
+			if !ok || k.name == own.name {
+				fields[key] = t
+			} else {
+				others[key] = true
+			}
+		}
+	}
+	for key := range fields {
+		delete(others, key)
+	}
+	return fields, others
+}
+
+// valueOf returns the value of a key, "" if it has none.
+func valueOf(mapping *yaml.Node, name string) string {
+	for key, value := range pairs(mapping) {
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
+		}
+		if key.Value == name {
+			return value.Value
+		}
+	}
+	return ""
 }
 
 // checkValue says whether a value can be read into a field of that type. Numbers are

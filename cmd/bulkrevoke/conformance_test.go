@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +22,7 @@ import (
 // provider has to pass.
 type conformer struct {
 	name   string
+	rules  crm.Rules // as an account has them before it is connected
 	open   func(t *testing.T, rt *sandbox.Server, gate *transport.Gate) crm.Provider
 	change string // the sandbox's name of a change
 	revoke crm.Operation
@@ -43,11 +46,15 @@ func conformers() []conformer {
 		op.User = user
 		return &op
 	}
+	leadSquared, err := leadsquared.NewRules(leadsquared.Config{})
+	if err != nil {
+		panic(err) // with no settings there is nothing to refuse
+	}
 	return []conformer{
-		{name: "leadsquared lead", open: openConformingLeadSquared, change: "EntityAccess.Revoke", revoke: lead, share: share(lead, crm.Write), blind: true},
-		{name: "leadsquared group", open: openConformingLeadSquared, change: "UserGroup.RemoveUsers", revoke: member,
+		{name: "leadsquared lead", rules: leadSquared, open: openConformingLeadSquared, change: "EntityAccess.Revoke", revoke: lead, share: share(lead, crm.Write), blind: true},
+		{name: "leadsquared group", rules: leadSquared, open: openConformingLeadSquared, change: "UserGroup.RemoveUsers", revoke: member,
 			share: share(member, crm.AccessUnset), absent: other(member, guidOf('u', 5))},
-		{name: "zoho", open: openConformingZoho, change: "Zoho.Share.Put", revoke: quote, share: share(quote, crm.Full), absent: other(quote, zohoUser(5))},
+		{name: "zoho", rules: zoho.Rules{}, open: openConformingZoho, change: "Zoho.Share.Put", revoke: quote, share: share(quote, crm.Full), absent: other(quote, zohoUser(5))},
 	}
 }
 
@@ -136,9 +143,12 @@ func (s *conformStage) confirm(op crm.Operation, ticket string) crm.Outcome {
 	for range 20 {
 		time.Sleep(time.Second)
 		checked, _ := s.p.Check(op)
-		out := s.p.(crm.Confirmer).Confirm(s.t.Context(), []crm.Item{{Op: checked, Ticket: ticket}})[0]
-		if out.Verdict != crm.Accepted {
-			return out
+		outs, _ := s.p.Confirm(s.t.Context(), []crm.Item{{Op: checked, Ticket: ticket}})
+		if len(outs) != 1 {
+			s.t.Fatalf("%d outcomes for one operation", len(outs))
+		}
+		if outs[0].Verdict != crm.Accepted {
+			return outs[0]
 		}
 	}
 	s.t.Fatal("never confirmed")
@@ -161,6 +171,66 @@ func TestConformance(t *testing.T) {
 			s.p = s.c.open(s.t, s.server, newConformGate(s.t))
 			if out := s.confirm(s.c.revoke, out.Ticket); out.Verdict != crm.Done {
 				s.t.Errorf("confirmed as %+v, want done", out)
+			}
+		}},
+		{"rules before it is connected", func(s *conformStage) {
+			odd := s.c.revoke
+			odd.Record = "x y"
+			for _, op := range []crm.Operation{s.c.revoke, s.c.share, {}, odd} {
+				before, wrongBefore := s.c.rules.Check(op)
+				after, wrong := s.p.Check(op)
+				if before != after || fmt.Sprint(wrongBefore) != fmt.Sprint(wrong) {
+					s.t.Errorf("checked as %+v, %v without a connection and as %+v, %v with one", before, wrongBefore, after, wrong)
+				}
+				if _, field := errors.AsType[*crm.FieldError](wrong); wrong != nil && !field {
+					s.t.Errorf("Check says %T, want a field error", wrong)
+				}
+				name, most := s.c.rules.Bundle(op)
+				nameAfter, mostAfter := s.p.Bundle(op)
+				if s.c.rules.Key(op) != s.p.Key(op) || s.c.rules.Shows(op) != s.p.Shows(op) || name != nameAfter || most != mostAfter ||
+					s.c.rules.Cost(op, 7, true) != s.p.Cost(op, 7, true) {
+					s.t.Errorf("the rules for %+v change with the connection", op)
+				}
+			}
+			if got := len(s.server.Arrivals()); got != 0 {
+				s.t.Errorf("%d calls were made for rules", got)
+			}
+		}},
+		{"who it is, and who else", func(s *conformStage) {
+			id, err := s.p.Identify(s.t.Context())
+			if err != nil || id.User == "" || id.Org == "" {
+				s.t.Fatalf("identified as %+v, %v", id, err)
+			}
+			members := 0
+			for u, err := range s.p.Users(s.t.Context(), crm.Current) {
+				if members++; err != nil || u.ID == "" {
+					s.t.Fatalf("listed %+v, %v", u, err)
+				}
+			}
+			if members == 0 {
+				s.t.Error("nobody was listed, not even whose keys these are")
+			}
+			for _, err := range s.p.Users(s.t.Context(), crm.Deleted) {
+				if err != nil {
+					s.t.Errorf("those who were deleted could not be listed: %v", err)
+				}
+			}
+		}},
+		{"a look says what it saw", func(s *conformStage) {
+			op, err := s.p.Check(s.c.revoke)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			outs, seen := s.p.Confirm(s.t.Context(), []crm.Item{{Op: op, Ticket: "6f3a2b9ce11cbc6c4eb00000000000ff"}})
+			if len(outs) != 1 || outs[0].Verdict == crm.Done {
+				s.t.Fatalf("outcomes %+v of what was never revoked", outs)
+			}
+			has := slices.ContainsFunc(seen.Grants, func(g crm.Grant) bool { return g.Kind == crm.KindUser && g.ID == op.User })
+			if shows := s.c.rules.Shows(op); seen.Looked != shows || has != shows {
+				s.t.Errorf("saw %+v; want a look that shows the user: %v", seen, shows)
+			}
+			if s.journal.n != 0 || s.changesSeen() != 0 {
+				s.t.Errorf("%d intents and %d changes by a look", s.journal.n, s.changesSeen())
 			}
 		}},
 		{"unchanged", func(s *conformStage) {

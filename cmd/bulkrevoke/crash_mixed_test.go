@@ -48,7 +48,7 @@ func TestMixedSheetKilledAtRandomInstants(t *testing.T) {
 		c.begin()
 		c.mixedSheet(want)
 	}
-	t.Logf("%d kills over %d sheets: %d rows, %d in doubt, no stayer touched", c.kills, c.sheets, c.rows, c.inDoubt)
+	t.Logf("%d kills over %d sheets: %d rows, %d in doubt, no bystander touched", c.kills, c.sheets, c.rows, c.inDoubt)
 }
 
 // mixedSheet takes one sheet to its end through as many kills as it meets.

@@ -67,7 +67,7 @@ func newEngine(t *testing.T, world sandbox.Config, gate transport.GateConfig, se
 		}
 	})
 	e.account = batch.Account{
-		Name: "main", CRM: "leadsquared", Host: "api.leadsquared.example", Provider: provider,
+		Name: "main", CRM: "leadsquared", Host: "api.leadsquared.example", Provider: provider, Meter: e.gate,
 		Workers: min(gate.Limit, 64), Limit: gate.Limit, Window: gate.Window,
 	}
 	e.opts = batch.Options{Accounts: []batch.Account{e.account}, Default: "main"}
@@ -85,7 +85,7 @@ func (e *engine) run(ctx context.Context, text string) batch.Summary {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	if err := b.Load(ctx, in); err != nil {
+	if err := b.LoadSheet(ctx, in); err != nil {
 		e.t.Fatal(err)
 	}
 	if e.plan, err = b.Prepare(ctx); err != nil {
@@ -363,10 +363,10 @@ func (e *engine) addZoho(settings ...func(*zoho.Config)) {
 		e.t.Fatal(err)
 	}
 	e.opts.Accounts = append(e.opts.Accounts, batch.Account{
-		Name: "zoho", CRM: "zoho", Host: "zoho", Provider: provider, Workers: 5, Limit: cfg.Limit, Window: cfg.Window,
+		Name: "zoho", CRM: "zoho", Host: "zoho", Provider: provider, Meter: gate, Workers: 5, Limit: cfg.Limit, Window: cfg.Window,
 	})
 	e.opts.Default = ""
-	e.opts.Route = func(object string) string {
+	e.opts.Words.Route = func(object string) string {
 		if routeByObject(object) == crmZoho {
 			return "zoho"
 		}

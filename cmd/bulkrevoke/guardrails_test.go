@@ -290,6 +290,8 @@ func TestProtect(t *testing.T) {
 		{"by address, named by id", "u1@rig.example", member("revoke", 1, 1), exitRefused},
 		{"by address, in other letters", "U1@RIG.example", strings.Replace(member("revoke", 1, 1), guidOf('u', 1), "u1@rig.example", 1), exitRefused},
 		{"on Zoho", addressOf(zohoUser(1)), quote("revoke", 1, 1), exitRefused},
+		{"on Zoho by an id as exports have it", "zcrm_" + zohoUser(1), quote("revoke", 1, 1), exitRefused},
+		{"on Zoho, the row as exports have it", zohoUser(1), strings.Replace(quote("revoke", 1, 1), zohoUser(1), "zcrm_"+zohoUser(1), 1), exitRefused},
 		{"the owner of Zoho's keys", "nobody@rig.example", strings.Replace(quote("share", 1, 1), zohoUser(1), zohoOwner, 1), exitRefused},
 		{"revoke_all", addressOf(zohoUser(1)), "crm,revoke_all,Quotes," + zohoRecord(1) + ",,,", exitOpen},
 		{"revoke_all by id", zohoUser(2), "crm,revoke_all,Quotes," + zohoRecord(1) + ",,,", exitOpen},
@@ -317,5 +319,25 @@ func TestProtect(t *testing.T) {
 			}
 			r.only("off.csv")
 		})
+	}
+}
+
+// An id has one spelling: a zero before a number, which would be a record or a user of its
+// own for us and the same one for the CRM, is refused.
+func TestZerosBeforeIdsAreRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	r.seedQuote(1, 1)
+	for _, row := range []string{
+		strings.Replace(lead("revoke", 1), ",7001,", ",07001,", 1),
+		strings.Replace(quote("revoke", 1, 1), zohoRecord(1), "0"+zohoRecord(1), 1),
+		strings.Replace(quote("revoke", 1, 1), zohoUser(1), "0"+zohoUser(1), 1),
+	} {
+		if got := r.runs(exitRefused, "run", r.sheet(lead("share", 1), row)); !strings.Contains(got.stderr, "begins with a zero") || !strings.Contains(got.stderr, "off.csv:3: ") {
+			t.Errorf("%s: it says\n%s", row, got.stderr)
+		}
+	}
+	if n := r.changes(); n != 0 {
+		t.Errorf("%d changes were sent", n)
 	}
 }

@@ -93,7 +93,7 @@ func TestGiantSheetsAreRefusedQuickly(t *testing.T) {
 	}
 }
 
-// Ids that would lead a URL astray are refused before any is made: not even the
+// Ids that would lead a URL elsewhere are refused before any is made: not even the
 // preflight is sent.
 func TestHostileIdsAreRefusedBeforeAnyURL(t *testing.T) {
 	t.Parallel()

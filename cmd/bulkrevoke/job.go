@@ -27,7 +27,7 @@ type job struct {
 	led      *ledger.Ledger
 	world    *world // nil without --sandbox
 	accounts []*account
-	conns    *connections
+	conns    connections
 	batch    *batch.Batch
 	since    string // the sheet that the ledger has taken up after the one that is read; "" if none
 
@@ -234,44 +234,38 @@ func (j *job) openAccounts(keep bool) (err error) {
 		Protect: j.cfg.Protect, SkipInvalid: j.opts.skipInvalid, AllowRoundedIDs: j.opts.allowRoundedIDs, RedoInDoubt: j.opts.redoInDoubt,
 		ConfirmOff: j.opts.confirmOff(), ConfirmTimeout: j.opts.confirmTimeout, Guard: j.opts.guard.Guard,
 		Describe: !keep, // `plan` is there to be read
-		Sheet:    filepath.Base(j.sheet), SheetID: j.opts.sheetID(j.names, j.reader != nil && j.reader.Layout().IsResult), Version: programVersion(), Operator: operator(), Args: j.args, Log: j.log,
+		Record: batch.Record{
+			Sheet: filepath.Base(j.sheet), SheetID: j.opts.sheetID(j.names, j.reader != nil && j.reader.Layout().IsResult),
+			Version: programVersion(), Operator: operator(), Args: j.args,
+		},
+		Log: j.log,
 	}
+	var byObject kinds // whose accounts rows without one go to
 	if j.opts.sandbox {
-		opts.Route, opts.Doubt = routeByObject, doubtObject
-		if name := j.opts.account; isSandboxAccount(name) {
-			opts.Default = strings.ToLower(name)
+		byObject = j.crms.inSandbox()
+		if name := strings.ToLower(j.opts.account); slices.Contains(byObject.names(), name) {
+			opts.Default = name
 		}
-		opts.Saw = func(row batch.Row) { j.world.seed(row) }
 		err = j.openWorld(keep)
 	} else {
 		secrets := secretSource{lookup: j.lookup, warn: func(m string) { j.log.Warn(m) }}
-		if j.accounts, err = newAccounts(j.cfg, j.opts, secrets); err == nil {
+		if j.accounts, err = newAccounts(j.crms, j.cfg, j.opts, secrets); err == nil {
 			opts.Default, err = defaultAccount(j.cfg, j.opts.account)
 		}
-		if err == nil {
-			err = j.joinNames(opts.Default)
-		}
 		if j.cfg.Path == "" {
-			opts.Route, opts.Doubt = routeByObject, doubtObject // the environment's accounts have the names that it gives
+			// The environment's accounts are called after their CRMs.
+			byObject = slices.DeleteFunc(slices.Clone(j.crms), func(k kind) bool {
+				return !slices.ContainsFunc(j.accounts, func(a *account) bool { return a.name == k.name })
+			})
 		}
 	}
 	if err != nil {
 		return err
 	}
-	opts.Accounts = batchAccounts(j.accounts)
+	opts.Accounts, opts.Words = batchAccounts(j.accounts), j.crms.words(j.accounts, byObject)
 	j.batch, err = batch.New(j.led, opts)
 	j.working.Store(j.batch)
 	return err
-}
-
-// joinNames finds names of the configuration that stand for the same keys.
-func (j *job) joinNames(byDefault string) error {
-	bound, err := j.led.Bindings(context.Background())
-	if err != nil {
-		return err
-	}
-	joinNames(j.accounts, bound, byDefault)
-	return nil
 }
 
 // openWorld starts the sandbox of this run.
@@ -280,7 +274,7 @@ func (j *job) openWorld(keep bool) (err error) {
 	if keep {
 		journal = j.names.state
 	}
-	if j.world, err = startWorld("", journal, -1); err != nil {
+	if j.world, err = startWorld(j.crms, "", journal, true); err != nil {
 		return err
 	}
 	j.later(j.world.close)
@@ -294,8 +288,8 @@ func (j *job) openWorld(keep bool) (err error) {
 // (measured 2026-11).
 const leastOpenFiles = 24
 
-// connect takes the accounts' locks and gives them their gates.
-func (j *job) connect(ctx context.Context) (err error) {
+// connect connects the accounts of those names, and gives the batch their providers.
+func (j *job) connect(ctx context.Context, names []string) (err error) {
 	if most := mostOpenFiles(); most > 0 && most < leastOpenFiles {
 		return refusef("Raise the limit, with `ulimit -n 256` for one.",
 			"this process may have %d files open at once, connections among them; it needs at least %d", most, leastOpenFiles)
@@ -306,9 +300,18 @@ func (j *job) connect(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	j.conns, err = connectAccounts(ctx, j.accounts, o)
+	used := slices.DeleteFunc(slices.Clone(j.accounts), func(a *account) bool { return !slices.Contains(names, a.name) })
+	j.conns, err = connectAccounts(ctx, used, o)
 	j.later(j.conns.close)
-	return err
+	if err != nil {
+		return err
+	}
+	for _, c := range j.conns {
+		if err := j.batch.Connect(c.account.name, c.provider, c.gate); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // operator returns who runs the program, for the ledger's record.

@@ -9,12 +9,13 @@ import (
 // load reads the sheet to its end and checks every row, and that its result can be
 // written as it was asked for.
 func (j *job) load(ctx context.Context) error {
-	err := j.batch.Load(ctx, j.reader)
-	if bad := checkNamed(j.accounts); bad != nil {
-		return bad
-	}
-	if err != nil {
+	if err := j.batch.LoadSheet(ctx, j.reader); err != nil {
 		return err
+	}
+	if j.world != nil {
+		if err := j.world.seedAll(j.batch.Rows(ctx)); err != nil {
+			return err
+		}
 	}
 	return report.CheckSize(j.names.output, j.reader.Extent())
 }

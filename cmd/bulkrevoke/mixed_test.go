@@ -65,7 +65,7 @@ func newMixed(rng *rand.Rand, records int) *mixed {
 
 func (m *mixed) add(op crm.Operation) { m.rows = append(m.rows, mixedRow{op, m.rng.IntN(8) == 0}) }
 
-// zohoRows makes a record with stayers and leavers, a group that has it too at
+// zohoRows makes a record with bystanders and leavers, a group that has it too at
 // times, and rows about it: revokes, shares, other permissions, what is so already.
 func (m *mixed) zohoRows(n int) {
 	record := zohoRecord(n)

@@ -8,27 +8,13 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 )
 
-// twinConfig adds a second name for the keys of each account of the rig, and one
-// with other keys for the same organisation.
-const twinConfig = rigConfig + `
-  lsq-twin:
-    crm: leadsquared
-    host: BASE
-    access_key: env:RIG_ACCESS
-    secret_key: env:RIG_SECRET
+// otherConfig adds an account with other keys for the organisation of the rig's.
+const otherConfig = rigConfig + `
   lsq-other:
     crm: leadsquared
     host: BASE
     access_key: env:RIG_ACCESS_2
     secret_key: env:RIG_SECRET
-  crm-twin:
-    crm: zoho
-    api_url: BASE
-    accounts_url: BASE
-    client_id: env:RIG_CLIENT
-    client_secret: env:RIG_CLIENT_SECRET
-    refresh_token: env:RIG_REFRESH
-    verify_after: 10ms
 `
 
 // as gives a row another account.
@@ -37,41 +23,43 @@ func as(account, row string) string {
 	return account + "," + rest
 }
 
-// Rows about one record act in sheet order whatever name of the organisation they
-// give, in one run and over two; they are one account's calls and figures.
-func TestTwoNamesOfOneOrganisationKeepTheOrder(t *testing.T) {
+// Two names for the same keys in one place are refused, whether the sheet gives both or
+// not: nobody could keep the order of their rows, or say what of them is done already.
+func TestTwoNamesForTheSameKeysAreRefused(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, sandbox.Config{})
-	r.configure(twinConfig)
-	r.env["RIG_ACCESS_2"] = "u$r-access-key-2"
-	var rows []string
-	for i := range 8 {
-		r.seedQuote(i, 1)
-		rows = append(rows, quote("share", i, 9), as("crm-twin", quote("revoke", i, 9)), as("crm-twin", quote("revoke", i, 1)),
-			lead("revoke", i), as("lsq-twin", lead("share", i)), as("lsq-twin", lead("revoke", i)))
-	}
-	got := r.runs(exitDone, "run", r.sheet(rows...))
-	for i := range 8 {
-		if left := r.server.Grants("Quotes", zohoRecord(i)); len(left) > 0 {
-			t.Errorf("quote %d is shared with %v", i, left)
-		}
-	}
-	if left := r.server.Shares(); len(left) > 0 {
-		t.Errorf("leads are shared: %v", left)
-	}
-	if n := r.server.OpenOnOneTarget(); n > 0 {
-		t.Errorf("%d times two changes of one target were under way", n)
-	}
-	if strings.Contains(got.stderr, "twin") {
-		t.Errorf("the summary has both names of an account:\n%s", got.stderr)
-	}
-	sent := r.changes()
-	for i := range rows { // all names turned around
-		rows[i] = strings.NewReplacer("crm-twin,", "crm,", "lsq-twin,", "lsq,", "crm,", "crm-twin,", "lsq,", "lsq-twin,").Replace(rows[i])
-	}
-	r.runs(exitDone, "run", r.sheet(rows...))
-	if r.changes() != sent {
-		t.Errorf("%d changes were sent again under another name of the account", r.changes()-sent)
+	for _, tc := range []struct{ names, twin string }{
+		{`"lsq" and "lsq-twin"`, `
+  lsq-twin:
+    crm: leadsquared
+    host: BASE/v2/
+    access_key: env:RIG_ACCESS_2
+    secret_key: env:RIG_SECRET
+`},
+		{`"crm" and "crm-twin"`, `
+  crm-twin:
+    crm: zoho
+    api_url: BASE
+    accounts_url: BASE
+    client_id: env:RIG_CLIENT
+    client_secret: env:RIG_CLIENT_SECRET
+    refresh_token: env:RIG_REFRESH
+`},
+	} {
+		t.Run(tc.names, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, sandbox.Config{})
+			r.configure(rigConfig + tc.twin)
+			r.env["RIG_ACCESS_2"] = r.env["RIG_ACCESS"]
+			got := r.runs(exitRefused, "run", r.sheet(lead("revoke", 1)))
+			for _, want := range []string{tc.names + " have the same keys for ", "hint: Take one of them out of the configuration"} {
+				if !strings.Contains(got.stderr, want) {
+					t.Errorf("the refusal says nothing of %q:\n%s", want, got.stderr)
+				}
+			}
+			if len(r.server.Arrivals()) != 0 {
+				t.Errorf("%d calls were made", len(r.server.Arrivals()))
+			}
+		})
 	}
 }
 
@@ -80,7 +68,7 @@ func TestTwoNamesOfOneOrganisationKeepTheOrder(t *testing.T) {
 func TestTwoKeysOfOneOrganisationOnOneRecordAreRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, sandbox.Config{})
-	r.configure(twinConfig)
+	r.configure(otherConfig)
 	r.env["RIG_ACCESS_2"] = "u$r-access-key-2"
 	got := r.runs(exitRefused, "run", r.sheet(lead("revoke", 1), lead("revoke", 2), as("lsq-other", lead("share", 1))))
 	for _, want := range []string{"lines 2 and 4", `"lsq" and "lsq-other"`, "hint: Give the rows about one record one account."} {
@@ -99,7 +87,7 @@ func TestTwoKeysOfOneOrganisationOnOneRecordAreRefused(t *testing.T) {
 func TestMissingSecretRefusesTheRun(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, sandbox.Config{})
-	r.configure(twinConfig)
+	r.configure(otherConfig)
 	path := r.sheet(lead("revoke", 1), as("lsq-other", lead("revoke", 2)))
 	for _, flags := range [][]string{nil, {"--skip-invalid"}} {
 		got := r.runs(exitRefused, append([]string{"run", path}, flags...)...)

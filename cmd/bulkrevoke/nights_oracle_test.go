@@ -110,6 +110,7 @@ type night struct {
 	quiet    bool // nothing was in its way
 	free     bool // --confirm off
 	finished bool // the result is this run's
+	alarm    bool // a bystander who has lost access is told of, with the row or without it
 }
 
 // problem is a promise that was not kept.
@@ -233,7 +234,7 @@ func (n *night) checkTruth() {
 		switch word := r.cell["result"]; {
 		case (word == "done" || word == "unchanged") && n.last(i):
 			n.holds(i, true)
-		case word == "failed" && (r.cell["code"] == "inherited" || r.cell["code"] == "public"):
+		case word == "failed" && (r.cell["code"] == "inherited" || r.cell["code"] == "public") && n.last(i):
 			if p := n.w.place(r); !n.otherWay(p) && !n.sinceTouched(p, r) {
 				n.problem("line %s is %s, and nothing of that kind is there", r.cell["line"], r.cell["code"])
 			}
@@ -248,10 +249,12 @@ func (n *night) checkTruth() {
 	}
 }
 
-// otherWay says that a user has a record by more than a share of it.
+// otherWay says that a user, or of a record as a whole somebody, has it by more than a
+// share of it.
 func (n *night) otherWay(p place) bool {
 	for q := range n.now {
-		if sameRecord(p, q) && (strings.HasPrefix(q.who, p.who+" through ") || strings.HasPrefix(q.who, "public ")) {
+		if through := strings.Contains(q.who, " through "); sameRecord(p, q) &&
+			(through && (p.who == "user " || strings.HasPrefix(q.who, p.who+" ")) || strings.HasPrefix(q.who, "public ")) {
 			return true
 		}
 	}
@@ -358,6 +361,9 @@ func (n *night) checkCode() {
 		if r.cell["code"] == "stayer_lost" {
 			alarms++
 		}
+	}
+	if n.alarm {
+		alarms = max(alarms, 1)
 	}
 	open := count["failed"] + count["in_doubt"] + count["not_attempted"] + alarms
 	if !n.free {

@@ -44,10 +44,14 @@ func (w *nightWorld) disturb() nightPlan {
 	case "both":
 		return nightPlan{name: "faults and a stop", faults: w.faults(), stop: stop, flags: bound}
 	case "entries":
-		// Left out: such a night with a stop of any kind. Who lost a record by a change is
-		// given it back by the process that made it, or never:
-		// a PUT drops a bystander; SIGTERM, the guard or --max-duration; the next night.
-		return nightPlan{name: "entries that fail", faults: w.entryFaults()}
+		p := nightPlan{name: "entries that fail", faults: w.entryFaults()}
+		switch d.IntN(4) {
+		case 0:
+			p.stop = stop
+		case 1:
+			p.flags = bound
+		}
+		return p
 	case "void":
 		return nightPlan{name: "accepted, and no more", flags: bound, faults: []sandbox.Fault{
 			{Op: pick(d, "Zoho.Share.Put", "Zoho.Share.Post", "Zoho.Share.Delete"), Kind: sandbox.FaultProcessFailed, Times: 3},
@@ -91,7 +95,7 @@ var nightOps = []string{
 	"Zoho.Share.Delete", "Zoho.Users", "Zoho.Org", "*",
 }
 
-// faults draws faults that spoil calls and answers, but no single entries.
+// faults draws faults that break calls and answers, but no single entries.
 func (w *nightWorld) faults() (list []sandbox.Fault) {
 	d := w.dice
 	for range 1 + d.IntN(6) {
@@ -171,12 +175,6 @@ func (w *nightWorld) night(s *nightSheet, p nightPlan) *night {
 	t := w.t
 	t.Helper()
 	w.begin()
-	if s.alarmed {
-		// Left out: another night on a ledger that has told of somebody who lost access and
-		// was not given it back. It tells of it once, and then ends with 0:
-		// share u; somebody else takes v's access before it is confirmed; the next night.
-		p.flags = append(slices.Clone(p.flags), "--fresh")
-	}
 	path := s.path
 	if _, err := os.Stat(s.result); p.asResult && err == nil {
 		path = s.result
@@ -211,6 +209,7 @@ func (w *nightWorld) night(s *nightSheet, p nightPlan) *night {
 		}
 	}
 	n.code, n.now = got.code, w.standing()
+	n.alarm = strings.Contains(got.stderr, "took access from a bystander")
 	w.attribute(s.ledger)
 	n.checkEnd(p, got, also)
 	n.check()

@@ -98,10 +98,7 @@ func (s *nightSheet) quote(r *askRow, n int) {
 		r.user = nightUser(nightHeir)
 	case flavour == "gone" && d.one(4):
 		r.user = nightUser(nightGone)
-	case flavour != "inherited" && flavour != "public" && d.one(9):
-		// Left out: revoke_all of a record that somebody has through a parent or publicly.
-		// Its DELETE is carried out and its row fails, and what had an effect counts as
-		// had none: `revoke d; share e; revoke_all` with d inherited, run two nights.
+	case d.one(9):
 		r.action, r.user = "revoke_all", ""
 	}
 }

@@ -190,7 +190,7 @@ func unknownSettings(root *cobra.Command, environ []string, cfg config) (warning
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, environmentName(f.Name)) })
 	}
 	for _, account := range cfg.Accounts {
-		for _, secret := range account.secrets() {
+		for _, secret := range account.Keys.secrets() {
 			known = append(known, strings.TrimPrefix(secret, "env:"))
 		}
 	}

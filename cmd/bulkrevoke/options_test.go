@@ -26,7 +26,7 @@ func parsed(t *testing.T, args []string, env map[string]string, yaml string) (*o
 	if err := fillFromEnvironment(fs, environment(env)); err != nil {
 		return nil, err
 	}
-	cfg, err := parseConfig([]byte(yaml))
+	cfg, err := parseConfig([]byte(yaml), knownCRMs())
 	must(t, err)
 	cfg.Path = "c.yaml"
 	if err := fillFromConfig(fs, cfg); err != nil {

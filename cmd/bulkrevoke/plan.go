@@ -33,7 +33,7 @@ func (a *app) planSheet(ctx context.Context, name string) (err error) {
 	if err := j.load(ctx); err != nil {
 		return err
 	}
-	if err := j.connect(ctx); err != nil {
+	if err := j.connect(ctx, j.batch.Used()); err != nil {
 		return err
 	}
 	plan, err := j.batch.Prepare(ctx)

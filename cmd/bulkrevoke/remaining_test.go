@@ -157,11 +157,10 @@ func (run timedRun) test(t *testing.T) {
 	}
 	e.addZoho(func(c *zoho.Config) { c.VerifyAfter = cmp.Or(run.settles, c.VerifyAfter) })
 	if run.twin {
-		e.opts.Accounts[0].Gate = "one"
 		twin := e.opts.Accounts[0]
 		twin.Name = "twin"
 		e.opts.Accounts = append(e.opts.Accounts, twin)
-		e.opts.Route = func(object string) string {
+		e.opts.Words.Route = func(object string) string {
 			return map[string]string{crm.Lead: "main", crm.Opportunity: "twin"}[object]
 		}
 	}

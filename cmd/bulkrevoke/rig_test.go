@@ -31,6 +31,9 @@ type rig struct {
 	env    map[string]string
 }
 
+// routeByObject returns the CRM whose object a word is.
+func routeByObject(object string) string { return knownCRMs().route(object) }
+
 const rigConfig = `
 default: lsq
 limit: 1000/1s

@@ -34,6 +34,7 @@ type app struct {
 	// terminal says whether a stream is one.
 	terminal func(stream any) bool
 
+	crms  kinds
 	opts  *options
 	cfg   config
 	log   *slog.Logger
@@ -53,7 +54,7 @@ func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 	shown.Missed = screen.Missed
 	return &app{
 		args: args, stdin: stdin, stdout: &dataOut{w: stdout}, stderr: stderr, shown: shown, screen: screen,
-		lookup: os.LookupEnv, environ: os.Environ, terminal: isTerminal, opts: newOptions(), log: slog.New(slog.DiscardHandler),
+		lookup: os.LookupEnv, environ: os.Environ, terminal: isTerminal, crms: knownCRMs(), opts: newOptions(), log: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -289,7 +290,7 @@ func (a *app) settle(cmd *cobra.Command) (err error) {
 	if err := fillFromEnvironment(cmd.Flags(), a.lookup); err != nil {
 		return err
 	}
-	if a.cfg, err = readConfig(cmd.Context(), a.opts.config, a.lookup); err != nil {
+	if a.cfg, err = readConfig(cmd.Context(), a.opts.config, a.crms, a.lookup); err != nil {
 		return err
 	}
 	if err := fillFromConfig(cmd.Flags(), a.cfg); err != nil {
@@ -304,8 +305,8 @@ func (a *app) settle(cmd *cobra.Command) (err error) {
 	if err := a.checkSheetFlag(sheetGiven); err != nil {
 		return err
 	}
-	if a.opts.sandbox && accountGiven && !isSandboxAccount(a.opts.account) {
-		a.log.Warn("--account names none of the sandbox's accounts, leadsquared and zoho: a row without an account goes by its object", "account", a.opts.account)
+	if names := a.crms.inSandbox().names(); a.opts.sandbox && accountGiven && !slices.Contains(names, strings.ToLower(a.opts.account)) {
+		a.log.Warn("--account names none of the sandbox's accounts, "+and(names)+": a row without an account goes by its object", "account", a.opts.account)
 	}
 	for _, warning := range unknownSettings(cmd.Root(), a.environ(), a.cfg) {
 		a.log.Warn(warning)

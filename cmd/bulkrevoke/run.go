@@ -91,7 +91,7 @@ func (j *job) prepareRun(ctx context.Context, name string) error {
 	if err := j.load(ctx); err != nil {
 		return err
 	}
-	return j.connect(ctx)
+	return j.connect(ctx, j.batch.Used())
 }
 
 // sweep removes what a killed run of this sheet left under temporary names beside its
@@ -215,11 +215,8 @@ func (j *job) carryOut(ctx context.Context) error {
 	// What was done is told in any case, also to somebody who has interrupted it.
 	ctx = context.WithoutCancel(ctx)
 	var reasons report.Reasons
-	counts, err := report.WriteResults(ctx, j.led, report.Target{Path: j.names.output, Reasons: &reasons})
-	if err != nil {
+	if _, err := report.WriteResults(ctx, j.led, report.Target{Path: j.names.output, Reasons: &reasons}); err != nil {
 		runErr = errors.Join(runErr, fmt.Errorf("%w: %w", report.ErrNoOutput, err))
-	} else {
-		summary.Counts = counts // what the file says, also of rows whose account could not be started
 	}
 	j.ended = summary
 	if err := j.summarise(summary, &reasons, runErr); err != nil {

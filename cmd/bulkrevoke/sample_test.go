@@ -115,7 +115,7 @@ func TestSampleShowsEverything(t *testing.T) {
 
 func TestSampleConfigurationIsGood(t *testing.T) {
 	t.Parallel()
-	cfg, err := readConfigFile(t.Context(), filepath.Join("..", "..", "samples", "bulkrevoke.yaml"))
+	cfg, err := readConfigFile(t.Context(), filepath.Join("..", "..", "samples", "bulkrevoke.yaml"), knownCRMs())
 	must(t, err)
 	if len(cfg.Accounts) < 2 || cfg.Default == "" || len(cfg.Protect) == 0 {
 		t.Errorf("the sample shows %d accounts, default %q, protect %v", len(cfg.Accounts), cfg.Default, cfg.Protect)

@@ -51,7 +51,7 @@ Exit codes: 0 a signal has ended it; 2 refused.`,
 // serveSandbox serves a sandbox until ctx is done. That is how it is meant to end,
 // and no error.
 func (a *app) serveSandbox(ctx context.Context, listen string, seeds []string) (err error) {
-	w, err := startWorld(listen, "", 0)
+	w, err := startWorld(a.crms, listen, "", false)
 	if err != nil {
 		return err
 	}
@@ -62,10 +62,10 @@ func (a *app) serveSandbox(ctx context.Context, listen string, seeds []string) (
 			return err
 		}
 	}
-	variables := []string{
-		"LEADSQUARED_HOST=" + w.base, "LEADSQUARED_ACCESS_KEY=any-access-key", "LEADSQUARED_SECRET_KEY=any-secret-key",
-		"ZOHO_API_URL=" + w.base, "ZOHO_ACCOUNTS_URL=" + w.base,
-		"ZOHO_CLIENT_ID=any-client", "ZOHO_CLIENT_SECRET=any-client-secret", "ZOHO_REFRESH_TOKEN=any-refresh-token",
+	var variables []string
+	for _, k := range w.kinds {
+		_, own := k.sandbox(w.base)
+		variables = append(variables, own...)
 	}
 	fmt.Fprintf(a.stdout, "export %s\n", strings.Join(variables, "\nexport "))
 	a.say("sandbox ready", []slog.Attr{slog.String("url", w.base)}, "sandbox at %s, until a signal ends it", w.base)
@@ -88,9 +88,12 @@ func (a *app) seedSandbox(ctx context.Context, w *world, name string) (err error
 	if j.accounts, err = w.accounts(a.opts); err != nil {
 		return err
 	}
-	b, err := batch.New(j.led, batch.Options{Accounts: batchAccounts(j.accounts), Route: routeByObject, Doubt: doubtObject, Saw: w.seed, SkipInvalid: true, Log: a.log})
+	b, err := batch.New(j.led, batch.Options{Accounts: batchAccounts(j.accounts), Words: w.kinds.words(j.accounts, w.kinds), SkipInvalid: true, Log: a.log})
 	if err != nil {
 		return err
 	}
-	return b.Load(ctx, j.reader)
+	if err := b.LoadSheet(ctx, j.reader); err != nil {
+		return err
+	}
+	return w.seedAll(b.Rows(ctx))
 }

@@ -127,14 +127,13 @@ func ledgerText(t *testing.T, led *ledger.Ledger) []byte {
 	for result, err := range led.Results(t.Context()) {
 		must(t, err)
 		fmt.Fprintf(&b, "%+v\n", result)
+		seen, _, err := led.Seen(t.Context(), result.Seen)
+		must(t, err)
+		fmt.Fprintf(&b, "%+v\n", seen)
 	}
 	for event, err := range led.Events(t.Context(), 0) {
 		must(t, err)
 		fmt.Fprintf(&b, "%s %s\n", event.Kind, event.Body)
-	}
-	for call, err := range led.Calls(t.Context()) {
-		must(t, err)
-		fmt.Fprintf(&b, "%+v\n", call)
 	}
 	runs, err := led.Runs(t.Context())
 	must(t, err)

@@ -17,7 +17,7 @@ func TestSecrets(t *testing.T) {
 		must(t, os.Chmod(path, mode))
 		return path
 	}
-	const hush = "s3cret-value"
+	const hidden = "s3cret-value"
 	for _, tc := range []struct {
 		name, ref string
 		want      string // the secret
@@ -25,21 +25,21 @@ func TestSecrets(t *testing.T) {
 		warned    string // part of the warning
 		unix      bool   // file modes matter
 	}{
-		{name: "environment", ref: "env:KEY", want: hush},
-		{name: "line end in the environment", ref: "env:LINE", want: hush},
+		{name: "environment", ref: "env:KEY", want: hidden},
+		{name: "line end in the environment", ref: "env:LINE", want: hidden},
 		{name: "unset variable", ref: "env:NONE", refused: "NONE is not set"},
 		{name: "empty variable", ref: "env:EMPTY", refused: "EMPTY is not set"},
-		{name: "file", ref: "file:" + file("good", hush+"\n", 0o600), want: hush},
-		{name: "file from Windows", ref: "file:" + file("crlf", hush+"\r\n", 0o600), want: hush},
-		{name: "file that is one line less", ref: "file:" + file("two", hush+"\n\n", 0o600), want: hush + "\n"},
-		{name: "file that others may read", ref: "file:" + file("read", hush, 0o644), want: hush, warned: "others may read", unix: true},
-		{name: "file that the group may write", ref: "file:" + file("group", hush, 0o660), refused: "others may write", unix: true},
-		{name: "file that all may write", ref: "file:" + file("all", hush, 0o602), refused: "others may write", unix: true},
+		{name: "file", ref: "file:" + file("good", hidden+"\n", 0o600), want: hidden},
+		{name: "file from Windows", ref: "file:" + file("crlf", hidden+"\r\n", 0o600), want: hidden},
+		{name: "file that is one line less", ref: "file:" + file("two", hidden+"\n\n", 0o600), want: hidden + "\n"},
+		{name: "file that others may read", ref: "file:" + file("read", hidden, 0o644), want: hidden, warned: "others may read", unix: true},
+		{name: "file that the group may write", ref: "file:" + file("group", hidden, 0o660), refused: "others may write", unix: true},
+		{name: "file that all may write", ref: "file:" + file("all", hidden, 0o602), refused: "others may write", unix: true},
 		{name: "empty file", ref: "file:" + file("empty", "\n", 0o600), refused: "is empty"},
 		{name: "huge file", ref: "file:" + file("huge", strings.Repeat("x", maxSecret+1), 0o600), refused: "too large"},
 		{name: "folder", ref: "file:" + dir, refused: "not a regular file"},
 		{name: "no such file", ref: "file:" + filepath.Join(dir, "none"), refused: "no such file"},
-		{name: "the secret itself", ref: hush, refused: "must not stand in the configuration"},
+		{name: "the secret itself", ref: hidden, refused: "must not stand in the configuration"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -48,7 +48,7 @@ func TestSecrets(t *testing.T) {
 			}
 			var warned string
 			src := secretSource{
-				lookup: environment(map[string]string{"KEY": hush, "LINE": hush + "\n", "EMPTY": ""}),
+				lookup: environment(map[string]string{"KEY": hidden, "LINE": hidden + "\n", "EMPTY": ""}),
 				warn:   func(m string) { warned += m },
 			}
 			got, err := src.read("access_key", tc.ref)
@@ -56,7 +56,7 @@ func TestSecrets(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), tc.refused) {
 					t.Fatalf("error is %v, want one with %q", err, tc.refused)
 				}
-				if strings.Contains(err.Error()+hintFor(err), hush) {
+				if strings.Contains(err.Error()+hintFor(err), hidden) {
 					t.Errorf("the refusal shows the secret: %v", err)
 				}
 				return
@@ -64,7 +64,7 @@ func TestSecrets(t *testing.T) {
 			if err != nil || got.Reveal() != tc.want {
 				t.Errorf("secret is %q, error %v; want %q", got.Reveal(), err, tc.want)
 			}
-			if (tc.warned == "") != (warned == "") || !strings.Contains(warned, tc.warned) || strings.Contains(warned, hush) {
+			if (tc.warned == "") != (warned == "") || !strings.Contains(warned, tc.warned) || strings.Contains(warned, hidden) {
 				t.Errorf("warned %q, want something with %q", warned, tc.warned)
 			}
 		})

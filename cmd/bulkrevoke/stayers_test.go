@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -39,6 +40,68 @@ func TestStayerLostBeforeARestartIsNamed(t *testing.T) {
 	r.server.ClearFaults()
 	r.server.SeedZoho("Quotes", zohoRecord(1), crm.Grant{Kind: "user", ID: zohoUser(3), Access: crm.Read, Type: "private"})
 	r.checkStayerLost(r.runs(exitOpen, "run", path), zohoUser(2))
+}
+
+// A bystander who lost access and was not given it back counts on every night, with or
+// without the row, until a look shows that they have it again.
+func TestLostBystanderCountsUntilTheyHaveItAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	r.seedQuote(1, 1, 2, 3)
+	r.seedQuote(2, 1, 2)
+	metrics := r.path("m.prom")
+	alarms := func(want string) {
+		t.Helper()
+		text, err := os.ReadFile(metrics)
+		must(t, err)
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "bulkrevoke_last_run_alarms{") {
+				if !strings.HasSuffix(line, " "+want+"\n") {
+					t.Errorf("want %s alarms: %s", want, line)
+				}
+				return
+			}
+		}
+		t.Errorf("no alarms in\n%s", text)
+	}
+	r.server.Fault(sandbox.Fault{Op: "Zoho.Share.Put", Kind: sandbox.FaultDropEntry, Match: zohoUser(2), Times: 1})
+	off := r.sheet(quote("revoke", 1, 1))
+	for range 3 {
+		r.checkStayerLost(r.runs(exitOpen, "run", off, "--metrics-file", metrics), zohoUser(2))
+		alarms("1")
+		if got := r.runs(exitOpen, "verify", off); !strings.Contains(got.stderr, "by 1 row a bystander") {
+			t.Errorf("verify says\n%s", got.stderr)
+		}
+	}
+
+	// The row leaves the sheet: the log names who lost the record.
+	off = r.sheet(quote("revoke", 2, 1))
+	if got := r.runs(exitOpen, "run", off, "--metrics-file", metrics); !strings.Contains(got.stderr, "id="+zohoUser(2)) {
+		t.Errorf("nobody is named:\n%s", got.stderr)
+	}
+	alarms("1")
+	off = r.sheet(quote("revoke", 1, 1), quote("revoke", 2, 1))
+	r.runs(exitOpen, "run", off)
+
+	// Somebody gives it back.
+	r.server.SeedZoho("Quotes", zohoRecord(1), readers(2, 3)...)
+	r.runs(exitDone, "verify", off)
+	r.runs(exitDone, "run", off, "--metrics-file", metrics)
+	alarms("0")
+	r.wantWords("result", "done", "done")
+	r.wantWords("code", "", "")
+	r.runs(exitDone, "verify", off)
+}
+
+// Whom a later row takes the record from is no bystander any more.
+func TestLostBystanderOfALaterRow(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	r.seedQuote(1, 1, 2, 3)
+	r.server.Fault(sandbox.Fault{Op: "Zoho.Share.Put", Kind: sandbox.FaultDropEntry, Match: zohoUser(2), Times: 1})
+	r.runs(exitOpen, "run", r.sheet(quote("revoke", 1, 1)))
+	r.runs(exitDone, "run", r.sheet(quote("revoke", 1, 1), quote("revoke", 1, 2)))
+	r.wantWords("code", "", "")
 }
 
 func (r *rig) checkStayerLost(got ran, user string) {

@@ -159,7 +159,9 @@ func TestOpenCallsEndWithin25Seconds(t *testing.T) {
 				if took := time.Since(at); took > 25*time.Second {
 					t.Errorf("took %v to end after the signal", took)
 				}
-				if s.Stopped == nil || s.Counts.Rows != 12 || s.Counts.Done > 0 {
+				// After a PUT that may have taken the record from bystanders a look is taken yet,
+				// which may show its row done.
+				if s.Stopped == nil || s.Counts.Rows != 12 || s.Counts.Done > 1 {
 					t.Errorf("counts %+v, stopped by %v", s.Counts, s.Stopped)
 				}
 			})

@@ -15,6 +15,7 @@ import (
 )
 
 func (a *app) undoCommand() *cobra.Command {
+	shown, hidden := a.crms.help()
 	cmd := &cobra.Command{
 		Use:   "undo SHEET",
 		Short: "Write the sheet that puts back what the ledger says was changed",
@@ -22,10 +23,10 @@ func (a *app) undoCommand() *cobra.Command {
 first change of it, over all of its runs. Nothing is sent and no account is needed; look at the
 sheet, take out what is to stay, and run it.
 
-On Zoho and sales groups it is exact, because the ledger saw what was there before each change. A
-revoke on a LeadSquared lead or opportunity becomes a share with the level that the row named, and
-a share becomes a revoke; the column note says what is not known. What no row can put back, such as
-a group that lost a record by a revoke_all, is listed on standard error.
+On ` + shown + ` it is exact, because the ledger saw what was there before each
+change. On ` + hidden + ` a revoke becomes a share with the level that the row
+named, and a share becomes a revoke; the column note says what is not known. What no row can put
+back, such as a group that lost a record by a revoke_all, is listed on standard error.
 
 The undo sheet belongs to the ledger that it came from, SHEET.ledger.db, and run uses that: the
 sheet's own rows that it undoes are then to be done again, and plan SHEET says how many. Under a

@@ -270,9 +270,9 @@ func TestUndoInTheSandbox(t *testing.T) {
 func TestChangedRowsOfTheLedgerAreFoundOut(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{
-		"state":      "UPDATE op SET state = 3 WHERE id = (SELECT op FROM row WHERE line = 3)",
-		"user":       "UPDATE op SET user = '" + guidOf('u', 9) + "' WHERE id = (SELECT op FROM row WHERE line = 3)",
-		"request Id": "UPDATE op SET request_id = 'x' WHERE id = (SELECT op FROM row WHERE line = 3)",
+		"state":      "UPDATE op SET state = 'done' WHERE id = (SELECT op FROM sheet_row WHERE line = 3)",
+		"user":       "UPDATE op SET user_id = '" + guidOf('u', 9) + "' WHERE id = (SELECT op FROM sheet_row WHERE line = 3)",
+		"request Id": "UPDATE op SET request_id = 'x' WHERE id = (SELECT op FROM sheet_row WHERE line = 3)",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

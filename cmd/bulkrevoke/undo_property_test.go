@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -225,7 +226,7 @@ func (m *mixed) withoutGroups(really bool) {
 }
 
 // randomOperation draws an operation as it stands in a ledger.
-func randomOperation(rng *rand.Rand, rules map[string]crm.Provider) (account string, op crm.Operation, ok bool) {
+func randomOperation(rng *rand.Rand, rules map[string]crm.Rules) (account string, op crm.Operation, ok bool) {
 	n, user := 1+rng.IntN(4), 1+rng.IntN(4)
 	op = crm.Operation{Action: crm.Revoke + crm.Action(rng.IntN(3)), Access: crm.Access(rng.IntN(4)), Minutes: rng.IntN(2) * 60}
 	switch rng.IntN(4) {
@@ -277,7 +278,7 @@ func TestUndoRowsAreValidAsTheyAre(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		e := newEngine(t, sandbox.Config{}, transport.GateConfig{Limit: 25, Window: 5 * time.Second, Share: 1})
 		e.addZoho()
-		rules := make(map[string]crm.Provider)
+		rules := make(map[string]crm.Rules)
 		for _, acc := range e.opts.Accounts {
 			rules[acc.Name] = acc.Provider
 		}
@@ -294,7 +295,7 @@ func TestUndoRowsAreValidAsTheyAre(t *testing.T) {
 		e.newLedger()
 		b, err := batch.New(e.led, e.opts)
 		must(t, err)
-		if err := b.Load(t.Context(), in); err != nil {
+		if err := b.LoadSheet(t.Context(), in); err != nil {
 			if bad, ok := errors.AsType[*batch.InvalidError](err); ok {
 				t.Errorf("seed %d: %+v", seed, bad.First)
 			}
@@ -307,47 +308,42 @@ func TestUndoRowsAreValidAsTheyAre(t *testing.T) {
 }
 
 // randomNight has a sheet of random rows end in random ways.
-func (e *engine) randomNight(rng *rand.Rand, rules map[string]crm.Provider) {
+func (e *engine) randomNight(rng *rand.Rand, rules map[string]crm.Rules) {
 	e.t.Helper()
 	ctx := e.t.Context()
-	stage, err := e.led.Stage(ctx)
+	stage, err := e.led.Import(ctx)
 	must(e.t, err)
 	for n := range 25 {
 		if account, op, ok := randomOperation(rng, rules); ok {
-			must(e.t, stage.Add(ledger.Staged{Line: n + 2, Account: account, Op: op}))
+			must(e.t, stage.Add(ledger.ImportRow{Line: n + 2, Account: account, Op: op}))
 		}
 	}
-	must(e.t, stage.Index(ctx, func(account string, op crm.Operation) (string, string) { return rules[account].Key(op), "" }, nil))
-	must(e.t, stage.Match(ctx, func(_ []ledger.Past, rows []crm.Operation) []ledger.Choice {
-		choices := make([]ledger.Choice, len(rows))
-		for i := range rows {
-			choices[i] = ledger.Choice{Take: -1, Join: i, Turn: ledger.TurnNormal}
-		}
-		return choices
+	must(e.t, stage.Match(ctx, func(iter.Seq2[ledger.Entry, error], func(past, rows []ledger.Entry, recordLevel bool, choices []ledger.Choice) error) error {
+		return nil // all are new, and go by themselves
 	}))
-	must(e.t, stage.Adopt(ctx, ledger.Source{Name: "sheet.csv", Layout: []byte(`{"Delimiter":",","Newline":"\n"}`)}))
+	must(e.t, stage.Commit(ctx, ledger.Source{Name: "sheet.csv", Layout: []byte(`{"Delimiter":",","Newline":"\n"}`)}))
 	must(e.t, stage.Close())
 	_, err = e.led.BeginRun(ctx, ledger.RunInfo{})
 	must(e.t, err)
 	for _, account := range []string{"main", "zoho"} {
-		ops, err := e.led.Todo(ctx, account, ledger.Cursor{}, 100)
+		ops, err := e.led.Next(ctx, account, ledger.Cursor{}, 100)
 		must(e.t, err)
 		for _, op := range ops {
 			call := fmt.Sprintf("call-%d", op.ID)
 			if rng.IntN(8) == 0 {
 				continue // never tried
 			}
-			must(e.t, e.led.Intend(ctx, ledger.Intent{CallID: call, Account: account, Ops: []int64{op.ID}, Attempt: 1, Before: randomLook(rng, op.Operation), At: time.Now()}))
+			must(e.t, e.led.Intend(ctx, ledger.Intent{CallID: call, Account: account, Ops: []ledger.Op{op}, Attempt: 1, Before: randomLook(rng, op.Operation), At: time.Now()}))
 			if rng.IntN(8) == 0 {
 				continue // killed
 			}
-			s := ledger.Settle{CallID: call, Op: op.ID, Attempts: 1, Maybe: rng.IntN(6) == 0}
-			s.State = []ledger.State{ledger.Accepted, ledger.Done, ledger.Done, ledger.Unchanged, ledger.Failed, ledger.InDoubt}[rng.IntN(6)]
-			s.Open = s.State == ledger.Accepted || s.State == ledger.InDoubt
+			s := ledger.Outcome{CallID: call, Op: op, Attempts: 1, Uncertain: rng.IntN(6) == 0}
+			s.State = []ledger.State{ledger.Accepted, ledger.Done, ledger.Done, ledger.Unchanged, ledger.Failed, ledger.Uncertain}[rng.IntN(6)]
+			s.Open = s.State == ledger.Accepted || s.State == ledger.Uncertain
 			if s.State == ledger.Accepted {
 				s.Ticket = call
 			}
-			must(e.t, e.led.Settle(ctx, []ledger.Settle{s}))
+			must(e.t, e.led.Record(ctx, []ledger.Outcome{s}))
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
+	shown, hidden := a.crms.help()
 	cmd := &cobra.Command{
 		Use:   "verify SHEET",
 		Short: "Ask the CRM again whether each access is as the sheet says; check the event chain",
@@ -32,9 +33,9 @@ the ledger. The rows are those of the last run; the sheet itself need not be the
 
 A line for each row goes to standard output, or with -o into a file like a result: the row's line
 and result, whether it holds (yes, no, unknown), and what the CRM shows otherwise. Of rows about one
-user and record the last one that was done counts, and the others share its answer. Zoho records
-and sales groups are looked at. On LeadSquared leads and opportunities the CRM tells what became of
-the request, and not who has access now.
+user and record the last one that was done counts, and the others share its answer.
+` + shown + ` are looked at. On ` + hidden + ` the CRM tells
+what became of the request, and not who has access now.
 
 Exit codes: 0 every row holds; 1 some row no longer holds, was never done, or nobody can tell; 2
 refused; 3 the chain is broken, or an account could not be asked; 4 another run is at it; 129, 130
@@ -96,10 +97,11 @@ func (a *app) verifySheet(ctx context.Context, name string) (err error) {
 	if err := j.openAccounts(true); err != nil {
 		return err
 	}
-	if err := j.useLedgersAccounts(ctx); err != nil {
+	used, err := j.ledgersAccounts(ctx)
+	if err != nil {
 		return err
 	}
-	if err := j.connect(ctx); err != nil {
+	if err := j.connect(ctx, used); err != nil {
 		return err
 	}
 	v, err := j.batch.Verify(ctx)
@@ -177,28 +179,28 @@ func (j *job) checkChain(ctx context.Context) (*ledger.ChainError, error) {
 	return nil, err
 }
 
-// useLedgersAccounts marks the accounts that the ledger's rows name as used, so that
-// they are connected. One that is not there, or can not be worked with, is a refusal.
-func (j *job) useLedgersAccounts(ctx context.Context) error {
-	tallies, err := j.led.Counts(ctx)
+// ledgersAccounts returns the names of the accounts of the ledger's rows. One that is
+// not there, or can not be worked with, is a refusal.
+func (j *job) ledgersAccounts(ctx context.Context) (used []string, err error) {
+	counts, err := j.led.Counts(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, t := range tallies {
-		if t.Invalid {
+	for _, t := range counts {
+		if t.Invalid || t.State == ledger.Unavailable {
 			continue
 		}
 		i := slices.IndexFunc(j.accounts, func(acc *account) bool { return acc.name == t.Account })
 		switch {
 		case i < 0:
-			return refusef("Add it to the configuration, with the host and keys of the run.",
+			return nil, refusef("Add it to the configuration, with the host and keys of the run.",
 				"the ledger has rows of the account %q, and no account is called so", t.Account)
 		case j.accounts[i].bad != nil:
-			return refusef(hintFor(j.accounts[i].bad), "account %q: %w", t.Account, j.accounts[i].bad)
+			return nil, j.accounts[i].refusal()
 		}
-		j.accounts[i].used = true
+		used = append(used, t.Account)
 	}
-	return nil
+	return used, nil
 }
 
 // writeVerified writes the answers.
@@ -230,6 +232,9 @@ func (j *job) tellVerified(name string, v *batch.Verification, c report.VerifyCo
 		slog.Int64("never_done", c.NeverDone), slog.Int64("unknown", c.Unknown), slog.Bool("chain_whole", broken == nil),
 	}, "%s: of %s, %d hold, %d no longer hold, %d were never done, of %d nobody can tell",
 		j.ofLedger(name), plural(c.Rows, "row"), c.Holds, c.Broken, c.NeverDone, c.Unknown)
+	if v.Alarms > 0 {
+		j.say("alarms", []slog.Attr{slog.Int64("rows", v.Alarms)}, "by %s a bystander, whom no row is about, lost a record and was not given it back: the result names them, give it back by hand", plural(v.Alarms, "row"))
+	}
 	if c.Superseded > 0 {
 		j.say("superseded", []slog.Attr{slog.Int64("rows", c.Superseded)}, "%s answered for by a later row about the same user and record", plural(c.Superseded, "row"))
 	}
@@ -292,7 +297,7 @@ func verifyVerdict(v *batch.Verification, c report.VerifyCounts, broken *ledger.
 			return exitStopped
 		}
 	}
-	if c.Open() > 0 {
+	if c.Open()+v.Alarms > 0 {
 		return exitOpen
 	}
 	return exitDone

@@ -4,28 +4,21 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"iter"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm/leadsquared"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm/zoho"
 )
 
 // sandboxHost is what ledger and digest call the place that is a sandbox, whatever
 // port it happens to listen on.
 const sandboxHost = "sandbox"
 
-// processing is how long a sandbox takes over a change: long enough to see that
-// accepted is not done, short enough to wait for.
-const processing = 200 * time.Millisecond
-
 // world is a sandbox inside this process.
 type world struct {
+	kinds   kinds // those that it stands in for
 	server  *sandbox.Server
 	base    string
 	stop    func()
@@ -34,11 +27,11 @@ type world struct {
 }
 
 // startWorld starts a sandbox on addr ("" for a free port of this machine). With a
-// journal it goes on where the last one with that journal ended. tokens is how many
-// access tokens Zoho gives out in ten minutes: no run remembers that of a sandbox
-// inside another process, so that trying things out would stand still after ten.
-func startWorld(addr, journal string, tokens int) (*world, error) {
-	w := &world{journal: journal}
+// journal it goes on where the last one with that journal ended. With generous it gives
+// out as many access tokens as it is asked for: no run remembers that of a sandbox inside
+// another process, so that trying things out would stand still.
+func startWorld(known kinds, addr, journal string, generous bool) (*world, error) {
+	w := &world{kinds: known.inSandbox(), journal: journal}
 	if journal != "" {
 		info, err := os.Lstat(journal)
 		switch {
@@ -50,11 +43,7 @@ func startWorld(addr, journal string, tokens int) (*world, error) {
 			return nil, refusef("", "sandbox: %s is not a regular file", journal)
 		}
 	}
-	server, err := sandbox.New(sandbox.Config{
-		Processing: func() time.Duration { return processing },
-		Journal:    journal,
-		Zoho:       sandbox.ZohoConfig{TokenLimit: tokens},
-	})
+	server, err := sandbox.New(sandboxConfig(journal, generous))
 	if err != nil {
 		return nil, refusef("", "sandbox: %w", err)
 	}
@@ -79,13 +68,24 @@ func (w *world) forget() error {
 	return removeIfThere(w.journal)
 }
 
+// seedAll tells the sandbox of rows.
+func (w *world) seedAll(rows iter.Seq2[batch.Row, error]) error {
+	for row, err := range rows {
+		if err != nil {
+			return err
+		}
+		w.seed(row)
+	}
+	return nil
+}
+
 // seed tells the sandbox of a good row, which makes a world in which the row is worth
 // doing. The person of a row that gives both an id and an address becomes known by
-// both; the other rows' people the sandbox knows by what they give. A module that is
-// nearly called as an object of LeadSquared is not there.
+// both; the other rows' people the sandbox knows by what they give. An object
+// that is surely a slip of typing is not there.
 func (w *world) seed(row batch.Row) {
 	op := row.Op
-	op.Object = meantModule(op.Object)
+	op.Object = w.kinds.seeded(op.Object)
 	if op.Action != crm.RevokeAll {
 		op.User = cmp.Or(op.User, row.Email)
 	}
@@ -95,35 +95,21 @@ func (w *world) seed(row batch.Row) {
 	}
 }
 
-// isSandboxAccount says whether a sandbox has an account of that name.
-func isSandboxAccount(name string) bool {
-	return strings.EqualFold(name, crmLeadSquared) || strings.EqualFold(name, crmZoho)
-}
-
 // accounts returns the accounts of a sandbox run, one of each CRM.
 func (w *world) accounts(o *options) ([]*account, error) {
-	use := func(a *account) func(crm.Operation) {
-		return func(crm.Operation) { a.used = true }
+	var accounts []*account
+	for _, k := range w.kinds {
+		keys, variables := k.sandbox(w.base)
+		a, err := newAccount(k, k.name, accountConfig{CRM: k.name, Keys: keys}, o)
+		if err != nil {
+			return nil, err
+		}
+		secrets := secretSource{lookup: func(name string) (string, bool) { return valueIn(variables)(name), true }}
+		if a.endpoint, err = keys.open(k.name, secrets); err != nil {
+			return nil, err
+		}
+		a.host, a.state = sandboxHost, k.name
+		accounts = append(accounts, a)
 	}
-	lsq, err := newAccount(crmLeadSquared, accountConfig{CRM: crmLeadSquared}, o)
-	if err != nil {
-		return nil, err
-	}
-	lsq.host, lsq.state = sandboxHost, crmLeadSquared
-	err = useLeadSquared(lsq, use(lsq), leadsquared.Config{
-		Host: w.base, AccessKey: transport.NewSecret("sandbox-access-key"), SecretKey: transport.NewSecret("sandbox-secret-key"),
-	})
-	if err != nil {
-		return nil, err
-	}
-	zo, err := newAccount(crmZoho, accountConfig{CRM: crmZoho}, o)
-	if err != nil {
-		return nil, err
-	}
-	zo.host, zo.state = sandboxHost, crmZoho
-	err = useZoho(zo, use(zo), zoho.Config{
-		APIURL: w.base, AccountsURL: w.base, ClientID: "sandbox-client", VerifyAfter: 2 * processing,
-		ClientSecret: transport.NewSecret("sandbox-client-secret"), RefreshToken: transport.NewSecret("sandbox-refresh-token"),
-	})
-	return []*account{lsq, zo}, err
+	return accounts, nil
 }

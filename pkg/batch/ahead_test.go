@@ -101,7 +101,7 @@ func TestSheetsWithDatesAhead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = batch.Load(t.Context(), in)
+			err = batch.LoadSheet(t.Context(), in)
 			ahead, refused := errors.AsType[*AheadError](err)
 			switch {
 			case tc.want == "" && err != nil:

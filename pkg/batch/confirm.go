@@ -9,35 +9,15 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// readWaiting queues looks at what the CRM has accepted in this run, oldest first.
-// It is called when no change waits.
-func (l *loop) readWaiting() error {
-	q := &l.looks
-	for q.unread > 0 && !q.full() {
-		queued, at := len(q.after)+len(q.waiting), q.cursor
-		page, err := l.b.led.Waiting(l.ctx, l.acc.Name, q.cursor, pageSize)
-		if err != nil {
-			return l.unlessStopped(err)
-		}
-		if len(page) == 0 {
-			q.unread, q.tickets = 0, 0
-		}
-		if q.read(page, time.Now(), l.keys.busy); len(q.after)+len(q.waiting) > queued || q.cursor == at {
-			return nil
-		}
-	}
-	return nil
-}
-
-// confirm takes a look and records what it shows.
-func (l *loop) confirm(k *look) report {
+// confirmTask makes a confirmation and records what it shows.
+func (l *loop) confirmTask(k *look) report {
 	r := report{keys: k.keys, look: k, made: callsMade{answered: 1}}
-	outcomes, err := l.ask(k.ops, &r)
+	outcomes, _, err := l.ask(k.ops, &r)
 	if err != nil {
 		r.err = err
 		return r
 	}
-	var settles []ledger.Settle
+	var settles []ledger.Outcome
 	var open []ledger.Op
 	for i, out := range outcomes {
 		op := &k.ops[i]
@@ -52,8 +32,8 @@ func (l *loop) confirm(k *look) report {
 				k.said = make(map[int64]string)
 			}
 			k.said[op.ID] = said
-			settles = append(settles, ledger.Settle{
-				Op: op.ID, Known: op, State: ledger.Accepted, Open: true, Confirm: true, Maybe: op.Maybe,
+			settles = append(settles, ledger.Outcome{
+				Op: *op, State: ledger.Accepted, Open: true, Confirm: true, Uncertain: op.Uncertain,
 				Code: out.Code, Message: out.Message, HTTPStatus: out.HTTPStatus,
 			})
 		}
@@ -63,15 +43,28 @@ func (l *loop) confirm(k *look) report {
 	return r
 }
 
-// askOnce looks at operations that an earlier run had accepted, records what is
-// known now, and returns those that are still open.
+// askOnce looks at operations that an earlier run had accepted, or that happened in one
+// though they failed, records what is known now, and returns those that are still open.
 func (l *loop) askOnce(ops []ledger.Op, r *report) (open []ledger.Op, err error) {
-	outcomes, err := l.ask(ops, r)
+	outcomes, looked, err := l.ask(ops, r)
 	if err != nil {
 		return nil, err
 	}
-	var settles []ledger.Settle
+	var settles []ledger.Outcome
 	for i, out := range outcomes {
+		if ops[i].State == ledger.Failed && out.Verdict == crm.Accepted {
+			if ops[i].Prior = crm.PriorNone; looked && ops[i].Attempts == 0 {
+				open = append(open, ops[i]) // there is something to take now
+				continue
+			}
+			if r.ended != nil || l.ctx.Err() != nil {
+				continue
+			}
+			if out.Verdict, out.Happened = crm.Failed, true; looked {
+				out.Code, out.Message = "", "it was carried out before, and access has been given again since; a row of its own takes it away"
+			}
+			outcomes[i] = out
+		}
 		if out.Verdict == crm.Done || out.Verdict == crm.Failed {
 			settles = append(settles, confirmed(&ops[i], out))
 			continue
@@ -81,46 +74,46 @@ func (l *loop) askOnce(ops []ledger.Op, r *report) (open []ledger.Op, err error)
 	return open, l.record(ops, outcomes, settles, r)
 }
 
-// ask takes the look. A provider that can not confirm says nothing about any of
-// the operations.
-func (l *loop) ask(ops []ledger.Op, r *report) ([]crm.Outcome, error) {
-	c, ok := l.acc.Provider.(crm.Confirmer)
-	if !ok {
-		return make([]crm.Outcome, len(ops)), nil
-	}
+// ask takes the look, and says whether it showed who has what.
+func (l *loop) ask(ops []ledger.Op, r *report) (outcomes []crm.Outcome, looked bool, err error) {
 	items := make([]crm.Item, len(ops))
 	for i, op := range ops {
 		items[i] = crm.Item{Op: op.Operation, Prior: op.Prior, Ticket: op.Ticket}
 	}
 	if err := l.tellStayers(ops, items); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	outcomes := c.Confirm(l.ctx, items)
+	outcomes, seen := l.acc.Provider.Confirm(l.ctx, items)
 	if len(outcomes) != len(ops) {
-		return nil, errCount(l.acc.Name, len(outcomes), len(ops))
+		return nil, false, errCount(l.acc.Name, len(outcomes), len(ops))
 	}
 	for _, out := range outcomes {
 		if out.Ended != nil && r.ended == nil {
 			r.ended = out.Ended
 		}
 	}
-	return outcomes, nil
+	return outcomes, seen.Looked, nil
 }
 
 // confirmed is what the ledger records of an operation that the CRM has come to.
-func confirmed(op *ledger.Op, out crm.Outcome) ledger.Settle {
-	return ledger.Settle{
-		Op: op.ID, Known: op, State: stateOf(out.Verdict), Confirm: true, Maybe: out.Verdict == crm.Failed && (op.Maybe || out.Maybe),
-		Code: out.Code, Message: out.Message, HTTPStatus: out.HTTPStatus, ConfirmedAt: time.Now(),
+func confirmed(op *ledger.Op, out crm.Outcome) ledger.Outcome {
+	s := ledger.Outcome{
+		Op: *op, State: stateOf(out.Verdict), Confirm: true, Happened: out.Happened, Lost: out.Lost,
+		Uncertain: out.Verdict == crm.Failed && !out.Happened && (op.Uncertain || out.Maybe),
+		Code:      out.Code, Message: out.Message, HTTPStatus: out.HTTPStatus, ConfirmedAt: time.Now(),
 	}
+	if s.State == ledger.Done && op.State == ledger.Failed && op.Attempts == 0 {
+		s.State = ledger.Unchanged
+	}
+	return s
 }
 
 // record makes what looks showed durable and counts it.
-func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, settles []ledger.Settle, r *report) error {
+func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, settles []ledger.Outcome, r *report) error {
 	if len(settles) == 0 {
 		return nil
 	}
-	if err := l.b.led.Settle(context.WithoutCancel(l.ctx), settles); err != nil {
+	if err := l.b.queue.Record(context.WithoutCancel(l.ctx), settles); err != nil {
 		return err
 	}
 	var settled, failed int64 // in this run, of rows that no earlier run sent
@@ -129,17 +122,15 @@ func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, settles []ledger.
 		if out.Verdict != crm.Done && out.Verdict != crm.Failed {
 			continue
 		}
-		r.settled = append(r.settled, op.ID)
-		if l.ours(op) {
+		r.finished = append(r.finished, op.ID)
+		ours := l.ours(op) && op.State == ledger.Accepted
+		if ours {
 			settled += int64(op.Rows)
 		}
-		l.b.counters.move(op, ledger.Accepted, stateOf(out.Verdict))
-		if out.Alarm {
-			l.b.counters.alarms.Add(int64(op.Rows))
-		}
+		l.b.counters.move(op, op.State, stateOf(out.Verdict))
 		if out.Verdict == crm.Failed {
 			l.logRow(op, ledger.Failed, out)
-			if l.ours(op) {
+			if ours {
 				failed += int64(op.Rows)
 			}
 		}

@@ -11,16 +11,16 @@ import (
 // counters are the rows by state while the run goes on.
 type counters struct {
 	phase   atomic.Value // string
-	states  [ledger.InDoubt + 1]atomic.Int64
+	states  [ledger.Unavailable + 1]atomic.Int64
 	invalid int64
 	stopped atomic.Pointer[time.Time] // when the run was asked to end; nil before
 	sent    atomic.Int64              // rows sent in this run
-	alarms  atomic.Int64              // rows of this run by which somebody else has lost access
+	alarms  int64                     // rows by which bystanders have lost access, when the run has ended
 }
 
 // start takes the counts of the adopted sheet.
-func (c *counters) start(tallies []ledger.Tally) {
-	for _, t := range tallies {
+func (c *counters) start(counts []ledger.Count) {
+	for _, t := range counts {
 		switch {
 		case t.Invalid:
 			c.invalid += t.Rows
@@ -31,13 +31,16 @@ func (c *counters) start(tallies []ledger.Tally) {
 }
 
 // recount takes the counts anew, of how the run has ended.
-func (c *counters) recount(ctx context.Context, led *ledger.Ledger) error {
-	tallies, err := led.Counts(ctx)
+func (c *counters) recount(ctx context.Context, led reader) error {
+	counts, err := led.Counts(ctx)
 	if err != nil {
 		return err
 	}
 	var fresh counters
-	fresh.start(tallies)
+	fresh.start(counts)
+	if c.alarms, err = led.CountLost(ctx); err != nil {
+		return err
+	}
 	for i := range fresh.states {
 		c.states[i].Store(fresh.states[i].Load())
 	}
@@ -56,7 +59,7 @@ func (c *counters) counts() Counts {
 	get := func(s ledger.State) int64 { return max(0, c.states[s].Load()) }
 	n := Counts{
 		Done: get(ledger.Done), Unchanged: get(ledger.Unchanged), Accepted: get(ledger.Accepted), Failed: get(ledger.Failed),
-		InDoubt: get(ledger.InDoubt) + get(ledger.Sent), Invalid: c.invalid, NotAttempted: get(ledger.Pending),
+		InDoubt: get(ledger.Uncertain) + get(ledger.Sent), Invalid: c.invalid, NotAttempted: get(ledger.Pending) + get(ledger.Unavailable),
 	}
 	n.Rows = n.Done + n.Unchanged + n.Accepted + n.Failed + n.InDoubt + n.Invalid + n.NotAttempted
 	return n

@@ -46,7 +46,7 @@ func TestLostAnswerIsNotForgottenWhenTheRecordStaysBusy(t *testing.T) {
 		b := newBench(t, f)
 		_, results := b.run(t.Context(), "share r1 u1 read")
 		wantStates(t, results, "failed")
-		if !results[0].Maybe {
+		if !results[0].Uncertain {
 			t.Error("the row that may have taken effect counts as if it had not")
 		}
 	})

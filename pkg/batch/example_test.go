@@ -3,6 +3,7 @@ package batch_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = runSheet(ctx, leavers, batch.Account{Name: "main", CRM: "leadsquared", Host: "api.leadsquared.example", Provider: provider, Workers: 20})
+	err = runSheet(ctx, leavers, batch.Account{Name: "main", CRM: "leadsquared", Host: "api.leadsquared.example", Provider: provider, Meter: gate, Workers: 20})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -54,8 +55,17 @@ func Example() {
 	// line 3: share lead 869196: done
 }
 
-// runSheet takes a sheet through a batch, with a ledger of its own.
+// runSheet takes a sheet through a batch.
 func runSheet(ctx context.Context, text string, account batch.Account) error {
+	in, err := sheet.Open(strings.NewReader(text), "leavers.csv", sheet.Options{})
+	if err != nil {
+		return err
+	}
+	return runBatch(ctx, account, func(b *batch.Batch) error { return b.LoadSheet(ctx, in) })
+}
+
+// runBatch takes what is loaded through a batch, with a ledger of its own.
+func runBatch(ctx context.Context, account batch.Account, load func(b *batch.Batch) error) error {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
 		return err
@@ -66,15 +76,11 @@ func runSheet(ctx context.Context, text string, account batch.Account) error {
 		return err
 	}
 	defer led.Close()
-	in, err := sheet.Open(strings.NewReader(text), "leavers.csv", sheet.Options{})
-	if err != nil {
-		return err
-	}
 	b, err := batch.New(led, batch.Options{Accounts: []batch.Account{account}, Default: account.Name})
 	if err != nil {
 		return err
 	}
-	if err := b.Load(ctx, in); err != nil {
+	if err := load(b); err != nil {
 		return err
 	}
 	if _, err := b.Prepare(ctx); err != nil {
@@ -95,6 +101,28 @@ func runSheet(ctx context.Context, text string, account batch.Account) error {
 	return nil
 }
 
+// Rows need not come from a sheet: any sequence of them is loaded as a sheet is.
+func ExampleBatch_Load() {
+	ctx := context.Background()
+	leavers := func(yield func(batch.Row, error) bool) { // from a database, for one
+		for _, book := range []string{"b1", "b2"} {
+			if !yield(batch.Row{Op: crm.Operation{Action: crm.Revoke, Object: "book", Record: book, User: "ann"}}, nil) {
+				return
+			}
+		}
+	}
+	books := &shelf{has: map[crm.Target]bool{{Object: "book", Record: "b1", User: "ann"}: true}}
+	account := batch.Account{Name: "shelf", CRM: "shelf", Host: "here", Provider: books, Workers: 2}
+	if err := runBatch(ctx, account, func(b *batch.Batch) error { return b.Load(ctx, leavers) }); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// line 1: revoke book b1: done
+	// line 2: revoke book b2: unchanged
+}
+
+var _ crm.Provider = (*shelf)(nil)
+
 // shelf is a provider of one's own: a CRM that lends records, and shows who has them.
 type shelf struct {
 	mu  sync.Mutex // guards has
@@ -114,7 +142,16 @@ func (s *shelf) Check(op crm.Operation) (crm.Operation, error) {
 }
 
 // Key lets one call at a time work on a record.
-func (s *shelf) Key(op crm.Operation) string { return op.Record }
+func (s *shelf) Key(op crm.Operation) crm.Target { return op.Target().Whole() }
+
+// Bundle lets no call work on several records.
+func (s *shelf) Bundle(crm.Operation) (name string, most int) { return "", 0 }
+
+// Cost is one call for each operation.
+func (s *shelf) Cost(_ crm.Operation, n int64, _ bool) float64 { return float64(n) }
+
+// Shows says that anybody can see who has a record.
+func (s *shelf) Shows(crm.Operation) bool { return true }
 
 // Do announces what it is about to change, and then changes it.
 func (s *shelf) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outcome {
@@ -136,8 +173,29 @@ func (s *shelf) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outc
 	return outcomes
 }
 
-// A provider needs three methods. What else it can do (confirm, list users, say
-// whose keys it has) the engine finds out by itself.
+// Confirm looks at who has the records.
+func (s *shelf) Confirm(_ context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	outcomes := make([]crm.Outcome, len(items))
+	for i, item := range items {
+		outcomes[i].Verdict = crm.Accepted
+		if s.has[item.Op.Target()] == (item.Op.Action == crm.Share) {
+			outcomes[i].Verdict = crm.Done
+		}
+	}
+	return outcomes, crm.State{Looked: true}
+}
+
+// Users ends at once: rows for a shelf name people by id.
+func (s *shelf) Users(context.Context, crm.Part) iter.Seq2[crm.User, error] {
+	return func(yield func(crm.User, error) bool) { yield(crm.User{}, crm.ErrNoUserList) }
+}
+
+// Identify knows nobody: a shelf has no keys.
+func (s *shelf) Identify(context.Context) (crm.Identity, error) { return crm.Identity{}, nil }
+
+// A provider of one's own: its rules, which ask nobody, and what it does.
 func Example_provider() {
 	books := &shelf{has: map[crm.Target]bool{{Object: "book", Record: "b1", User: "ann"}: true}}
 	err := runSheet(context.Background(), `action,object,record_id,user

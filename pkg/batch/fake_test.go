@@ -32,8 +32,9 @@ type fake struct {
 
 	mu      sync.Mutex // guards what follows
 	inForce map[crm.Target]crm.Operation
-	open    map[string]int
+	open    map[crm.Target]int
 	sent    []crm.Operation
+	guarded [][]string // the protected users of each call
 	priors  []crm.Prior
 	tickets map[string]crm.Operation
 	looks   int
@@ -42,7 +43,7 @@ type fake struct {
 
 func newFake(t testing.TB) *fake {
 	return &fake{
-		t: t, inForce: make(map[crm.Target]crm.Operation), open: make(map[string]int),
+		t: t, inForce: make(map[crm.Target]crm.Operation), open: make(map[crm.Target]int),
 		tickets: make(map[string]crm.Operation), owner: crm.Identity{User: "owner", Org: "org"},
 	}
 }
@@ -57,11 +58,23 @@ func (f *fake) Check(op crm.Operation) (crm.Operation, error) {
 	return op, nil
 }
 
-func (f *fake) Key(op crm.Operation) string { return op.Object + "/" + op.Record }
+func (f *fake) Key(op crm.Operation) crm.Target { return op.Target().Whole() }
+
+func (f *fake) Bundle(crm.Operation) (string, int) { return "", 0 }
+
+func (f *fake) Cost(_ crm.Operation, n int64, confirm bool) float64 {
+	if confirm {
+		n *= 2
+	}
+	return float64(n)
+}
+
+func (f *fake) Shows(crm.Operation) bool { return false }
 
 func (f *fake) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outcome {
 	key := f.Key(call.Items[0].Op)
 	f.mu.Lock()
+	f.guarded = append(f.guarded, call.Protected)
 	if f.open[key]++; f.open[key] > 1 {
 		f.t.Errorf("two open calls on %s", key)
 	}
@@ -117,7 +130,7 @@ func (f *fake) do(item crm.Item) crm.Outcome {
 	return out
 }
 
-func (f *fake) Confirm(_ context.Context, items []crm.Item) []crm.Outcome {
+func (f *fake) Confirm(_ context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
 	out := make([]crm.Outcome, len(items))
 	for i, item := range items {
 		out[i] = crm.Outcome{Verdict: crm.Done}
@@ -134,10 +147,13 @@ func (f *fake) Confirm(_ context.Context, items []crm.Item) []crm.Outcome {
 		}
 		f.mu.Unlock()
 	}
-	return out
+	return out, crm.State{}
 }
 
-func (f *fake) Users(context.Context) iter.Seq2[crm.User, error] {
+func (f *fake) Users(_ context.Context, part crm.Part) iter.Seq2[crm.User, error] {
+	if part == crm.Deleted {
+		return func(func(crm.User, error) bool) {}
+	}
 	f.mu.Lock()
 	f.lists++
 	f.mu.Unlock()
@@ -150,7 +166,7 @@ func (f *fake) Users(context.Context) iter.Seq2[crm.User, error] {
 	}
 }
 
-func (f *fake) Preflight(context.Context) (crm.Identity, error) { return f.owner, f.preErr }
+func (f *fake) Identify(context.Context) (crm.Identity, error) { return f.owner, f.preErr }
 
 // sentWords returns what was sent since the last call, as "action record user".
 func (f *fake) sentWords() []string {
@@ -212,7 +228,7 @@ func (b *bench) prepare(rows ...string) (*Batch, *Plan, error) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := batch.Load(b.t.Context(), in); err != nil {
+	if err := batch.LoadSheet(b.t.Context(), in); err != nil {
 		return batch, nil, err
 	}
 	p, err := batch.Prepare(b.t.Context())

@@ -145,12 +145,9 @@ func (b *Batch) refuseInvalid(ctx context.Context) error {
 		return nil
 	}
 	refused := &InvalidError{}
-	for row, err := range b.stage.Invalid(ctx, 0) {
+	for row, err := range b.importing.Invalid(ctx, 0) {
 		if err != nil {
 			return err
-		}
-		if acc := b.accounts[row.Account]; acc != nil && acc.end() != nil && acc.end().Code == row.Code {
-			continue
 		}
 		refused.add(row.Ord, invalidRow(row))
 	}
@@ -162,7 +159,7 @@ func (b *Batch) refuseInvalid(ctx context.Context) error {
 
 // invalidRow returns what is told of a row. What was found out about a row after it
 // was read, and is no one cell's fault by its own record, is about its address.
-func invalidRow(row ledger.StagedRow) InvalidRow {
+func invalidRow(row ledger.ImportRow) InvalidRow {
 	column, value := row.Column, row.Value
 	if column == "" && row.Email != "" {
 		column, value = "user", crm.Shown(row.Email)

@@ -3,14 +3,16 @@ package batch
 import (
 	"container/heap"
 	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // keys are the keys of an account that are being worked on or will be again. A key
 // has at most one open piece of work, and waits at one place at most: it is ready,
 // or it is parked until its record can be expected to be free.
 type keys struct {
-	states map[int64]*keyState
-	queue  []int64 // ready keys that nobody works on; one that is not any more is skipped
+	states map[crm.Target]*keyState
+	queue  []crm.Target // ready keys that nobody works on; one that is not any more is skipped
 	parked parkedHeap
 	latest time.Time // when the last of those that were parked has its turn; it may have passed
 }
@@ -19,13 +21,12 @@ type keyState struct {
 	busy   bool
 	ready  bool
 	parked bool
-	tries  int   // how often its record was busy, in a row
-	alone  int64 // the only operation with the key, 0 if there may be several
+	tries  int // how often its record was busy, in a row
 }
 
-func newKeys() keys { return keys{states: make(map[int64]*keyState)} }
+func newKeys() keys { return keys{states: make(map[crm.Target]*keyState)} }
 
-func (k *keys) state(key int64) *keyState {
+func (k *keys) state(key crm.Target) *keyState {
 	s := k.states[key]
 	if s == nil {
 		s = new(keyState)
@@ -35,33 +36,27 @@ func (k *keys) state(key int64) *keyState {
 }
 
 // forget drops a key that nothing is known of any more.
-func (k *keys) forget(key int64, s *keyState) {
+func (k *keys) forget(key crm.Target, s *keyState) {
 	if !s.busy && !s.ready && !s.parked && s.tries == 0 {
 		delete(k.states, key)
 	}
 }
 
 // busy reports whether somebody works on the key.
-func (k *keys) busy(key int64) bool {
+func (k *keys) busy(key crm.Target) bool {
 	s := k.states[key]
 	return s != nil && s.busy
 }
 
 // claimed reports whether somebody works or will work on the key: whoever does
 // takes all of its operations.
-func (k *keys) claimed(key int64) bool { return k.states[key] != nil }
+func (k *keys) claimed(key crm.Target) bool { return k.states[key] != nil }
 
-// begin notes that somebody works on the key, and its only operation if it has one.
-func (k *keys) begin(key, alone int64) {
-	s := k.state(key)
-	s.busy = true
-	if alone != 0 {
-		s.alone = alone
-	}
-}
+// begin notes that somebody works on the key.
+func (k *keys) begin(key crm.Target) { k.state(key).busy = true }
 
 // end notes that nobody works on the key any more.
-func (k *keys) end(key int64) {
+func (k *keys) end(key crm.Target) {
 	s := k.state(key)
 	s.busy = false
 	if s.ready && !s.parked {
@@ -71,7 +66,7 @@ func (k *keys) end(key int64) {
 }
 
 // wake notes that the key has more to do. A parked key does it when its time comes.
-func (k *keys) wake(key int64) {
+func (k *keys) wake(key crm.Target) {
 	s := k.state(key)
 	if s.ready || s.parked {
 		return
@@ -83,7 +78,7 @@ func (k *keys) wake(key int64) {
 }
 
 // park has the key wait until then, because its record is busy.
-func (k *keys) park(key int64, until time.Time) {
+func (k *keys) park(key crm.Target, until time.Time) {
 	s := k.state(key)
 	s.tries++
 	s.ready = false
@@ -95,21 +90,21 @@ func (k *keys) park(key int64, until time.Time) {
 }
 
 // freed notes that the key's record was not busy.
-func (k *keys) freed(key int64) {
+func (k *keys) freed(key crm.Target) {
 	s := k.state(key)
 	s.tries = 0
 	k.forget(key, s)
 }
 
-// next returns a key that has its turn now, with its only operation or 0.
-func (k *keys) next(now time.Time) (key, alone int64, ok bool) {
+// next returns a key that has its turn now.
+func (k *keys) next(now time.Time) (key crm.Target, ok bool) {
 	for len(k.parked) > 0 && !k.parked[0].at.After(now) {
 		key := heap.Pop(&k.parked).(parkedKey).key
 		s := k.states[key]
 		s.parked = false
 		if !s.busy {
 			s.ready = false
-			return key, s.alone, true
+			return key, true
 		}
 		s.ready = true // end queues it
 	}
@@ -118,14 +113,14 @@ func (k *keys) next(now time.Time) (key, alone int64, ok bool) {
 		k.queue = k.queue[1:]
 		if s := k.states[key]; s != nil && s.ready && !s.busy && !s.parked {
 			s.ready = false
-			return key, s.alone, true
+			return key, true
 		}
 	}
-	return 0, 0, false
+	return crm.Target{}, false
 }
 
 // tries returns how often the key's record was busy in a row.
-func (k *keys) tries(key int64) int {
+func (k *keys) tries(key crm.Target) int {
 	if s := k.states[key]; s != nil {
 		return s.tries
 	}
@@ -141,7 +136,7 @@ func (k *keys) due() time.Time {
 }
 
 type parkedKey struct {
-	key int64
+	key crm.Target
 	at  time.Time
 }
 

@@ -1,9 +1,11 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
@@ -16,32 +18,52 @@ const (
 	PhaseRunning  = "running"
 )
 
-// Load reads the sheet to its end and checks every row by itself. Nothing is sent
-// and nothing durable changes. The error is a *sheet.Error where the sheet is
-// refused as a whole, an *AheadError where a row is for a later day, and an *InvalidError where rows are wrong by themselves and
-// Options.SkipInvalid is off.
-func (b *Batch) Load(ctx context.Context, in *sheet.Reader) error {
-	b.counters.phase.Store(PhaseLoading)
-	stage, err := b.led.Stage(ctx)
+// Load reads rows to their end, from wherever they come, and has each checked by the
+// rules of its account. Nothing is sent and nothing durable changes. An error of the rows
+// ends it; what it finds itself is an *InvalidError, where rows are wrong by themselves and
+// Options.SkipInvalid is off, or Account.Err, where a row names such an account.
+func (b *Batch) Load(ctx context.Context, rows iter.Seq2[Row, error]) error {
+	n := 0
+	err := b.load(ctx, func(yield func(Row, error) bool) {
+		for row, err := range rows {
+			if err == nil {
+				n++
+				row.Line, row.cells = cmp.Or(row.Line, n), row.written()
+				row, err = b.checked(row)
+			}
+			if !yield(row, err) {
+				return
+			}
+		}
+	})
 	if err != nil {
 		return err
 	}
-	b.stage = stage
+	if b.source.Layout, err = b.layout(ctx, sheet.Layout{Delimiter: ",", Newline: "\n", Columns: rowColumns()}); err != nil {
+		return err
+	}
+	return b.refuseInvalid(ctx)
+}
+
+// LoadSheet is Load for the rows of a sheet. The error is a *sheet.Error where the sheet
+// is refused as a whole, and an *AheadError where a row is for a later day.
+func (b *Batch) LoadSheet(ctx context.Context, in *sheet.Reader) error {
 	b.header = in.Layout().Columns
 	days := dates{columns: in.DateColumns(), now: b.opts.Now()}
-	for rec, err := range in.All() {
-		if err != nil {
-			return err
+	err := b.load(ctx, func(yield func(Row, error) bool) {
+		for rec, err := range in.All() {
+			row := Row{}
+			if err == nil {
+				days.see(rec)
+				row, err = b.row(rec)
+				row.marks = append(b.rounded.see(rec.Line, rec.Fields), b.seeObject(row, rec.Fields)...)
+			}
+			if !yield(row, err) {
+				return
+			}
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		days.see(rec)
-		if err := b.add(rec); err != nil {
-			return err
-		}
-	}
-	if err := stage.Flush(); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	layout, err := b.layout(ctx, in.Layout())
@@ -49,7 +71,7 @@ func (b *Batch) Load(ctx context.Context, in *sheet.Reader) error {
 		return err
 	}
 	b.source.SHA256, b.source.Layout, b.worksheet = in.SHA256(), layout, in.Worksheet()
-	b.log.Info("sheet read", "rows", stage.Len())
+	b.log.Info("sheet read", "rows", b.importing.Len())
 	if days.refused != nil {
 		return days.refused
 	}
@@ -59,25 +81,59 @@ func (b *Batch) Load(ctx context.Context, in *sheet.Reader) error {
 	if err := b.rejectObjects(ctx); err != nil {
 		return err
 	}
-	if err := b.refuseInvalid(ctx); err != nil || b.opts.Saw == nil {
+	return b.refuseInvalid(ctx)
+}
+
+// load imports rows that have been checked.
+func (b *Batch) load(ctx context.Context, rows iter.Seq2[Row, error]) (err error) {
+	b.counters.phase.Store(PhaseLoading)
+	if b.importing, err = b.led.Import(ctx); err != nil {
 		return err
 	}
-	for row, err := range stage.Rows(ctx) {
+	for row, err := range rows {
 		if err != nil {
 			return err
 		}
-		if row.Code == "" {
-			b.opts.Saw(Row{Line: row.Line, Account: row.Account, Op: row.Op, Email: row.Email})
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if acc := b.accounts[row.Account]; acc != nil && row.Code == "" {
+			acc.rows++
+			if row.unstated {
+				b.unstated++
+			}
+		}
+		err = b.importing.Add(ledger.ImportRow{
+			Line: row.Line, Cells: row.cells, Account: row.Account, Op: row.Op, Email: row.Email, Code: row.Code, Problem: row.Problem,
+			Column: row.Column, Value: row.Value, Marks: row.marks,
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// Rows returns the good rows that have been loaded, in their order. It is for the time
+// before Prepare.
+func (b *Batch) Rows(ctx context.Context) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for row, err := range b.importing.Rows(ctx) {
+			if err == nil && row.Code != "" {
+				continue
+			}
+			if !yield(Row{Line: row.Line, Account: row.Account, Op: row.Op, Email: row.Email}, err) {
+				return
+			}
+		}
+	}
 }
 
 // layout returns the layout as the ledger keeps it. A result that is no workbook does
 // not know any more which sheet of a workbook its rows are from; the ledger does.
 func (b *Batch) layout(ctx context.Context, layout sheet.Layout) ([]byte, error) {
 	if layout.IsResult && layout.Sheet == "" {
-		kept, err := b.led.Sheets(ctx)
+		kept, err := b.reader.Sheets(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -93,20 +149,4 @@ func (b *Batch) layout(ctx context.Context, layout sheet.Layout) ([]byte, error)
 		return nil, fmt.Errorf("keep the sheet's layout: %w", err)
 	}
 	return text, nil
-}
-
-// add checks one record and stages it.
-func (b *Batch) add(rec sheet.Record) error {
-	r := b.row(rec)
-	marks := append(b.rounded.see(rec.Line, rec.Fields), b.seeObject(r, rec.Fields)...)
-	if acc := b.accounts[r.Account]; acc != nil && r.Code == "" {
-		acc.rows++
-		if r.Unstated {
-			b.unstated++
-		}
-	}
-	return b.stage.Add(ledger.Staged{
-		Line: r.Line, Cells: rec.Cells, Account: r.Account, Op: r.Op, Email: r.Email, Code: r.Code, Problem: r.Problem,
-		Column: r.Column, Value: r.Value, Marks: marks,
-	})
 }

@@ -13,12 +13,6 @@ import (
 const (
 	pageSize = 256 // operations read from the ledger at a time
 
-	// workersPerCall lets so many times as many pieces of work be under way as calls
-	// may be open: those whose call is through wait for the ledger, not the others for
-	// them. A kill leaves no more in doubt for that: the next intent does not become
-	// durable before the outcomes that were queued before it.
-	workersPerCall = 2
-
 	// busyTries is how often a key is parked because its record is busy, and
 	// busyPause the first pause, which doubles: 2, 4, ... 64 s, two minutes in all.
 	busyTries = 6
@@ -28,27 +22,17 @@ const (
 	maxBusyPause = 10 * time.Minute
 )
 
-// loop is the one place that decides what an account does next. It alone touches
-// its fields; workers get a piece of work and report back.
+// loop does what its account's schedule says, one task at a time handed to a free
+// worker. It alone touches its fields; workers get a task and report back.
 type loop struct {
+	*schedule
 	b       *Batch
 	acc     *account
 	ctx     context.Context // done when nothing more may be started
 	cancel  context.CancelCauseFunc
 	pool    errgroup.Group
 	reports chan report
-	running int        // pieces of work that have not been reported
-	open    int        // of these, how many may still have a call under way
-	jobs    chan piece // for workers that have nothing to do
-	idle    int        // how many these are
-
-	keys keys
-
-	page   []ledger.Op // changes read ahead
-	cursor ledger.Cursor
-	read   bool // all changes have been read
-
-	looks looking
+	running int // tasks that have not been reported
 
 	planned backlog // of what is not finished, as the plan had it
 }
@@ -56,16 +40,31 @@ type loop struct {
 func newLoop(ctx context.Context, b *Batch, acc *account) *loop {
 	ctx, cancel := context.WithCancelCause(ctx)
 	l := &loop{
-		b: b, acc: acc, ctx: ctx, cancel: cancel,
-		reports: make(chan report, 2*workersPerCall*acc.Workers),
-		jobs:    make(chan piece, workersPerCall*acc.Workers),
-		keys:    newKeys(),
+		schedule: newSchedule(acc.Rules), b: b, acc: acc, ctx: ctx, cancel: cancel,
+		reports: make(chan report, acc.Workers), planned: acc.planned,
 	}
-	_, asks := acc.Provider.(crm.Confirmer)
-	l.looks = newLooking(asks)
-	l.planned = acc.planned
-	l.pool.SetLimit(workersPerCall * acc.Workers)
+	l.pool.SetLimit(acc.Workers)
 	return l
+}
+
+// report is what a worker tells the loop of its task.
+type report struct {
+	keys  []crm.Target
+	look  *look // the confirmation that was made, with what is still open; nil after a change
+	err   error // ends the run
+	ended *crm.AccountError
+
+	// again says that the key has more to do at once.
+	again bool
+	// later, if positive, says that the record is busy and when to come back.
+	later time.Duration
+	// accepted are the operations that the CRM took.
+	accepted []acceptance
+	finished []int64 // operations that a confirmation has finished
+	// spent is what was planned for what is finished, and made what is known of its calls
+	// beside what was known before.
+	spent backlog
+	made  callsMade
 }
 
 // run works until nothing is left to do now or later in this run.
@@ -73,22 +72,59 @@ func (l *loop) run() error {
 	defer l.cancel(nil)
 	var failed error
 	for {
-		wake, err := l.fill()
-		if err != nil && failed == nil {
-			failed = err
-			l.cancel(err)
+		wake := time.Time{}
+		for l.running < l.acc.Workers && l.ctx.Err() == nil {
+			s, err := l.begin(time.Now())
+			if err != nil && failed == nil {
+				failed = err
+				l.cancel(err)
+			}
+			if s.change == nil && s.confirm == nil && !s.readChanges && !s.readAccepted {
+				wake = s.wake
+				break
+			}
 		}
-		if l.running == 0 && (failed != nil || wake.IsZero() || l.ctx.Err() != nil) {
+		if l.running == 0 && (wake.IsZero() || l.ctx.Err() != nil) {
 			return l.leave(failed)
 		}
 		l.wait(wake)
 	}
 }
 
+// begin does the next step: it hands a task to a worker, or reads.
+func (l *loop) begin(now time.Time) (s step, err error) {
+	var page []ledger.Op
+	switch s = l.next(now); {
+	case s.change != nil:
+		tries := l.keys.tries(s.change[0])
+		l.hand(func() report { return l.execute(s.change, tries) })
+	case s.confirm != nil:
+		l.hand(func() report { return l.confirmTask(s.confirm) })
+	case s.readChanges:
+		if page, err = l.b.queue.Next(l.ctx, l.acc.Name, l.cursor, pageSize); err == nil {
+			l.changes(page)
+		}
+	case s.readAccepted:
+		if page, err = l.b.queue.Unconfirmed(l.ctx, l.acc.Name, l.confirms.cursor, pageSize); err == nil {
+			l.accepted(page, now)
+		}
+	}
+	return s, l.unlessStopped(err)
+}
+
+// hand gives a task to a worker. There is one free.
+func (l *loop) hand(task func() report) {
+	l.running++
+	l.pool.Go(func() error {
+		r := task()
+		l.reports <- r
+		return r.err
+	})
+}
+
 // leave waits for the workers and returns what ended the run, if anything did.
 func (l *loop) leave(err error) error {
 	defer l.acc.todo.set(backlog{}, callsMade{})
-	close(l.jobs)
 	if werr := l.pool.Wait(); err == nil {
 		err = werr
 	}
@@ -99,159 +135,29 @@ func (l *loop) leave(err error) error {
 		l.b.log.Info("account stopped", "account", l.acc.Name, "cause", context.Cause(l.ctx))
 		return nil
 	}
-	return l.explainHeld()
+	return l.explainBlocked()
 }
 
-// wait returns when a worker reports, the time has come, or everything is to end.
+// wait returns when a worker has reported, the time has come, or everything is to end.
 func (l *loop) wait(wake time.Time) {
 	var timer <-chan time.Time
-	if !wake.IsZero() && l.free() && l.ctx.Err() == nil {
+	done := l.ctx.Done()
+	if l.ctx.Err() != nil {
+		done = nil
+	} else if !wake.IsZero() {
 		t := time.NewTimer(time.Until(wake))
 		defer t.Stop()
 		timer = t.C
 	}
-	done := l.ctx.Done()
-	if l.ctx.Err() != nil {
-		done = nil
-	}
 	select {
 	case r := <-l.reports:
+		l.running--
 		l.take(r)
+		l.tell(r)
+		l.ended(r.keys)
 	case <-timer:
 	case <-done:
 	}
-}
-
-// free reports whether another call may be begun.
-func (l *loop) free() bool {
-	return l.open < l.acc.Workers && l.running < workersPerCall*l.acc.Workers
-}
-
-// fill starts work as long as a worker is free and there is some. It returns when
-// the next of what waits is due, or the zero time if nothing waits.
-func (l *loop) fill() (wake time.Time, err error) {
-	for l.free() && l.ctx.Err() == nil {
-		now := time.Now()
-		started, err := l.start(now)
-		if err != nil {
-			return time.Time{}, err
-		}
-		if !started {
-			return earliest(l.looks.due(), l.keys.due()), nil
-		}
-	}
-	if l.running > 0 {
-		return time.Time{}, nil
-	}
-	return earliest(l.looks.due(), l.keys.due()), nil
-}
-
-// start gives a worker the most urgent piece of work and reports whether there was
-// any: looks that order needs, then changes, then the other looks.
-func (l *loop) start(now time.Time) (bool, error) {
-	if k := l.looks.soon(now, l.keys.busy); k != nil {
-		l.startLook(k)
-		return true, nil
-	}
-	work, err := l.nextChange(now)
-	if err != nil {
-		return false, err
-	}
-	if work != nil {
-		l.startChange(work)
-		return true, nil
-	}
-	if err := l.readWaiting(); err != nil {
-		return false, err
-	}
-	if k := l.looks.next(now, l.keys.busy); k != nil {
-		l.startLook(k)
-		return true, nil
-	}
-	return false, nil
-}
-
-// errand is a key to work on.
-type errand struct {
-	key   int64
-	alone int64        // the key's only operation, 0 if it may have several
-	op    [1]ledger.Op // that operation as it was read ahead; the zero value: read it
-}
-
-func keysOf(work []errand) []int64 {
-	keys := make([]int64, len(work))
-	for i, e := range work {
-		keys[i] = e.key
-	}
-	return keys
-}
-
-// errandOf is the errand that an operation read ahead gives rise to.
-func errandOf(op ledger.Op) errand {
-	if !op.Alone {
-		return errand{key: op.Key}
-	}
-	return errand{key: op.Key, alone: op.ID, op: [1]ledger.Op{op}}
-}
-
-// nextChange returns the keys that the next call works on, or nil if no change
-// can be started now.
-func (l *loop) nextChange(now time.Time) ([]errand, error) {
-	if key, alone, ok := l.keys.next(now); ok {
-		return []errand{{key: key, alone: alone}}, nil
-	}
-	for {
-		if len(l.page) == 0 {
-			if err := l.readTodo(); err != nil || len(l.page) == 0 {
-				return nil, err
-			}
-		}
-		op := l.page[0]
-		l.page = l.page[1:]
-		if l.keys.claimed(op.Key) {
-			continue
-		}
-		return l.bundle(op), nil
-	}
-}
-
-// bundle returns the operation's key, and with it those of the operations read
-// ahead that may go in the same call.
-func (l *loop) bundle(op ledger.Op) []errand {
-	work := []errand{errandOf(op)}
-	many, ok := l.acc.Provider.(crm.Bundler)
-	if !ok || op.Bundle == 0 || op.Turn != ledger.TurnNormal {
-		return work // what failed before goes alone: it may have failed for another row's sake
-	}
-	_, most := many.Bundle(op.Operation)
-	taken := map[int64]bool{op.Key: true}
-	rest := l.page[:0]
-	for _, other := range l.page {
-		if len(work) < most && other.Bundle == op.Bundle && other.Turn == op.Turn && !taken[other.Key] && !l.keys.claimed(other.Key) {
-			work = append(work, errandOf(other))
-			taken[other.Key] = true
-			continue
-		}
-		rest = append(rest, other)
-	}
-	l.page = rest
-	return work
-}
-
-// readTodo reads the next changes from the ledger.
-func (l *loop) readTodo() error {
-	if l.read {
-		return nil
-	}
-	page, err := l.b.led.Todo(l.ctx, l.acc.Name, l.cursor, pageSize)
-	if err != nil {
-		return l.unlessStopped(err)
-	}
-	if l.read = len(page) < pageSize; len(page) > 0 {
-		l.cursor = page[len(page)-1].Cursor()
-	}
-	l.page = page
-	return nil
 }
 
 // unlessStopped drops an error that comes from our own stopping.
@@ -262,8 +168,8 @@ func (l *loop) unlessStopped(err error) error {
 	return err
 }
 
-// book does what a report asks for, before its keys are let go.
-func (l *loop) book(r report) {
+// take does what a report asks for, before its keys are let go.
+func (l *loop) take(r report) {
 	if r.err != nil {
 		l.cancel(r.err)
 		return
@@ -273,11 +179,11 @@ func (l *loop) book(r report) {
 		return
 	}
 	for _, a := range r.accepted {
-		l.looks.accept(a, time.Now(), l.b.opts.ConfirmOff)
+		l.confirms.accept(a, time.Now(), l.b.opts.ConfirmOff)
 	}
 	if r.look != nil {
-		l.looks.back(r.look, r.settled, time.Now(), l.b.opts.ConfirmTimeout, l.giveUp)
-		if len(r.settled) > 0 {
+		l.confirms.back(r.look, r.finished, time.Now(), l.b.opts.ConfirmTimeout, l.giveUp)
+		if len(r.finished) > 0 {
 			for _, key := range r.look.waits {
 				l.keys.wake(key)
 			}
@@ -307,7 +213,7 @@ func (l *loop) giveUp(k *look) {
 		}
 	}
 	err := l.b.guard.looked(rows, rows)
-	if waiting := !l.read || len(l.page) > 0; err != nil && waiting {
+	if err != nil && l.waiting() {
 		l.b.stop(err)
 	}
 }
@@ -326,8 +232,8 @@ func (l *loop) tell(r report) {
 	l.planned.changes = max(0, l.planned.changes-r.spent.changes)
 	l.planned.looks = max(0, l.planned.looks-r.spent.looks)
 	b := l.planned
-	b.looks += float64(l.looks.left())
-	b.settling, b.due = l.looks.expect, latest(l.looks.last(), l.keys.latest)
+	b.looks += float64(l.confirms.left())
+	b.settling, b.due = l.confirms.expect, latest(l.confirms.last(), l.keys.latest)
 	l.acc.todo.set(b, r.made)
 }
 

@@ -30,10 +30,10 @@ const objectMark = "object "
 // doubt says why the object that chooses the row's account may be a slip; "" if it
 // does not choose it, or is none.
 func (b *Batch) doubt(f sheet.Fields) (reason string, sure bool) {
-	if f.Account != "" || b.opts.Default != "" || b.opts.Doubt == nil || f.Object == "" {
+	if f.Account != "" || b.opts.Default != "" || b.opts.Words.Doubt == nil || f.Object == "" {
 		return "", false
 	}
-	return b.opts.Doubt(f.Object)
+	return b.opts.Words.Doubt(f.Object)
 }
 
 // seeObject remembers what a good row tells of its object for the others, and returns
@@ -42,8 +42,8 @@ func (b *Batch) seeObject(r Row, f sheet.Fields) []ledger.Mark {
 	if r.Code != "" {
 		return nil
 	}
-	if foreign := b.accounts[r.Account].Foreign; foreign != nil {
-		if _, note := foreign(f.Object); note != "" && len(b.objects.notes) < notesKept && !slices.Contains(b.objects.notes, note) {
+	if foreign := b.opts.Words.Foreign; foreign != nil {
+		if _, note := foreign(r.Account, f.Object); note != "" && len(b.objects.notes) < notesKept && !slices.Contains(b.objects.notes, note) {
 			b.objects.notes = append(b.objects.notes, note)
 		}
 	}
@@ -65,7 +65,7 @@ func (b *Batch) seeObject(r Row, f sheet.Fields) []ledger.Mark {
 // rejectObjects makes the rows invalid whose account was chosen by a word that no
 // CRM and no other row knows.
 func (b *Batch) rejectObjects(ctx context.Context) error {
-	for mark, err := range b.stage.Marks(ctx) {
+	for mark, err := range b.importing.Marks(ctx) {
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func (b *Batch) rejectObjects(ctx context.Context) error {
 		if !ok || b.objects.named[object] {
 			continue
 		}
-		reason, _ := b.opts.Doubt(object)
+		reason, _ := b.opts.Words.Doubt(object)
 		if err := b.reject(ctx, mark, codeInvalid, reason); err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (b *Batch) rejectObjects(ctx context.Context) error {
 
 // misread returns the error of a row that its provider refused, as what it comes from
 // where the object is a word of another CRM, or of none.
-func misread(acc *account, object, doubt string, err error) error {
+func (b *Batch) misread(acc *account, object, doubt string, err error) error {
 	field, ok := errors.AsType[*crm.FieldError](err)
 	if !ok {
 		return err
@@ -92,8 +92,8 @@ func misread(acc *account, object, doubt string, err error) error {
 	switch {
 	case doubt != "" && field.Column == "object":
 		reason = doubt
-	case doubt == "" && acc.Foreign != nil:
-		reason, _ = acc.Foreign(object)
+	case doubt == "" && b.opts.Words.Foreign != nil:
+		reason, _ = b.opts.Words.Foreign(acc.Name, object)
 	}
 	if reason == "" {
 		return err

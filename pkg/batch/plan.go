@@ -15,18 +15,18 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 	p := &Plan{
 		Pairs: m.pairs, TakenAgain: m.taken, GivenAgain: m.given, Unstated: b.unstated, Digest: m.digest, Notes: b.notes(), Worksheet: b.worksheet,
 	}
-	tallies, err := b.stage.Counts(ctx)
+	counts, err := b.importing.Counts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	b.tallies = tallies
+	b.counted = counts
 	groups := make(map[PlanGroup]*PlanGroup)
 	for _, acc := range b.order {
 		acc.planned = backlog{workers: acc.Workers}
 	}
-	for _, t := range tallies {
+	for _, t := range counts {
 		p.count(t)
-		if t.Invalid {
+		if t.Invalid || t.State == ledger.Unavailable {
 			continue
 		}
 		name := PlanGroup{Account: t.Account, Action: t.Action.String(), Object: t.Object}
@@ -39,7 +39,7 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 		if sends(t) {
 			g.ToSend += t.Rows
 		}
-		if !t.Joined {
+		if !t.Member {
 			b.costs(t)
 		}
 	}
@@ -55,7 +55,7 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 		}
 	}
 	if b.opts.Describe {
-		if p.People, p.Records, err = b.stage.Reach(ctx); err != nil {
+		if p.People, p.Records, err = b.importing.Reach(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -73,25 +73,28 @@ func (b *Batch) notes() []string {
 }
 
 // sends reports whether rows of this kind are to be sent.
-func sends(t ledger.Tally) bool { return t.Turn == ledger.TurnNormal || t.Turn == ledger.TurnLate }
+func sends(t ledger.Count) bool { return t.Turn == ledger.TurnNormal || t.Turn == ledger.TurnLate }
 
-func (p *Plan) count(t ledger.Tally) {
+func (p *Plan) count(t ledger.Count) {
 	p.Rows += t.Rows
 	switch {
 	case t.Invalid:
 		p.Invalid += t.Rows
+		return
+	case t.State == ledger.Unavailable:
+		p.Unavailable += t.Rows
 		return
 	case sends(t):
 		p.ToSend += t.Rows
 		if t.Turn == ledger.TurnLate {
 			p.Retried += t.Rows
 		}
-		if t.Joined {
+		if t.Member {
 			p.Joined += t.Rows
 		}
 	case t.Turn == ledger.TurnAsk:
 		p.Asked += t.Rows
-	case t.State == ledger.InDoubt:
+	case t.State == ledger.Uncertain:
 		p.Waiting += t.Rows
 	default:
 		p.Done += t.Rows
@@ -102,7 +105,7 @@ func (p *Plan) count(t ledger.Tally) {
 }
 
 // costs adds what operations of one kind cost if each has a key of its own.
-func (b *Batch) costs(t ledger.Tally) {
+func (b *Batch) costs(t ledger.Count) {
 	acc := b.accounts[t.Account]
 	switch {
 	case t.Turn == ledger.TurnAsk:
@@ -114,26 +117,24 @@ func (b *Batch) costs(t ledger.Tally) {
 	}
 }
 
-// savings takes off what is saved where operations share a key: those go together that
+// savings takes off what is saved where operations share a record: those go together that
 // have the same place among the operations on their target, of which each target is
 // taken to have equally many, and one look asks about all that have a ticket.
 func (b *Batch) savings(ctx context.Context) error {
-	for k, err := range b.stage.Shared(ctx) {
-		if err != nil {
-			return err
-		}
-		acc := b.accounts[k.Account]
-		acc.planned.changes -= float64(k.Asked - k.Tickets)
+	shared, err := b.importing.Shared(ctx)
+	for _, k := range shared {
+		acc, records := b.accounts[k.Account], float64(k.Records)
+		acc.planned.changes -= records * float64(k.Asked-k.Tickets)
 		change, look := b.cost(acc, k.Op, 1)
-		acc.planned.changes -= float64(k.Ops) * change
-		acc.planned.looks -= float64(k.Ops) * look
+		acc.planned.changes -= records * float64(k.Ops) * change
+		acc.planned.looks -= records * float64(k.Ops) * look
 		for left := k.Ops; left > 0; left -= k.Targets {
 			change, look := b.cost(acc, k.Op, min(left, k.Targets))
-			acc.planned.changes += change
-			acc.planned.looks += look
+			acc.planned.changes += records * change
+			acc.planned.looks += records * look
 		}
 	}
-	return nil
+	return err
 }
 
 // cost is what n operations such as op cost that have one key and go together: in calls
@@ -142,17 +143,11 @@ func (b *Batch) cost(acc *account, op crm.Operation, n int64) (change, look floa
 	if n <= 0 {
 		return 0, 0
 	}
-	c, ok := acc.Provider.(crm.Coster)
-	switch {
-	case ok && b.opts.ConfirmOff:
-		return c.Cost(op, n, false), 0
-	case ok:
-		change = c.Cost(op, n, false)
-		return change, c.Cost(op, n, true) - change
-	case b.opts.ConfirmOff:
-		return float64(n), 0
+	change = acc.Rules.Cost(op, n, false)
+	if b.opts.ConfirmOff {
+		return change, 0
 	}
-	return float64(n), float64(n)
+	return change, acc.Rules.Cost(op, n, true) - change
 }
 
 // planAccounts says what each account is going to be asked, what it was asked for
@@ -163,10 +158,7 @@ func (b *Batch) planAccounts() []PlanAccount {
 		if acc.rows == 0 {
 			continue
 		}
-		pa := PlanAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Calls: int64(wholeCalls(acc.planned.changes + acc.planned.looks)), Ended: acc.end()}
-		if m, ok := acc.Provider.(crm.Meter); ok {
-			pa.Calls += m.Usage().Calls
-		}
+		pa := PlanAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Calls: int64(wholeCalls(acc.planned.changes+acc.planned.looks)) + acc.usage().Calls, Ended: acc.end()}
 		if acc.Limit > 0 {
 			windows := max(0, (pa.Calls-1)/int64(acc.Limit))
 			pa.Duration = time.Duration(windows) * acc.Window

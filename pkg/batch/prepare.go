@@ -1,9 +1,12 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/plan"
@@ -47,9 +50,6 @@ func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
 		return nil, err
 	}
 	if moved {
-		if err := b.stage.Rewind(ctx); err != nil {
-			return nil, err
-		}
 		if err := b.refuseInvalid(ctx); err != nil {
 			return nil, err
 		}
@@ -63,11 +63,10 @@ func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
 // start finds out whose keys an account works with, and that they are those of
 // the ledger.
 func (b *Batch) start(ctx context.Context, acc *account) error {
-	pre, ok := acc.Provider.(crm.Preflighter)
-	if !ok {
-		return b.checkBinding(ctx, acc)
+	if acc.Provider == nil {
+		return fmt.Errorf("account %q is not connected", acc.Name)
 	}
-	id, err := pre.Preflight(ctx)
+	id, err := acc.Provider.Identify(ctx)
 	if err != nil {
 		return b.endOrFail(ctx, acc, err)
 	}
@@ -94,7 +93,7 @@ func (b *Batch) binding(acc *account) ledger.Binding {
 }
 
 func (b *Batch) checkBinding(ctx context.Context, acc *account) error {
-	bindings, err := b.led.Bindings(ctx)
+	bindings, err := b.reader.Bindings(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,14 +105,9 @@ func (b *Batch) checkBinding(ctx context.Context, acc *account) error {
 	return nil
 }
 
-// Protector is a provider that can keep people from a revoke_all, which names
-// nobody and so can not be refused by its row.
-type Protector interface {
-	// Protect is called before the first Do, with users' ids.
-	Protect(ids []string)
-}
-
-// protect refuses the sheet if a row touches somebody whom no row may touch.
+// protect refuses the sheet if a row touches somebody whom no row may touch. A
+// revoke_all, which names nobody, can not be refused by its row: the calls say whom it
+// may not touch.
 func (b *Batch) protect(ctx context.Context, dirs *directories) error {
 	for _, acc := range b.order {
 		if acc.rows == 0 {
@@ -124,7 +118,7 @@ func (b *Batch) protect(ctx context.Context, dirs *directories) error {
 			return err
 		}
 		for _, id := range ids {
-			line, touched, err := b.stage.Touching(ctx, acc.Name, id)
+			line, touched, err := b.importing.Touching(ctx, acc.Name, id)
 			if err != nil {
 				return err
 			}
@@ -132,9 +126,7 @@ func (b *Batch) protect(ctx context.Context, dirs *directories) error {
 				return &ProtectedError{Line: line, Account: acc.Name, User: id, Owner: id == acc.identity.User}
 			}
 		}
-		if p, ok := acc.Provider.(Protector); ok {
-			p.Protect(ids)
-		}
+		acc.protected = ids
 	}
 	dirs.warnOfStrangers()
 	return nil
@@ -143,74 +135,85 @@ func (b *Batch) protect(ctx context.Context, dirs *directories) error {
 // matched is what a go through all rows of the sheet finds out beside the ledger's
 // decisions.
 type matched struct {
-	twice  *TwoAccountsError // a record that two accounts of one organisation are to change
-	pairs  int64             // targets with both a revoke and a share still to be sent
-	taken  int64             // revokes to be sent of what another sheet gave back
-	given  int64             // shares to be sent of what another sheet took away
-	digest string            // of every row, in order, done or not
+	pairs  int64  // targets with both a revoke and a share still to be sent
+	taken  int64  // revokes to be sent of what another sheet gave back
+	given  int64  // shares to be sent of what another sheet took away
+	digest string // of every row, in order, done or not
 }
 
 // match decides for every target what is done already and what goes together.
 func (b *Batch) match(ctx context.Context) (m matched, err error) {
 	digest, records := plan.NewDigest(), newSharedRecords(b)
-	err = b.stage.Index(ctx, func(name string, op crm.Operation) (key, bundle string) {
-		acc := b.accounts[name]
-		if many, ok := acc.Provider.(crm.Bundler); ok {
-			if named, most := many.Bundle(op); most > 1 {
-				bundle = named
-			}
+	for row, err := range b.importing.Rows(ctx) {
+		if err != nil {
+			return m, err
 		}
-		return acc.Provider.Key(op), bundle
-	}, func(row ledger.StagedRow) {
 		if row.Code != "" {
 			digest.AddInvalid(row.Account, row.Code)
-			return
+			continue
 		}
 		digest.Add(row.Account, b.accounts[row.Account].Host, row.Op)
-		if m.twice == nil {
-			m.twice = records.see(row)
+		if twice := records.see(row); twice != nil {
+			return m, twice
 		}
-	})
-	if err != nil {
-		return m, err
-	}
-	if m.twice != nil {
-		return m, m.twice
 	}
 	m.digest = digest.Sum()
-	err = b.stage.Match(ctx, func(past []ledger.Past, rows []crm.Operation) []ledger.Choice {
-		choices, again := b.choose(past, rows)
-		if pair(rows, choices) {
-			m.pairs++
-		}
-		for i, c := range choices {
-			switch {
-			case !again[i] || c.Turn != ledger.TurnNormal && c.Turn != ledger.TurnLate:
-			case rows[i].Action == crm.Share:
-				m.given++
-			default:
-				m.taken++
+	about := func(e ledger.Entry) (string, *crm.Operation) { return e.Account, e.Op }
+	err = b.importing.Match(ctx, func(entries iter.Seq2[ledger.Entry, error], choose func(past, rows []ledger.Entry, recordLevel bool, choices []ledger.Choice) error) error {
+		for target, err := range plan.Targets(entries, about) {
+			if err != nil {
+				return err
+			}
+			past, rows := split(target)
+			if len(rows) == 0 || len(rows) == 1 && len(past) == 0 && !target.RecordLevel {
+				continue
+			}
+			if err := choose(past, rows, target.RecordLevel, b.choose(past, rows, &m)); err != nil {
+				return err
 			}
 		}
-		return choices
+		return nil
 	})
 	return m, err
 }
 
+// split parts what happened to a target from the rows about it, each in its order.
+func split(t plan.Target[ledger.Entry]) (past, rows []ledger.Entry) {
+	for _, e := range t.Entries {
+		if e.Ord == 0 {
+			past = append(past, e)
+		} else {
+			rows = append(rows, e)
+		}
+	}
+	if t.RecordLevel { // they came user by user
+		slices.SortFunc(past, func(a, b ledger.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+		slices.SortFunc(rows, func(a, b ledger.Entry) int { return cmp.Compare(a.Ord, b.Ord) })
+	}
+	return past, rows
+}
+
 // choose applies the rule of package plan to a target and says when in the run
-// each row has its turn, and whether it does again what another sheet has undone.
-func (b *Batch) choose(past []ledger.Past, rows []crm.Operation) ([]ledger.Choice, []bool) {
-	history := make([]plan.Past, len(past))
+// each row has its turn. It counts what the plan tells of pairs, and of rows that do
+// again what another sheet has undone.
+func (b *Batch) choose(past, rows []ledger.Entry, m *matched) []ledger.Choice {
+	history, ops := make([]plan.Past, len(past)), make([]crm.Operation, len(rows))
 	for i, p := range past {
-		history[i] = plan.Past{Op: p.Op, Standing: b.standing(p)}
+		history[i] = plan.Past{Op: *p.Op, Standing: b.standing(p)}
+	}
+	for i, r := range rows {
+		ops[i] = *r.Op
 	}
 	choices := make([]ledger.Choice, len(rows))
 	late := false
-	decided := plan.Decide(history, rows)
+	decided := plan.Decide(history, ops)
 	for i, c := range decided {
-		choices[i] = ledger.Choice{Take: c.Take, Join: c.Join, Turn: ledger.TurnNormal}
+		choices[i] = ledger.Choice{Take: c.Take, Head: c.Join, Turn: ledger.TurnNormal}
 		if c.Take >= 0 {
 			choices[i].Turn, choices[i].Prior = b.turn(past[c.Take], c.Moved)
+		}
+		if choices[i].Prior == crm.PriorHappened && slices.ContainsFunc(decided[i:], func(later plan.Choice) bool { return later.Join != c.Join }) {
+			choices[i].Prior = crm.PriorSuperseded
 		}
 		late = late || choices[i].Turn == ledger.TurnLate
 		if late && choices[i].Turn == ledger.TurnNormal {
@@ -220,10 +223,22 @@ func (b *Batch) choose(past []ledger.Past, rows []crm.Operation) ([]ledger.Choic
 	if b.opts.ConfirmOff {
 		askBeforeSending(past, choices)
 	}
-	return choices, plan.Again(history, rows, decided)
+	if pair(ops, choices) {
+		m.pairs++
+	}
+	for i, again := range plan.Again(history, ops, decided) {
+		switch turn := choices[i].Turn; {
+		case !again || turn != ledger.TurnNormal && turn != ledger.TurnLate:
+		case ops[i].Action == crm.Share:
+			m.given++
+		default:
+			m.taken++
+		}
+	}
+	return choices
 }
 
-func (b *Batch) standing(p ledger.Past) plan.Standing {
+func (b *Batch) standing(p ledger.Entry) plan.Standing {
 	switch p.State {
 	case ledger.Done, ledger.Unchanged:
 		return plan.Settled
@@ -232,17 +247,20 @@ func (b *Batch) standing(p ledger.Past) plan.Standing {
 			return plan.Settled
 		}
 		return plan.Accepted
-	case ledger.Sent, ledger.InDoubt:
+	case ledger.Sent, ledger.Uncertain:
 		return plan.Lost
 	}
-	if p.Maybe {
+	if p.Happened {
+		return plan.Happened
+	}
+	if p.Uncertain {
 		return plan.Lost
 	}
 	return plan.Refused
 }
 
 // turn says what there is to do for a row that takes up an earlier operation.
-func (b *Batch) turn(p ledger.Past, moved bool) (ledger.Turn, crm.Prior) {
+func (b *Batch) turn(p ledger.Entry, moved bool) (ledger.Turn, crm.Prior) {
 	switch p.State {
 	case ledger.Accepted:
 		if b.opts.ConfirmOff {
@@ -254,16 +272,18 @@ func (b *Batch) turn(p ledger.Past, moved bool) (ledger.Turn, crm.Prior) {
 		return ledger.TurnNormal, b.again(crm.PriorUncertain)
 	case ledger.Sent:
 		return ledger.TurnNormal, b.again(crm.PriorLost)
-	case ledger.InDoubt:
+	case ledger.Uncertain:
 		if b.opts.RedoInDoubt {
 			return ledger.TurnNormal, crm.PriorRedo
 		}
 		return ledger.TurnNone, crm.PriorLost
 	case ledger.Failed:
 		switch {
-		case p.Maybe && (p.Prior == crm.PriorAccepted || p.Prior == crm.PriorUncertain):
+		case p.Happened:
+			return ledger.TurnAsk, crm.PriorHappened
+		case p.Uncertain && (p.Accepted || p.Prior == crm.PriorAccepted || p.Prior == crm.PriorUncertain):
 			return ledger.TurnLate, b.again(crm.PriorUncertain)
-		case p.Maybe:
+		case p.Uncertain:
 			return ledger.TurnLate, b.again(crm.PriorLost)
 		}
 		return ledger.TurnLate, crm.PriorNone
@@ -284,7 +304,7 @@ func (b *Batch) again(prior crm.Prior) crm.Prior {
 
 // askBeforeSending has accepted operations asked about after all where rows of the
 // target are to be sent behind them: order needs it, confirmations off or not.
-func askBeforeSending(past []ledger.Past, choices []ledger.Choice) {
+func askBeforeSending(past []ledger.Entry, choices []ledger.Choice) {
 	sends := false
 	for i := len(choices) - 1; i >= 0; i-- {
 		c := &choices[i]

@@ -74,7 +74,7 @@ func TestIDCountsAndAddressMustAgree(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := batch.Load(t.Context(), in); err != nil {
+		if err := batch.LoadSheet(t.Context(), in); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := batch.Prepare(t.Context()); err != nil {

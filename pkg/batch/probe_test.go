@@ -2,18 +2,17 @@ package batch
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
-	_ "modernc.org/sqlite"
 )
 
 // scripted is a fake whose calls and looks a test writes itself.
@@ -30,11 +29,11 @@ func (s *scripted) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.O
 	return s.do(ctx, call, j)
 }
 
-func (s *scripted) Confirm(ctx context.Context, items []crm.Item) []crm.Outcome {
+func (s *scripted) Confirm(ctx context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
 	if s.confirm == nil {
 		return s.fake.Confirm(ctx, items)
 	}
-	return s.confirm(items)
+	return s.confirm(items), crm.State{}
 }
 
 // bundler sends up to most revokes of different records in one call, which the CRM
@@ -51,11 +50,34 @@ func (p *bundler) Bundle(op crm.Operation) (string, int) {
 	return "revokes", p.most
 }
 
-// benchAt is newBench for any provider, with the path of the ledger.
-func benchAt(t testing.TB, p crm.Provider) (*bench, string) {
+// faults has statements of a ledger fail.
+type faults struct {
+	mu    sync.Mutex // guards what follows
+	query string     // what they begin with or hold, "" for none
+	value string     // and one of their values, "" for any
+}
+
+// arm has every statement with the text, and the value if one is given, fail from now on.
+func (f *faults) arm(query string, value ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.query, f.value = query, strings.Join(value, "")
+}
+
+func (f *faults) fault(query string, args []any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.query == "" || !strings.Contains(query, f.query) || f.value != "" && !slices.Contains(args, any(f.value)) {
+		return nil
+	}
+	return errors.New("disk full")
+}
+
+// benchAt is newBench for any provider, with what the ledger's statements can fail by.
+func benchAt(t testing.TB, p crm.Provider) (*bench, *faults) {
 	t.Helper()
-	path := t.TempDir() + "/sheet.ledger.db"
-	led, err := ledger.Open(path, ledger.Options{Create: true})
+	f := new(faults)
+	led, err := ledger.Open(t.TempDir()+"/sheet.ledger.db", ledger.Options{Create: true, Fault: f.fault})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,21 +88,7 @@ func benchAt(t testing.TB, p crm.Provider) (*bench, string) {
 	})
 	b := &bench{t: t, led: led, opts: Options{ConfirmTimeout: time.Minute, Default: "a"}}
 	b.opts.Accounts = []Account{{Name: "a", CRM: "fake", Host: "a.example", Provider: p, Workers: 4}}
-	return b, path
-}
-
-// meddle changes the ledger's tables behind its back, which is how a test makes a
-// certain read or write of it fail.
-func meddle(t testing.TB, path, script string) {
-	t.Helper()
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Exec(script); err != nil {
-		t.Fatalf("%s: %v", script, err)
-	}
+	return b, f
 }
 
 // try takes a sheet through a run that may end with an error.
@@ -112,7 +120,7 @@ func wantCounts(t testing.TB, got Counts, results []ledger.Result) {
 			want.Accepted++
 		case r.State == ledger.Failed:
 			want.Failed++
-		case r.State == ledger.InDoubt, r.State == ledger.Sent:
+		case r.State == ledger.Uncertain, r.State == ledger.Sent:
 			want.InDoubt++
 		default:
 			want.NotAttempted++

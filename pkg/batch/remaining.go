@@ -52,7 +52,7 @@ func (b backlog) remaining(now time.Time, open int, takes func(calls, workers in
 	return max(left, b.due.Sub(now))
 }
 
-// evenly is takes for an account that can not tell: n calls in each window.
+// evenly is takes for an account without a meter: n calls in each window.
 func evenly(n int, window time.Duration) func(calls, workers int) time.Duration {
 	return func(calls, _ int) time.Duration {
 		if n <= 0 {
@@ -69,16 +69,16 @@ func (l *loop) worth(ops []ledger.Op) (b backlog) {
 		b.changes, b.looks = l.b.cost(l.acc, ops[0].Operation, 1)
 		return b
 	}
-	byKey := make(map[int64]int64)
+	byKey := make(map[crm.Target]int64)
 	for _, op := range ops {
 		if op.Turn != ledger.TurnAsk {
-			byKey[op.Key]++
+			byKey[l.keyOf(op)]++
 		}
 	}
 	for _, op := range ops {
-		change, look := l.b.cost(l.acc, op.Operation, byKey[op.Key])
+		change, look := l.b.cost(l.acc, op.Operation, byKey[l.keyOf(op)])
 		b.changes, b.looks = b.changes+change, b.looks+look
-		delete(byKey, op.Key)
+		delete(byKey, l.keyOf(op))
 	}
 	return b
 }
@@ -88,7 +88,7 @@ func (l *loop) worth(ops []ledger.Op) (b backlog) {
 func (l *loop) spent(j *journal, outcomes []crm.Outcome, states []ledger.State) backlog {
 	var rest []ledger.Op
 	for i, op := range j.ops {
-		if v := outcomes[i].Verdict; v == crm.NotSent && states[i] != ledger.Failed || v == crm.Unknown && states[i] != ledger.InDoubt {
+		if v := outcomes[i].Verdict; v == crm.NotSent && states[i] != ledger.Failed || v == crm.Unknown && states[i] != ledger.Uncertain {
 			rest = append(rest, op)
 		}
 	}
@@ -163,9 +163,7 @@ func (t *todo) less(b backlog, m callsMade, answered int64) backlog {
 // beginEstimate takes the plan as what is left. It comes before the loops.
 func (b *Batch) beginEstimate() {
 	for _, acc := range b.order {
-		if m, ok := acc.Provider.(crm.Meter); ok && acc.rows > 0 {
-			acc.before = m.Usage().Calls
-		}
+		acc.before = acc.usage().Calls
 		if acc.end() == nil {
 			acc.todo.set(acc.planned, callsMade{})
 		}
@@ -181,27 +179,23 @@ func (b *Batch) estimate(p *Progress, now time.Time) {
 		acc *account // one of them
 	}
 	var order []*limited
-	byGate := make(map[string]*limited)
+	byMeter := make(map[crm.Meter]*limited)
 	for _, acc := range b.order {
 		if acc.rows == 0 {
 			continue
 		}
-		l := byGate[acc.Gate]
-		if acc.Gate == "" || l == nil {
+		l := byMeter[acc.Meter]
+		if acc.Meter == nil || l == nil {
 			l = &limited{acc: acc}
-			byGate[acc.Gate], order = l, append(order, l)
+			byMeter[acc.Meter], order = l, append(order, l)
 		}
 		b, m := acc.todo.get()
 		l.backlog, l.callsMade = l.backlog.add(b), l.callsMade.add(m)
 	}
 	for _, l := range order {
-		usage := crm.Usage{}
-		if m, ok := l.acc.Provider.(crm.Meter); ok {
-			usage = m.Usage()
-		}
-		takes := evenly(l.acc.Limit, l.acc.Window)
-		if f, ok := l.acc.Provider.(crm.Forecaster); ok {
-			takes = f.Forecast
+		usage, takes := l.acc.usage(), evenly(l.acc.Limit, l.acc.Window)
+		if l.acc.Meter != nil {
+			takes = l.acc.Meter.Forecast
 		}
 		calls := usage.Calls - l.acc.before
 		left := l.acc.todo.less(l.backlog, l.callsMade, calls-int64(usage.Open))

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -100,7 +101,7 @@ func TestCallsOfUnfinishedChanges(t *testing.T) {
 }
 
 // bulk costs a look, a call for two operations, and a look for all that have one key.
-type bulk struct{ crm.Provider }
+type bulk struct{ crm.Rules }
 
 func (bulk) Cost(_ crm.Operation, n int64, confirm bool) float64 {
 	cost := 1 + float64((n+1)/2)
@@ -110,10 +111,14 @@ func (bulk) Cost(_ crm.Operation, n int64, confirm bool) float64 {
 	return cost
 }
 
+func (bulk) Key(op crm.Operation) crm.Target { return op.Target().Whole() }
+
 // What is finished is taken off at what it was planned to cost, whatever it did cost.
 func TestSpent(t *testing.T) {
 	t.Parallel()
-	op := func(key int64, turn ledger.Turn) ledger.Op { return ledger.Op{Key: key, Turn: turn} }
+	op := func(key int, turn ledger.Turn) ledger.Op {
+		return ledger.Op{Operation: crm.Operation{Record: strconv.Itoa(key)}, Turn: turn}
+	}
 	normal, late, ask := ledger.TurnNormal, ledger.TurnLate, ledger.TurnAsk
 	for _, tc := range []struct {
 		name     string
@@ -134,7 +139,7 @@ func TestSpent(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			l := &loop{b: &Batch{}, acc: &account{Account: Account{Provider: bulk{}}}}
+			l := &loop{schedule: newSchedule(bulk{}), b: &Batch{}, acc: &account{Account: Account{Rules: bulk{}}}}
 			j := &journal{loop: l, ops: tc.ops, planned: l.worth(tc.ops)}
 			outcomes, states := make([]crm.Outcome, len(tc.ops)), make([]ledger.State, len(tc.ops))
 			for i, v := range tc.verdicts {

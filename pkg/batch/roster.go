@@ -14,11 +14,11 @@ import (
 // unchanged: an id with a slip in it has no access to anything, and a leaver who is
 // meant by it keeps theirs. It holds at most crm.MostUsers ids.
 type roster struct {
-	turn   chan struct{} // holds the right to all below, and to make a listing
-	ids    map[uint64]struct{}
-	read   bool  // ids has everybody
-	former bool  // those whom the organisation has deleted too
-	err    error // why nothing more is to be had in this run
+	turn    chan struct{} // holds the right to all below, and to make a listing
+	ids     map[uint64]struct{}
+	read    bool  // ids has everybody
+	deleted bool  // those whom the organisation has deleted too
+	err     error // why nothing more is to be had in this run
 }
 
 func newRoster() *roster { return &roster{turn: make(chan struct{}, 1)} }
@@ -51,7 +51,7 @@ func (r *roster) add(id string) {
 // the first time, and for the list of those who were deleted only if somebody is not
 // in the other one. An error is what keeps it from being known in this run; ctx and
 // the account's end apart, it is found once.
-func (r *roster) has(ctx context.Context, lister crm.UserLister, id string) (bool, error) {
+func (r *roster) has(ctx context.Context, p crm.Provider, id string) (bool, error) {
 	select {
 	case r.turn <- struct{}{}:
 		defer func() { <-r.turn }()
@@ -65,7 +65,7 @@ func (r *roster) has(ctx context.Context, lister crm.UserLister, id string) (boo
 		return false, r.err
 	}
 	if !r.read {
-		if err := r.list(ctx, lister.Users); err != nil {
+		if err := r.list(ctx, p, crm.Current); err != nil {
 			return false, err
 		}
 		if len(r.ids) == 0 { // somebody has given us the keys
@@ -74,11 +74,11 @@ func (r *roster) has(ctx context.Context, lister crm.UserLister, id string) (boo
 		}
 		r.read = true
 	}
-	if former, ok := lister.(crm.FormerLister); ok && !r.former && !r.holds(id) {
-		if err := r.list(ctx, former.FormerUsers); err != nil {
+	if !r.deleted && !r.holds(id) {
+		if err := r.list(ctx, p, crm.Deleted); err != nil {
 			return false, err
 		}
-		r.former = true
+		r.deleted = true
 	}
 	return r.holds(id), nil
 }
@@ -89,8 +89,8 @@ func (r *roster) holds(id string) bool {
 }
 
 // list adds the people of a list. The turn is held.
-func (r *roster) list(ctx context.Context, users crm.UserList) error {
-	for user, err := range users(ctx) {
+func (r *roster) list(ctx context.Context, p crm.Provider, part crm.Part) error {
+	for user, err := range p.Users(ctx, part) {
 		if err != nil {
 			if _, ended := errors.AsType[*crm.AccountError](err); !ended && ctx.Err() == nil {
 				r.err = err
@@ -107,19 +107,15 @@ func (r *roster) list(ctx context.Context, users crm.UserList) error {
 // the run or the account has ended meanwhile, the row waits for another run.
 func (c *call) knowUsers(items []crm.Item, outcomes []crm.Outcome) {
 	l := c.loop
-	lister, ok := l.acc.Provider.(crm.UserLister)
-	if !ok {
-		return
-	}
 	for i := range outcomes {
 		o, op := &outcomes[i], items[i].Op
 		if o.Verdict != crm.Unchanged || op.Action != crm.Revoke || op.User == "" {
 			continue
 		}
-		known, err := l.acc.roster.has(l.ctx, lister, op.User)
+		known, err := l.acc.roster.has(l.ctx, l.acc.Provider, op.User)
 		ended, over := errors.AsType[*crm.AccountError](err)
 		switch {
-		case known:
+		case known, errors.Is(err, crm.ErrNoUserList):
 		case err == nil:
 			o.Verdict, o.Code = crm.Failed, codeUser
 			o.Message = fmt.Sprintf("nobody in the organisation has the user id %s, so that nothing was taken from anybody: correct the id, or take the row out", op.User)

@@ -15,6 +15,7 @@ import (
 // unchangedFake says unchanged to everything, and lists people as told.
 type unchangedFake struct {
 	*fake
+	apart   bool // deleted people are in a list of their own
 	former  []crm.User
 	formers int
 	broken  error // in place of the list
@@ -32,38 +33,34 @@ func (f *unchangedFake) Do(ctx context.Context, call crm.Call, _ crm.Journal) []
 	return out
 }
 
-func (f *unchangedFake) Users(ctx context.Context) iter.Seq2[crm.User, error] {
+func (f *unchangedFake) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User, error] {
+	if part == crm.Deleted && f.apart {
+		f.mu.Lock()
+		f.formers++
+		f.mu.Unlock()
+		return func(yield func(crm.User, error) bool) {
+			for _, u := range f.former {
+				if !yield(u, nil) {
+					return
+				}
+			}
+		}
+	}
 	return func(yield func(crm.User, error) bool) {
-		if f.broken != nil {
+		if f.broken != nil && part == crm.Current {
 			f.mu.Lock()
 			f.lists++
 			f.mu.Unlock()
 			yield(crm.User{}, f.broken)
 			return
 		}
-		for u, err := range f.fake.Users(ctx) {
+		for u, err := range f.fake.Users(ctx, part) {
 			if !yield(u, err) {
 				return
 			}
 		}
-		if f.then != nil {
+		if f.then != nil && part == crm.Current {
 			yield(crm.User{}, f.then)
-		}
-	}
-}
-
-// formerFake lists deleted people apart.
-type formerFake struct{ *unchangedFake }
-
-func (f formerFake) FormerUsers(context.Context) iter.Seq2[crm.User, error] {
-	f.mu.Lock()
-	f.formers++
-	f.mu.Unlock()
-	return func(yield func(crm.User, error) bool) {
-		for _, u := range f.former {
-			if !yield(u, nil) {
-				return
-			}
 		}
 	}
 }
@@ -101,13 +98,10 @@ func TestUnchangedRevokesOfUnknownUsers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := &unchangedFake{fake: newFake(t), former: tt.former, broken: tt.broken, then: tt.then}
+				f := &unchangedFake{fake: newFake(t), apart: tt.deletedAreApart, former: tt.former, broken: tt.broken, then: tt.then}
 				f.users = tt.users
 				b := newBench(t, f.fake)
 				b.opts.Accounts[0].Provider = f
-				if tt.deletedAreApart {
-					b.opts.Accounts[0].Provider = formerFake{f}
-				}
 				_, results := b.run(t.Context(), tt.rows...)
 				wantStates(t, results, tt.states)
 				if !strings.Contains(results[0].Message, tt.says) {

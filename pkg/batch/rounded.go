@@ -95,7 +95,7 @@ func (b *Batch) rejectRounded(ctx context.Context) error {
 
 // reject makes the rows with a mark invalid.
 func (b *Batch) reject(ctx context.Context, mark, code, reason string) error {
-	rejected, err := b.stage.Reject(ctx, mark, code, reason)
+	rejected, err := b.importing.Reject(ctx, ledger.Where{Mark: mark}, ledger.Rejection{Code: code, Problem: reason})
 	for name, rows := range rejected {
 		b.accounts[name].rows -= rows
 	}

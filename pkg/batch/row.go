@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -24,58 +25,115 @@ const (
 	codeMismatch   = "user_mismatch"      // the id and the address beside it are not one user's
 )
 
-// Row is a record that has become an intent, or the reason why it can not.
+// Row is an intent on its way into the ledger, or the reason why there is none.
 type Row struct {
-	Line    int
-	Account string
-	Op      crm.Operation // its User is empty while only the address is known
-	Email   string
+	Line    int    // where it stands in its source, for messages; 0 is its place, from 1 on
+	Account string // "" is the account of rows that name none
+	// Op is what to do. Its User is empty while only the address is known; with both, the
+	// id counts.
+	Op    crm.Operation
+	Email string
 	// Code and Problem, if Code is not empty, say why the row is never sent.
 	Code, Problem string
 	// Column and Value are the cell at fault, as far as one is.
 	Column, Value string
-	// Unstated says that a revoke named no access and the account's default is sent.
-	Unstated bool
+
+	cells    []string // as the result repeats them
+	unstated bool     // a revoke that named no access, and is sent with the account's default
+	marks    []ledger.Mark
 }
 
-// row reads a record's fields. Nothing is looked up; an address stays one.
-func (b *Batch) row(rec sheet.Record) Row {
-	r := Row{Line: rec.Line}
-	if b.isHeader(rec.Cells) {
-		return r.invalid(rec.Fields, &crm.FieldError{Column: "action", Reason: crm.Quote(rec.Fields.Action) + " repeats the header: delete this row"})
+// rowColumns are the columns that a result has of rows that come from no sheet.
+func rowColumns() []string {
+	return []string{"action", "object", "record_id", "context_id", "user", "access", "duration_minutes", "share_related", "group_permissions", "account"}
+}
+
+// written returns the row as a sheet has it, in rowColumns.
+func (r Row) written() []string {
+	f := r.fields()
+	return []string{f.Action, f.Object, f.Record, f.Context, cmp.Or(f.User, f.Email), f.Access, f.Duration, f.Related, f.Permissions, f.Account}
+}
+
+// fields returns what stands in a sheet for such a row.
+func (r Row) fields() sheet.Fields {
+	f := sheet.Fields{
+		Action: r.Op.Action.String(), Object: r.Op.Object, Record: r.Op.Record, User: r.Op.User, Email: r.Email, Context: r.Op.Context,
+		Access: r.Op.Access.String(), Related: r.Op.Related.String(), Permissions: r.Op.Permissions.String(), Account: r.Account,
 	}
-	acc, unknown := b.accountOf(rec.Fields)
+	if r.Op.Minutes != 0 {
+		f.Duration = strconv.Itoa(r.Op.Minutes)
+	}
+	return f
+}
+
+// checked finds the account of a row, and has its rules check the row. The error is that
+// of an account which can not be worked with.
+func (b *Batch) checked(r Row) (Row, error) {
+	f := r.fields()
+	r, acc, err := b.placed(r, f)
+	if err != nil || acc == nil || r.Code != "" {
+		return r, err
+	}
+	op := r.Op
+	r.Op, r.Email, err = checkUser(acc.Rules, op, f)
+	return r.ruled(f, op, err), nil
+}
+
+// placed returns the row with the account that it is for: nil where there is none of that
+// name.
+func (b *Batch) placed(r Row, f sheet.Fields) (Row, *account, error) {
+	acc, unknown := b.accountOf(f)
 	if unknown != nil {
-		r = r.invalid(rec.Fields, unknown)
+		r = r.invalid(f, unknown)
 		r.Code = codeAccount
-		return r
+		return r, nil, nil
 	}
-	r.Account = acc.home().Name
+	r.Account = acc.Name
+	return r, acc, acc.Err
+}
+
+// ruled returns the row after its account's rules have made its operation of op, or have
+// refused it.
+func (r Row) ruled(f sheet.Fields, op crm.Operation, err error) Row {
+	if err != nil {
+		field, ok := errors.AsType[*crm.FieldError](err)
+		if !ok {
+			field = &crm.FieldError{Column: "row", Reason: err.Error()}
+		}
+		return r.invalid(f, field)
+	}
+	r.unstated = op.Access == crm.AccessUnset && r.Op.Access != crm.AccessUnset
+	return r
+}
+
+// row reads a record's fields. Nothing is looked up; an address stays one. The error is
+// that of an account which can not be worked with.
+func (b *Batch) row(rec sheet.Record) (Row, error) {
+	r := Row{Line: rec.Line, cells: rec.Cells}
+	if b.isHeader(rec.Cells) {
+		return r.invalid(rec.Fields, &crm.FieldError{Column: "action", Reason: crm.Quote(rec.Fields.Action) + " repeats the header: delete this row"}), nil
+	}
+	r, acc, err := b.placed(r, rec.Fields)
+	if err != nil || acc == nil {
+		return r, err
+	}
 	if rec.Problem != nil {
-		return r.invalid(rec.Fields, &crm.FieldError{Column: rec.Problem.Column, Reason: rec.Problem.Reason})
+		return r.invalid(rec.Fields, &crm.FieldError{Column: rec.Problem.Column, Reason: rec.Problem.Reason}), nil
 	}
 	doubt, sure := b.doubt(rec.Fields)
 	if sure {
-		return r.invalid(rec.Fields, &crm.FieldError{Column: "object", Reason: crm.Quote(rec.Fields.Object) + " " + doubt})
+		return r.invalid(rec.Fields, &crm.FieldError{Column: "object", Reason: crm.Quote(rec.Fields.Object) + " " + doubt}), nil
 	}
 	op, err := operation(rec.Fields)
 	if err == nil {
-		if r.Op, r.Email, err = checkUser(acc.Provider, op, rec.Fields); err != nil {
-			err = misread(acc, rec.Fields.Object, doubt, err)
+		if r.Op, r.Email, err = checkUser(acc.Rules, op, rec.Fields); err != nil {
+			err = b.misread(acc, rec.Fields.Object, doubt, err)
 		}
 	}
 	if err == nil && op.Action != crm.Share && r.Op.Access != crm.AccessUnset {
 		_, err = accessOf(rec.Fields)
 	}
-	if err != nil {
-		var field *crm.FieldError
-		if !errors.As(err, &field) {
-			field = &crm.FieldError{Column: "row", Reason: err.Error()}
-		}
-		return r.invalid(rec.Fields, field)
-	}
-	r.Unstated = op.Access == crm.AccessUnset && r.Op.Access != crm.AccessUnset
-	return r
+	return r.ruled(rec.Fields, op, err), nil
 }
 
 func (r Row) invalid(f sheet.Fields, e *crm.FieldError) Row {
@@ -91,8 +149,8 @@ func (b *Batch) accountOf(f sheet.Fields) (*account, *crm.FieldError) {
 	case name != "":
 	case b.opts.Default != "":
 		name = b.opts.Default
-	case b.opts.Route != nil:
-		name = b.opts.Route(f.Object)
+	case b.opts.Words.Route != nil:
+		name = b.opts.Words.Route(f.Object)
 	default:
 		return nil, &crm.FieldError{Column: "account", Reason: "the row names none, and there is no default account; " + b.accountNames()}
 	}
@@ -142,14 +200,14 @@ func (b *Batch) accountNames() string {
 	return "the accounts are " + strings.Join(names, ", ") + more
 }
 
-// checkUser puts the user into the operation and has the provider check the whole.
+// checkUser puts the user into the operation and has the rules check the whole.
 // A row may name its user by id, by address, or by both; with both, the id counts.
-func checkUser(p crm.Provider, op crm.Operation, f sheet.Fields) (crm.Operation, string, error) {
+func checkUser(rules crm.Rules, op crm.Operation, f sheet.Fields) (crm.Operation, string, error) {
 	if op.Action == crm.RevokeAll {
 		if f.User != "" || f.Email != "" {
 			return op, "", &crm.FieldError{Column: "user", Reason: "revoke_all takes everybody off the record and names no user; leave it empty, or revoke this user alone"}
 		}
-		checked, err := p.Check(op)
+		checked, err := rules.Check(op)
 		return checked, "", err
 	}
 	if strings.Contains(f.User, "@") {
@@ -173,7 +231,7 @@ func checkUser(p crm.Provider, op crm.Operation, f sheet.Fields) (crm.Operation,
 	}
 	byAddress := f.User == ""
 	op.User = cmp.Or(f.User, f.Email)
-	checked, err := p.Check(op)
+	checked, err := rules.Check(op)
 	if byAddress {
 		checked.User = ""
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// echo is a provider that takes everything as it is, but sends no access with a
+// echo are rules that take everything as it is, but send no access with a
 // revoke of a module: what batch itself makes of a row is what these tests are about.
-type echo struct{ crm.Provider }
+type echo struct{ crm.Rules }
 
 func (echo) Check(op crm.Operation) (crm.Operation, error) {
 	if op.Action == crm.Revoke && (op.Object == "Quotes" || op.Object == "Leads") {
@@ -22,7 +22,7 @@ func (echo) Check(op crm.Operation) (crm.Operation, error) {
 
 func TestRow(t *testing.T) {
 	t.Parallel()
-	b := &Batch{accounts: map[string]*account{"a": {Account: Account{Name: "a", Provider: echo{}}}}}
+	b := &Batch{accounts: map[string]*account{"a": {Account: Account{Name: "a", Rules: echo{}}}}}
 	b.opts.Default = "a"
 	all := crm.ViewAllAccountsOfGroup | crm.AddUsersToGroup
 	for _, tc := range []struct {
@@ -81,14 +81,17 @@ func TestRow(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r := b.row(sheet.Record{Line: 7, Fields: tc.fields})
+			r, err := b.row(sheet.Record{Line: 7, Fields: tc.fields})
+			if err != nil {
+				t.Fatal(err)
+			}
 			if tc.wrong != "" {
 				if r.Code == "" || !strings.Contains(r.Problem, tc.wrong) {
 					t.Errorf("row %+v, want it invalid for %q", r, tc.wrong)
 				}
 				return
 			}
-			if diff := cmp.Diff(Row{Line: 7, Account: "a", Op: tc.want, Email: tc.email}, r); diff != "" {
+			if diff := cmp.Diff(Row{Line: 7, Account: "a", Op: tc.want, Email: tc.email}, r, cmp.AllowUnexported(Row{})); diff != "" {
 				t.Errorf("row (-want +got):\n%s", diff)
 			}
 		})
@@ -97,9 +100,12 @@ func TestRow(t *testing.T) {
 
 func TestRowOfASheetThatLostDigits(t *testing.T) {
 	t.Parallel()
-	b := &Batch{accounts: map[string]*account{"a": {Account: Account{Name: "a", Provider: echo{}}}}}
+	b := &Batch{accounts: map[string]*account{"a": {Account: Account{Name: "a", Rules: echo{}}}}}
 	b.opts.Default = "a"
-	r := b.row(sheet.Record{Line: 2, Problem: &sheet.Problem{Column: "record_id", Reason: "is a number"}})
+	r, err := b.row(sheet.Record{Line: 2, Problem: &sheet.Problem{Column: "record_id", Reason: "is a number"}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if r.Code != codeInvalid || r.Problem != "record_id: is a number" {
 		t.Errorf("row %+v, want the sheet's problem", r)
 	}
@@ -111,7 +117,7 @@ func TestAccountOfARow(t *testing.T) {
 	if _, err := b.accountOf(sheet.Fields{}); err == nil {
 		t.Error("a row without account finds one where there is no default")
 	}
-	b.opts.Route = func(object string) string { return map[string]string{"lead": "a"}[object] }
+	b.opts.Words.Route = func(object string) string { return map[string]string{"lead": "a"}[object] }
 	for object, want := range map[string]string{"lead": "a", "Quotes": ""} {
 		acc, err := b.accountOf(sheet.Fields{Object: object})
 		if got := accountName(acc); got != want || (err != nil) != (want == "") {

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // DrainLimit is how long open calls may go on after a run was asked to stop. The
@@ -24,11 +23,11 @@ func (b *Batch) Adopt(ctx context.Context) error {
 		if acc.rows == 0 || acc.end() != nil {
 			continue
 		}
-		if err := b.led.Bind(ctx, b.binding(acc)); err != nil {
+		if err := b.reader.Bind(ctx, b.binding(acc)); err != nil {
 			return err
 		}
 	}
-	return b.stage.Adopt(ctx, b.source)
+	return b.importing.Commit(ctx, b.source)
 }
 
 // Run does what is still to be done, confirms it, and returns when nothing more can
@@ -39,8 +38,8 @@ func (b *Batch) Adopt(ctx context.Context) error {
 func (b *Batch) Run(ctx context.Context) (Summary, error) {
 	b.started = time.Now()
 	quietly := context.WithoutCancel(ctx)
-	b.counters.start(b.tallies)
-	run, err := b.led.BeginRun(quietly, ledger.RunInfo{Version: b.opts.Version, Operator: b.opts.Operator, Args: b.opts.Args})
+	b.counters.start(b.counted)
+	run, err := b.queue.BeginRun(quietly, ledger.RunInfo{Version: b.opts.Record.Version, Operator: b.opts.Record.Operator, Args: b.opts.Record.Args})
 	if err != nil {
 		return b.summary(), err
 	}
@@ -57,7 +56,10 @@ func (b *Batch) Run(ctx context.Context) (Summary, error) {
 			continue
 		}
 		group.Go(func() error {
-			err := newLoop(ctx, b, acc).run()
+			err := b.lookForBystanders(ctx, acc)
+			if err == nil && acc.end() == nil {
+				err = newLoop(ctx, b, acc).run()
+			}
 			if err != nil {
 				stop(err)
 			}
@@ -65,7 +67,7 @@ func (b *Batch) Run(ctx context.Context) (Summary, error) {
 		})
 	}
 	err = group.Wait()
-	recount := b.counters.recount(quietly, b.led)
+	recount := b.counters.recount(quietly, b.reader)
 	summary := b.summary()
 	switch {
 	case err != nil:
@@ -81,10 +83,10 @@ func (b *Batch) Run(ctx context.Context) (Summary, error) {
 func (b *Batch) end(ctx context.Context, s *Summary, runErr error) error {
 	text, err := json.Marshal(s)
 	if err == nil {
-		err = b.led.EndRun(ctx, b.run, text)
+		err = b.queue.EndRun(ctx, b.run, text)
 	}
 	if err == nil {
-		s.HeadSeq, s.Head, err = b.led.Head(ctx)
+		s.HeadSeq, s.Head, err = b.reader.Head(ctx)
 	}
 	if runErr != nil {
 		return runErr
@@ -96,7 +98,7 @@ func (b *Batch) end(ctx context.Context, s *Summary, runErr error) error {
 }
 
 func (b *Batch) summary() Summary {
-	s := Summary{Run: b.run, Started: b.started, Ended: time.Now(), Counts: b.counters.counts(), Sent: b.counters.sent.Load(), Alarms: b.counters.alarms.Load(), Worksheet: b.worksheet}
+	s := Summary{Run: b.run, Started: b.started, Ended: time.Now(), Counts: b.counters.counts(), Sent: b.counters.sent.Load(), Alarms: b.counters.alarms, Worksheet: b.worksheet}
 	s.Accounts = b.Usage()
 	return s
 }
@@ -109,12 +111,9 @@ func (b *Batch) Usage() []SummaryAccount {
 		if acc.rows == 0 {
 			continue
 		}
-		sa := SummaryAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Ended: acc.end()}
-		if m, ok := acc.Provider.(crm.Meter); ok {
-			sa.Usage = m.Usage()
-		}
-		if t, ok := acc.Provider.(crm.Timeliner); ok {
-			sa.Timeline = t.Timeline()
+		sa := SummaryAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Ended: acc.end(), Usage: acc.usage()}
+		if acc.Meter != nil {
+			sa.Timeline = acc.Meter.Timeline()
 		}
 		accounts = append(accounts, sa)
 	}
@@ -127,9 +126,7 @@ func (b *Batch) OpenCalls() (n int) {
 	switch b.counters.phase.Load() {
 	case PhaseChecking, PhaseRunning: // the accounts are connected
 		for _, acc := range b.order {
-			if m, ok := acc.Provider.(crm.Meter); ok {
-				n += m.Usage().Open
-			}
+			n += acc.usage().Open
 		}
 	}
 	return n

@@ -3,7 +3,6 @@ package batch
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +16,10 @@ func TestLedgerThatCanNotBeReadEndsTheRunWithAnError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
-		b, path := benchAt(t, f)
+		b, faults := benchAt(t, f)
 		f.latency = time.Second
-		var once sync.Once
 		f.answer = func(crm.Item) crm.Outcome {
-			once.Do(func() { meddle(t, path, "DROP INDEX op_todo") })
+			faults.arm("o.turn > 0")
 			return crm.Outcome{Verdict: crm.Accepted}
 		}
 		var rows []string
@@ -47,8 +45,8 @@ func TestIntentThatCanNotBeWrittenSendsNothing(t *testing.T) {
 			t.Error("the intent was taken")
 			return []crm.Outcome{{Verdict: crm.Accepted, Ticket: "t", Attempts: 1}}
 		}
-		b, path := benchAt(t, p)
-		meddle(t, path, "CREATE TRIGGER full BEFORE INSERT ON event WHEN NEW.kind = 'intent' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+		b, faults := benchAt(t, p)
+		faults.arm("INSERT INTO event", "intent")
 		s, err := b.try(t.Context(), "revoke r1 u1", "share r2 u1 read")
 		if err == nil {
 			t.Error("the run did not end with an error")
@@ -68,8 +66,8 @@ func TestOutcomeThatCanNotBeWrittenIsALostAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
-		b, path := benchAt(t, f)
-		meddle(t, path, "CREATE TRIGGER full BEFORE INSERT ON event WHEN NEW.kind = 'outcome' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+		b, faults := benchAt(t, f)
+		faults.arm("INSERT INTO event", "outcome")
 		s, err := b.try(t.Context(), "share r1 u1 read")
 		if err == nil {
 			t.Error("the run did not end with an error")
@@ -77,7 +75,7 @@ func TestOutcomeThatCanNotBeWrittenIsALostAnswer(t *testing.T) {
 		results := b.results(1)
 		wantStates(t, results, "in_doubt")
 		wantCounts(t, s.Counts, results)
-		meddle(t, path, "DROP TRIGGER full")
+		faults.arm("")
 		f.sentWords()
 		b.run(t.Context(), "share r1 u1 read")
 		if len(f.priors) != 1 || f.priors[0] != crm.PriorLost {

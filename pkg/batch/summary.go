@@ -26,17 +26,19 @@ func (c Counts) Settled() int64 { return c.Done + c.Unchanged + c.Failed + c.InD
 // Plan is what a run would do: everything that can be known before the first
 // change is sent.
 type Plan struct {
-	Rows     int64 `json:"rows"`
-	ToSend   int64 `json:"to_send"`  // rows that a run would send
-	Done     int64 `json:"done"`     // rows that are settled already
-	Asked    int64 `json:"asked"`    // accepted earlier: asked about first
-	Waiting  int64 `json:"in_doubt"` // in doubt, and not repeated
-	Retried  int64 `json:"retried"`  // of ToSend, refused by the CRM in an earlier run
-	Invalid  int64 `json:"invalid"`  // rows that can not be sent
-	Joined   int64 `json:"joined"`   // rows that go with an equal one
-	Pairs    int64 `json:"pairs"`    // targets with both a revoke and a share still to be sent
-	Unstated int64 `json:"unstated"` // revokes on LeadSquared without access: the account's default is sent
-	Contexts int64 `json:"contexts"` // lead revokes: the user may keep the lead through another activity
+	Rows    int64 `json:"rows"`
+	ToSend  int64 `json:"to_send"`  // rows that a run would send
+	Done    int64 `json:"done"`     // rows that are settled already
+	Asked   int64 `json:"asked"`    // accepted earlier, or failed for access by another way: asked about first
+	Waiting int64 `json:"in_doubt"` // in doubt, and not repeated
+	Retried int64 `json:"retried"`  // of ToSend, refused by the CRM in an earlier run
+	Invalid int64 `json:"invalid"`  // rows that can not be sent
+	// Unavailable are rows whose account could not be asked who has their address.
+	Unavailable int64 `json:"unavailable,omitempty"`
+	Joined      int64 `json:"joined"`   // rows that go with an equal one
+	Pairs       int64 `json:"pairs"`    // targets with both a revoke and a share still to be sent
+	Unstated    int64 `json:"unstated"` // revokes without access that are sent with one: the account's default is sent
+	Contexts    int64 `json:"contexts"` // lead revokes: the user may keep the lead through another activity
 	// Of ToSend, the rows that do again what an undo sheet, or another sheet of the same
 	// ledger, has undone since: revokes of what it gave back, shares of what it took.
 	TakenAgain int64  `json:"taken_again"`
@@ -82,8 +84,9 @@ type Summary struct {
 	Ended   time.Time `json:"ended"`
 	Counts  Counts    `json:"counts"`
 	Sent    int64     `json:"sent"` // rows sent in this run
-	// Alarms is how many rows of this run changed a record that somebody whom they do not
-	// name lost at the same time, and was not given back; the rows' messages name them.
+	// Alarms is how many rows, of this run or an earlier one, changed a record that a
+	// bystander lost at the same time, and has not been given back as far as looks have
+	// shown; the rows' messages name them.
 	Alarms   int64            `json:"alarms"`
 	Accounts []SummaryAccount `json:"accounts"`
 	// Stopped is nil if everything was tried; otherwise what stopped the run before

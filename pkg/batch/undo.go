@@ -37,7 +37,7 @@ type UndoRow struct {
 // there, because a row that asks for what is there changes nothing; elsewhere it is
 // Left.
 //
-// Where the ledger has seen what was there (Zoho, sales groups), the row gives back
+// Where the ledger has seen what was there, the row gives back
 // exactly that; what is not a user's own, such as a group or a public share that a
 // revoke_all took, is Left. Elsewhere the sheet is all that is known: a revoke is
 // taken for one of an access that was there, at the level that it was sent with, and a
@@ -65,7 +65,7 @@ func Undo(ctx context.Context, led *ledger.Ledger) iter.Seq2[UndoRow, error] {
 				yield(UndoRow{}, err)
 				return
 			}
-			if len(record) > 0 && record[0].Record != t.Record && !flush() {
+			if len(record) > 0 && recordOf(record[0]) != recordOf(t) && !flush() {
 				return
 			}
 			record = append(record, t)
@@ -74,11 +74,14 @@ func Undo(ctx context.Context, led *ledger.Ledger) iter.Seq2[UndoRow, error] {
 	}
 }
 
+// recordOf is the record that an operation was about.
+func recordOf(t ledger.Tried) place { return place{t.Account, t.Op.Target().Whole()} }
+
 // undoing works out rows, a record at a time.
 type undoing struct {
 	ctx  context.Context
 	led  *ledger.Ledger
-	call ledger.Call // the one read last: operations of one call have one
+	seen ledger.Seen // the one read last: operations of one call have one
 }
 
 // traces is what is known of one target's past.
@@ -91,29 +94,20 @@ type traces struct {
 	through string // a record through which the user had this one too
 }
 
-// codeInherited is the code of a revoke whose user has the record through a parent.
-// It can stand at a change that was made: the user's own share is gone.
-const codeInherited = "inherited"
-
-// codeStayer is the code of a row by which somebody lost access whom it does not
-// name.
-const codeStayer = "stayer_lost"
-
 // made says whether an operation has changed something, and maybe whether it may
 // have.
 func made(t ledger.Tried) (made, maybe bool) {
 	switch t.State {
 	case ledger.Done, ledger.Accepted:
 		return true, false
-	case ledger.Sent, ledger.InDoubt:
+	case ledger.Sent, ledger.Uncertain:
 		return false, true
 	case ledger.Failed:
-		// The CRM took it, and a look afterwards found the access there by another way.
-		if t.Before != 0 && t.Attempts > 0 && (t.Ticket != "" || t.Code == codeInherited) {
+		if t.Happened && t.Attempts > 0 {
 			return true, false
 		}
 	}
-	return false, t.Maybe
+	return false, t.Uncertain
 }
 
 // record works out the rows of a record, what happened last first.
@@ -121,20 +115,20 @@ func (u *undoing) record(history []ledger.Tried) ([]UndoRow, error) {
 	// What was looked at is in the order of the looks: of what is sent again later, the
 	// look before the first sending counts.
 	slices.SortStableFunc(history, func(a, b ledger.Tried) int {
-		return cmp.Or(cmp.Compare(a.Before, b.Before), cmp.Compare(a.Seq, b.Seq))
+		return cmp.Or(cmp.Compare(a.Seen, b.Seen), cmp.Compare(a.Seq, b.Seq))
 	})
 	known := make(map[place]*traces)
 	var left []UndoRow
 	var wholes []ledger.Tried // that took the record from everybody
 	for _, t := range history {
 		done, maybe := made(t)
-		if t.Code == codeStayer {
+		if t.Code == crm.CodeStayerLost {
 			left = append(left, leftOf(t, "somebody whom the row does not name has lost access by it: "+t.Message))
 		}
 		if !done && !maybe {
 			continue
 		}
-		if t.Before == 0 && t.Op.Action == crm.RevokeAll {
+		if t.Seen == 0 && t.Op.Action == crm.RevokeAll {
 			left = append(left, leftOf(t, "nobody looked who had the record before everybody lost it"))
 			continue
 		}
@@ -183,7 +177,7 @@ func (u *undoing) note(known map[place]*traces, t ledger.Tried, done bool) (left
 	for _, g := range before.Grants {
 		switch {
 		case g.Through != "":
-		case g.Kind == kindUser:
+		case g.Kind == crm.KindUser:
 			at := whole
 			at.User = g.ID
 			if _, met := known[at]; !met {
@@ -204,7 +198,7 @@ func book(known map[place]*traces, at place, t ledger.Tried, done bool, g crm.Gr
 		tr.first.Op.User = at.User
 		known[at] = tr
 	}
-	if t.Op.Action == crm.Share && t.Op.Related == crm.Unsaid && t.Before != 0 && t.Attempts == 1 {
+	if t.Op.Action == crm.Share && t.Op.Related == crm.Unsaid && t.Seen != 0 && t.Attempts == 1 {
 		// A flag that the share said nothing about stayed as it was.
 		if t.Op.Related = crm.No; had && g.Related {
 			t.Op.Related = crm.Yes
@@ -224,26 +218,26 @@ func (tr *traces) after(t ledger.Tried, done bool) {
 
 // before returns what was there before an operation was sent first.
 func (u *undoing) before(t ledger.Tried) (crm.State, error) {
-	if t.Before == 0 {
+	if t.Seen == 0 {
 		return crm.State{}, nil
 	}
-	if u.call.Ref != t.Before {
-		call, ok, err := u.led.Call(u.ctx, t.Before)
+	if u.seen.Ref != t.Seen {
+		call, ok, err := u.led.Seen(u.ctx, t.Seen)
 		if err == nil && !ok {
 			err = fmt.Errorf("%w: what was there before operation %d is missing", ledger.ErrDamaged, t.ID)
 		}
 		if err != nil {
 			return crm.State{}, err
 		}
-		u.call = call
+		u.seen = call
 	}
-	return u.call.Before, nil
+	return u.seen.Before, nil
 }
 
 // through names a record through which a user had this one too.
 func through(before crm.State, user string) string {
 	for _, g := range before.Grants {
-		if g.Through != "" && g.Kind == kindUser && g.ID == user {
+		if g.Through != "" && g.Kind == crm.KindUser && g.ID == user {
 			return g.Through
 		}
 	}
@@ -259,7 +253,7 @@ func leftOf(t ledger.Tried, what string) UndoRow {
 
 // row returns what puts the target back; ok is false if it stands there already.
 func (tr *traces) row() (row UndoRow, ok bool) {
-	if tr.first.Before != 0 {
+	if tr.first.Seen != 0 {
 		row, ok = tr.exactly()
 		if row.Left == "" && !tr.changed {
 			row.Note = "an answer was lost, so that it may never have been changed"

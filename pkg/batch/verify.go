@@ -46,8 +46,11 @@ const (
 
 // Verification is how a verification went. The answers are in its Review.
 type Verification struct {
-	Review   *ledger.Review
-	Asked    int64 // rows about which the CRMs were asked
+	Review *ledger.Review
+	Asked  int64 // rows about which the CRMs were asked
+	// Alarms is how many rows of this ledger, of its sheets or not, took access from a
+	// bystander who has not been given it back.
+	Alarms   int64
 	Accounts []SummaryAccount
 	// Stopped is nil if every row was come to; otherwise the cause of the context.
 	Stopped error
@@ -99,6 +102,11 @@ func (b *Batch) Verify(ctx context.Context) (*Verification, error) {
 		}
 	}
 	err = group.Wait()
+	if err == nil && ctx.Err() == nil {
+		if v.Alarms, err = b.reader.CountLost(ctx); err == nil && v.Alarms > 0 {
+			err = b.stillLost(ctx, v)
+		}
+	}
 	v.Accounts = b.Usage()
 	if ctx.Err() != nil {
 		v.Stopped, err = context.Cause(ctx), nil
@@ -106,11 +114,29 @@ func (b *Batch) Verify(ctx context.Context) (*Verification, error) {
 	return v, err
 }
 
+// stillLost takes off the alarms those of whom a look shows that nothing is lost any more.
+func (b *Batch) stillLost(ctx context.Context, v *Verification) error {
+	for _, acc := range b.order {
+		if acc.rows == 0 || acc.end() != nil {
+			continue
+		}
+		if err := b.eachLost(ctx, acc, func(_ ledger.Lost, still []crm.Grant) error {
+			if len(still) == 0 {
+				v.Alarms--
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // countRows finds out which accounts the adopted sheet uses.
 func (b *Batch) countRows(ctx context.Context) error {
-	tallies, err := b.led.Counts(ctx)
-	for _, t := range tallies {
-		if acc := b.accounts[t.Account]; acc != nil && !t.Invalid {
+	counts, err := b.reader.Counts(ctx)
+	for _, t := range counts {
+		if acc := b.accounts[t.Account]; acc != nil && !t.Invalid && t.State != ledger.Unavailable {
 			acc.rows += t.Rows
 		}
 	}
@@ -125,10 +151,8 @@ func (b *Batch) sortOut(ctx context.Context, review *ledger.Review) (asked int64
 		if acc == nil {
 			return r.Account, false // nobody will ask
 		}
-		if looker, ok := acc.Provider.(crm.Looker); ok {
-			if ticket := looker.Ticket(r.Op); ticket != "" {
-				return ticket, true
-			}
+		if acc.Rules.Shows(r.Op) {
+			return acc.Rules.Key(r.Op).String(), true
 		}
 		return r.Ticket, false
 	})
@@ -312,16 +336,10 @@ func (v *verifier) ask(ctx context.Context, questions []ledger.Question) error {
 // look looks at what the items are about, or asks about their request. A look
 // without an answer is made again.
 func (v *verifier) look(ctx context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
-	looker, ok := v.acc.Provider.(crm.Looker)
-	if !ok || looker.Ticket(items[0].Op) != items[0].Ticket {
-		if c, ok := v.acc.Provider.(crm.Confirmer); ok {
-			return c.Confirm(ctx, items), crm.State{}
-		}
-		return make([]crm.Outcome, len(items)), crm.State{}
-	}
+	looks := v.acc.Rules.Shows(items[0].Op)
 	for try := 0; ; try++ {
-		outcomes, seen := looker.Look(ctx, items)
-		again := !seen.Looked && try+1 < lookTries && len(outcomes) > 0 && outcomes[0].Verdict == crm.Accepted && outcomes[0].Ended == nil
+		outcomes, seen := v.acc.Provider.Confirm(ctx, items)
+		again := looks && !seen.Looked && try+1 < lookTries && len(outcomes) > 0 && outcomes[0].Verdict == crm.Accepted && outcomes[0].Ended == nil
 		if !again {
 			return outcomes, seen
 		}

@@ -17,7 +17,7 @@ type rowSorter struct {
 	// is a look at what is there.
 	ask func(ledger.ReviewRow) (ticket string, looks bool)
 
-	record int64
+	record place
 	last   map[place]ledger.ReviewRow // the row that counts
 	whole  map[place]ledger.ReviewRow // the revoke_all that counts, by the record as a whole
 	doubt  map[place]int              // line of a later row that may have been done
@@ -34,11 +34,11 @@ func (p place) whole() place { return place{p.account, p.Target.Whole()} }
 
 func newRowSorter(ask func(ledger.ReviewRow) (ticket string, looks bool)) *rowSorter {
 	s := &rowSorter{ask: ask}
-	s.forget(0)
+	s.forget(place{})
 	return s
 }
 
-func (s *rowSorter) forget(record int64) {
+func (s *rowSorter) forget(record place) {
 	s.record = record
 	s.last, s.whole = make(map[place]ledger.ReviewRow), make(map[place]ledger.ReviewRow)
 	s.doubt, s.users = make(map[place]int), make(map[place][]string)
@@ -46,8 +46,8 @@ func (s *rowSorter) forget(record int64) {
 
 // take returns the question about a row, or the answer where there is none.
 func (s *rowSorter) take(r ledger.ReviewRow) (*ledger.Question, ledger.Answer) {
-	if r.Record != s.record {
-		s.forget(r.Record)
+	if record := (place{r.Account, r.Op.Target().Whole()}); record != s.record {
+		s.forget(record)
 	}
 	a := ledger.Answer{Ord: r.Ord, Holds: HoldsNot, Code: CodeNeverDone}
 	if r.Invalid {
@@ -59,12 +59,15 @@ func (s *rowSorter) take(r ledger.ReviewRow) (*ledger.Question, ledger.Answer) {
 	switch r.State {
 	case ledger.Done, ledger.Unchanged, ledger.Accepted:
 		return s.done(r, at, ticket, looks)
-	case ledger.Sent, ledger.InDoubt:
+	case ledger.Sent, ledger.Uncertain:
 		s.doubt[at] = r.Line
 		a.Holds, a.Code, a.Message = HoldsUnknown, codeDoubt, "it was sent, and no answer says whether it was done; run the sheet again"
 		return nil, a
 	}
-	if r.Maybe {
+	switch {
+	case r.Happened:
+		s.counts(r, at)
+	case r.Uncertain:
 		s.doubt[at] = r.Line
 	}
 	a.Message = strings.TrimSuffix(fmt.Sprintf("its result is %s: %s", r.State, r.Message), ": ")
@@ -86,11 +89,8 @@ func (s *rowSorter) done(r ledger.ReviewRow, at place, ticket string, looks bool
 	q := &ledger.Question{Ord: r.Ord, Account: r.Account, Ticket: ticket}
 	if r.Op.Action == crm.RevokeAll {
 		q.Except = slices.Clone(s.users[at.whole()])
-		s.whole[at.whole()] = r
-	} else {
-		s.users[at.whole()] = append(s.users[at.whole()], r.Op.User)
-		s.last[at] = r
 	}
+	s.counts(r, at)
 	if line, ok := s.doubt[at]; ok && !looks {
 		a.Code, a.Message = codeDoubt, fmt.Sprintf("line %d, about the same user and record, was sent after it, and no answer says whether it was done", line)
 		return nil, a
@@ -103,6 +103,16 @@ func (s *rowSorter) done(r ledger.ReviewRow, at place, ticket string, looks bool
 		return nil, a
 	}
 	return q, a
+}
+
+// counts notes a row before which no row about the same counts.
+func (s *rowSorter) counts(r ledger.ReviewRow, at place) {
+	if r.Op.Action == crm.RevokeAll {
+		s.whole[at.whole()] = r
+		return
+	}
+	s.users[at.whole()] = append(s.users[at.whole()], r.Op.User)
+	s.last[at] = r
 }
 
 // undoneAnswer answers for a row that another sheet of the ledger has undone, where the
@@ -157,7 +167,7 @@ func besides(q ledger.Question, seen crm.State) ledger.Answer {
 	a := ledger.Answer{Ord: q.Ord, Holds: Holds}
 	var others []crm.Grant
 	for _, g := range seen.Grants {
-		if g.Kind != kindUser || !slices.Contains(q.Except, g.ID) {
+		if g.Kind != crm.KindUser || !slices.Contains(q.Except, g.ID) {
 			others = append(others, g)
 		}
 	}
@@ -166,9 +176,6 @@ func besides(q ledger.Question, seen crm.State) ledger.Answer {
 	}
 	return a
 }
-
-// kindUser is the Kind of a Grant that is a user's.
-const kindUser = "user"
 
 // contradiction says in what way a state is not what an operation asks for.
 func contradiction(op crm.Operation, seen crm.State) (code, message string) {
@@ -189,7 +196,7 @@ func contradiction(op crm.Operation, seen crm.State) (code, message string) {
 
 // direct returns what a user has of a record by themselves.
 func direct(seen crm.State, user string) (crm.Grant, bool) {
-	i := slices.IndexFunc(seen.Grants, func(g crm.Grant) bool { return g.Kind == kindUser && g.ID == user && g.Through == "" })
+	i := slices.IndexFunc(seen.Grants, func(g crm.Grant) bool { return g.Kind == crm.KindUser && g.ID == user && g.Through == "" })
 	if i < 0 {
 		return crm.Grant{}, false
 	}
@@ -231,7 +238,7 @@ func list(grants []crm.Grant) string {
 
 func whoHas(g crm.Grant) string {
 	name := strings.TrimSuffix(g.Kind+" "+g.ID, " ")
-	if g.Kind == "public" {
+	if g.Kind == crm.KindPublic {
 		name = "the whole organisation"
 	}
 	if g.Through != "" {

@@ -235,6 +235,18 @@ func (op Operation) Undoes(other Operation) bool {
 	return op.Action == Share || other.Action == Share
 }
 
+// String returns the fields that are not empty, for messages and to tell targets apart
+// within one object.
+func (t Target) String() string {
+	var parts []string
+	for _, part := range []string{t.Object, t.Record, t.Context, t.User} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
 // Whole returns the target that stands for the record as a whole.
 func (t Target) Whole() Target { return Target{Object: t.Object, Record: t.Record} }
 
@@ -255,7 +267,7 @@ type Identity struct {
 
 // Grant is one entry of who has a record, or of who is in a group.
 type Grant struct {
-	Kind        string      `json:"kind"` // "user", "group", "role", "public"
+	Kind        string      `json:"kind"` // one of the Kind constants
 	ID          string      `json:"id,omitempty"`
 	Access      Access      `json:"access,omitempty"`
 	Related     bool        `json:"related,omitempty"`

@@ -18,6 +18,49 @@ type FieldError struct {
 
 func (e *FieldError) Error() string { return e.Column + ": " + e.Reason }
 
+// The columns of a sheet that a FieldError may find at fault.
+const (
+	ColumnAction      = "action"
+	ColumnObject      = "object"
+	ColumnRecord      = "record_id"
+	ColumnUser        = "user"
+	ColumnContext     = "context_id"
+	ColumnAccess      = "access"
+	ColumnMinutes     = "duration_minutes"
+	ColumnRelated     = "share_related"
+	ColumnPermissions = "group_permissions"
+)
+
+// Fault returns a *FieldError.
+func Fault(column, reason string) error { return &FieldError{Column: column, Reason: reason} }
+
+// FaultID returns the fault of an id that a provider can not use: the usual mistake
+// that it is, else the given reason.
+func FaultID(column, id, reason string) error {
+	switch {
+	case id == "":
+		return Fault(column, "is empty")
+	case MistakenID(id) != "":
+		return Fault(column, Quote(id)+" "+MistakenID(id))
+	}
+	return Fault(column, reason+": "+Quote(id))
+}
+
+// Sendable is the Check of an operation that is to be sent now: with an address in the
+// place of the user's id it can not be.
+func Sendable(r Rules, op Operation) (Operation, error) {
+	op, err := r.Check(op)
+	if err == nil && strings.Contains(op.User, "@") {
+		err = Fault(ColumnUser, "the address was not resolved")
+	}
+	return op, err
+}
+
+// Invalid is the outcome of an operation that is not Sendable.
+func Invalid(err error) Outcome {
+	return Outcome{Verdict: Failed, Code: CodeInvalid, Message: err.Error()}
+}
+
 // The reasons for which an account ends. They are the code of the rows that it
 // leaves behind and of the summary.
 const (

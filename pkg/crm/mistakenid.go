@@ -10,6 +10,8 @@ var (
 	damagedID = regexp.MustCompile(`^[+-]?[0-9]+([.,][0-9]*)?[eE][+-]?[0-9]+$`)
 	// decimalID is a number that a program has written with decimals: 869196.0.
 	decimalID = regexp.MustCompile(`^([0-9]+)[.,]0+$`)
+	// paddedID is a number with zeros before it: 0100.
+	paddedID = regexp.MustCompile(`^0+([0-9]+)$`)
 )
 
 // MistakenID returns what seems to have happened to a value that is no id, in words
@@ -22,6 +24,8 @@ func MistakenID(s string) string {
 	case decimalID.MatchString(s):
 		return "is a number with decimals, as a program writes it that takes ids for numbers: " +
 			"export the column as text, or write " + decimalID.FindStringSubmatch(s)[1] + " if it is short enough to be exact"
+	case paddedID.MatchString(s):
+		return "begins with a zero, as no id does: write " + paddedID.FindStringSubmatch(s)[1] + " if that is the id that the CRM shows"
 	case strings.Contains(s, "://"), strings.HasPrefix(s, "www."):
 		return "is a web address: write the id alone, which is often the last part of it"
 	case several(s):

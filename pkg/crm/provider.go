@@ -2,26 +2,48 @@ package crm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
 )
 
-// Provider makes operations true in one account of one CRM.
+// Rules say what an account of a CRM can be asked to do, before anybody asks it. They
+// follow from the account's configuration alone, need no secret, send nothing, and are
+// safe for concurrent use.
+type Rules interface {
+	// Check says whether the account could be asked to do op, and returns it as it would
+	// be sent: identifiers in the vendor's spelling, defaults of the account filled in,
+	// fields that would not be sent cleared. op.User may still be an e-mail address (it
+	// then contains an "@"), which Check leaves alone. The error is a *FieldError.
+	Check(op Operation) (Operation, error)
+
+	// Key names what at most one open call may work on: the fields of op's target that
+	// matter, the others empty. Operations of one key may share a Call; a Call holds at
+	// most one operation per target.
+	Key(op Operation) Target
+
+	// Bundle names the calls that op may go in with operations of other keys, and how
+	// many operations such a call may hold; most < 2 means that op goes with its key only.
+	Bundle(op Operation) (name string, most int)
+
+	// Cost returns the requests for a key with n operations such as op, if nothing goes
+	// wrong and each of them is a change; confirm says whether they are confirmed
+	// afterwards. It is a fraction where operations of several keys share a call.
+	Cost(op Operation, n int64, confirm bool) float64
+
+	// Shows says whether the CRM shows who has what op is about. Confirm then looks, for
+	// all operations of a key at once, whether they were ever sent or not; where it does
+	// not show that, Confirm asks what became of the request that a ticket names.
+	Shows(op Operation) bool
+}
+
+// Provider makes operations true in one account of one CRM, with which it is connected.
 //
 // A provider is safe for concurrent use. It holds no state that a restart would
 // miss: what must survive is in the journal or in a ticket.
 type Provider interface {
-	// Check says whether the provider could send op, and returns it as it would be
-	// sent: identifiers in the vendor's spelling, defaults of the account filled in,
-	// fields that would not be sent cleared. It sends nothing. op.User may still be
-	// an e-mail address (it then contains an "@"), which Check leaves alone. The
-	// error is a *FieldError.
-	Check(op Operation) (Operation, error)
-
-	// Key names what at most one open call may work on. Operations of one key may
-	// share a Call; a Call holds at most one operation per target.
-	Key(op Operation) string
+	Rules
 
 	// Do performs the call's operations and returns one outcome for each, in the
 	// same order. A failure is an outcome, never a panic or a missing element.
@@ -29,14 +51,58 @@ type Provider interface {
 	// Every change is announced through j right before it is sent, with the rate
 	// slot already held. Repeating a write is Do's business: it knows what is safe
 	// to repeat, and looks first where it must. When ctx is done, Do sends no
-	// further change and comes back within 25 s; what was not sent is NotSent.
+	// further change, but for the repair of one that took something from a bystander, and
+	// comes back within 25 s; what was not sent is NotSent.
 	Do(ctx context.Context, call Call, j Journal) []Outcome
+
+	// Confirm says what became of operations: of one ticket, or of one key where the CRM
+	// shows who has what they are about. It asks or looks once, with as few requests as
+	// it can, and returns one outcome for each item, in the same order: Done, Failed, or
+	// Accepted where it is not so yet, with the CRM's raw code and text. A look that
+	// failed leaves the item Accepted. The state is what the CRM showed; it has been
+	// looked at only if it says so. Confirm changes nothing and is safe to repeat. An
+	// item's Prior does not matter.
+	Confirm(ctx context.Context, items []Item) ([]Outcome, State)
+
+	// Users streams the people of a part of the organisation, at most MostUsers of them.
+	// An error ends the list; it is ErrNoUserList where the CRM has none.
+	Users(ctx context.Context, part Part) iter.Seq2[User, error]
+
+	// Identify returns whose keys the account works with, and says no where they can not
+	// do the work. It costs a request or none (the answer may be remembered). The error
+	// is an *AccountError where the account can not be worked with.
+	Identify(ctx context.Context) (Identity, error)
 }
+
+// Part says which of an organisation's people a list has.
+type Part uint8
+
+const (
+	// Current are those whom the organisation has, inactive ones too.
+	Current Part = iota
+	// Deleted are those whom it has deleted, where the list of the current ones leaves
+	// them out; elsewhere that is nobody.
+	Deleted
+)
+
+// MostUsers is how many people a user list may have: nothing that a CRM sends is read
+// without a bound, and it is far beyond what organisations have.
+const MostUsers = 100_000
+
+var (
+	// ErrTooManyUsers ends a user list that is longer.
+	ErrTooManyUsers = fmt.Errorf("the CRM lists more than %d people, and no more are read", MostUsers)
+	// ErrNoUserList is the user list of a CRM that has none.
+	ErrNoUserList = errors.New("this CRM has no user list; name users by id")
+)
 
 // Call is what a provider does together. It may cost several HTTP requests.
 type Call struct {
 	ID    string // our own id of the call, also in the log
 	Items []Item
+	// Protected are the ids of users whom the call may take nothing from, not even by an
+	// operation that names nobody.
+	Protected []string
 }
 
 // Item is an operation of a call, and what became of it earlier.
@@ -45,8 +111,9 @@ type Item struct {
 	Prior Prior
 	// Ticket is that of the earlier acceptance, where Prior is PriorAccepted.
 	Ticket string
-	// Stay is, of a Rewriter's operation that was sent before, what was seen before that
-	// of everybody whom no row of the sheet is about: none of it was to change.
+	// Stay is, of an operation that was sent before by a change that writes everybody
+	// back, what was seen before that of everybody whom no row of the sheet is about: none
+	// of it was to change.
 	Stay []Grant
 }
 
@@ -69,7 +136,27 @@ const (
 	// The CRM accepted it and never confirmed it, and has refused it since, or something
 	// else of its target came in between.
 	PriorUncertain
+	// PriorHappened: the earlier outcome was Happened. It is asked about and not sent
+	// again, unless it was never sent.
+	PriorHappened
+	// PriorSuperseded: as PriorHappened, and a later row of its target counts since: who
+	// has access to the record itself says nothing about this one.
+	PriorSuperseded
 )
+
+// SentAgain says why an operation of that prior has been sent again, for the message of
+// its outcome; lost says that an answer to this call was lost before. "" is not again.
+func (p Prior) SentAgain(lost bool) string {
+	switch {
+	case p == PriorAccepted:
+		return "sent again after it stayed unconfirmed"
+	case p == PriorLost, p == PriorRedo, lost:
+		return "sent again after a lost answer"
+	case p == PriorUncertain:
+		return "sent again, as an earlier sending may have taken effect"
+	}
+	return ""
+}
 
 // Journal is told of every change before it is sent.
 type Journal interface {
@@ -136,10 +223,13 @@ type Outcome struct {
 	// Maybe says that the change may have taken effect although the verdict is
 	// Failed or NotSent (an answer was lost on the way there).
 	Maybe bool
-	// Alarm says that somebody must look at the row whatever its verdict: a person whom
-	// it does not name has lost access, by it or at the same time, and was not given it
-	// back.
-	Alarm bool
+	// Happened says of a Failed operation that no change of the record can do more for it:
+	// it has been carried out, or was so, and access remains by another way.
+	Happened bool
+	// Lost is what bystanders have lost, by the operation or at the same time, and were not
+	// given back: somebody must look at the row whatever its verdict. Confirm says it of
+	// those of Item.Stay.
+	Lost []Grant
 	// Later, if positive, says when to come back: a NotSent operation whose record is
 	// busy, or an Accepted one that is worth no look before.
 	Later time.Duration
@@ -147,88 +237,16 @@ type Outcome struct {
 	Ended *AccountError
 }
 
-// Confirmer is a Provider that can say what became of accepted operations.
-type Confirmer interface {
-	// Confirm looks once, with as few requests as it can, and returns one outcome for
-	// each item, in the same order: Done, Failed, or Accepted where the CRM has not
-	// come to it yet (with the raw code and text that it gave). A look that failed
-	// leaves the item Accepted. It changes nothing and is safe to repeat. An item's
-	// Prior does not matter; the items have one ticket.
-	Confirm(ctx context.Context, items []Item) []Outcome
-}
-
-// Looker is a Provider that can look at what an operation is about, whether it was
-// ever sent or not.
-type Looker interface {
-	// Ticket returns the ticket of a look at what op is about, or "" where the CRM
-	// tells no more than what became of a request Id. Operations with equal tickets
-	// are looked at together.
-	Ticket(op Operation) string
-
-	// Look is Confirm for items whose ticket is that of Ticket. It returns beside the
-	// outcomes what the CRM showed: an Accepted outcome says that it is not so if the
-	// state has been looked at, and that the look has failed otherwise.
-	Look(ctx context.Context, items []Item) ([]Outcome, State)
-}
-
-// Rewriter is a Confirmer some of whose changes write back what they are to leave
-// alone, so that people whom no row is about may lose by them. Its items come with
-// Item.Stay.
-type Rewriter interface {
-	Confirmer
-	// Rewrites says whether op is done by such a change.
-	Rewrites(op Operation) bool
-}
-
-// MostUsers is how many people a user list may have: nothing that a CRM sends is read
-// without a bound, and it is far beyond what organisations have.
-const MostUsers = 100_000
-
-// ErrTooManyUsers ends a user list that is longer.
-var ErrTooManyUsers = fmt.Errorf("the CRM lists more than %d people, and no more are read", MostUsers)
-
-// UserLister is a Provider that can list its users, inactive ones too.
-type UserLister interface {
-	// Users streams the whole list, at most MostUsers people. An error ends it.
-	Users(ctx context.Context) iter.Seq2[User, error]
-}
-
-// FormerLister is a UserLister whose list leaves out people whom the organisation has
-// deleted.
-type FormerLister interface {
-	// FormerUsers streams those, as Users does.
-	FormerUsers(ctx context.Context) iter.Seq2[User, error]
-}
-
-// UserList is a list that a CRM gives.
-type UserList = func(ctx context.Context) iter.Seq2[User, error]
-
-// Preflighter is a Provider that can tell whose keys it works with and whether
-// they may do the work.
-type Preflighter interface {
-	// Preflight costs a request or none (it may be remembered). The error is an
-	// *AccountError where the account can not be worked with.
-	Preflight(ctx context.Context) (Identity, error)
-}
-
-// Bundler is a Provider whose calls may hold operations of several keys.
-type Bundler interface {
-	// Bundle names the calls that op may go in with others, and how many operations
-	// such a call may hold; most < 2 means that op goes alone with its key.
-	Bundle(op Operation) (name string, most int)
-}
-
-// Coster is a Provider that can say beforehand what its work costs.
-type Coster interface {
-	// Cost returns the requests for a key with so many operations such as op, if nothing
-	// goes wrong and each of them is a change; confirm says whether they are asked about
-	// afterwards. It is a fraction where operations of several keys share a call.
-	Cost(op Operation, n int64, confirm bool) float64
-}
-
-// Meter is a Provider that counts what it asks of the CRM.
+// Meter counts what was asked within one limit. Accounts with equal meters share it.
 type Meter interface {
+	// Usage is what was asked so far, and how the account stands.
 	Usage() Usage
+	// Timeline is when the calls were made that Usage counts.
+	Timeline() Timeline
+	// Forecast returns how long it takes until so many more calls are answered, and those
+	// that are open, if nothing goes wrong from now on and the limit is used as far as
+	// atOnce calls at a time can use it.
+	Forecast(calls, atOnce int) time.Duration
 }
 
 // Usage is what a run has asked of an account so far, and how it stands.
@@ -244,19 +262,6 @@ type Usage struct {
 	// them.
 	PausedUntil time.Time
 	Why         string
-}
-
-// Forecaster is a Provider that can say how long its calls are going to take.
-type Forecaster interface {
-	// Forecast returns how long it takes until so many more calls are answered, and those
-	// that are open, if nothing goes wrong from now on and the limit is used as far as
-	// atOnce calls at a time can use it.
-	Forecast(calls, atOnce int) time.Duration
-}
-
-// Timeliner is a Provider that remembers when it made its calls.
-type Timeliner interface {
-	Timeline() Timeline
 }
 
 // Timeline is how many calls a run made over time: the same calls that

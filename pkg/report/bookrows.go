@@ -62,7 +62,7 @@ func (b *book) write(ctx context.Context, led *ledger.Ledger, layout sheet.Layou
 		if err := b.end(); err != nil {
 			return counts, err
 		}
-		tally(&counts, res)
+		countRow(&counts, res)
 	}
 	return counts, nil
 }

@@ -144,7 +144,7 @@ func gather(ctx context.Context, led *ledger.Ledger) (g gathered, err error) {
 		if err != nil {
 			return g, err
 		}
-		tally(&g.counts, res)
+		countRow(&g.counts, res)
 		g.people.add(res, columns.user(res))
 		g.open.add(res, columns)
 		if lasted(res) > lasted(g.longest) {
@@ -264,7 +264,7 @@ func meaning(word string) string {
 		return "The CRM took it and has not yet confirmed that it took effect."
 	case ledger.Failed.String():
 		return "The CRM refused it, or shows that it did not take effect."
-	case ledger.InDoubt.String():
+	case ledger.Uncertain.String():
 		return "It was sent, and no answer says whether it was done."
 	case wordInvalid:
 		return "The row can not be carried out as it stands in the sheet; it was never sent."
@@ -298,7 +298,7 @@ func (p *page) reasons(open *openRows) {
 // list fills in the rows that somebody may have to look at, the most serious first.
 func (p *page) list(open *openRows) {
 	for _, name := range []string{
-		listAlarms, ledger.Failed.String(), ledger.InDoubt.String(), wordInvalid, ledger.Accepted.String(), wordNotAttempted, listRemarks,
+		listAlarms, ledger.Failed.String(), ledger.Uncertain.String(), wordInvalid, ledger.Accepted.String(), wordNotAttempted, listRemarks,
 	} {
 		rows := open.rows[name]
 		if rows == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,13 +43,18 @@ var pageLayout = sheet.Layout{
 type pageRow struct {
 	account, named string
 	op             crm.Operation
-	settle         ledger.Settle
+	settle         ledger.Outcome
 	code, problem  string // an invalid row
 	untouched      bool   // a pending row
 }
 
 func (r pageRow) cells() []string {
 	return []string{r.op.Action.String(), r.op.Object, r.op.Record, r.named, "left"}
+}
+
+// allNew decides that every row of a sheet is new and goes by itself.
+func allNew(iter.Seq2[ledger.Entry, error], func(past, rows []ledger.Entry, recordLevel bool, choices []ledger.Choice) error) error {
+	return nil
 }
 
 // pageLedger returns a ledger that has gone through the rows, at a fixed time.
@@ -59,24 +65,16 @@ func pageLedger(tb testing.TB, rows []pageRow) *ledger.Ledger {
 	must(tb, err)
 	tb.Cleanup(func() { must(tb, led.Close()) })
 	must(tb, led.Bind(ctx, ledger.Binding{Account: "main", CRM: "leadsquared", Host: "api-in21.leadsquared.com", Org: "31842"}))
-	stage, err := led.Stage(ctx)
+	stage, err := led.Import(ctx)
 	must(tb, err)
 	for i, r := range rows {
-		row := ledger.Staged{Line: i + 2, Cells: r.cells(), Account: r.account, Op: r.op, Code: r.code, Problem: r.problem}
+		row := ledger.ImportRow{Line: i + 2, Cells: r.cells(), Account: r.account, Op: r.op, Code: r.code, Problem: r.problem}
 		must(tb, stage.Add(row))
 	}
-	must(tb, stage.Flush())
-	must(tb, stage.Index(ctx, func(_ string, op crm.Operation) (string, string) { return op.Object + op.Record, "" }, nil))
-	must(tb, stage.Match(ctx, func(_ []ledger.Past, ops []crm.Operation) []ledger.Choice {
-		choices := make([]ledger.Choice, len(ops))
-		for i := range choices {
-			choices[i] = ledger.Choice{Take: -1, Join: i, Turn: ledger.TurnNormal}
-		}
-		return choices
-	}))
+	must(tb, stage.Match(ctx, allNew))
 	text, err := json.Marshal(pageLayout)
 	must(tb, err)
-	must(tb, stage.Adopt(ctx, ledger.Source{Name: "off.csv", SHA256: strings.Repeat("5e", 32), Layout: text}))
+	must(tb, stage.Commit(ctx, ledger.Source{Name: "off.csv", SHA256: strings.Repeat("5e", 32), Layout: text}))
 	for range 2 {
 		run, err := led.BeginRun(ctx, ledger.RunInfo{Version: "1.4.0", Operator: "nina.schmidt"})
 		must(tb, err)
@@ -91,11 +89,11 @@ func pageLedger(tb testing.TB, rows []pageRow) *ledger.Ledger {
 			continue
 		}
 		call := fmt.Sprintf("call-%d", res.Ord)
-		must(tb, led.Intend(ctx, ledger.Intent{CallID: call, Account: r.account, Ops: []int64{res.ID}, Attempt: 1, At: at}))
+		must(tb, led.Intend(ctx, ledger.Intent{CallID: call, Account: r.account, Ops: []ledger.Op{opOf(res)}, Attempt: 1, At: at}))
 		s := r.settle
-		s.Op, s.CallID, s.SentAt = res.ID, call, at
+		s.Op, s.CallID, s.SentAt = opOf(res), call, at
 		s.Attempts = max(1, s.Attempts)
-		must(tb, led.Settle(ctx, []ledger.Settle{s}))
+		must(tb, led.Record(ctx, []ledger.Outcome{s}))
 	}
 	return led
 }
@@ -109,7 +107,7 @@ func examplePage() ([]pageRow, batch.Summary, Facts) {
 	var rows []pageRow
 	for i := range 60 {
 		u := users[(i*i+i/7)%len(users)]
-		r := pageRow{account: "main", named: u.address, settle: ledger.Settle{
+		r := pageRow{account: "main", named: u.address, settle: ledger.Outcome{
 			State: ledger.Done, HTTPStatus: 200, RequestID: fmt.Sprintf("4c0b-%04d", i), ConfirmedAt: at.Add(time.Duration(800+37*i) * time.Millisecond),
 		}}
 		r.op = crm.Operation{
@@ -118,11 +116,11 @@ func examplePage() ([]pageRow, batch.Summary, Facts) {
 		}
 		switch {
 		case i%19 == 7:
-			r.settle = ledger.Settle{State: ledger.Failed, HTTPStatus: 500, RequestID: r.settle.RequestID, Code: "MXInvalidEntityException", Message: "Lead with the given ProspectAutoId does not exist"}
+			r.settle = ledger.Outcome{State: ledger.Failed, HTTPStatus: 500, RequestID: r.settle.RequestID, Code: "MXInvalidEntityException", Message: "Lead with the given ProspectAutoId does not exist"}
 		case i == 20:
-			r.op.Action, r.settle = crm.Share, ledger.Settle{State: ledger.InDoubt, Code: "no_answer", Message: "the connection broke while the answer was awaited", Attempts: 2}
+			r.op.Action, r.settle = crm.Share, ledger.Outcome{State: ledger.Uncertain, Code: "no_answer", Message: "the connection broke while the answer was awaited", Attempts: 2}
 		case i == 31:
-			r.settle = ledger.Settle{State: ledger.Accepted, HTTPStatus: 200, RequestID: r.settle.RequestID, Note: "sent again after a lost answer"}
+			r.settle = ledger.Outcome{State: ledger.Accepted, HTTPStatus: 200, RequestID: r.settle.RequestID, Note: "sent again after a lost answer"}
 		case i == 40:
 			r.op.User, r.code, r.problem = "", "invalid", `context_id: is empty; a lead is shared in the context of an activity`
 		case i == 11:
@@ -172,7 +170,7 @@ func TestReportShowsNothingAsItCame(t *testing.T) {
 	t.Parallel()
 	const evil = "<script>alert(1)</script>\"'`\x1b[2J\u202e\x00\r\n-->"
 	rows := []pageRow{
-		{account: "main", named: evil, op: crm.Operation{Action: crm.Revoke, Object: evil, Record: evil, Context: evil, User: evil}, settle: ledger.Settle{
+		{account: "main", named: evil, op: crm.Operation{Action: crm.Revoke, Object: evil, Record: evil, Context: evil, User: evil}, settle: ledger.Outcome{
 			State: ledger.Failed, Code: evil, Message: evil, Note: evil, RequestID: evil, HTTPStatus: 500,
 		}},
 		{account: "main", named: evil + "2", op: crm.Operation{Action: crm.Revoke, Object: evil, Record: evil}, code: evil, problem: evil},
@@ -206,8 +204,8 @@ func TestReportShowsNothingAsItCame(t *testing.T) {
 
 func TestReportSaysWhetherAllIsWell(t *testing.T) {
 	t.Parallel()
-	done := ledger.Settle{State: ledger.Done, ConfirmedAt: at.Add(time.Second)}
-	row := func(n int, s ledger.Settle) pageRow {
+	done := ledger.Outcome{State: ledger.Done, ConfirmedAt: at.Add(time.Second)}
+	row := func(n int, s ledger.Outcome) pageRow {
 		return pageRow{account: "main", op: revoke(n), settle: s}
 	}
 	for _, tc := range []struct {
@@ -219,21 +217,21 @@ func TestReportSaysWhetherAllIsWell(t *testing.T) {
 	}{
 		{"one row done", []pageRow{row(1, done)}, batch.Summary{}, Facts{Again: "again"},
 			[]string{`banner good`, "The one row is as the sheet asks.", "100 %"}, []string{`id="open"`, "Why rows are open", "<code>again<", "A trial"}},
-		{"two rows done, in the sandbox", []pageRow{row(1, done), row(2, ledger.Settle{State: ledger.Unchanged})}, batch.Summary{}, Facts{Sandbox: true},
+		{"two rows done, in the sandbox", []pageRow{row(1, done), row(2, ledger.Outcome{State: ledger.Unchanged})}, batch.Summary{}, Facts{Sandbox: true},
 			[]string{`banner good`, "All 2 rows are as the sheet asks.", "A trial."}, nil},
 		{"no row", nil, batch.Summary{}, Facts{},
 			[]string{`banner good`, "The sheet has no row: there was nothing to do."}, []string{`id="open"`, "as the sheet asks"}},
-		{"one of two failed", []pageRow{row(1, done), row(2, ledger.Settle{State: ledger.Failed})}, batch.Summary{}, Facts{Again: "again"},
+		{"one of two failed", []pageRow{row(1, done), row(2, ledger.Outcome{State: ledger.Failed})}, batch.Summary{}, Facts{Again: "again"},
 			[]string{`banner open`, "1 row of 2 is open.", "<code>again</code>"}, nil},
-		{"accepted is enough", []pageRow{row(1, done), row(2, ledger.Settle{State: ledger.Accepted})}, batch.Summary{}, Facts{AcceptedIsDone: true},
+		{"accepted is enough", []pageRow{row(1, done), row(2, ledger.Outcome{State: ledger.Accepted})}, batch.Summary{}, Facts{AcceptedIsDone: true},
 			[]string{`banner open`, "1 row is accepted by the CRM and not confirmed; nothing else is open.", "--confirm off"}, nil},
-		{"somebody else lost access", []pageRow{row(1, ledger.Settle{State: ledger.Done, Code: "stayer_lost", Message: "user 6"})}, batch.Summary{Alarms: 1}, Facts{Again: "again"},
+		{"somebody else lost access", []pageRow{row(1, ledger.Outcome{State: ledger.Done, Code: "stayer_lost", Message: "user 6"})}, batch.Summary{Alarms: 1}, Facts{Again: "again"},
 			[]string{`banner stopped`, "By 1 row a bystander, whom no row is about, lost a record and was not given it back.", "Access lost by somebody else: 1 row", "user 6"}, []string{"nothing, every row"}},
 		{"the command failed", []pageRow{row(1, done)}, batch.Summary{}, Facts{Failure: errors.New("disk full")},
 			[]string{`banner stopped`, "The command ended with an error: disk full."}, nil},
-		{"done by the CRM's own words", []pageRow{row(1, ledger.Settle{State: ledger.Done, Code: "status_6", Message: "Success"})}, batch.Summary{}, Facts{},
+		{"done by the CRM's own words", []pageRow{row(1, ledger.Outcome{State: ledger.Done, Code: "status_6", Message: "Success"})}, batch.Summary{}, Facts{},
 			nil, []string{"with a remark", "status_6"}},
-		{"done with a remark", []pageRow{row(1, ledger.Settle{State: ledger.Done, Message: "a role has the record too"})}, batch.Summary{}, Facts{},
+		{"done with a remark", []pageRow{row(1, ledger.Outcome{State: ledger.Done, Message: "a role has the record too"})}, batch.Summary{}, Facts{},
 			[]string{`banner good`, "Done, with a remark: 1 row", "a role has the record too"}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

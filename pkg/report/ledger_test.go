@@ -21,8 +21,9 @@ type sheetRow struct {
 	op      crm.Operation
 	code    string // an invalid row
 	problem string
-	sent    bool           // an intent is recorded
-	settle  *ledger.Settle // and this outcome
+	aside   bool            // its account can not be worked with, for that reason
+	sent    bool            // an intent is recorded
+	settle  *ledger.Outcome // and this outcome
 }
 
 // revoke returns a revoke of a lead, told apart by its number.
@@ -46,23 +47,24 @@ func newLedger(tb testing.TB, layout sheet.Layout, rows []sheetRow) *ledger.Ledg
 	must(tb, err)
 	tb.Cleanup(func() { must(tb, led.Close()) })
 	must(tb, led.Bind(ctx, ledger.Binding{Account: "main", CRM: "leadsquared", Host: "crm.example", Org: "1"}))
-	stage, err := led.Stage(ctx)
+	stage, err := led.Import(ctx)
 	must(tb, err)
 	for i, r := range rows {
-		must(tb, stage.Add(ledger.Staged{Line: i + 2, Cells: r.cells, Account: "main", Op: r.op, Code: r.code, Problem: r.problem}))
-	}
-	must(tb, stage.Flush())
-	must(tb, stage.Index(ctx, func(_ string, op crm.Operation) (string, string) { return op.Record, "" }, nil))
-	must(tb, stage.Match(ctx, func(_ []ledger.Past, ops []crm.Operation) []ledger.Choice {
-		choices := make([]ledger.Choice, len(ops))
-		for i := range choices {
-			choices[i] = ledger.Choice{Take: -1, Join: i, Turn: ledger.TurnNormal}
+		row := ledger.ImportRow{Line: i + 2, Cells: r.cells, Account: "main", Op: r.op, Code: r.code, Problem: r.problem}
+		if r.aside {
+			row.Op, row.Email, row.Code, row.Problem = revoke(i), fmt.Sprintf("u%d@x.example", i), "", ""
+			row.Op.User = ""
 		}
-		return choices
-	}))
+		must(tb, stage.Add(row))
+		if r.aside {
+			_, err := stage.Reject(ctx, ledger.Where{Account: "main", Email: row.Email}, ledger.Rejection{Code: r.code, Problem: r.problem, Unavailable: true})
+			must(tb, err)
+		}
+	}
+	must(tb, stage.Match(ctx, allNew))
 	text, err := json.Marshal(layout)
 	must(tb, err)
-	must(tb, stage.Adopt(ctx, ledger.Source{Name: "sheet.csv", SHA256: "00", Layout: text}))
+	must(tb, stage.Commit(ctx, ledger.Source{Name: "sheet.csv", SHA256: "00", Layout: text}))
 	_, err = led.BeginRun(ctx, ledger.RunInfo{Version: "test"})
 	must(tb, err)
 	for res, err := range led.Results(ctx) {
@@ -71,15 +73,20 @@ func newLedger(tb testing.TB, layout sheet.Layout, rows []sheetRow) *ledger.Ledg
 		if !r.sent && r.settle == nil {
 			continue
 		}
-		must(tb, led.Intend(ctx, ledger.Intent{CallID: fmt.Sprintf("call-%d", res.Ord), Account: "main", Ops: []int64{res.ID}, Attempt: 1, At: at}))
+		must(tb, led.Intend(ctx, ledger.Intent{CallID: fmt.Sprintf("call-%d", res.Ord), Account: "main", Ops: []ledger.Op{opOf(res)}, Attempt: 1, At: at}))
 		if r.settle == nil {
 			continue
 		}
 		s := *r.settle
-		s.Op, s.CallID, s.Attempts, s.SentAt = res.ID, fmt.Sprintf("call-%d", res.Ord), 1, at
-		must(tb, led.Settle(ctx, []ledger.Settle{s}))
+		s.Op, s.CallID, s.Attempts, s.SentAt = opOf(res), fmt.Sprintf("call-%d", res.Ord), 1, at
+		must(tb, led.Record(ctx, []ledger.Outcome{s}))
 	}
 	return led
+}
+
+// opOf is the operation of a row that goes by itself.
+func opOf(res ledger.Result) ledger.Op {
+	return ledger.Op{ID: res.ID, Ord: res.Ord, Line: res.Line, Account: res.Account, Operation: res.Op, State: res.State, Rows: 1}
 }
 
 func must(tb testing.TB, err error) {

@@ -74,7 +74,7 @@ func WriteMetrics(ctx context.Context, led *ledger.Ledger, s batch.Summary, fact
 		if began(s) {
 			n = float64(s.Alarms)
 		}
-		m.gauge(alarms, "Rows of the last run by which a bystander, whom no row is about, lost a record and was not given it back.")
+		m.gauge(alarms, "Rows by which a bystander, whom no row is about, lost a record and was not given it back, as of the last run.")
 		m.sample(alarms, n)
 	}
 	if began(s) {
@@ -103,7 +103,7 @@ func rowsByAccount(ctx context.Context, led *ledger.Ledger, s batch.Summary) (ma
 			c = new(batch.Counts)
 			rows[res.Account] = c
 		}
-		tally(c, res)
+		countRow(c, res)
 	}
 	return rows, nil
 }
@@ -241,7 +241,7 @@ func (r resultRows) Count() string { return group(r.Rows) }
 func results(c batch.Counts) []resultRows {
 	return []resultRows{
 		{ledger.Done.String(), c.Done}, {ledger.Unchanged.String(), c.Unchanged}, {ledger.Accepted.String(), c.Accepted},
-		{ledger.Failed.String(), c.Failed}, {ledger.InDoubt.String(), c.InDoubt}, {wordInvalid, c.Invalid},
+		{ledger.Failed.String(), c.Failed}, {ledger.Uncertain.String(), c.InDoubt}, {wordInvalid, c.Invalid},
 		{wordNotAttempted, c.NotAttempted},
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // NeedsSomebody says whether a row of a result is open: failed, in doubt, invalid,
@@ -15,7 +16,7 @@ import (
 func NeedsSomebody(res ledger.Result) bool {
 	switch Word(res) {
 	case ledger.Done.String(), ledger.Unchanged.String():
-		return res.Code == stayerLost
+		return res.Code == crm.CodeStayerLost
 	}
 	return true
 }

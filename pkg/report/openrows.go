@@ -15,13 +15,9 @@ import (
 // file. There are five such results, and two lists beside them.
 const shownRows = 1000
 
-// stayerLost is the code of a row by which somebody lost access whom the row does
-// not name.
-const stayerLost = "stayer_lost"
-
 // The lists of rows that stand beside those of a result.
 const (
-	listAlarms  = "alarms"  // stayerLost, whatever the result
+	listAlarms  = "alarms"  // crm.CodeStayerLost, whatever the result
 	listRemarks = "remarks" // settled as the sheet asks, with something to be known about it
 )
 
@@ -53,12 +49,12 @@ func newOpenRows() *openRows {
 // add takes up a row if there is something about it to be shown.
 func (o *openRows) add(res ledger.Result, columns shownCells) {
 	word := Word(res)
-	if res.Code == stayerLost && !res.Invalid {
+	if res.Code == crm.CodeStayerLost && !res.Invalid {
 		o.show(listAlarms, res, columns)
 	}
 	if word == ledger.Done.String() || word == ledger.Unchanged.String() {
 		// A message beside a code is the CRM's own way of saying that it is done.
-		if res.Code != stayerLost && (res.Note != "" || res.Code == "" && res.Message != "") {
+		if res.Code != crm.CodeStayerLost && (res.Note != "" || res.Code == "" && res.Message != "") {
 			o.show(listRemarks, res, columns)
 		}
 		return
@@ -82,7 +78,7 @@ func newOpenRow(res ledger.Result, columns shownCells) openRow {
 		Record: Printable(columns.cell(res, "record_id")), User: Printable(columns.user(res)),
 		Details: details(res),
 	}
-	if res.Invalid {
+	if !res.HasOp() {
 		return r
 	}
 	r.Action, r.Object, r.Record, r.Context = res.Op.Action.String(), Printable(res.Op.Object), Printable(res.Op.Record), Printable(res.Op.Context)

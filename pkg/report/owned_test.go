@@ -15,7 +15,7 @@ import (
 func TestOwnFilesReplaceOnlyTheirOwn(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	led := pageLedger(t, []pageRow{{account: "main", op: revoke(1), settle: ledger.Settle{State: ledger.Done}}})
+	led := pageLedger(t, []pageRow{{account: "main", op: revoke(1), settle: ledger.Outcome{State: ledger.Done}}})
 	other := pageLedger(t, []pageRow{{account: "main", op: revoke(1)}})
 	s := batch.Summary{Started: at, Ended: at}
 	kinds := map[string]struct {

@@ -47,7 +47,7 @@ func newPeople() *people { return &people{known: make(map[personKey]*person)} }
 // add counts a row. named is what the sheet has in the row's user column.
 func (p *people) add(res ledger.Result, named string) {
 	key := personKey{res.Account, res.Op.User}
-	if res.Invalid {
+	if !res.HasOp() { // nobody knows who is meant
 		if key.user = named; named == "" {
 			p.nameless++
 			return
@@ -56,19 +56,19 @@ func (p *people) add(res ledger.Result, named string) {
 	who := p.known[key]
 	if who == nil {
 		if len(p.known) >= mostPeople {
-			tally(&p.rest, res)
+			countRow(&p.rest, res)
 			return
 		}
 		who = &person{personKey: key, loose: true}
 		p.known[key] = who
 	}
-	if !res.Invalid {
+	if res.HasOp() {
 		who.loose = false
 	}
 	if who.named == "" && key.user != "" && !strings.EqualFold(named, key.user) {
 		who.named = named
 	}
-	tally(&who.counts, res)
+	countRow(&who.counts, res)
 }
 
 // sorted returns the people, those with open rows first, then by their number of

@@ -24,12 +24,13 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 		what string
 	}{
 		{p.Done, "settled already, nothing to do"},
-		{p.Asked, "accepted earlier, asked about first"},
+		{p.Asked, "left open by an earlier run, asked about first"},
 		{p.Waiting, "in doubt, not repeated without --redo-in-doubt"},
 		{p.Retried, "of those to send: refused in an earlier run, tried again at the end"},
 		{p.TakenAgain, "of those to send: take away again what an undo or another sheet of this ledger gave back"},
 		{p.GivenAgain, "of those to send: give again what an undo or another sheet of this ledger took away"},
 		{p.Invalid, "invalid, never sent"},
+		{p.Unavailable, "not attempted: nobody can be asked who has their address"},
 		{p.Joined, "go together with an equal row"},
 		{p.Unstated, "revokes without access: the account's default is sent"},
 		{p.Contexts, "lead revokes: the user may keep the lead through another activity"},

@@ -134,7 +134,7 @@ func writeCSV(ctx context.Context, w io.Writer, led *ledger.Ledger, layout sheet
 		if _, err := w.Write(line.end()); err != nil {
 			return counts, err
 		}
-		tally(&counts, res)
+		countRow(&counts, res)
 	}
 	return counts, nil
 }
@@ -198,21 +198,15 @@ func block(line lineBuilder, res ledger.Result) {
 }
 
 // Word returns the word of the result column for a row.
-//
-// A row whose account could not be started was never looked at: it is not
-// attempted, not invalid.
 func Word(res ledger.Result) string {
-	switch {
-	case res.Invalid && accountEnd(res.Code):
-		return wordNotAttempted
-	case res.Invalid:
+	if res.Invalid {
 		return wordInvalid
 	}
 	return res.State.String()
 }
 
-// tally counts a row under the word that the file has for it.
-func tally(c *batch.Counts, res ledger.Result) {
+// countRow counts a row under the word that the file has for it.
+func countRow(c *batch.Counts, res ledger.Result) {
 	c.Rows++
 	switch Word(res) {
 	case ledger.Done.String():
@@ -223,20 +217,11 @@ func tally(c *batch.Counts, res ledger.Result) {
 		c.Accepted++
 	case ledger.Failed.String():
 		c.Failed++
-	case ledger.InDoubt.String():
+	case ledger.Uncertain.String():
 		c.InDoubt++
 	case wordInvalid:
 		c.Invalid++
 	default:
 		c.NotAttempted++
 	}
-}
-
-// accountEnd says whether a code is that of an account that ended.
-func accountEnd(code string) bool {
-	switch code {
-	case crm.EndKeys, crm.EndQuota, crm.EndUnreachable, crm.EndRedirect, crm.EndHost, crm.EndFailures:
-		return true
-	}
-	return false
 }

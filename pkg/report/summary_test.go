@@ -163,7 +163,7 @@ func TestPlanAsText(t *testing.T) {
 	must(t, WritePlan(&b, "off.csv", examplePlan()))
 	want := `off.csv: 20 rows, 12 to send
   3  settled already, nothing to do
-  1  accepted earlier, asked about first
+  1  left open by an earlier run, asked about first
   1  in doubt, not repeated without --redo-in-doubt
   2  of those to send: refused in an earlier run, tried again at the end
   3  invalid, never sent

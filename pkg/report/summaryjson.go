@@ -44,8 +44,9 @@ type SummaryFile struct {
 	Digest  string           `json:"digest,omitempty"` // the plan's, as --approve takes it
 	Counts  batch.Counts     `json:"counts"`           // all rows of the sheet by result
 	Sent    int64            `json:"sent"`             // rows sent in this run
-	// Alarms is how many rows of this run changed a record that somebody whom they do not
-	// name lost at the same time, and was not given back: code stayer_lost in the result.
+	// Alarms is how many rows, of this run or an earlier one, changed a record that a
+	// bystander lost at the same time and has not been given back: code stayer_lost in the
+	// result.
 	Alarms    int64                `json:"alarms"`
 	Accounts  []SummaryAccountFile `json:"accounts"`
 	LedgerID  string               `json:"ledger_id,omitempty"`

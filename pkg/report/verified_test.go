@@ -16,7 +16,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-func done() *ledger.Settle { return &ledger.Settle{State: ledger.Done, ConfirmedAt: at} }
+func done() *ledger.Outcome { return &ledger.Outcome{State: ledger.Done, ConfirmedAt: at} }
 
 // What a verification writes is inert, each row is counted once, and a row without
 // an answer is not said to hold.
@@ -27,7 +27,7 @@ func TestPrintVerified(t *testing.T) {
 	led := newLedger(t, layout, []sheetRow{
 		{cells: cells("a"), op: revoke(1), settle: done()},
 		{cells: cells("=b"), op: revoke(2), settle: done()},
-		{cells: cells("c"), op: revoke(3), settle: &ledger.Settle{State: ledger.Failed}},
+		{cells: cells("c"), op: revoke(3), settle: &ledger.Outcome{State: ledger.Failed}},
 		{cells: cells("d"), op: revoke(4), settle: done()},
 		{cells: cells("e"), op: revoke(5), settle: done()},
 	})
@@ -120,11 +120,11 @@ func TestNeedsSomebody(t *testing.T) {
 		{"unchanged", row(ledger.Unchanged, revoke(1)), false},
 		{"accepted", row(ledger.Accepted, revoke(1)), true},
 		{"failed", row(ledger.Failed, revoke(1)), true},
-		{"in doubt", row(ledger.InDoubt, share(1)), true},
+		{"in doubt", row(ledger.Uncertain, share(1)), true},
 		{"cut off", row(ledger.Sent, revoke(1)), true},
 		{"not attempted", row(ledger.Pending, revoke(1)), true},
 		{"invalid", ledger.Result{Invalid: true}, true},
-		{"somebody else lost access", ledger.Result{State: ledger.Done, Code: stayerLost}, true},
+		{"somebody else lost access", ledger.Result{State: ledger.Done, Code: crm.CodeStayerLost}, true},
 	} {
 		if got := NeedsSomebody(tc.res); got != tc.want {
 			t.Errorf("%s: %t, want %t", tc.name, got, tc.want)

@@ -1,32 +1,34 @@
-package ledger
+package ledger_test
 
 import (
 	"strconv"
 	"sync/atomic"
 	"testing"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger/ledgertest"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // benchRows is how many rows the benchmarks work on. The package is built for a
-// million: stage <= 5 s, match against as much history <= 15 s, results <= 4 s.
+// million: import <= 5 s, match against as much history <= 15 s, results <= 4 s.
 const benchRows = 20_000
 
-func benchRow(i int) Staged {
+func benchRow(i int) ledger.ImportRow {
 	id := strconv.Itoa(i)
 	op := crm.Operation{
 		Action: crm.Revoke, Object: crm.Lead, Record: id, User: "user-" + strconv.Itoa(i%1000),
 		Context: "4b8b5a9e-7b1c-4d57-9d7b-00" + id, Access: crm.Read,
 	}
-	return Staged{
+	return ledger.ImportRow{
 		Line: i + 2, Account: "main", Op: op,
 		Cells: []string{"revoke", op.Object, id, op.User, op.Context, "read", "some text"},
 	}
 }
 
-func benchStage(b *testing.B, l *Ledger) *Stage {
+func benchImport(b *testing.B, l *ledger.Ledger) *ledger.Import {
 	b.Helper()
-	s, err := l.Stage(b.Context())
+	s, err := l.Import(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -35,28 +37,23 @@ func benchStage(b *testing.B, l *Ledger) *Stage {
 			b.Fatal(err)
 		}
 	}
-	if err := s.Flush(); err != nil {
+	if _, _, err := s.Reach(b.Context()); err != nil { // once all rows are in
 		b.Fatal(err)
 	}
 	return s
 }
 
 // benchFinished returns a ledger in which all rows are done.
-func benchFinished(b *testing.B) *Ledger {
+func benchFinished(b *testing.B) *ledger.Ledger {
 	b.Helper()
-	l := mustOpen(b, newFile(b))
-	s := benchStage(b, l)
-	match(b, s)
-	if err := s.Adopt(b.Context(), Source{}); err != nil {
+	l := ledgertest.Open(b, newFile(b))
+	s := benchImport(b, l)
+	ledgertest.Match(b, s)
+	if err := s.Commit(b.Context(), ledger.Source{}); err != nil {
 		b.Fatal(err)
 	}
-	if err := l.change(b.Context(), func(c *conn) error {
-		_, err := c.exec(`UPDATE op SET state = 3, seq = id, turn = 0, open = 0, attempts = 1, first_run = 1, http_status = 200,
-			call_id = 'c-' || id, request_id = '0c9a1b2c3d' || id, sent_at = 1700000000000, confirmed_at = 1700000000000`)
-		return err
-	}); err != nil {
-		b.Fatal(err)
-	}
+	ledgertest.Must(b, l.Script(`UPDATE op SET state = 'done', seq = id, turn = 0, open = 0, attempts = 1, first_run = 1, http_status = 200,
+			call_id = 'c-' || id, request_id = '0c9a1b2c3d' || id, sent_at = 1700000000000, confirmed_at = 1700000000000`))
 	return l
 }
 
@@ -64,10 +61,10 @@ func perRow(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRows, "ns/row")
 }
 
-func BenchmarkStage(b *testing.B) {
-	l := mustOpen(b, newFile(b))
+func BenchmarkImport(b *testing.B) {
+	l := ledgertest.Open(b, newFile(b))
 	for b.Loop() {
-		benchStage(b, l)
+		benchImport(b, l)
 	}
 	perRow(b)
 }
@@ -76,21 +73,21 @@ func BenchmarkMatch(b *testing.B) {
 	l := benchFinished(b)
 	for b.Loop() {
 		b.StopTimer()
-		s := benchStage(b, l)
+		s := benchImport(b, l)
 		b.StartTimer()
-		match(b, s)
+		ledgertest.Match(b, s)
 	}
 	perRow(b)
 }
 
-func BenchmarkAdopt(b *testing.B) {
+func BenchmarkCommit(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
-		l := mustOpen(b, newFile(b))
-		s := benchStage(b, l)
-		match(b, s)
+		l := ledgertest.Open(b, newFile(b))
+		s := benchImport(b, l)
+		ledgertest.Match(b, s)
 		b.StartTimer()
-		if err := s.Adopt(b.Context(), Source{}); err != nil {
+		if err := s.Commit(b.Context(), ledger.Source{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -114,19 +111,19 @@ func BenchmarkResults(b *testing.B) {
 	perRow(b)
 }
 
-// BenchmarkIntendSettle takes rows through intent and outcome from 64 goroutines
+// BenchmarkIntendRecord takes rows through intent and outcome from 64 goroutines
 // for each processor, as calls in flight do.
-func BenchmarkIntendSettle(b *testing.B) {
-	l := mustOpen(b, newFile(b))
-	s := benchStage(b, l)
-	match(b, s)
-	if err := s.Adopt(b.Context(), Source{}); err != nil {
+func BenchmarkIntendRecord(b *testing.B) {
+	l := ledgertest.Open(b, newFile(b))
+	s := benchImport(b, l)
+	ledgertest.Match(b, s)
+	if err := s.Commit(b.Context(), ledger.Source{}); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := l.BeginRun(b.Context(), RunInfo{}); err != nil {
+	if _, err := l.BeginRun(b.Context(), ledger.RunInfo{}); err != nil {
 		b.Fatal(err)
 	}
-	ops, err := l.Todo(b.Context(), "main", Cursor{}, benchRows)
+	ops, err := l.Next(b.Context(), "main", ledger.Cursor{}, benchRows)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -136,11 +133,11 @@ func BenchmarkIntendSettle(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			op := ops[int(next.Add(1))%len(ops)]
-			if err := l.Intend(b.Context(), Intent{CallID: "c", Account: "main", Ops: []int64{op.ID}, Attempt: 1, At: at}); err != nil {
+			if err := l.Intend(b.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{op}, Attempt: 1, At: ledgertest.At}); err != nil {
 				b.Error(err)
 				return
 			}
-			if err := l.Settle(b.Context(), []Settle{outcome(op, "c", Done)}); err != nil {
+			if err := l.Record(b.Context(), []ledger.Outcome{ledgertest.OutcomeOf(op, "c", ledger.Done)}); err != nil {
 				b.Error(err)
 				return
 			}

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql/driver"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -49,8 +48,8 @@ func (l *Ledger) bound(ctx context.Context, account string) (b *Binding, err err
 }
 
 func binding(c *conn, account string) (b *Binding, err error) {
-	err = c.query("SELECT crm, host, org FROM account WHERE name = ? AND crm IS NOT NULL", func(v []driver.Value) error {
-		b = &Binding{account, text(v[0]), text(v[1]), text(v[2])}
+	err = c.query("SELECT crm, host, org FROM account WHERE name = ? AND crm IS NOT NULL", func(r row) error {
+		b = &Binding{account, r.text("crm"), r.text("host"), r.text("org")}
 		return nil
 	}, account)
 	return b, err
@@ -59,8 +58,8 @@ func binding(c *conn, account string) (b *Binding, err error) {
 // Bindings returns all that Bind has recorded, by account.
 func (l *Ledger) Bindings(ctx context.Context) (all []Binding, err error) {
 	err = l.read(ctx, func(c *conn) error {
-		return c.query("SELECT name, crm, host, org FROM account WHERE crm IS NOT NULL ORDER BY name", func(v []driver.Value) error {
-			all = append(all, Binding{text(v[0]), text(v[1]), text(v[2]), text(v[3])})
+		return c.query("SELECT name, crm, host, org FROM account WHERE crm IS NOT NULL ORDER BY name", func(r row) error {
+			all = append(all, Binding{r.text("name"), r.text("crm"), r.text("host"), r.text("org")})
 			return nil
 		})
 	})
@@ -72,20 +71,16 @@ func accountID(c *conn, name string) (id int64, err error) {
 	if _, err := c.exec("INSERT INTO account (name) VALUES (?) ON CONFLICT DO NOTHING", name); err != nil {
 		return 0, err
 	}
-	err = c.query("SELECT id FROM account WHERE name = ?", func(v []driver.Value) error {
-		id = integer(v[0])
-		return nil
-	}, name)
-	return id, err
+	return c.count("SELECT id AS n FROM account WHERE name = ?", name)
 }
 
 // EmailBinding returns the user id that an address, without regard to case, was
-// bound to when the ledger first adopted a sheet with it.
+// bound to when the ledger first committed a sheet with it.
 func (l *Ledger) EmailBinding(ctx context.Context, account, email string) (user string, ok bool, err error) {
 	err = l.read(ctx, func(c *conn) error {
-		return c.query("SELECT e.user FROM email e JOIN account a ON a.id = e.account WHERE a.name = ? AND e.address = ?",
-			func(v []driver.Value) error {
-				user, ok = text(v[0]), true
+		return c.query("SELECT e.user_id FROM email e JOIN account a ON a.id = e.account WHERE a.name = ? AND e.address = ?",
+			func(r row) error {
+				user, ok = r.text("user_id"), true
 				return nil
 			}, account, strings.ToLower(email))
 	})
@@ -93,7 +88,7 @@ func (l *Ledger) EmailBinding(ctx context.Context, account, email string) (user 
 }
 
 // Source returns what sheet the ledger stands for; ok is false if none was ever
-// adopted.
+// committed.
 func (l *Ledger) Source(ctx context.Context) (src Source, ok bool, err error) {
 	name := metaSource
 	if l.earlier {
@@ -127,7 +122,7 @@ func (l *Ledger) HasWritten(ctx context.Context, path string) (ok bool, err erro
 		return false, err
 	}
 	err = l.read(ctx, func(c *conn) error {
-		return c.query("SELECT 1 FROM output WHERE path = ?", func([]driver.Value) error {
+		return c.query("SELECT 1 FROM output WHERE path = ?", func(row) error {
 			ok = true
 			return nil
 		}, path)

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -111,8 +110,8 @@ func quickCheck(uri string) error {
 	if err != nil {
 		return err
 	}
-	err = c.query("PRAGMA quick_check(1)", func(v []driver.Value) error {
-		if s := text(v[0]); s != "ok" {
+	err = c.query("PRAGMA quick_check(1)", func(r row) error {
+		if s := r.text("quick_check"); s != "ok" {
 			return fmt.Errorf("%w: %s", ErrDamaged, s)
 		}
 		return nil

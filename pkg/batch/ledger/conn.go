@@ -2,165 +2,202 @@ package ledger
 
 import (
 	"context"
-	"database/sql/driver"
+	"database/sql"
 	"errors"
 	"fmt"
 )
 
-// conn is one connection to the file, for one goroutine at a time.
+// conn is one connection to the database, for one goroutine at a time.
 type conn struct {
-	database
+	dialect
+	db    *sql.DB // of this one connection
+	c     *sql.Conn
 	stmts map[string]*stmt // prepared statements, kept until close
 	end   end              // of what has been written, where this is the writer's
-	// telling is room for the body of an event.
-	telling telling
+	fault Fault
+	// running says that the rows of a query are being handed out: nothing else may run.
+	running bool
+	open    bool  // a transaction is under way
+	failed  error // of the first statement of the transaction that has failed
 }
 
-// dial opens the database that a SQLite URI names and runs the pragmas.
-func dial(uri string, pragmas ...string) (*conn, error) {
-	db, err := openDatabase(uri)
-	if err != nil {
-		return nil, storageError(err)
-	}
-	c := &conn{database: db, stmts: make(map[string]*stmt)}
-	for _, p := range pragmas {
-		if err := c.once("PRAGMA " + p); err != nil {
-			return nil, errors.Join(err, c.close())
-		}
+// stmt is a prepared statement, with room for one row of its answer.
+type stmt struct {
+	*sql.Stmt
+	query   string
+	at      map[string]int // the place of each column
+	values  []any
+	places  []any
+	unknown string // a column that was asked for and is not there
+}
+
+// connect opens the one connection of a database.
+func connect(ctx context.Context, d dialect, db *sql.DB) (c *conn, err error) {
+	c = &conn{dialect: d, db: db, stmts: make(map[string]*stmt)}
+	if c.c, err = db.Conn(ctx); err != nil {
+		return nil, errors.Join(d.storageError(err), db.Close())
 	}
 	return c, nil
 }
 
 func (c *conn) close() error {
+	var errs []error
 	for _, st := range c.stmts {
-		st.finalize()
+		errs = append(errs, st.Close())
 	}
 	c.stmts = nil
-	return storageError(c.database.close())
+	return c.storageError(errors.Join(append(errs, c.c.Close(), c.db.Close())...))
 }
 
 // once runs statements that are not worth keeping prepared.
-func (c *conn) once(script string) error { return storageError(c.run(script)) }
+func (c *conn) once(script string) error {
+	err := c.mayRun(script, nil)
+	if err == nil {
+		_, err = c.c.ExecContext(context.Background(), c.rebind(script))
+	}
+	return c.fail(err)
+}
 
 // exec runs one statement, kept prepared, and returns how many rows it changed.
 // Values are int64, string, []byte and nil.
-func (c *conn) exec(query string, args ...driver.Value) (int64, error) {
-	err := c.query(query, func([]driver.Value) error { return nil }, args...)
-	return c.changed(), err
+func (c *conn) exec(query string, args ...any) (int64, error) {
+	return c.execContext(context.Background(), query, args...)
 }
 
 // execContext is exec for a statement that may take long: it ends with the
 // context.
-func (c *conn) execContext(ctx context.Context, query string, args ...driver.Value) (int64, error) {
-	if ctx.Err() != nil {
-		return 0, context.Cause(ctx)
+func (c *conn) execContext(ctx context.Context, query string, args ...any) (n int64, err error) {
+	st, err := c.statement(query, args)
+	if err != nil {
+		return 0, c.fail(err)
 	}
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(interrupted)
-		c.interrupt()
-	})
-	n, err := c.exec(query, args...)
-	if !stop() {
-		<-interrupted // not to meet the next statement
+	res, err := st.ExecContext(ctx, c.values(args)...)
+	if err == nil {
+		n, err = res.RowsAffected()
 	}
 	if err != nil && ctx.Err() != nil {
-		return 0, context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
-	return n, err
+	return n, c.fail(err)
+}
+
+// fail tells what kind of error it is, and keeps it from being overlooked: what it ends
+// is not committed.
+func (c *conn) fail(err error) error {
+	if err = c.storageError(err); c.failed == nil {
+		c.failed = err
+	}
+	return err
 }
 
 // query runs one statement, kept prepared, and hands each row to each, which must
-// not keep the slice nor use the same statement.
-func (c *conn) query(query string, each func(v []driver.Value) error, args ...driver.Value) error {
-	st, err := c.statement(query)
-	if err == nil {
-		err = st.bind(args)
-	}
+// not keep it nor use the connection.
+func (c *conn) query(query string, each func(r row) error, args ...any) (err error) {
+	st, err := c.statement(query, args)
 	if err != nil {
-		return storageError(err)
+		return c.fail(err)
 	}
-	defer st.reset()
-	for {
-		more, err := st.step()
-		if err != nil {
-			return storageError(err)
+	rows, err := st.Query(c.values(args)...)
+	if err != nil {
+		return c.fail(err)
+	}
+	c.running = true
+	defer func() {
+		c.running = false
+		if cerr := rows.Close(); err == nil {
+			err = c.fail(cerr)
 		}
-		if !more {
-			return nil
+	}()
+	if err := st.learn(rows); err != nil {
+		return c.fail(err)
+	}
+	for rows.Next() {
+		if err := rows.Scan(st.places...); err != nil {
+			return c.fail(err)
 		}
-		if err := each(st.scan()); err != nil {
+		if err := each(row{st}); err != nil {
 			return err
 		}
+		if st.unknown != "" {
+			return fmt.Errorf("a query has no column %s: %s", st.unknown, query)
+		}
 	}
+	return c.fail(rows.Err())
 }
 
-// count runs a query whose answer is one number.
-func (c *conn) count(query string, args ...driver.Value) (n int64, err error) {
-	err = c.query(query, func(v []driver.Value) error {
-		n = integer(v[0])
+// learn makes room for the rows of a statement when it has run for the first time.
+func (s *stmt) learn(rows *sql.Rows) error {
+	if s.at != nil {
+		return nil
+	}
+	names, err := rows.Columns()
+	if err != nil {
+		return err
+	}
+	s.at, s.values, s.places = make(map[string]int, len(names)), make([]any, len(names)), make([]any, len(names))
+	for i, name := range names {
+		s.at[name], s.places[i] = i, &s.values[i]
+	}
+	return nil
+}
+
+// count runs a query whose answer is one number, called n.
+func (c *conn) count(query string, args ...any) (n int64, err error) {
+	err = c.query(query, func(r row) error {
+		n = r.int64("n")
 		return nil
 	}, args...)
 	return n, err
 }
 
-func (c *conn) statement(query string) (*stmt, error) {
+// mayRun says whether a statement may run now.
+func (c *conn) mayRun(query string, args []any) error {
+	if c.running {
+		return fmt.Errorf("a statement runs inside a query: %s", query)
+	}
+	if c.fault != nil {
+		return c.fault(query, args)
+	}
+	return nil
+}
+
+func (c *conn) statement(query string, args []any) (*stmt, error) {
+	if err := c.mayRun(query, args); err != nil {
+		return nil, err
+	}
 	if st, ok := c.stmts[query]; ok {
 		return st, nil
 	}
-	st, err := c.prepare(query)
-	if err == nil {
-		c.stmts[query] = st
+	prepared, err := c.c.PrepareContext(context.Background(), c.rebind(query))
+	if err != nil {
+		return nil, fmt.Errorf("%w in %s", err, query)
 	}
-	return st, err
+	st := &stmt{Stmt: prepared, query: query}
+	c.stmts[query] = st
+	return st, nil
 }
 
-// storageError tells a damaged file and failing storage from a mistake of ours.
-// The numbers are SQLite's primary result codes.
-func storageError(err error) error {
-	e, ok := errors.AsType[*sqliteError](err)
-	if !ok {
-		return err
-	}
-	switch e.code & 0xff {
-	case 11, 26: // CORRUPT, NOTADB
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	case 5, 6: // BUSY, LOCKED
-		return fmt.Errorf("%w: %w", ErrBusy, err)
-	case 3, 8, 10, 13, 14, 15, 22: // PERM, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL, NOLFS
-		return fmt.Errorf("%w: %w", ErrStorage, err)
-	}
-	return err
-}
-
-// transact runs do in a transaction of its own: all of it or nothing.
-//
-// The right to write is taken at once and for the file alone. BEGIN IMMEDIATE would
-// take it for the temporary tables too, and ending that costs a look at each of
-// their pages in memory.
+// transact runs do in a transaction of its own, all of it or nothing.
 func (c *conn) transact(do func() error) error {
-	return c.ending("BEGIN", func() error {
-		if _, err := c.exec("UPDATE head SET id = 1 WHERE id = 0"); err != nil {
+	return c.found(func() error {
+		if err := c.claim(c); err != nil {
 			return err
 		}
 		return do()
 	})
 }
 
-// found is transact for a file that has no tables yet.
-func (c *conn) found(do func() error) error { return c.ending("BEGIN IMMEDIATE", do) }
-
-// ending runs do in a transaction that writes down where the events end, once.
-func (c *conn) ending(begin string, do func() error) error {
-	before := c.end
-	err := c.within(begin, func() error {
+// found is transact for a database that has no tables yet. It writes down where the
+// events end, once.
+func (c *conn) found(do func() error) error {
+	err := c.within(c.begin(), func() error {
 		if err := do(); err != nil {
 			return err
 		}
 		return c.saveEnd()
 	})
 	if err != nil {
-		c.end = before
+		c.end = end{} // read anew: who knows whether a commit that failed has happened
 	}
 	return err
 }
@@ -169,32 +206,54 @@ func (c *conn) ending(begin string, do func() error) error {
 func (c *conn) temporary(do func() error) error { return c.within("BEGIN", do) }
 
 func (c *conn) within(begin string, do func() error) error {
-	if _, err := c.exec(begin); err != nil {
+	if err := c.begun(begin); err != nil {
 		return err
 	}
 	err := do()
 	if err == nil {
-		_, err = c.exec("COMMIT")
+		err = c.failed // overlooked
 	}
-	if err != nil {
-		return errors.Join(err, c.rollback())
+	if err == nil {
+		if _, err = c.exec("COMMIT"); err == nil {
+			c.open = false
+			return nil
+		}
 	}
-	return nil
+	return errors.Join(err, c.rollback())
 }
 
-// rollback ends the transaction without a trace. SQLite has done so itself after
-// some errors; that it then finds none is no error of ours.
-func (c *conn) rollback() error {
-	_, err := c.exec("ROLLBACK")
-	if err != nil && !errors.Is(err, ErrStorage) && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrDamaged) {
+// begun begins a transaction. One that could not be ended before is ended first.
+func (c *conn) begun(begin string) error {
+	if err := c.ended(); err != nil {
+		return err
+	}
+	c.failed = nil
+	_, err := c.exec(begin)
+	c.open = err == nil
+	return err
+}
+
+// ended ends the transaction that could not be ended when it was to end, if there is one.
+func (c *conn) ended() error {
+	if !c.open {
 		return nil
 	}
+	return c.rollback()
+}
+
+// rollback ends the transaction without a trace.
+func (c *conn) rollback() error {
+	_, err := c.exec("ROLLBACK")
+	if c.hasEnded(err) {
+		err = nil
+	}
+	c.open = err != nil
 	return err
 }
 
 // snapshot runs do so that all it reads is of one moment.
 func (c *conn) snapshot(do func() error) error {
-	if _, err := c.exec("BEGIN"); err != nil {
+	if err := c.begun(c.beginSnapshot()); err != nil {
 		return err
 	}
 	return errors.Join(do(), c.rollback())

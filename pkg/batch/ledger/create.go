@@ -94,9 +94,7 @@ func lay(c *conn, now time.Time, id *string) error {
 		return err
 	}
 	for _, script := range []string{
-		fmt.Sprintf("PRAGMA application_id = %d", applicationID),
-		fmt.Sprintf("PRAGMA user_version = %d", schemaVersion),
-		schema,
+		schema + indexes, c.setVersion(schemaVersion),
 	} {
 		if err := c.once(script); err != nil {
 			return err

@@ -2,11 +2,13 @@
 // stand for, every intent to change something and every outcome, chained by
 // hashes so that nothing can be taken out unseen.
 //
-// A ledger is one file. What a method reports as written is on the disk. Any
-// number of goroutines may use a Ledger; one process at a time may change it,
-// others may read it meanwhile.
+// A ledger is one file (Open), or one schema of a PostgreSQL database (OpenPostgres). What
+// a method reports as written is on the disk. Any number of goroutines may use a Ledger;
+// one process at a time may change it, others may read it meanwhile.
 //
-// A run goes through it in this order: Bind what the account belongs to, Stage
-// the sheet, resolve its users, Index and Match it against what is done already,
-// Adopt it; then BeginRun, and Todo, Intend and Settle until nothing is left.
+// A run goes through it in this order: Bind what the account belongs to, Import the
+// sheet, resolve its users, Match it against what is done already, Commit it; then
+// BeginRun, and Next, Intend and Record until nothing is left.
+//
+// Package ledgertest holds both kinds to what is promised here.
 package ledger

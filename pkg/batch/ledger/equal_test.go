@@ -1,11 +1,12 @@
-package ledger
+package ledger_test
 
 import (
 	"runtime"
 	"strings"
 	"testing"
 
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger/ledgertest"
 )
 
 // Of equal rows, one operation is in memory while they are matched, not one for each:
@@ -13,12 +14,9 @@ import (
 // beside other tests, because it measures the whole process.
 func TestEqualRowsShareTheirOperation(t *testing.T) {
 	held := func(n int) uint64 {
-		s := stageOf(t, mustOpen(t, newFile(t)), stagedRows(strings.Repeat("r1a ", n)))
-		if err := s.Index(t.Context(), recordKey, nil); err != nil {
-			t.Fatal(err)
-		}
+		s := ledgertest.Import(t, ledgertest.Open(t, newFile(t)), ledgertest.Rows(strings.Repeat("r1a ", n)))
 		var bytes uint64
-		if err := s.Match(t.Context(), func(past []Past, rows []crm.Operation) []Choice {
+		if err := s.Match(t.Context(), ledgertest.EachTarget(func(past, rows []ledger.Entry) []ledger.Choice {
 			if len(rows) != n {
 				t.Errorf("%d rows are asked about together, want %d", len(rows), n)
 			}
@@ -26,8 +24,8 @@ func TestEqualRowsShareTheirOperation(t *testing.T) {
 			runtime.GC()
 			runtime.ReadMemStats(&m)
 			bytes = m.HeapAlloc
-			return overlap(past, rows)
-		}); err != nil {
+			return ledgertest.Overlap(past, rows)
+		})); err != nil {
 			t.Fatal(err)
 		}
 		return bytes
@@ -37,7 +35,7 @@ func TestEqualRowsShareTheirOperation(t *testing.T) {
 	// What the sheet itself takes in this test: it gives its rows as one slice.
 	perRow := (float64(large) - float64(small)) / (many - few)
 	t.Logf("%.0f bytes a row", perRow)
-	if perRow > 220 {
+	if perRow > 130 {
 		t.Errorf("a further equal row takes %.0f bytes while it is matched", perRow)
 	}
 }

@@ -23,7 +23,7 @@ var (
 	// ErrClosed: the ledger has been closed.
 	ErrClosed = errors.New("the ledger is closed")
 	// ErrUnknownOp: an id that no operation of the ledger has, or that of a row which
-	// is not a leader.
+	// is not a head.
 	ErrUnknownOp = errors.New("no such operation")
 )
 
@@ -36,10 +36,10 @@ type BindingError struct {
 
 func (e *BindingError) Error() string {
 	return fmt.Sprintf("account %q: the ledger belongs to %s, this run is for %s",
-		e.Now.Account, place(e.Recorded), place(e.Now))
+		e.Now.Account, where(e.Recorded), where(e.Now))
 }
 
-func place(b Binding) string {
+func where(b Binding) string {
 	s := b.CRM + " at " + b.Host
 	if b.Org != "" {
 		s += ", organisation " + b.Org

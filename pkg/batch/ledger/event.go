@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"database/sql/driver"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -15,19 +14,11 @@ import (
 
 const hashSize = sha256.Size
 
-// The kinds of events that tell of operations.
-const (
-	kindIntent  = "intent"
-	kindOutcome = "outcome"
-	kindConfirm = "confirm"
-)
-
 // eventHash is SHA-256 over the hash before, the number, the time in milliseconds,
 // and the kind and body with their lengths before them, so that no two events are
 // the same bytes.
-func eventHash[body string | []byte](prev []byte, seq, at int64, kind string, text body) [hashSize]byte {
-	var room [1024]byte
-	b := append(room[:0], prev...)
+func eventHash(prev []byte, seq, at int64, kind, text string) [hashSize]byte {
+	b := append(make([]byte, 0, 1024), prev...)
 	b = binary.BigEndian.AppendUint64(b, uint64(seq))
 	b = binary.BigEndian.AppendUint64(b, uint64(at))
 	b = binary.BigEndian.AppendUint64(b, uint64(len(kind)))
@@ -44,19 +35,14 @@ func appendEvent(c *conn, at time.Time, kind string, body any) error {
 	if err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
-	return appendTold(c, at, kind, raw)
-}
-
-// appendTold is appendEvent for a body that is JSON already.
-func appendTold(c *conn, at time.Time, kind string, body []byte) error {
 	e, err := c.theEnd()
 	if err != nil {
 		return err
 	}
 	seq, ms := e.event+1, at.UnixMilli()
-	sum := eventHash(e.hash[:], seq, ms, kind, body)
+	sum := eventHash(e.hash[:], seq, ms, kind, string(raw))
 	if _, err := c.exec("INSERT INTO event (seq, at, kind, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?)",
-		seq, ms, kind, telling(body), e.hash[:], sum[:]); err != nil {
+		seq, ms, kind, string(raw), e.hash[:], sum[:]); err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
 	e.event, e.hash, e.dirty = seq, sum, true
@@ -66,9 +52,9 @@ func appendTold(c *conn, at time.Time, kind string, body []byte) error {
 // checkHead compares the last event with the end of the chain as written down.
 func checkHead(c *conn) error {
 	last, sum := int64(0), [hashSize]byte{}
-	if err := c.query("SELECT seq, at, kind, body, prev FROM event ORDER BY seq DESC LIMIT 1", func(v []driver.Value) error {
-		last = integer(v[0])
-		sum = eventHash(blob(v[4]), last, integer(v[1]), text(v[2]), text(v[3]))
+	if err := c.query("SELECT seq, at, kind, body, prev FROM event ORDER BY seq DESC LIMIT 1", func(r row) error {
+		last = r.int64("seq")
+		sum = eventHash(r.bytes("prev"), last, r.int64("at"), r.text("kind"), r.text("body"))
 		return nil
 	}); err != nil {
 		return err
@@ -96,11 +82,11 @@ func (l *Ledger) VerifyChain(ctx context.Context) error {
 			return c.snapshot(func() error {
 				n := 0
 				if err := c.query(`SELECT seq, at, kind, body, prev, hash FROM event
-					WHERE seq >= ? ORDER BY seq LIMIT 1000`, func(v []driver.Value) error {
-					if err := checkLink(v, next, prev); err != nil {
+					WHERE seq >= ? ORDER BY seq LIMIT 1000`, func(r row) error {
+					if err := checkLink(r, next, prev); err != nil {
 						return err
 					}
-					prev, next, n = blob(v[5]), next+1, n+1
+					prev, next, n = r.bytes("hash"), next+1, n+1
 					return nil
 				}, next); err != nil || n > 0 {
 					return err
@@ -132,15 +118,15 @@ func checkEnd(c *conn, last int64, sum []byte) error {
 	return nil
 }
 
-func checkLink(v []driver.Value, next int64, prev []byte) error {
-	seq := integer(v[0])
+func checkLink(r row, next int64, prev []byte) error {
+	seq := r.int64("seq")
 	switch {
 	case seq != next:
 		return &ChainError{Seq: next, Reason: "it is missing"}
-	case !bytes.Equal(blob(v[4]), prev):
+	case !bytes.Equal(r.bytes("prev"), prev):
 		return &ChainError{Seq: seq, Reason: "it does not follow the one before"}
 	}
-	if sum := eventHash(prev, seq, integer(v[1]), text(v[2]), text(v[3])); !bytes.Equal(blob(v[5]), sum[:]) {
+	if sum := eventHash(prev, seq, r.int64("at"), r.text("kind"), r.text("body")); !bytes.Equal(r.bytes("hash"), sum[:]) {
 		return &ChainError{Seq: seq, Reason: "it is not what was written"}
 	}
 	return nil
@@ -151,11 +137,11 @@ func (l *Ledger) Events(ctx context.Context, after int64) iter.Seq2[Event, error
 	return paged(ctx, l.read, func() pager[Event] {
 		after := after
 		return func(c *conn, page []Event) ([]Event, error) {
-			err := c.query("SELECT seq, at, kind, body, prev, hash FROM event WHERE seq > ? ORDER BY seq LIMIT 500", func(v []driver.Value) error {
-				after = integer(v[0])
+			err := c.query("SELECT seq, at, kind, body, prev, hash FROM event WHERE seq > ? ORDER BY seq LIMIT 500", func(r row) error {
+				after = r.int64("seq")
 				page = append(page, Event{
-					Seq: after, At: instant(v[1]), Kind: text(v[2]), Body: json.RawMessage(text(v[3])),
-					Prev: hex.EncodeToString(blob(v[4])), Hash: hex.EncodeToString(blob(v[5])),
+					Seq: after, At: r.time("at"), Kind: r.text("kind"), Body: json.RawMessage(r.text("body")),
+					Prev: hex.EncodeToString(r.bytes("prev")), Hash: hex.EncodeToString(r.bytes("hash")),
 				})
 				return nil
 			}, after)

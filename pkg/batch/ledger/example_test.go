@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log"
 	"time"
 
@@ -26,24 +27,24 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer l.Close()
-	if err := adopt(ctx, l, "1", "2"); err != nil {
+	if err := importSheet(ctx, l, "1", "2"); err != nil {
 		return err
 	}
 	if _, err := l.BeginRun(ctx, ledger.RunInfo{Version: "v1"}); err != nil {
 		return err
 	}
-	ops, err := l.Todo(ctx, "main", ledger.Cursor{}, 1)
+	ops, err := l.Next(ctx, "main", ledger.Cursor{}, 1)
 	if err != nil {
 		return err
 	}
 	for _, op := range ops {
-		in := ledger.Intent{CallID: "c-1", Account: op.Account, Ops: []int64{op.ID}, Attempt: 1, At: time.Now()}
+		in := ledger.Intent{CallID: "c-1", Account: op.Account, Ops: []ledger.Op{op}, Attempt: 1, At: time.Now()}
 		if err := l.Intend(ctx, in); err != nil {
 			return err
 		}
 		// Here the change is sent.
-		out := ledger.Settle{CallID: "c-1", Op: op.ID, State: ledger.Done, RequestID: "4711", Attempts: 1}
-		if err := l.Settle(ctx, []ledger.Settle{out}); err != nil {
+		out := ledger.Outcome{CallID: "c-1", Op: op, State: ledger.Done, RequestID: "4711", Attempts: 1}
+		if err := l.Record(ctx, []ledger.Outcome{out}); err != nil {
 			return err
 		}
 	}
@@ -60,32 +61,25 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// adopt makes a sheet that revokes these leads the ledger's sheet.
-func adopt(ctx context.Context, l *ledger.Ledger, records ...string) error {
-	s, err := l.Stage(ctx)
+// importSheet makes a sheet that revokes these leads the ledger's sheet.
+func importSheet(ctx context.Context, l *ledger.Ledger, records ...string) error {
+	s, err := l.Import(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	for i, record := range records {
 		op := crm.Operation{Action: crm.Revoke, Object: crm.Lead, Record: record, User: "u"}
-		if err := s.Add(ledger.Staged{Line: i + 2, Cells: []string{"revoke", record}, Account: "main", Op: op}); err != nil {
+		if err := s.Add(ledger.ImportRow{Line: i + 2, Cells: []string{"revoke", record}, Account: "main", Op: op}); err != nil {
 			return err
 		}
 	}
-	key := func(_ string, op crm.Operation) (key, bundle string) { return op.Object + "/" + op.Record, "" }
-	if err := s.Index(ctx, key, nil); err != nil {
+	// All that was never tried and has a record to itself is new: nothing is decided here.
+	asNew := func(iter.Seq2[ledger.Entry, error], func(past, rows []ledger.Entry, recordLevel bool, choices []ledger.Choice) error) error {
+		return nil
+	}
+	if err := s.Match(ctx, asNew); err != nil {
 		return err
 	}
-	allNew := func(_ []ledger.Past, rows []crm.Operation) []ledger.Choice {
-		choices := make([]ledger.Choice, len(rows))
-		for i := range choices {
-			choices[i] = ledger.Choice{Take: -1, Join: i, Turn: ledger.TurnNormal}
-		}
-		return choices
-	}
-	if err := s.Match(ctx, allNew); err != nil {
-		return err
-	}
-	return s.Adopt(ctx, ledger.Source{Name: "sheet.csv"})
+	return s.Commit(ctx, ledger.Source{Name: "sheet.csv"})
 }

@@ -2,14 +2,11 @@ package ledger
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 )
@@ -17,12 +14,18 @@ import (
 // Options says how to open a ledger.
 type Options struct {
 	Create bool // make the file if there is none
-	// ReadOnly refuses every change with ErrReadOnly. A sheet can still be staged. A
+	// ReadOnly refuses every change with ErrReadOnly. A sheet can still be imported. A
 	// ledger whose last event is not as it was written opens, so that VerifyChain can
 	// say where the chain is broken; without ReadOnly it is ErrDamaged.
 	ReadOnly bool
 	Now      func() time.Time // nil: time.Now
+	// Fault is for tests: if it is not nil, it is asked before every statement once the
+	// ledger is open, from any goroutine, and an error takes the statement's place.
+	Fault Fault
 }
+
+// Fault says with what a statement is to fail, nil for not at all.
+type Fault func(query string, args []any) error
 
 // Ledger is an open ledger. Its methods may be called from any goroutine.
 type Ledger struct {
@@ -30,7 +33,6 @@ type Ledger struct {
 	dir      string // of the file; "" for a scratch ledger
 	readOnly bool
 	now      func() time.Time
-	hash     hasher
 	earlier  bool // Choose has chosen the earlier sheet
 
 	w       *conn      // the writer's; after Open only its goroutine uses it
@@ -41,8 +43,8 @@ type Ledger struct {
 	closing sync.Once
 	closed  error // what Close reported
 
-	mu    sync.Mutex // guards stage
-	stage *Stage     // the one that Add and Adopt are allowed on
+	mu        sync.Mutex // guards importing
+	importing *Import    // the one that may add and commit rows
 }
 
 // readerCount is how many goroutines can read at the same moment. More wait.
@@ -93,41 +95,44 @@ func open(path string, o Options, t tables) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := prepare(w, path, o, t)
+	l, err := prepare(w, func(version int) error { return keepCopy(w, path, version) }, o, t)
 	if err != nil {
 		return nil, errors.Join(err, w.close())
 	}
-	if l.readers, err = dialReaders(fileURI(path, mode)); err != nil {
+	l.dir = filepath.Dir(path)
+	if err := l.serve(o, func() (*conn, error) {
+		return dial(fileURI(path, mode), "busy_timeout=10000", "cache_size=-2000", "query_only=1")
+	}); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
-	l.dir = filepath.Dir(path)
-	go l.write()
 	return l, nil
 }
 
-func dialReaders(uri string) (chan *conn, error) {
+// serve connects the readers and starts the writer.
+func (l *Ledger) serve(o Options, dial func() (*conn, error)) error {
 	readers := make(chan *conn, readerCount)
 	for range readerCount {
-		r, err := dial(uri, "busy_timeout=10000", "cache_size=-2000", "query_only=1")
+		r, err := dial()
 		if err != nil {
 			close(readers)
 			for open := range readers {
 				err = errors.Join(err, open.close())
 			}
-			return nil, err
+			return err
 		}
+		r.fault = o.Fault
 		readers <- r
 	}
-	return readers, nil
+	l.readers, l.w.fault = readers, o.Fault
+	go l.write()
+	return nil
 }
 
-// prepare checks what only SQLite can read and brings the tables up to date.
-func prepare(w *conn, path string, o Options, t tables) (*Ledger, error) {
-	var version int
-	if err := w.query("PRAGMA user_version", func(v []driver.Value) error {
-		version = int(integer(v[0]))
-		return nil
-	}); err != nil {
+// prepare checks what only the database can read and brings the tables up to date. keep
+// keeps a copy of an older version first.
+func prepare(w *conn, keep func(version int) error, o Options, t tables) (*Ledger, error) {
+	version, err := w.version(w)
+	if err != nil {
 		return nil, err
 	}
 	if err := t.knows(version); err != nil {
@@ -137,7 +142,7 @@ func prepare(w *conn, path string, o Options, t tables) (*Ledger, error) {
 	case version < t.version && o.ReadOnly:
 		return nil, fmt.Errorf("%w, and its schema version %d must become %d first", ErrReadOnly, version, t.version)
 	case version < t.version:
-		if err := keepCopy(w, path, version); err != nil {
+		if err := keep(version); err != nil {
 			return nil, err
 		}
 		if err := t.migrate(w, version); err != nil {
@@ -145,8 +150,8 @@ func prepare(w *conn, path string, o Options, t tables) (*Ledger, error) {
 		}
 	}
 	l := newLedger(w, o)
-	if err := w.query("SELECT value FROM meta WHERE name = 'id'", func(v []driver.Value) error {
-		l.id = text(v[0])
+	if err := w.query("SELECT value FROM meta WHERE name = 'id'", func(r row) error {
+		l.id = r.text("value")
 		return nil
 	}); err != nil {
 		return nil, err
@@ -173,7 +178,7 @@ func newLedger(w *conn, o Options) *Ledger {
 		now = time.Now
 	}
 	return &Ledger{
-		readOnly: o.ReadOnly, now: now, hash: hashParts, w: w,
+		readOnly: o.ReadOnly, now: now, w: w,
 		jobs: make(chan *job, mostPerCommit), quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
 }
@@ -244,6 +249,9 @@ func (l *Ledger) read(ctx context.Context, do func(c *conn) error) error {
 	select {
 	case c := <-l.readers:
 		defer func() { l.readers <- c }()
+		if err := c.ended(); err != nil {
+			return err
+		}
 		return do(c)
 	case <-l.quit:
 		return ErrClosed
@@ -251,43 +259,3 @@ func (l *Ledger) read(ctx context.Context, do func(c *conn) error) error {
 		return context.Cause(ctx)
 	}
 }
-
-// fileURI names a file for SQLite, whatever characters are in its path.
-func fileURI(path, query string) string {
-	p := filepath.ToSlash(path)
-	if !strings.HasPrefix(p, "/") {
-		p = "/" + p // a drive letter
-	}
-	return "file://" + (&url.URL{Path: p}).EscapedPath() + "?" + query
-}
-
-// dialWriter opens the connection that changes the file. The caches of a process
-// are one pool to SQLite, so that each can grow to the sum of all: with these, a
-// sheet of a million rows takes 109 MiB of memory at most (measured 2026-11).
-//
-// Its temporary files go into dir. SQLite has one place for them in a process,
-// which must not change while anybody uses it: that is the folder of the first
-// ledger that is opened, the system's if that folder is gone later, or whatever
-// SQLITE_TMPDIR names. They have no name once they are open.
-func dialWriter(uri, dir string) (*conn, error) {
-	w, err := dial(uri, "busy_timeout=1000", "cache_size=-8000", "synchronous=FULL",
-		"temp_store=FILE", "temp.cache_size=-8000", "journal_size_limit=67108864")
-	if err != nil {
-		return nil, err
-	}
-	temporaryFolder.Do(func() {
-		if _, named := os.LookupEnv("SQLITE_TMPDIR"); !named {
-			err = w.once("PRAGMA temp_store_directory=" + quote(dir))
-		}
-	})
-	if err != nil {
-		return nil, errors.Join(err, w.close())
-	}
-	return w, nil
-}
-
-// temporaryFolder is set once in a process, as SQLite's own setting is.
-var temporaryFolder sync.Once
-
-// quote writes s as an SQL string.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -1,58 +1,44 @@
-package ledger
+package ledger_test
 
 import (
-	"database/sql/driver"
 	"errors"
 	"os"
 	"runtime"
 	"testing"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger/ledgertest"
 )
 
 func TestMigrate(t *testing.T) {
 	t.Parallel()
-	path := newFile(t)
-	old := mustOpen(t, path)
-	adopted(t, old, stagedRows("r1a"))
-	if err := old.Close(); err != nil {
-		t.Fatal(err)
-	}
+	path := newPath(t)
+	old := ledgertest.Open(t, file(path))
+	ledgertest.Commit(t, old, ledgertest.Rows("r1a"))
+	ledgertest.Must(t, old.Close())
 	before, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	ledgertest.Must(t, err)
+
+	const script = "ALTER TABLE sheet_row ADD COLUMN extra TEXT DEFAULT 'new'"
+	no := errors.New("no")
+	_, err = ledger.OpenNext(path, ledgertest.Options(), script, no)
+	ledgertest.WantIs(t, err, no)
+	_, err = ledger.OpenNext(path, ledger.Options{ReadOnly: true}, script, nil)
+	ledgertest.WantIs(t, err, ledger.ErrReadOnly)
+	l, err := ledger.OpenNext(path, ledgertest.Options(), script, nil)
+	ledgertest.Must(t, err)
+	if got, want := ledgertest.States(t, l), "r1a:not_attempted"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
-	failing := tables{version: 2, steps: []func(*conn) error{func(c *conn) error {
-		return errors.Join(c.once("ALTER TABLE row ADD COLUMN extra TEXT"), errors.New("no"))
-	}}}
-	if _, err := open(path, options(), failing); err == nil {
-		t.Fatal("a failing migration went unnoticed")
+	ledgertest.Must(t, l.Close())
+	_, err = ledger.Open(path, ledgertest.Options())
+	ledgertest.WantIs(t, err, ledger.ErrNewer)
+	if extra := file(path).text(t, "SELECT extra FROM sheet_row"); extra != "new" {
+		t.Errorf("got %q in the new column", extra)
 	}
-	next := tables{version: 2, steps: []func(*conn) error{func(c *conn) error {
-		return c.once("ALTER TABLE row ADD COLUMN extra TEXT DEFAULT 'new'")
-	}}}
-	_, err = open(path, Options{ReadOnly: true}, next)
-	wantIs(t, err, ErrReadOnly)
-	l, err := open(path, options(), next)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.read(t.Context(), func(c *conn) error {
-		return c.query("SELECT extra FROM row", func(v []driver.Value) error {
-			if text(v[0]) != "new" {
-				t.Errorf("got %v in the new column", v[0])
-			}
-			return nil
-		})
-	}); err != nil {
-		t.Error(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, err = Open(path, options())
-	wantIs(t, err, ErrNewer)
 
 	// The copies of both attempts are ledgers of the old version, with its rows.
-	for _, name := range []string{path + ".v1.bak", path + ".v1.2.bak"} {
+	for _, name := range []string{path + ".v2.bak", path + ".v2.2.bak"} {
 		info, err := os.Stat(name)
 		if err != nil {
 			t.Fatal(err)
@@ -60,8 +46,8 @@ func TestMigrate(t *testing.T) {
 		if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 			t.Errorf("got mode %v for the copy, want 0600", info.Mode().Perm())
 		}
-		bak := mustOpen(t, name)
-		if got, want := states(t, bak), "r1a:not_attempted"; got != want || bak.ID() != old.ID() {
+		bak := ledgertest.Open(t, file(name))
+		if got, want := ledgertest.States(t, bak), "r1a:not_attempted"; got != want || bak.ID() != old.ID() {
 			t.Errorf("%s: got %q of ledger %s, want %q of %s (the old file had %d bytes)", name, got, bak.ID(), want, old.ID(), len(before))
 		}
 	}

@@ -1,15 +1,17 @@
-package ledger
+package ledger_test
 
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger/ledgertest"
 )
 
 func names(t testing.TB, dir string) string {
@@ -28,7 +30,7 @@ func names(t testing.TB, dir string) string {
 func TestOpenCreates(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a?b 100%#.ledger.db")
-	l, err := Open(path, options())
+	l, err := ledger.Open(path, ledgertest.Options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +54,7 @@ func TestOpenCreates(t *testing.T) {
 	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 		t.Errorf("got mode %v, want 0600", info.Mode().Perm())
 	}
-	again := mustOpen(t, path)
+	again := ledgertest.Open(t, file(path))
 	if again.ID() != id || len(id) != 36 {
 		t.Errorf("got id %q after reopening, want %q", again.ID(), id)
 	}
@@ -66,27 +68,27 @@ func TestOpenCreates(t *testing.T) {
 
 func TestOpenMissing(t *testing.T) {
 	t.Parallel()
-	for _, o := range []Options{{}, {Create: true, ReadOnly: true}} {
-		path := newFile(t)
-		_, err := Open(path, o)
-		wantIs(t, err, fs.ErrNotExist)
+	for _, o := range []ledger.Options{{}, {Create: true, ReadOnly: true}} {
+		path := newPath(t)
+		_, err := ledger.Open(path, o)
+		ledgertest.WantIs(t, err, fs.ErrNotExist)
 		if got := names(t, filepath.Dir(path)); got != "" {
-			t.Errorf("Open(%+v) left %q", o, got)
+			t.Errorf("ledger.Open(%+v) left %q", o, got)
 		}
 	}
-	_, err := Open(filepath.Join(t.TempDir(), "no", "such.db"), options())
-	wantIs(t, err, fs.ErrNotExist)
+	_, err := ledger.Open(filepath.Join(t.TempDir(), "no", "such.db"), ledgertest.Options())
+	ledgertest.WantIs(t, err, fs.ErrNotExist)
 }
 
 // ledgerBytes returns the file of a ledger with some rows.
 func ledgerBytes(t testing.TB) []byte {
 	t.Helper()
-	path := newFile(t)
-	l, err := Open(path, options())
+	path := newPath(t)
+	l, err := ledger.Open(path, ledgertest.Options())
 	if err != nil {
 		t.Fatal(err)
 	}
-	adopted(t, l, stagedRows(strings.Repeat("r1a s2b r3c ", 60)))
+	ledgertest.Commit(t, l, ledgertest.Rows(strings.Repeat("r1a s2b r3c ", 60)))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -99,14 +101,8 @@ func ledgerBytes(t testing.TB) []byte {
 
 func otherDatabase(t testing.TB) []byte {
 	t.Helper()
-	path := newFile(t)
-	c, err := dial(fileURI(path, "mode=rwc"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(c.once("CREATE TABLE t (x)"), c.close()); err != nil {
-		t.Fatal(err)
-	}
+	path := newPath(t)
+	ledgertest.Exec(t, file(path), "CREATE TABLE t (x)")
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -123,40 +119,40 @@ func TestOpenRefuses(t *testing.T) {
 		file []byte
 		want error
 	}{
-		{"empty", nil, ErrForeign},
-		{"a few bytes", []byte("SQLite format 3"), ErrForeign},
-		{"a sheet", bytes.Repeat([]byte("action,object\n"), 100), ErrForeign},
-		{"another database", otherDatabase(t), ErrForeign},
-		{"garbage from the first byte", edit(func(b []byte) []byte { clear(b[:4096]); return b }), ErrForeign},
-		{"newer", edit(func(b []byte) []byte { binary.BigEndian.PutUint32(b[60:], schemaVersion+1); return b }), ErrNewer},
-		{"version zero", edit(func(b []byte) []byte { binary.BigEndian.PutUint32(b[60:], 0); return b }), ErrDamaged},
-		{"cut in the middle", edit(func(b []byte) []byte { return b[:len(b)/2] }), ErrDamaged},
-		{"cut in a page", edit(func(b []byte) []byte { return b[:len(b)-100] }), ErrDamaged},
+		{"empty", nil, ledger.ErrForeign},
+		{"a few bytes", []byte("SQLite format 3"), ledger.ErrForeign},
+		{"a sheet", bytes.Repeat([]byte("action,object\n"), 100), ledger.ErrForeign},
+		{"another database", otherDatabase(t), ledger.ErrForeign},
+		{"garbage from the first byte", edit(func(b []byte) []byte { clear(b[:4096]); return b }), ledger.ErrForeign},
+		{"newer", edit(func(b []byte) []byte { binary.BigEndian.PutUint32(b[60:], ledger.SchemaVersion+1); return b }), ledger.ErrNewer},
+		{"version zero", edit(func(b []byte) []byte { binary.BigEndian.PutUint32(b[60:], 0); return b }), ledger.ErrDamaged},
+		{"cut in the middle", edit(func(b []byte) []byte { return b[:len(b)/2] }), ledger.ErrDamaged},
+		{"cut in a page", edit(func(b []byte) []byte { return b[:len(b)-100] }), ledger.ErrDamaged},
 		{"garbage in a page", edit(func(b []byte) []byte {
 			for i := range b[4096:8192] {
 				b[4096+i] = 0xa5
 			}
 			return b
-		}), ErrDamaged},
+		}), ledger.ErrDamaged},
 		{"garbage everywhere behind the header", edit(func(b []byte) []byte {
 			for i := range b[4096:] {
 				b[4096+i] = byte(i * 7)
 			}
 			return b
-		}), ErrDamaged},
+		}), ledger.ErrDamaged},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			path := newFile(t)
+			path := newPath(t)
 			if err := os.WriteFile(path, tt.file, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			for _, o := range []Options{options(), {}, {ReadOnly: true}} {
-				l, err := Open(path, o)
+			for _, o := range []ledger.Options{ledgertest.Options(), {}, {ReadOnly: true}} {
+				l, err := ledger.Open(path, o)
 				if err == nil {
 					l.Close()
 				}
-				wantIs(t, err, tt.want)
+				ledgertest.WantIs(t, err, tt.want)
 			}
 			after, err := os.ReadFile(path)
 			if err != nil {
@@ -175,67 +171,39 @@ func TestOpenRefuses(t *testing.T) {
 func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	_, err := Open(dir, options())
-	wantIs(t, err, ErrForeign)
+	_, err := ledger.Open(dir, ledgertest.Options())
+	ledgertest.WantIs(t, err, ledger.ErrForeign)
 
 	target := filepath.Join(dir, "real.db")
-	mustOpen(t, target)
+	ledgertest.Open(t, file(target))
 	link := filepath.Join(dir, "link.db")
 	if err := os.Symlink(target, link); err != nil {
 		t.Logf("no links here: %v", err)
 		return
 	}
-	_, err = Open(link, options())
-	wantIs(t, err, ErrForeign)
+	_, err = ledger.Open(link, ledgertest.Options())
+	ledgertest.WantIs(t, err, ledger.ErrForeign)
 	dangling := filepath.Join(dir, "dangling.db")
 	if err := os.Symlink(filepath.Join(dir, "none"), dangling); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Open(dangling, options())
-	wantIs(t, err, ErrForeign)
-}
-
-func TestReadOnly(t *testing.T) {
-	t.Parallel()
-	path := newFile(t)
-	w := mustOpen(t, path)
-	adopted(t, w, stagedRows("r1a s2b"))
-	r, err := Open(path, Options{ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	if got, want := states(t, r), "r1a:not_attempted s2b:not_attempted"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	s := matched(t, r, stagedRows("r1a s2b r3c"))
-	if got, err := s.Counts(t.Context()); err != nil || len(got) != 2 {
-		t.Errorf("a plan over an open ledger: got %+v, %v", got, err)
-	}
-	wantIs(t, s.Adopt(t.Context(), Source{}), ErrReadOnly)
-	wantIs(t, r.Bind(t.Context(), Binding{Account: "main", Host: "h"}), ErrReadOnly)
-	_, err = r.BeginRun(t.Context(), RunInfo{})
-	wantIs(t, err, ErrReadOnly)
-
-	finish(t, w, todo(t, w)[0], Done)
-	if got, want := states(t, r), "r1a:done s2b:not_attempted"; got != want {
-		t.Errorf("during a run: got %q, want %q", got, want)
-	}
+	_, err = ledger.Open(dangling, ledgertest.Options())
+	ledgertest.WantIs(t, err, ledger.ErrForeign)
 }
 
 // TestPlanLeavesNoTrace opens a ledger as a plan does.
 func TestPlanLeavesNoTrace(t *testing.T) {
 	t.Parallel()
-	path := newFile(t)
+	path := newPath(t)
 	before := ledgerBytes(t)
 	if err := os.WriteFile(path, before, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := Open(path, Options{ReadOnly: true})
+	l, err := ledger.Open(path, ledger.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := matched(t, l, stagedRows("r1a s2b r1a r9z")).Counts(t.Context()); err != nil {
+	if _, err := ledgertest.Matched(t, l, ledgertest.Rows("r1a s2b r1a r9z")).Counts(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if err := l.Close(); err != nil {
@@ -256,18 +224,18 @@ func TestPlanLeavesNoTrace(t *testing.T) {
 func TestScratchLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	l, err := Scratch(dir)
+	l, err := ledger.Scratch(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := matched(t, l, stagedRows("r1a s2b r1a"))
+	s := ledgertest.Matched(t, l, ledgertest.Rows("r1a s2b r1a"))
 	if got := names(t, dir); got != "" {
 		t.Errorf("the folder has %q while it is open", got)
 	}
-	if err := s.Adopt(t.Context(), Source{Name: "n"}); err != nil {
+	if err := s.Commit(t.Context(), ledger.Source{Name: "n"}); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := words(todo(t, l)), "r1a/2 s2b/2"; got != want {
+	if got, want := ledgertest.Words(ledgertest.Next(t, l)), "r1a/2 s2b/2"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if err := l.VerifyChain(t.Context()); err != nil {
@@ -281,34 +249,21 @@ func TestScratchLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestClosed(t *testing.T) {
-	t.Parallel()
-	l := mustOpen(t, newFile(t))
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, err := l.Stage(t.Context())
-	wantIs(t, err, ErrClosed)
-	_, err = l.Bindings(t.Context())
-	wantIs(t, err, ErrClosed)
-	wantIs(t, l.Wrote(t.Context(), "x"), ErrClosed)
-}
-
 // TestUncleanClose opens what a killed process leaves: the file and its log as
 // they are while the ledger is open.
 func TestUncleanClose(t *testing.T) {
 	t.Parallel()
-	path := newFile(t)
-	l := mustOpen(t, path)
-	adopted(t, l, stagedRows("r1a s2b r3c"))
-	begun(t, l)
-	ops := todo(t, l)
-	finish(t, l, ops[0], Done)
-	if err := l.Intend(t.Context(), Intent{CallID: "c", Account: "main", Ops: []int64{ops[1].ID}, Attempt: 1, At: at}); err != nil {
+	path := newPath(t)
+	l := ledgertest.Open(t, file(path))
+	ledgertest.Commit(t, l, ledgertest.Rows("r1a s2b r3c"))
+	ledgertest.Begin(t, l)
+	ops := ledgertest.Next(t, l)
+	ledgertest.Finish(t, l, ops[0], ledger.Done)
+	if err := l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{ops[1]}, Attempt: 1, At: ledgertest.At}); err != nil {
 		t.Fatal(err)
 	}
 
-	killed := newFile(t)
+	killed := newPath(t)
 	for _, suffix := range []string{"", "-wal"} {
 		b, err := os.ReadFile(path + suffix)
 		if err != nil {
@@ -318,19 +273,19 @@ func TestUncleanClose(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again := mustOpen(t, killed)
-	if got, want := states(t, again), "r1a:done s2b:in_doubt r3c:not_attempted"; got != want {
+	again := ledgertest.Open(t, file(killed))
+	if got, want := ledgertest.States(t, again), "r1a:done s2b:in_doubt r3c:not_attempted"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if err := again.VerifyChain(t.Context()); err != nil {
 		t.Error(err)
 	}
-	adopted(t, again, stagedRows("r1a s2b r3c"))
-	ops = todo(t, again)
-	if got, want := words(ops), "s2b/2 r3c/2"; got != want {
+	ledgertest.Commit(t, again, ledgertest.Rows("r1a s2b r3c"))
+	ops = ledgertest.Next(t, again)
+	if got, want := ledgertest.Words(ops), "s2b/2 r3c/2"; got != want {
 		t.Errorf("to do: got %q, want %q", got, want)
 	}
-	if ops[0].State != Sent {
+	if ops[0].State != ledger.Sent {
 		t.Errorf("got state %v for an intent without an outcome, want Sent", ops[0].State)
 	}
 }
@@ -338,21 +293,21 @@ func TestUncleanClose(t *testing.T) {
 // TestFull has the file refuse to grow, as a full disk does.
 func TestFull(t *testing.T) {
 	t.Parallel()
-	l := mustOpen(t, newFile(t))
-	adopted(t, l, stagedRows("r1a"))
-	if err := l.alone(t.Context(), func(c *conn) error { return c.once("PRAGMA max_page_count = 1") }); err != nil {
+	l := ledgertest.Open(t, newFile(t))
+	ledgertest.Commit(t, l, ledgertest.Rows("r1a"))
+	if err := l.Script("PRAGMA max_page_count = 1"); err != nil {
 		t.Fatal(err)
 	}
-	s := matched(t, l, stagedRows(strings.Repeat("r2b s3c ", 500)))
-	err := s.Adopt(t.Context(), Source{Name: "n"})
-	wantIs(t, err, ErrStorage)
-	if got, want := states(t, l), "r1a:not_attempted"; got != want {
+	s := ledgertest.Matched(t, l, ledgertest.Rows(strings.Repeat("r2b s3c ", 500)))
+	err := s.Commit(t.Context(), ledger.Source{Name: "n"})
+	ledgertest.WantIs(t, err, ledger.ErrStorage)
+	if got, want := ledgertest.States(t, l), "r1a:not_attempted"; got != want {
 		t.Errorf("after the failure: got %q, want %q", got, want)
 	}
-	if err := l.alone(t.Context(), func(c *conn) error { return c.once("PRAGMA max_page_count = 100000") }); err != nil {
+	if err := l.Script("PRAGMA max_page_count = 100000"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Adopt(t.Context(), Source{Name: "n"}); err != nil {
+	if err := s.Commit(t.Context(), ledger.Source{Name: "n"}); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
 }

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql/driver"
 	"encoding/json"
 	"fmt"
 	"iter"
@@ -10,8 +9,8 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// Review is a second look at the adopted sheet, or the one that was chosen: somebody goes through its rows,
-// asks the CRM about some of them, and notes what is known now of each. It changes
+// Review is a second look at the ledger's sheet, or the one that was chosen: somebody goes
+// through its rows, asks the CRM about some of them, and notes what is known now of each. It changes
 // nothing durable and works on a ledger that is open for reading only. What is
 // noted lives in temporary tables, so that memory stays flat whatever the sheet's
 // size.
@@ -21,19 +20,19 @@ import (
 // from any goroutine.
 type Review struct{ l *Ledger }
 
-// ReviewRow is a row of the adopted sheet as far as a review needs it.
+// ReviewRow is a row of the ledger's sheet as far as a review needs it.
 type ReviewRow struct {
-	Ord     int64
-	Line    int
-	Record  int64 // equal for the rows of one record; different records may in theory share it
-	Account string
-	Invalid bool          // never sent; Op is the zero value
-	Op      crm.Operation // with its user
-	State   State
-	Maybe   bool
-	Ticket  string // of the acceptance, "" if there was none
-	Message string
-	Undone  *Undoing // what another sheet has done about it since; nil if nothing
+	Ord       int64
+	Line      int
+	Account   string
+	Invalid   bool          // never sent; Op is the zero value
+	Op        crm.Operation // with its user
+	State     State
+	Uncertain bool
+	Happened  bool
+	Ticket    string // of the acceptance, "" if there was none
+	Message   string
+	Undone    *Undoing // what another sheet has done about it since; nil if nothing
 }
 
 // Question is a row that the CRM is to be asked about.
@@ -69,13 +68,13 @@ type Reviewed struct {
 }
 
 const reviewTables = `
-DROP TABLE IF EXISTS temp.vorder;
-DROP TABLE IF EXISTS temp.vask;
-DROP TABLE IF EXISTS temp.vsaid;
-CREATE TEMP TABLE vorder (n INTEGER PRIMARY KEY, ord INTEGER, rec INTEGER);
-CREATE TEMP TABLE vask (ord INTEGER PRIMARY KEY, account TEXT, ticket TEXT, besides TEXT);
-CREATE TEMP TABLE vsaid (ord INTEGER PRIMARY KEY, holds TEXT, code TEXT, message TEXT, later INTEGER);
-CREATE INDEX temp.vask_ticket ON vask (account, ticket, ord);
+DROP TABLE IF EXISTS review_order;
+DROP TABLE IF EXISTS review_question;
+DROP TABLE IF EXISTS review_answer;
+CREATE TEMP TABLE review_order (n {{id}}, ord BIGINT);
+CREATE TEMP TABLE review_question (ord {{key}}, account {{text}}, ticket {{text}}, besides {{text}});
+CREATE TEMP TABLE review_answer (ord {{key}}, holds {{text}}, code {{text}}, message {{text}}, later BIGINT);
+CREATE INDEX review_ticket ON review_question (account, ticket, ord);
 `
 
 // Review begins a review, and drops what an earlier one has noted.
@@ -84,8 +83,8 @@ func (l *Ledger) Review(ctx context.Context) (*Review, error) {
 		if err := c.once(reviewTables); err != nil {
 			return err
 		}
-		_, err := c.execContext(ctx, fmt.Sprintf(`INSERT INTO vorder (ord, rec) SELECT r.ord, coalesce(o.rec, 0) AS rec
-			FROM %s r LEFT JOIN op o ON o.id = r.op ORDER BY rec, r.ord DESC`, l.rows()))
+		_, err := c.execContext(ctx, `INSERT INTO review_order (ord) SELECT r.ord FROM `+l.rows()+` r LEFT JOIN op o ON o.id = r.op
+			ORDER BY o.account, o.object, o.record_id, r.ord DESC`)
 		return err
 	})
 	if err != nil {
@@ -97,30 +96,36 @@ func (l *Ledger) Review(ctx context.Context) (*Review, error) {
 // Rows streams every row once, record by record, and of a record the last row of
 // the sheet first.
 func (r *Review) Rows(ctx context.Context) iter.Seq2[ReviewRow, error] {
+	query := `SELECT v.n, v.ord, r.line, a.name, o.account AS account_id, o.id, o.user_id, o.state, o.uncertain, o.happened, o.ticket,
+		coalesce(o.message, r.message) AS message, r.unavailable, o.seq, ` + operationColumns("o") + ` FROM review_order v JOIN ` + r.l.rows() + ` r ON r.ord = v.ord
+		LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account) WHERE v.n > ? ORDER BY v.n LIMIT ?`
 	return paged(ctx, r.l.alone, func() pager[ReviewRow] {
 		after := int64(0)
 		return func(c *conn, page []ReviewRow) ([]ReviewRow, error) {
-			names, err := accountNames(c)
-			if err != nil {
-				return nil, err
-			}
-			err = c.query(fmt.Sprintf(`SELECT v.n, v.ord, v.rec, r.line, coalesce(o.account, r.account), o.body, o.user, o.state, o.maybe, o.ticket,
-				coalesce(o.message, r.message), o.target, o.seq FROM vorder v JOIN %s r ON r.ord = v.ord LEFT JOIN op o ON o.id = r.op
-				WHERE v.n > ? ORDER BY v.n LIMIT ?`, r.l.rows()), func(v []driver.Value) (err error) {
-				after = integer(v[0])
+			var places []place
+			err := c.query(query, func(q row) (err error) {
+				after = q.int64("n")
 				row := ReviewRow{
-					Ord: integer(v[1]), Record: integer(v[2]), Line: int(integer(v[3])), Account: names[integer(v[4])],
-					Invalid: v[5] == nil, State: State(integer(v[7])), Maybe: truth(v[8]), Ticket: text(v[9]), Message: text(v[10]),
+					Ord: q.int64("ord"), Line: q.int("line"), Account: q.text("name"), Invalid: q.null("id") && !q.bool("unavailable"),
+					Uncertain: q.bool("uncertain"), Happened: q.bool("happened"), Ticket: q.text("ticket"), Message: q.text("message"),
 				}
-				if !row.Invalid {
-					row.Op, err = unpackOp(blob(v[5]), text(v[6]))
+				switch {
+				case row.Invalid:
+				case q.null("id"):
+					row.State = Unavailable
+				default:
+					if row.Op, err = q.operation(); err == nil {
+						row.State, err = q.state("state")
+					}
 				}
-				if err == nil && r.l.earlier && row.State.happened() {
-					row.Undone, err = c.undoing(trace{integer(v[4]), integer(v[11]), integer(v[12])}, row.Op)
-				}
-				page = append(page, row)
+				page, places = append(page, row), append(places, place{q.int64("account_id"), q.int64("seq")})
 				return err
 			}, after, int64(pageRows))
+			for i := range page {
+				if err == nil && r.l.earlier && page[i].State.happened() {
+					page[i].Undone, err = c.undoing(places[i], page[i].Op)
+				}
+			}
 			return page, err
 		}
 	})
@@ -131,7 +136,7 @@ func (r *Review) Ask(ctx context.Context, questions []Question) error {
 	err := r.l.alone(ctx, func(c *conn) error {
 		return c.temporary(func() error {
 			for _, q := range questions {
-				besides := driver.Value(nil)
+				var besides any
 				if len(q.Except) > 0 {
 					raw, err := json.Marshal(q.Except)
 					if err != nil {
@@ -139,7 +144,8 @@ func (r *Review) Ask(ctx context.Context, questions []Question) error {
 					}
 					besides = string(raw)
 				}
-				if _, err := c.exec("INSERT OR REPLACE INTO vask (ord, account, ticket, besides) VALUES (?, ?, ?, ?)",
+				if _, err := c.exec(`INSERT INTO review_question (ord, account, ticket, besides) VALUES (?, ?, ?, ?)
+					ON CONFLICT (ord) DO UPDATE SET account = excluded.account, ticket = excluded.ticket, besides = excluded.besides`,
 					q.Ord, q.Account, q.Ticket, besides); err != nil {
 					return err
 				}
@@ -156,18 +162,22 @@ func (r *Review) Ask(ctx context.Context, questions []Question) error {
 // Questions streams the questions of an account by ticket, and those of a ticket
 // in sheet order.
 func (r *Review) Questions(ctx context.Context, account string) iter.Seq2[Question, error] {
+	query := "SELECT q.ord, q.ticket, q.besides, r.line, o.user_id, o.state, " + operationColumns("o") + ` FROM review_question q
+		JOIN ` + r.l.rows() + ` r ON r.ord = q.ord JOIN op o ON o.id = r.op
+		WHERE q.account = ? AND (q.ticket, q.ord) > (?, ?) ORDER BY q.ticket, q.ord LIMIT ?`
 	return paged(ctx, r.l.alone, func() pager[Question] {
 		ticket, ord := "", int64(0)
 		return func(c *conn, page []Question) ([]Question, error) {
-			err := c.query(fmt.Sprintf(`SELECT q.ord, q.ticket, q.besides, r.line, o.body, o.user, o.state
-				FROM vask q INDEXED BY vask_ticket JOIN %s r ON r.ord = q.ord JOIN op o ON o.id = r.op
-				WHERE q.account = ? AND (q.ticket, q.ord) > (?, ?) ORDER BY q.ticket, q.ord LIMIT ?`, r.l.rows()), func(v []driver.Value) (err error) {
-				ord, ticket = integer(v[0]), text(v[1])
-				q := Question{Ord: ord, Account: account, Ticket: ticket, Line: int(integer(v[3])), State: State(integer(v[6]))}
-				if q.Op, err = unpackOp(blob(v[4]), text(v[5])); err != nil {
+			err := c.query(query, func(r row) (err error) {
+				ord, ticket = r.int64("ord"), r.text("ticket")
+				q := Question{Ord: ord, Account: account, Ticket: ticket, Line: r.int("line")}
+				if q.State, err = r.state("state"); err != nil {
 					return err
 				}
-				if s := text(v[2]); s != "" {
+				if q.Op, err = r.operation(); err != nil {
+					return err
+				}
+				if s := r.text("besides"); s != "" {
 					err = json.Unmarshal([]byte(s), &q.Except)
 				}
 				page = append(page, q)
@@ -184,7 +194,8 @@ func (r *Review) Answer(ctx context.Context, answers []Answer) error {
 	err := r.l.alone(ctx, func(c *conn) error {
 		return c.temporary(func() error {
 			for _, a := range answers {
-				if _, err := c.exec("INSERT OR REPLACE INTO vsaid (ord, holds, code, message, later) VALUES (?, ?, ?, ?, ?)",
+				if _, err := c.exec(`INSERT INTO review_answer (ord, holds, code, message, later) VALUES (?, ?, ?, ?, ?)
+					ON CONFLICT (ord) DO UPDATE SET holds = excluded.holds, code = excluded.code, message = excluded.message, later = excluded.later`,
 					a.Ord, a.Holds, orNull(a.Code), orNull(a.Message), a.Later); err != nil {
 					return err
 				}
@@ -204,9 +215,9 @@ func (r *Review) Unanswered(ctx context.Context, account, code string) iter.Seq2
 	return paged(ctx, r.l.alone, func() pager[int64] {
 		after := int64(0)
 		return func(c *conn, page []int64) ([]int64, error) {
-			err := c.query(`SELECT q.ord FROM vask q JOIN vsaid a ON a.ord = q.ord
-				WHERE q.ord > ? AND q.account = ? AND a.code = ? ORDER BY q.ord LIMIT ?`, func(v []driver.Value) error {
-				after = integer(v[0])
+			err := c.query(`SELECT q.ord FROM review_question q JOIN review_answer a ON a.ord = q.ord
+				WHERE q.ord > ? AND q.account = ? AND a.code = ? ORDER BY q.ord LIMIT ?`, func(r row) error {
+				after = r.int64("ord")
 				page = append(page, after)
 				return nil
 			}, after, account, code, int64(pageRows))
@@ -215,7 +226,7 @@ func (r *Review) Unanswered(ctx context.Context, account, code string) iter.Seq2
 	})
 }
 
-// Answers streams every row of the adopted sheet once, in sheet order, with what is
+// Answers streams every row of the ledger's sheet once, in sheet order, with what is
 // known of it.
 func (r *Review) Answers(ctx context.Context) iter.Seq2[Reviewed, error] {
 	return func(yield func(Reviewed, error) bool) {
@@ -247,11 +258,11 @@ func (r *Review) answers(ctx context.Context) iter.Seq2[Answer, error] {
 	return paged(ctx, r.l.alone, func() pager[Answer] {
 		after := int64(0)
 		return func(c *conn, page []Answer) ([]Answer, error) {
-			err := c.query(`SELECT a.ord, CASE WHEN a.later > 0 THEN b.holds ELSE a.holds END, a.code, a.message, a.later
-				FROM vsaid a LEFT JOIN vsaid b ON b.ord = a.later AND a.later > 0
-				WHERE a.ord > ? ORDER BY a.ord LIMIT ?`, func(v []driver.Value) error {
-				after = integer(v[0])
-				page = append(page, Answer{Ord: after, Holds: text(v[1]), Code: text(v[2]), Message: text(v[3]), Later: integer(v[4])})
+			err := c.query(`SELECT a.ord, CASE WHEN a.later > 0 THEN b.holds ELSE a.holds END AS holds, a.code, a.message, a.later
+				FROM review_answer a LEFT JOIN review_answer b ON b.ord = a.later AND a.later > 0
+				WHERE a.ord > ? ORDER BY a.ord LIMIT ?`, func(r row) error {
+				after = r.int64("ord")
+				page = append(page, Answer{Ord: after, Holds: r.text("holds"), Code: r.text("code"), Message: r.text("message"), Later: r.int64("later")})
 				return nil
 			}, after, int64(pageRows))
 			return page, err

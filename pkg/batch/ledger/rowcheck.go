@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"database/sql/driver"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -12,15 +11,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // lastWord is what the events say of an operation, the newest of each: its result, its
 // request Id, and a digest of what was asked for.
 const lastWordTable = `
-DROP TABLE IF EXISTS temp.vlast;
-CREATE TEMP TABLE vlast (op INTEGER PRIMARY KEY, result TEXT, request TEXT, asked BLOB);
+DROP TABLE IF EXISTS event_last;
+CREATE TEMP TABLE event_last (op {{key}}, result {{text}}, request {{text}}, asked {{bytes}});
 `
 
 // wordSent is the result of an operation that was intended and has no outcome yet.
@@ -67,17 +64,10 @@ type lastWords struct {
 	taken    bool // there is such an event
 }
 
-// eventRow is a row of an event as far as it is compared.
-type eventRow struct {
-	Ops, Action, Object, Record, Context, User, Access, Related, Permissions, Result string
-	Minutes                                                                          int64
-	RequestID                                                                        string `json:"request_id"`
-}
-
 // asked is a digest of what an operation asks for, and in which account.
 func (r eventRow) asked(account string) []byte {
 	var b []byte
-	for _, s := range []string{account, r.Action, r.Object, r.Record, r.Context, r.User, r.Access, r.Related, r.Permissions, strconv.FormatInt(r.Minutes, 10)} {
+	for _, s := range []string{account, r.Action, r.Object, r.Record, r.Context, r.User, r.Access, r.Related, r.Permissions, strconv.Itoa(r.Minutes)} {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
@@ -92,9 +82,9 @@ func (w *lastWords) gather(c *conn, after int64) (last int64, more bool, err err
 	}
 	var page []told
 	last = after
-	if err := c.query("SELECT seq, kind, body FROM event WHERE seq > ? ORDER BY seq LIMIT 1000", func(v []driver.Value) error {
-		last = integer(v[0])
-		page = append(page, told{text(v[1]), text(v[2])})
+	if err := c.query("SELECT seq, kind, body FROM event WHERE seq > ? ORDER BY seq LIMIT 1000", func(r row) error {
+		last = r.int64("seq")
+		page = append(page, told{r.text("kind"), r.text("body")})
 		return nil
 	}, after); err != nil || len(page) == 0 {
 		return last, false, err
@@ -123,13 +113,10 @@ func (w *lastWords) sheet(body string) error {
 	return err
 }
 
-// event books what an event says of its operations. An intent leaves the request Id of
+// event takes in what an event says of its operations. An intent leaves the request Id of
 // an earlier sending, and so does a look that brings none.
 func (w *lastWords) event(c *conn, kind, body string) error {
-	var e struct {
-		Account string
-		Rows    []eventRow
-	}
+	var e callEvent
 	if err := json.Unmarshal([]byte(body), &e); err != nil {
 		return fmt.Errorf("%w: an event that is no JSON: %w", ErrDamaged, err)
 	}
@@ -144,8 +131,8 @@ func (w *lastWords) event(c *conn, kind, body string) error {
 		}
 		asked := r.asked(e.Account)
 		if err := eachMember(r.Ops, func(id int64) error {
-			_, err := c.exec(`INSERT INTO vlast (op, result, request, asked) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (op) DO UPDATE
-				SET result = ?2, request = CASE WHEN ?5 AND ?3 = '' THEN request ELSE ?3 END, asked = ?4`,
+			_, err := c.exec(`INSERT INTO event_last (op, result, request, asked) VALUES (?, ?, ?, ?) ON CONFLICT (op) DO UPDATE
+				SET result = excluded.result, request = CASE WHEN ? = 1 AND excluded.request = '' THEN event_last.request ELSE excluded.request END, asked = excluded.asked`,
 				id, r.Result, r.RequestID, asked, bit(keeps))
 			return err
 		}); err != nil {
@@ -157,17 +144,13 @@ func (w *lastWords) event(c *conn, kind, body string) error {
 
 // compare holds a page of operations against what the events say of them.
 func (w *lastWords) compare(c *conn, after int64) (last int64, more bool, err error) {
-	names, err := accountNames(c)
-	if err != nil {
-		return after, false, err
-	}
 	last = after
 	wrong, reason := int64(0), ""
-	err = c.query(`SELECT o.id, o.account, o.body, o.user, o.state, o.request_id, o.seq, o.attempts, v.op, v.result, v.request, v.asked
-		FROM op o LEFT JOIN vlast v ON v.op = o.id WHERE o.id > ? ORDER BY o.id LIMIT 1000`, func(v []driver.Value) error {
-		last, more = integer(v[0]), true
+	err = c.query("SELECT o.id, a.name, o.user_id, o.state, o.request_id, o.seq, o.attempts, v.op, v.result, v.request, v.asked, "+operationColumns("o")+`
+		FROM op o JOIN account a ON a.id = o.account LEFT JOIN event_last v ON v.op = o.id WHERE o.id > ? ORDER BY o.id LIMIT 1000`, func(r row) error {
+		last, more = r.int64("id"), true
 		if wrong == 0 {
-			if reason = w.differs(v, names); reason != "" {
+			if reason = w.differs(r); reason != "" {
 				wrong = last
 			}
 		}
@@ -180,63 +163,58 @@ func (w *lastWords) compare(c *conn, after int64) (last int64, more bool, err er
 }
 
 // differs says in what an operation is not what the events say, "" if in nothing.
-func (w *lastWords) differs(v []driver.Value, names map[int64]string) string {
-	state := State(integer(v[4])).String()
-	request := string([]rune(text(v[5]))) // as JSON has it, whatever bytes it is of
-	if v[8] == nil {
+func (w *lastWords) differs(r row) string {
+	is, err := r.state("state")
+	if err != nil {
+		return "its state can not be read"
+	}
+	state, request := is.String(), plain(r.text("request_id")) // whatever bytes it is of
+	if r.null("op") {
 		switch {
-		case w.nameless && integer(v[6]) > 0:
+		case w.nameless && r.int64("seq") > 0:
 			return ""
-		case state != Pending.String() || request != "" || integer(v[6]) > 0 || integer(v[7]) > 0:
+		case is != Pending || request != "" || r.int64("seq") > 0 || r.int64("attempts") > 0:
 			return fmt.Sprintf("it is %s, and no event says that it was ever tried", state)
 		}
 		return ""
 	}
-	op, err := unpackOp(blob(v[2]), text(v[3]))
+	op, err := r.operation()
 	switch {
 	case err != nil:
 		return "what it asks for can not be read"
-	case state != text(v[9]):
-		return fmt.Sprintf("it is %s, and the last event about it says %s", state, text(v[9]))
-	case request != text(v[10]):
-		return fmt.Sprintf("its request Id is %q, and the last event about it says %q", request, text(v[10]))
-	case !slices.Equal(rowOf(op).asked(names[integer(v[1])]), blob(v[11])):
+	case state != r.text("result"):
+		return fmt.Sprintf("it is %s, and the last event about it says %s", state, r.text("result"))
+	case request != plain(r.text("request")):
+		return fmt.Sprintf("its request Id is %q, and the last event about it says %q", request, r.text("request"))
+	case !slices.Equal(eventRowOf(op).asked(r.text("name")), r.bytes("asked")):
 		return fmt.Sprintf("it asks for %s of %s %s, user %q, account %q, and the last event about it says otherwise",
-			op.Action, op.Object, op.Record, op.User, names[integer(v[1])])
+			op.Action, op.Object, op.Record, op.User, r.text("name"))
 	}
 	return ""
-}
-
-// rowOf is an operation as an event tells it.
-func rowOf(op crm.Operation) eventRow {
-	return eventRow{
-		Action: op.Action.String(), Object: op.Object, Record: op.Record, Context: op.Context, User: op.User, Access: op.Access.String(),
-		Related: op.Related.String(), Permissions: op.Permissions.String(), Minutes: int64(op.Minutes),
-	}
 }
 
 // count finds what the sheet's rows can be compared with as a whole: operations that
 // are gone, rows that stand for one operation, and how many rows there are.
 func (w *lastWords) count(c *conn) error {
-	gone, err := c.count(`SELECT op FROM vlast v WHERE result <> ? AND NOT EXISTS (SELECT 1 FROM op WHERE id = v.op) LIMIT 1`, Pending.String())
+	gone, err := c.count(`SELECT op AS n FROM event_last v WHERE result <> ? AND NOT EXISTS (SELECT 1 FROM op WHERE id = v.op) LIMIT 1`, Pending.String())
 	if err != nil {
 		return err
 	}
 	if gone > 0 {
 		return rowError(c, gone, "its operation is not there any more, and the events tell of it")
 	}
-	twice, err := c.count("SELECT op FROM row WHERE op IS NOT NULL GROUP BY op HAVING count(*) > 1 LIMIT 1")
+	twice, err := c.count("SELECT op AS n FROM sheet_row WHERE op IS NOT NULL GROUP BY op HAVING count(*) > 1 LIMIT 1")
 	if err != nil {
 		return err
 	}
 	if twice > 0 {
 		return rowError(c, twice, "it stands for the same operation as another row")
 	}
-	rows, err := c.count("SELECT count(*) FROM row")
+	rows, err := c.count("SELECT count(*) AS n FROM sheet_row")
 	if err != nil {
 		return err
 	}
-	valid, err := c.count("SELECT count(r.op) FROM row r JOIN op o ON o.id = r.op")
+	valid, err := c.count("SELECT count(r.op) AS n FROM sheet_row r JOIN op o ON o.id = r.op")
 	if err == nil && w.taken && (rows != w.rows || valid != w.rows-w.invalid) {
 		return &ChainError{Reason: fmt.Sprintf("the sheet has %d rows with %d to be done, and was taken up with %d and %d", rows, valid, w.rows, w.rows-w.invalid)}
 	}
@@ -245,7 +223,7 @@ func (w *lastWords) count(c *conn) error {
 
 // rowError names the row of an operation, by its line if a sheet has it.
 func rowError(c *conn, op int64, reason string) error {
-	line, err := c.count("SELECT line FROM row WHERE op = ? LIMIT 1", op)
+	line, err := c.count("SELECT line AS n FROM sheet_row WHERE op = ? LIMIT 1", op)
 	if err != nil {
 		return err
 	}
@@ -255,28 +233,28 @@ func rowError(c *conn, op int64, reason string) error {
 	return &ChainError{Line: int(line), Reason: reason}
 }
 
-// members adds which operations a row of an event is about: "7", or "7-9,12" for equal
+// opsText says which operations a row of an event is about: "7", or "7-9,12" for equal
 // rows that go together.
-func (t telling) members(members []member) telling {
-	t = append(t.field("ops"), '"')
+func opsText(members []member) string {
+	var b []byte
 	for i := 0; i < len(members); {
 		n := i + 1
 		for n < len(members) && members[n].id == members[n-1].id+1 {
 			n++
 		}
 		if i > 0 {
-			t = append(t, ',')
+			b = append(b, ',')
 		}
-		t = strconv.AppendInt(t, members[i].id, 10)
+		b = strconv.AppendInt(b, members[i].id, 10)
 		if n > i+1 {
-			t = strconv.AppendInt(append(t, '-'), members[n-1].id, 10)
+			b = strconv.AppendInt(append(b, '-'), members[n-1].id, 10)
 		}
 		i = n
 	}
-	return append(t, '"')
+	return string(b)
 }
 
-// eachMember hands over what members has written down.
+// eachMember hands over what opsText has written down.
 func eachMember(ops string, each func(id int64) error) error {
 	for part := range strings.SplitSeq(ops, ",") {
 		first, last, isRange := strings.Cut(part, "-")

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql/driver"
 	"encoding/json"
 	"fmt"
 )
@@ -55,14 +54,15 @@ func (l *Ledger) EndRun(ctx context.Context, run int64, summary json.RawMessage)
 // Runs returns every run, the oldest first.
 func (l *Ledger) Runs(ctx context.Context) (runs []Run, err error) {
 	err = l.read(ctx, func(c *conn) error {
-		return c.query("SELECT id, started, ended, version, operator, args, summary FROM run ORDER BY id", func(v []driver.Value) error {
-			r := Run{ID: integer(v[0]), Started: instant(v[1]), Ended: instant(v[2])}
-			r.Version, r.Operator = text(v[3]), text(v[4])
-			if s := text(v[6]); s != "" {
-				r.Summary = json.RawMessage(s)
+		return c.query("SELECT id, started, ended, version, operator, args, summary FROM run ORDER BY id", func(r row) error {
+			run := Run{ID: r.int64("id"), Started: r.time("started"), Ended: r.time("ended")}
+			run.Version, run.Operator = r.text("version"), r.text("operator")
+			if s := r.text("summary"); s != "" {
+				run.Summary = json.RawMessage(s)
 			}
-			runs = append(runs, r)
-			return json.Unmarshal([]byte(text(v[5])), &runs[len(runs)-1].Args)
+			err := json.Unmarshal([]byte(r.text("args")), &run.Args)
+			runs = append(runs, run)
+			return err
 		})
 	})
 	return runs, err

@@ -7,57 +7,58 @@ import "fmt"
 const applicationID = 0x6252766b
 
 // schemaVersion is the version of the tables below, kept as SQLite's user_version.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // schema makes the tables of a new ledger.
 //
-// op.seq is 0 until the operation is first intended or settled; from then on it
+// op.seq is 0 until the operation is first intended or recorded; from then on it
 // says when that last happened, in one count for the whole ledger. What has no seq
 // leaves no trace and is deleted when the sheet no longer wants it.
-// op.lead is the operation that it goes together with, itself for a leader;
-// op.rows, of a leader, is how many go with it, itself counted.
+// op.head is the operation that it goes together with, itself for a head; op.members,
+// of a head, is how many go with it, itself counted.
 // op.open is 1 while the operation holds up the later rows of its target.
 // op.tried is the attempts before the call that is under way.
-// op.alone is 1 only if no other row of the sheet has the operation's key.
-//
-// A run changes two rows of op for every call, so what it writes stays where the
-// sheet's order puts it: there is no index over hashes of what a run works on, but
-// for keys that several rows share. Match sorts the history when it needs it.
+// op.record_level is 1 where the record has a row about everybody.
+// sheet_row.op is null where the row is invalid, or, if unavailable is 1, where its account
+// can not be worked with; code and message then say why.
+// op.seen is what was seen before the operation was first sent.
+// op.lost is what bystanders have lost by the operation and were not given back, in JSON.
+// op.happened is 1 where a failed operation is done for the rest: access remains by
+// another way.
 const schema = `
-CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), event INTEGER NOT NULL, hash BLOB NOT NULL, opseq INTEGER NOT NULL);
-CREATE TABLE account (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, crm TEXT, host TEXT, org TEXT);
-CREATE TABLE email (account INTEGER NOT NULL, address TEXT NOT NULL, user TEXT NOT NULL, PRIMARY KEY (account, address)) WITHOUT ROWID;
-CREATE TABLE run (id INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER, version TEXT, operator TEXT, args TEXT, summary TEXT);
-CREATE TABLE output (path TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE call (id INTEGER PRIMARY KEY, call TEXT NOT NULL, account INTEGER NOT NULL, run INTEGER NOT NULL, attempt INTEGER NOT NULL, sent_at INTEGER, before TEXT);
-CREATE TABLE event (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL, prev BLOB NOT NULL, hash BLOB NOT NULL);
-CREATE TABLE whole (rec INTEGER NOT NULL, account TEXT NOT NULL, object TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (rec, account, object, record)) WITHOUT ROWID;
-CREATE TABLE row (ord INTEGER PRIMARY KEY, line INTEGER NOT NULL, cells BLOB, op INTEGER, account INTEGER, code TEXT, message TEXT);
+CREATE TABLE meta (name {{text}} PRIMARY KEY, value {{text}});
+CREATE TABLE head (id {{key}}, event BIGINT NOT NULL, hash {{bytes}} NOT NULL, opseq BIGINT NOT NULL);
+CREATE TABLE account (id {{id}}, name {{text}} NOT NULL UNIQUE, crm {{text}}, host {{text}}, org {{text}});
+CREATE TABLE email (account BIGINT NOT NULL, address {{text}} NOT NULL, user_id {{text}} NOT NULL, PRIMARY KEY (account, address));
+CREATE TABLE run (id {{key}}, started BIGINT NOT NULL, ended BIGINT, version {{text}}, operator {{text}}, args {{text}}, summary {{text}});
+CREATE TABLE output (path {{text}} PRIMARY KEY);
+CREATE TABLE event (seq {{key}}, at BIGINT NOT NULL, kind {{text}} NOT NULL, body {{text}} NOT NULL, prev {{bytes}} NOT NULL, hash {{bytes}} NOT NULL);
+CREATE TABLE seen (id {{id}}, call_id {{text}} NOT NULL, account BIGINT NOT NULL, run BIGINT NOT NULL, attempt BIGINT NOT NULL, sent_at BIGINT, state {{text}} NOT NULL);
+CREATE TABLE sheet_row (ord {{key}}, line BIGINT NOT NULL, cells {{bytes}}, op BIGINT, account BIGINT, code {{text}}, message {{text}}, unavailable BIGINT);
+CREATE TABLE earlier_row (ord {{key}}, line BIGINT NOT NULL, cells {{bytes}}, op BIGINT, account BIGINT, code {{text}}, message {{text}}, unavailable BIGINT);
 CREATE TABLE op (
-	id INTEGER PRIMARY KEY, account INTEGER NOT NULL,
-	target INTEGER NOT NULL, rec INTEGER NOT NULL, key INTEGER NOT NULL, bundle INTEGER NOT NULL,
-	body BLOB NOT NULL, user TEXT,
-	state INTEGER NOT NULL, turn INTEGER NOT NULL, ord INTEGER NOT NULL, lead INTEGER NOT NULL, rows INTEGER NOT NULL,
-	open INTEGER NOT NULL, alone INTEGER NOT NULL, seq INTEGER NOT NULL, maybe INTEGER NOT NULL, prior INTEGER NOT NULL,
-	attempts INTEGER NOT NULL, tried INTEGER NOT NULL, first_run INTEGER, before INTEGER,
-	call_id TEXT, request_id TEXT, ticket TEXT, code TEXT, message TEXT, note TEXT, http_status INTEGER,
-	sent_at INTEGER, confirmed_at INTEGER);
-CREATE INDEX op_todo ON op (account, turn, ord) WHERE turn > 0 AND lead = id;
-CREATE INDEX op_follow ON op (lead, ord) WHERE open = 1 AND lead <> id;
-CREATE INDEX op_wait ON op (account, seq) WHERE state = 2 AND turn = 0 AND open = 1 AND lead = id;
-` + scatteredIndexes
-
-// scatteredIndexes are those of operations that were never tried, in an order
-// that has nothing to do with the sheet's. A bulk load drops them first and makes
-// them anew, which sorts once instead of searching a million times.
-const (
-	scatteredIndexes = `
-CREATE INDEX op_round ON op (key, ord) WHERE open = 1 AND lead = id AND alone = 0;
-CREATE INDEX op_key ON op (key) WHERE alone = 0;
-CREATE INDEX op_bundle ON op (bundle, turn, ord) WHERE turn > 0 AND bundle <> 0 AND lead = id;
+	id {{key}}, account BIGINT NOT NULL,
+	action {{text}} NOT NULL, object {{text}} NOT NULL, record_id {{text}} NOT NULL, context_id {{text}} NOT NULL, user_id {{text}} NOT NULL,
+	access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, record_level BIGINT NOT NULL,
+	state {{text}} NOT NULL, turn BIGINT NOT NULL, ord BIGINT NOT NULL, head BIGINT NOT NULL, members BIGINT NOT NULL,
+	open BIGINT NOT NULL, seq BIGINT NOT NULL, uncertain BIGINT NOT NULL, happened BIGINT NOT NULL, prior BIGINT NOT NULL,
+	attempts BIGINT NOT NULL, tried BIGINT NOT NULL, first_run BIGINT, seen BIGINT, lost {{text}},
+	call_id {{text}}, request_id {{text}}, ticket {{text}}, code {{text}}, message {{text}}, note {{text}}, http_status BIGINT,
+	sent_at BIGINT, confirmed_at BIGINT);
 `
-	dropScatteredIndexes = `DROP INDEX op_round; DROP INDEX op_key; DROP INDEX op_bundle;`
+
+// The indexes of operations are dropped before a large import and made anew after it,
+// which sorts once instead of searching a million times. All but the last hold only what
+// is still to be worked on.
+const (
+	indexes = `
+CREATE INDEX op_next ON op (account, turn, ord) WHERE turn > 0 AND head = id;
+CREATE INDEX op_member ON op (head, ord) WHERE open = 1 AND head <> id;
+CREATE INDEX op_unconfirmed ON op (account, seq) WHERE state = 'accepted' AND turn = 0 AND open = 1 AND head = id;
+CREATE INDEX op_record ON op (account, object, record_id, user_id);
+CREATE INDEX op_open ON op (account, object, record_id, ord) WHERE open = 1 AND head = id;
+`
+	dropIndexes = `DROP INDEX op_next; DROP INDEX op_member; DROP INDEX op_unconfirmed; DROP INDEX op_record; DROP INDEX op_open;`
 )
 
 // tables is what a version of the program knows of the file's history.
@@ -68,7 +69,9 @@ type tables struct {
 }
 
 // current is this program's version.
-func current() tables { return tables{version: schemaVersion} }
+func current() tables {
+	return tables{version: schemaVersion, steps: []func(c *conn) error{migrateFrom1}}
+}
 
 // knows refuses versions that there is no way from.
 func (t tables) knows(version int) error {
@@ -89,6 +92,6 @@ func (t tables) migrate(c *conn, from int) error {
 				return fmt.Errorf("migrate from schema version %d: %w", v, err)
 			}
 		}
-		return c.once(fmt.Sprintf("PRAGMA user_version = %d", t.version))
+		return c.once(c.setVersion(t.version))
 	})
 }

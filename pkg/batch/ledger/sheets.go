@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql/driver"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -10,13 +9,9 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// A ledger keeps the rows of two sheets: of the one that was adopted last, in table
-// row, and of the last one of another name before it, in table earlier. A sheet and
-// its undo sheet are such a pair. The operations of all sheets are one history.
-
-// earlierTable makes the table of the earlier sheet. Most ledgers never need it, so
-// that it is made with the first sheet of another name.
-const earlierTable = `CREATE TABLE IF NOT EXISTS earlier (ord INTEGER PRIMARY KEY, line INTEGER NOT NULL, cells BLOB, op INTEGER, account INTEGER, code TEXT, message TEXT)`
+// A ledger keeps the rows of two sheets: of the one that was committed last, in table
+// sheet_row, and of the last one of another name before it, in table earlier_row. A sheet
+// and its undo sheet are such a pair. The operations of all sheets are one history.
 
 // The names under which the descriptions of the two sheets are kept.
 const (
@@ -61,37 +56,24 @@ func (u Undoing) String() string {
 
 // keepEarlier puts the rows of the ledger's sheet aside if the new one has another
 // name. The sheet that was aside before goes.
-func (a *adoption) keepEarlier(sheet string) {
-	if a.err != nil {
+func (t *committing) keepEarlier(sheet string) {
+	if t.err != nil {
 		return
 	}
-	old, ok, err := source(a.c, metaSource)
-	if a.err = err; err == nil && ok && old.Sheet != sheet {
-		a.do(earlierTable)
-		a.do("DELETE FROM earlier")
-		a.do("INSERT INTO earlier (ord, line, cells, op, account, code, message) SELECT ord, line, cells, op, account, code, message FROM row")
-		a.do("INSERT INTO meta (name, value) SELECT ?1, value FROM meta WHERE name = ?2 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+	old, ok, err := source(t.c, metaSource)
+	if t.err = err; err == nil && ok && old.Sheet != sheet {
+		t.do("DELETE FROM earlier_row")
+		t.do("INSERT INTO earlier_row (ord, line, cells, op, account, code, message, unavailable) SELECT ord, line, cells, op, account, code, message, unavailable FROM sheet_row")
+		t.do("INSERT INTO meta (name, value) SELECT ?, value FROM meta WHERE name = ? ON CONFLICT (name) DO UPDATE SET value = excluded.value",
 			metaEarlier, metaSource)
 	}
-	if a.err == nil {
-		_, a.keeps, a.err = source(a.c, metaEarlier)
-	}
-}
-
-// unwanted is the condition for operations that were never tried and that no sheet
-// has any more.
-func (a *adoption) unwanted() string {
-	if a.keeps {
-		return "seq = 0 AND id NOT IN (SELECT op FROM earlier WHERE op IS NOT NULL)"
-	}
-	return "seq = 0"
 }
 
 // source reads the description of a sheet.
 func source(c *conn, name string) (src Source, ok bool, err error) {
-	err = c.query("SELECT value FROM meta WHERE name = ?", func(v []driver.Value) error {
+	err = c.query("SELECT value FROM meta WHERE name = ?", func(r row) error {
 		ok = true
-		return json.Unmarshal([]byte(text(v[0])), &src)
+		return json.Unmarshal([]byte(r.text("value")), &src)
 	}, name)
 	if err != nil {
 		err = fmt.Errorf("read the sheet's description: %w", err)
@@ -99,7 +81,7 @@ func source(c *conn, name string) (src Source, ok bool, err error) {
 	return src, ok, err
 }
 
-// Sheets returns the sheets whose rows the ledger keeps, the one that was adopted
+// Sheets returns the sheets whose rows the ledger keeps, the one that was committed
 // last first.
 func (l *Ledger) Sheets(ctx context.Context) (all []Source, err error) {
 	err = l.read(ctx, func(c *conn) error {
@@ -118,7 +100,7 @@ func (l *Ledger) Sheets(ctx context.Context) (all []Source, err error) {
 }
 
 // Choose has Source, Results, Counts, Review and History speak of the sheet of that
-// name from now on, and not of the one that was adopted last. ok is false if the
+// name from now on, and not of the one that was committed last. ok is false if the
 // ledger does not keep its rows. It is called before any of them, and changes nothing
 // durable.
 //
@@ -137,7 +119,7 @@ func (l *Ledger) Choose(ctx context.Context, sheet string) (ok bool, err error) 
 			return true, nil
 		default:
 			l.earlier = true
-			return true, l.listOthers(ctx)
+			return true, nil
 		}
 	}
 	return false, nil
@@ -146,68 +128,41 @@ func (l *Ledger) Choose(ctx context.Context, sheet string) (ok bool, err error) 
 // rows is the table of the chosen sheet's rows.
 func (l *Ledger) rows() string {
 	if l.earlier {
-		return metaEarlier
+		return "earlier_row"
 	}
-	return "row"
+	return "sheet_row"
 }
 
-// reading is read, or alone where what the earlier sheet's reader needs is known to
-// the writer's connection only.
-func (l *Ledger) reading() func(context.Context, func(*conn) error) error {
-	if l.earlier {
-		return l.alone
-	}
-	return l.read
-}
-
-// othersTable is the history that the earlier sheet has no row for, by target.
-const othersTable = `
-DROP TABLE IF EXISTS temp.vother;
-CREATE TEMP TABLE vother (target INTEGER, seq INTEGER, op INTEGER, PRIMARY KEY (target, seq)) WITHOUT ROWID;
-`
-
-func (l *Ledger) listOthers(ctx context.Context) error {
-	err := l.alone(ctx, func(c *conn) error {
-		if err := c.once(othersTable); err != nil {
-			return err
-		}
-		_, err := c.execContext(ctx, `INSERT INTO vother (target, seq, op) SELECT target, seq, id FROM op
-			WHERE seq > 0 AND id NOT IN (SELECT op FROM earlier WHERE op IS NOT NULL) ORDER BY target, seq`)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("list what other sheets have done: %w", err)
-	}
-	return nil
-}
-
-// trace is where an operation stands in the history.
-type trace struct{ account, target, seq int64 }
+// place is an operation's account and its place in the history, 0 if it has none.
+type place struct{ account, seq int64 }
 
 // undoing finds what has undone an operation of the earlier sheet since: the last
 // thing that happened to its user on the record, if that asks for something else.
-func (c *conn) undoing(at trace, op crm.Operation) (found *Undoing, err error) {
+func (c *conn) undoing(at place, op crm.Operation) (found *Undoing, err error) {
 	if at.seq == 0 {
 		return nil, nil
 	}
 	met := make(map[string]bool) // users about whom something later has been seen
 	decided := false
-	err = c.query(`SELECT o.account, o.body, o.user, o.state, o.maybe, o.sent_at, o.call_id FROM vother v JOIN op o ON o.id = v.op
-		WHERE v.target = ? AND v.seq > ? ORDER BY v.seq DESC`, func(v []driver.Value) error {
-		u := Undoing{State: State(integer(v[3])), SentAt: instant(v[5]), CallID: text(v[6])}
-		happened := u.Certain() || u.State == Accepted || u.State == Sent || u.State == InDoubt || truth(v[4])
-		if decided || !happened || integer(v[0]) != at.account {
+	err = c.query("SELECT o.user_id, o.state, o.uncertain, o.happened, o.sent_at, o.call_id, "+operationColumns("o")+` FROM op o
+		WHERE o.account = ? AND o.object = ? AND o.record_id = ? AND o.seq > ? AND NOT EXISTS (SELECT 1 FROM earlier_row e WHERE e.op = o.id)
+		ORDER BY o.seq DESC`, func(r row) error {
+		if decided {
 			return nil
 		}
+		u := Undoing{SentAt: r.time("sent_at"), CallID: r.text("call_id")}
 		var err error
-		if u.Op, err = unpackOp(blob(v[1]), text(v[2])); err != nil {
+		if u.State, err = r.state("state"); err != nil {
+			return err
+		}
+		if !u.State.happened() && u.State != Sent && u.State != Uncertain && !r.bool("uncertain") && !r.bool("happened") {
+			return nil
+		}
+		if u.Op, err = r.operation(); err != nil {
 			return err
 		}
 		a, b := u.Op.Target(), op.Target()
-		if a != b && (a.Whole() != b.Whole() || u.Op.Action != crm.RevokeAll && op.Action != crm.RevokeAll) {
-			return nil
-		}
-		if met[u.Op.User] {
+		if a != b && (a.Whole() != b.Whole() || u.Op.Action != crm.RevokeAll && op.Action != crm.RevokeAll) || met[u.Op.User] {
 			return nil
 		}
 		met[u.Op.User] = true
@@ -218,6 +173,6 @@ func (c *conn) undoing(at trace, op crm.Operation) (found *Undoing, err error) {
 			decided = true
 		}
 		return nil
-	}, at.target, at.seq)
+	}, at.account, op.Object, op.Record, at.seq)
 	return found, err
 }

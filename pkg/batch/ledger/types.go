@@ -13,22 +13,44 @@ type State uint8
 
 // The states. The zero value is an operation of which nothing is under way.
 const (
-	Pending   State = iota // to be done; nothing of it is under way
-	Sent                   // intended, perhaps sent; no outcome is known
-	Accepted               // the CRM took it and has not confirmed it
-	Done                   // the CRM confirmed it
-	Unchanged              // it was already so
-	Failed                 // the CRM refused it
-	InDoubt                // the answer was lost, and it is not safe to repeat
+	Pending     State = iota // to be done; nothing of it is under way
+	Sent                     // intended, perhaps sent; no outcome is known
+	Accepted                 // the CRM took it and has not confirmed it
+	Done                     // the CRM confirmed it
+	Unchanged                // it was already so
+	Failed                   // the CRM refused it
+	Uncertain                // the answer was lost, and it is not safe to repeat
+	Unavailable              // of a row, never of an operation: its account can not be worked with
 )
+
+// name is how the state is kept in the tables.
+func (s State) name() string {
+	switch s {
+	case Sent:
+		return "sent"
+	case Accepted:
+		return "accepted"
+	case Done:
+		return "done"
+	case Unchanged:
+		return "unchanged"
+	case Failed:
+		return "failed"
+	case Uncertain:
+		return "uncertain"
+	case Unavailable:
+		return "unavailable"
+	}
+	return "pending"
+}
 
 // String returns the word of the result column. Sent is "in_doubt": whoever
 // reads it found an intent that no outcome followed.
 func (s State) String() string {
 	switch s {
-	case Pending:
+	case Pending, Unavailable:
 		return "not_attempted"
-	case Sent, InDoubt:
+	case Sent, Uncertain:
 		return "in_doubt"
 	case Accepted:
 		return "accepted"
@@ -42,9 +64,9 @@ func (s State) String() string {
 	return fmt.Sprintf("state(%d)", uint8(s))
 }
 
-// Settled says whether a later row of the target may go: the operation is done,
+// Finished says whether a later row of the target may go: the operation is done,
 // unchanged or failed.
-func (s State) Settled() bool { return s == Done || s == Unchanged || s == Failed }
+func (s State) Finished() bool { return s == Done || s == Unchanged || s == Failed }
 
 // happened says that the CRM has done what was asked, or has accepted it.
 func (s State) happened() bool { return s == Done || s == Unchanged || s == Accepted }
@@ -80,13 +102,14 @@ type Source struct {
 	Layout json.RawMessage
 }
 
-// Staged is one row of a sheet that is being read.
-type Staged struct {
+// ImportRow is one row of a sheet that is being read.
+type ImportRow struct {
+	Ord     int64 // 1 for the first row of the sheet; Add counts by itself
 	Line    int
 	Cells   []string // as read
 	Account string
 	// Op is the operation as the provider would send it. Where Email is set and
-	// Op.User is empty, the user is what Stage.Resolve says of the address.
+	// Op.User is empty, the user is what Import.Resolve says of the address.
 	Op    crm.Operation
 	Email string // matched without regard to case, and handed out in lower case
 	// Code and Problem, if Code is not empty, say why the row is invalid, and Column and
@@ -98,15 +121,8 @@ type Staged struct {
 	Marks []Mark
 }
 
-// StagedRow is a staged row as it stands now: resolved addresses are filled in,
-// spoiled rows have their code and problem.
-type StagedRow struct {
-	Ord int64 // 1 for the first row of the sheet
-	Staged
-}
-
-// StagedEmail is an address that occurs in valid rows of the staged sheet.
-type StagedEmail struct {
+// Address is an address that occurs in valid rows of the sheet.
+type Address struct {
 	Account string
 	Email   string // in lower case
 	Line    int    // of the first row with it
@@ -115,44 +131,39 @@ type StagedEmail struct {
 	Need bool
 }
 
-// Where picks staged rows. A row is picked if it is that ordinal, or, Ord being
-// 0, if it is of Account and every other field that is not empty fits.
-type Where struct {
-	Ord     int64
+// Entry is a row of the sheet, or an operation that was tried before, as Match hands
+// them out. Equal ones that follow each other share Op, which nobody may change.
+type Entry struct {
 	Account string
-	Email   string // without regard to case
-	User    string // the user id, given in the row or resolved
-	// Other turns User around: rows that give a user id of their own which is not
-	// User. It finds the rows whose address belongs to somebody else.
-	Other bool
-}
-
-// Past is an operation of a target's history.
-type Past struct {
-	ID    int64
-	Op    crm.Operation
-	State State
-	// Maybe says that it may have taken effect although its state says otherwise.
-	Maybe bool
+	Op      *crm.Operation
+	Ord     int64 // of a row; 0 for an earlier operation, which alone has what follows
+	ID      int64
+	Seq     int64 // its place in the history
+	State   State
+	// Uncertain says that it may have taken effect although its state says otherwise.
+	Uncertain bool
+	// Happened says that it failed and is done for the rest: access remains by another way.
+	Happened bool
+	Accepted bool // the CRM has accepted its last sending
 	// Prior is what was known of earlier sendings when a run last took it up.
 	Prior crm.Prior
 }
 
-// Choice says what becomes of one staged row.
+// Choice says what becomes of one row.
 type Choice struct {
-	// Take is the index of the past operation that the row stands for, or -1: the row
+	// Take is the index of the earlier operation that the row stands for, or -1: the row
 	// is an operation of its own, not tried yet.
 	Take int
-	// Join is the index, among the target's rows, of the row that it goes together
-	// with and shares the outcome of: itself, or one before it that is its own.
-	Join int
-	// Turn is what there is to do; the row that is joined says it for those that join.
+	// Head is the index, among the target's rows, of the row that it goes together
+	// with and shares the outcome of: itself, or one before it that is its own head.
+	Head int
+	// Turn is what there is to do; the head says it for its members.
 	Turn  Turn
 	Prior crm.Prior
 }
 
-// Tally is how many rows are alike in the fields beside Rows.
-type Tally struct {
+// Count is how many rows are alike in the fields beside Rows.
+type Count struct {
 	Account string
 	Action  crm.Action
 	Object  string
@@ -160,35 +171,39 @@ type Tally struct {
 	Taken   bool // an earlier run has tried it
 	State   State
 	Turn    Turn
-	Joined  bool // it shares the outcome of a row before it
+	Member  bool // it shares the outcome of a row before it
 	Rows    int64
 }
 
-// Op is an operation of the adopted sheet, with what is needed to do it. Only
-// leaders are handed out: the rows that go together with one share its outcome.
+// Op is an operation of the sheet, with what is needed to do it. Only heads are handed
+// out: the rows that go together with one share its outcome.
 type Op struct {
 	ID        int64
 	Ord       int64 // the ordinal of its row
 	Line      int
 	Account   string
 	Operation crm.Operation
-	State     State
-	Turn      Turn
-	Prior     crm.Prior
-	Maybe     bool
-	Ticket    string
-	// Key, Target and Bundle are hashes, the account among what is hashed. Different
-	// things may in theory share one, which costs time and never harm.
-	Key, Target, Bundle int64
-	Seq                 int64     // grows with every intent and outcome; 0 if never tried
-	SentAt              time.Time // when it was last sent, zero if it never was
-	Attempts            int       // how often the change was sent, in all runs
-	FirstRun            int64     // the run that first intended it; 0 if none did
-	Lead                int64     // the leader's id: its own
-	Rows                int       // rows that share the outcome, this one included
-	// Alone says that no other operation of the sheet has the key: what is here is all
-	// that there is to know of the key's work. Round does not find it.
-	Alone bool
+	// RecordLevel says that the sheet or its history has a row about everybody on the
+	// record, so that all its rows act one after the other.
+	RecordLevel bool
+	State       State
+	Turn        Turn
+	Prior       crm.Prior
+	Uncertain   bool
+	Ticket      string
+	Seq         int64     // grows with every intent and outcome; 0 if never tried
+	SentAt      time.Time // when it was last sent, zero if it never was
+	Attempts    int       // how often the change was sent, in all runs
+	FirstRun    int64     // the run that first intended it; 0 if none did
+	Rows        int       // rows that share the outcome, this one included
+}
+
+// Target is what the operation acts on, one operation after the other.
+func (o Op) Target() crm.Target {
+	if o.RecordLevel {
+		return o.Operation.Target().Whole()
+	}
+	return o.Operation.Target()
 }
 
 // Cursor is a place in the order of work. The zero value is before everything.
@@ -220,26 +235,24 @@ type Run struct {
 type Intent struct {
 	CallID  string
 	Account string
-	Ops     []int64 // the leaders' ids
-	// Known, if not nil, are the same operations as Todo, Round or Waiting gave them.
-	// What is in them is not read again.
-	Known   []Op
-	Attempt int // 1 for the first sending in this call
+	Ops     []Op // as Next, OfKey or Unconfirmed gave them
+	Attempt int  // 1 for the first sending in this call
 	Before  crm.State
 	At      time.Time
 }
 
-// Settle is what became of one leader and the rows that go with it.
-type Settle struct {
-	CallID string
-	Op     int64 // the leader's id
-	// Known, if not nil, is the same operation as Todo, Round or Waiting gave it. What
-	// is in it is not read again.
-	Known *Op
-	State State
-	Turn  Turn // what is left to do in this run
-	Open  bool // whether it still holds up the later rows of its target
-	Maybe bool
+// Outcome is what became of one head and the rows that go with it.
+type Outcome struct {
+	CallID    string
+	Op        Op // as Next, OfKey or Unconfirmed gave it
+	State     State
+	Turn      Turn // what is left to do in this run
+	Open      bool // whether it still holds up the later rows of its target
+	Uncertain bool
+	Happened  bool // it failed and is done for the rest: access remains by another way
+	// Lost is what bystanders have lost by it and were not given back. It stays on record
+	// until StillLost says otherwise.
+	Lost []crm.Grant
 
 	RequestID, Ticket string
 	Code, Message     string
@@ -257,7 +270,7 @@ type Settle struct {
 	Confirm bool
 }
 
-// Result is a row of the adopted sheet and what became of it.
+// Result is a row of the ledger's sheet and what became of it.
 type Result struct {
 	Ord     int64
 	Line    int
@@ -271,8 +284,8 @@ type Result struct {
 	Turn          Turn
 	Open          bool
 	Prior         crm.Prior
-	Maybe         bool
-	Joined        bool // it shares the outcome of a row before it
+	Uncertain     bool
+	Member        bool // it shares the outcome of a row before it
 	Code, Message string
 	Note          string // what stays to be said beside the message
 	RequestID     string
@@ -283,13 +296,17 @@ type Result struct {
 	SentAt        time.Time
 	ConfirmedAt   time.Time
 	FirstRun      int64
-	Before        int64 // the Call whose Before shows what was there; 0 if nobody looked
+	Seen          int64 // the Seen that shows what was there before; 0 if nobody looked
 }
 
-// Call is one announced sending, with what was seen before it.
-type Call struct {
-	Ref     int64 // what Result.Before refers to
-	ID      string
+// HasOp says whether the row stands for an operation: it is neither invalid nor one of an
+// account that could not be worked with.
+func (r Result) HasOp() bool { return !r.Invalid && r.State != Unavailable }
+
+// Seen is what was seen before an announced sending.
+type Seen struct {
+	Ref     int64 // what Result.Seen refers to
+	CallID  string
 	Account string
 	Run     int64
 	Attempt int

@@ -159,7 +159,11 @@ func (l *Ledger) commit(batch []*job) {
 		return
 	}
 	if !batch[0].change {
-		batch[0].done <- batch[0].do(l.w)
+		err := l.w.ended()
+		if err == nil {
+			err = batch[0].do(l.w)
+		}
+		batch[0].done <- err
 		return
 	}
 	err := l.patiently(func() error {

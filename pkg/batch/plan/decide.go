@@ -3,7 +3,11 @@
 // decisions out; nothing here reads a file, a clock or a CRM.
 package plan
 
-import "github.com/bulkrevoke/bulkrevoke/pkg/crm"
+import (
+	"slices"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
 
 // Standing is how an earlier operation on a target ended.
 type Standing uint8
@@ -15,9 +19,14 @@ const (
 	Lost
 	// Accepted: it may have taken effect, or may yet, and the CRM can be asked.
 	Accepted
+	// Happened: it failed, because access remains by another way, and is so for the rest.
+	Happened
 	// Settled: it is done, or was so before.
 	Settled
 )
+
+// happened reports whether the operation is done as far as a change can do it.
+func (s Standing) happened() bool { return s == Happened || s == Settled }
 
 // open reports whether the operation may have taken effect without being settled.
 func (s Standing) open() bool { return s == Lost || s == Accepted }
@@ -33,7 +42,8 @@ type Choice struct {
 	// Take is the index in the past whose outcome the row continues, or -1. A row
 	// that takes a Settled operation is done; one that takes an Accepted operation
 	// asks what became of it; one that takes a Lost or Refused operation tries it
-	// again, where that is safe.
+	// again, where that is safe; one that takes a Happened operation looks at it, and
+	// sends nothing.
 	Take int
 	// Moved says that an Accepted operation that this row takes says nothing about
 	// the end, because an earlier row of the target is sent in this run or because
@@ -56,6 +66,11 @@ type Choice struct {
 // it may have overtaken whatever was settled before it, so that nothing before it
 // counts as done. Either way the last operation of the target in the sheet is the
 // last one in force.
+//
+// An operation that failed and has happened is never sent again: rows keep it, and what
+// stands before it, also where other operations came between or after, if rows behind do
+// all of these again. It comes to the same, and a row between that is refused every night
+// has nothing sent again every night.
 func Decide(past []Past, sheet []crm.Operation) []Choice {
 	choices := make([]Choice, len(sheet))
 	for i := range choices {
@@ -69,12 +84,15 @@ func Decide(past []Past, sheet []crm.Operation) []Choice {
 	}
 	before, open := splitOpen(past, happened)
 	kept, taken := overlap(past, before, open, sheet)
-	for i := range kept {
-		choices[i].Take = before[len(before)-kept+i]
+	if more := keptAround(past, before, open, sheet, len(kept)+taken); more != nil {
+		kept, taken = more, 0
 	}
-	takeOpen(past, open, sheet, choices, kept, taken)
-	takeRefused(past, sheet, choices, kept)
-	markMoved(past, choices, kept)
+	for row, i := range kept {
+		choices[row].Take = i
+	}
+	takeOpen(past, open, sheet, choices, len(kept), taken)
+	takeRefused(past, sheet, choices, len(kept))
+	markMoved(past, choices, len(kept))
 	join(past, sheet, choices)
 	return choices
 }
@@ -101,31 +119,19 @@ func splitOpen(past []Past, happened []int) (before, open []int) {
 	return before, open
 }
 
-// overlap returns how many rows continue what is settled, and how many rows after
-// them go on with what is open.
-func overlap(past []Past, before, open []int, sheet []crm.Operation) (kept, taken int) {
-	for k := min(len(before), len(sheet)); k >= 0; k-- {
-		if !endsWith(past, before, sheet[:k]) {
-			continue
-		}
-		if taken, ok := goesOn(past, open, sheet, k); ok {
-			return k, taken
-		}
-	}
-	return 0, 0
-}
-
-// endsWith reports whether ops are the last operations of what happened. An open
-// operation that others came after is equal to nothing: nobody knows where in the
-// order it took effect.
-func endsWith(past []Past, happened []int, ops []crm.Operation) bool {
-	tail := happened[len(happened)-len(ops):]
-	for i, op := range ops {
-		if p := past[tail[i]]; p.Standing != Settled || p.Op != op {
-			return false
+// overlap returns which operations the first rows of the sheet continue, and how many
+// rows after them go on with what is open.
+func overlap(past []Past, before, open []int, sheet []crm.Operation) (kept []int, taken int) {
+	lengths := beginnings(past, before, sheet)
+	for k := min(len(before), len(sheet)); k > 0; k-- {
+		if from := len(before) - k; lengths[from] == k {
+			if taken, ok := goesOn(past, open, sheet, k); ok {
+				return before[from:], taken
+			}
 		}
 	}
-	return true
+	taken, _ = goesOn(past, open, sheet, 0)
+	return nil, taken
 }
 
 // goesOn reports whether the rows from k on begin with the open operations, and
@@ -142,6 +148,82 @@ func goesOn(past []Past, open []int, sheet []crm.Operation, k int) (taken int, o
 		}
 	}
 	return n, true
+}
+
+// keptAround returns which operations the first rows of the sheet continue, more than n of
+// them, where what happened between and behind these is done again, later in the sheet, so
+// that it comes to the same; nil if there are none. That holds around what is open and,
+// where a Happened operation is among them, around all: only those are never sent again.
+func keptAround(past []Past, before, open []int, sheet []crm.Operation, n int) []int {
+	if !slices.ContainsFunc(before, func(i int) bool { return past[i].Standing != Settled }) {
+		return nil
+	}
+	last := make(map[crm.Operation]int, len(sheet)) // where the sheet has it for the last time, from 1
+	for row, op := range sheet {
+		last[op] = row + 1
+	}
+	most := len(sheet)
+	for _, i := range open {
+		most = min(most, last[past[i].Op]-1)
+	}
+	k := min(len(before), most)
+	kept := make([]int, max(k, 0))
+	// Rows in an order that makes each try long are left to the rule without this.
+	for steps := 50 * (len(before) + len(sheet)); k > n && steps > 0; k-- {
+		row, happened, around := k, false, false
+		for at := len(before) - 1; at >= 0 && row > 0; at-- {
+			steps--
+			p := past[before[at]]
+			if p.Standing.happened() && p.Op == sheet[row-1] {
+				row--
+				kept[row] = before[at]
+				happened = happened || p.Standing == Happened
+			} else if last[p.Op] <= row {
+				break
+			} else {
+				around = around || p.Standing.happened()
+			}
+		}
+		if row == 0 && (happened || !around) {
+			return kept[:k]
+		}
+	}
+	return nil
+}
+
+// beginnings returns for each operation of before how long a beginning of the sheet
+// stands from there on. An open operation that others came after is equal to nothing:
+// nobody knows where in the order it took effect. It is the Z algorithm, so that equal
+// rows take linear time.
+func beginnings(past []Past, before []int, sheet []crm.Operation) []int {
+	equal := func(at, row int) bool {
+		p := past[before[at]]
+		return p.Standing.happened() && p.Op == sheet[row]
+	}
+	own := make([]int, len(sheet)) // as the result, of the sheet itself
+	for row, left, right := 1, 0, 0; row < len(sheet); row++ {
+		k := max(0, min(own[row-left], right-row))
+		for row+k < len(sheet) && sheet[k] == sheet[row+k] {
+			k++
+		}
+		if own[row] = k; row+k > right {
+			left, right = row, row+k
+		}
+	}
+	lengths := make([]int, len(before))
+	for at, left, right := 0, 0, 0; at < len(before); at++ {
+		k := 0
+		if at < right && at > left {
+			k = min(own[at-left], right-at)
+		}
+		for at+k < len(before) && k < len(sheet) && equal(at+k, k) {
+			k++
+		}
+		if lengths[at] = k; at+k > right {
+			left, right = at, at+k
+		}
+	}
+	return lengths
 }
 
 // takeOpen lets the rows that go on with what is open take it. Of the rows behind
@@ -216,20 +298,24 @@ func settled(past []Past, c Choice) bool {
 	return c.Take >= 0 && past[c.Take].Standing == Settled
 }
 
+func happened(past []Past, c Choice) bool {
+	return c.Take >= 0 && past[c.Take].Standing.happened()
+}
+
 // Again says of each row whether it is to do again what was done before and has been
 // undone since: by an undo sheet, or by another sheet with the same past. What was done
 // before and still counts is another row's.
 func Again(past []Past, sheet []crm.Operation, choices []Choice) []bool {
 	kept := make([]bool, len(past))
 	for _, c := range choices {
-		if settled(past, c) {
+		if happened(past, c) {
 			kept[c.Take] = true
 		}
 	}
 	undone := make(map[crm.Operation]bool) // of the operations that were asked about
 	again := make([]bool, len(sheet))
 	for row, op := range sheet {
-		if settled(past, choices[row]) {
+		if happened(past, choices[row]) {
 			continue
 		}
 		known := false
@@ -247,7 +333,7 @@ func undoneSince(past []Past, kept []bool, op crm.Operation) (again bool) {
 	done := false
 	for i, p := range past {
 		switch {
-		case p.Standing == Settled && p.Op == op:
+		case p.Standing.happened() && p.Op == op:
 			done, again = !kept[i], false
 		case done && p.Standing != Refused && p.Op.Undoes(op):
 			again = true

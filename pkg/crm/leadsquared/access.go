@@ -3,9 +3,9 @@ package leadsquared
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
 // Do shares and revokes. Revokes of one kind of object go together, up to
@@ -35,21 +35,25 @@ func (p *Provider) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.O
 }
 
 // parts says which items go together, by their place in the call, and brings each
-// into the form that Check gives it. Items that are settled without sending anything
-// get their outcome and go nowhere.
+// into the form that Check gives it. Items that are not to be
+// sent get their outcome and go nowhere.
 func (p *Provider) parts(items []crm.Item, out []crm.Outcome) [][]int {
 	var parts [][]int
 	open := map[string]int{} // the part that still takes items of a name
 	for n, item := range items {
-		op, err := p.Check(item.Op)
-		if o, settled := p.unsendable(item, op, err); settled {
+		op, err := crm.Sendable(p, item.Op)
+		if err != nil {
+			out[n] = crm.Invalid(err)
+			continue
+		}
+		if o, sent := sentAlready(item, op); sent {
 			out[n] = o
 			continue
 		}
 		items[n].Op = op
 		name, most := p.Bundle(op)
 		if op.Object == crm.SalesGroup {
-			name, most = p.Key(op), len(items)
+			name, most = op.Object+"/"+op.Record, len(items)
 		}
 		if i, ok := open[name]; ok && most > 1 && len(parts[i]) < most {
 			parts[i] = append(parts[i], n)
@@ -61,27 +65,26 @@ func (p *Provider) parts(items []crm.Item, out []crm.Outcome) [][]int {
 	return parts
 }
 
-// unsendable settles what must not be sent: an operation that Check refuses or
-// whose user is still an address, and a share that an earlier run has sent already.
-func (p *Provider) unsendable(item crm.Item, op crm.Operation, err error) (crm.Outcome, bool) {
+// sentAlready is the outcome of a share that an earlier run has sent, and that must not
+// be sent again.
+func sentAlready(item crm.Item, op crm.Operation) (crm.Outcome, bool) {
+	o := crm.Outcome{Verdict: crm.Unknown, Code: crm.CodeNoAnswer}
 	switch {
-	case err != nil:
-		return crm.Outcome{Verdict: crm.Failed, Code: "invalid", Message: err.Error()}, true
-	case strings.Contains(op.User, "@"):
-		return crm.Outcome{Verdict: crm.Failed, Code: "invalid", Message: "user: the address was not resolved"}, true
-	case repeatable(op) || item.Prior == crm.PriorNone || item.Prior == crm.PriorRedo:
+	case repeatable(op):
 		return crm.Outcome{}, false
+	case item.Prior == crm.PriorLost:
+		o.Message = "sent earlier, and its answer was lost; a share is not sent again"
+	case item.Prior == crm.PriorUncertain:
+		o.Message = "sent earlier, and nothing says whether it took effect; a share is not sent again"
 	case item.Prior == crm.PriorAccepted:
-		return crm.Outcome{
+		o = crm.Outcome{
 			Verdict: crm.Accepted, RequestID: item.Ticket, Ticket: item.Ticket,
 			Message: "accepted earlier and still unconfirmed; a share is not sent again",
-		}, true
+		}
+	default:
+		return crm.Outcome{}, false
 	}
-	message := "sent earlier, and its answer was lost; a share is not sent again"
-	if item.Prior == crm.PriorUncertain {
-		message = "sent earlier, and nothing says whether it took effect; a share is not sent again"
-	}
-	return crm.Outcome{Verdict: crm.Unknown, Code: codeNoAnswer, Message: message}, true
+	return o, true
 }
 
 // access sends a part of leads or opportunities until every row of it is settled.
@@ -99,12 +102,12 @@ func (w *work) access(ctx context.Context, pt *part) {
 	for {
 		f := w.attempt(ctx, kindAccess, pt, req)
 		switch {
-		case f.class == refused && len(pt.items) > 1:
+		case f.Class == transport.Refused && len(pt.items) > 1:
 			for _, half := range pt.split() {
 				w.access(ctx, half)
 			}
 			return
-		case f.class == lost && w.again(ctx, pt):
+		case f.Class == transport.Uncertain && w.again(ctx, pt):
 			continue
 		}
 		w.settle(ctx, pt, f, f.id)

@@ -6,26 +6,13 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// The canonical names of the columns that Check finds fault with.
-const (
-	colAction      = "action"
-	colObject      = "object"
-	colRecord      = "record_id"
-	colUser        = "user"
-	colContext     = "context_id"
-	colAccess      = "access"
-	colMinutes     = "duration_minutes"
-	colRelated     = "share_related"
-	colPermissions = "group_permissions"
-)
-
 // Nothing gets near a URL or a body that is neither a lead number nor a GUID. They are
 // checked for every row of a sheet, and by hand, which takes a tenth of the time of a
 // regular expression.
 
-// isLeadNumber says whether s is 1 to 19 digits.
+// isLeadNumber says whether s is 1 to 19 digits, without zeros before them.
 func isLeadNumber(s string) bool {
-	return s != "" && len(s) <= 19 && !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+	return s != "" && len(s) <= 19 && (s[0] != '0' || len(s) == 1) && !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
 }
 
 // isGUID says whether s is a GUID in lower case, without braces.
@@ -53,13 +40,13 @@ func isGUID(s string) bool {
 // the level of a revoke and clears what only describes a share from a revoke. On a
 // share, a value that would not be sent makes the operation invalid. It sends
 // nothing; the error is a *crm.FieldError.
-func (p *Provider) Check(op crm.Operation) (crm.Operation, error) {
+func (r Rules) Check(op crm.Operation) (crm.Operation, error) {
 	if op.Action != crm.Revoke && op.Action != crm.Share {
-		return op, fault(colAction, "LeadSquared knows revoke and share, not "+op.Action.String())
+		return op, crm.Fault(crm.ColumnAction, "LeadSquared knows revoke and share, not "+op.Action.String())
 	}
 	object, ok := Object(op.Object)
 	if !ok {
-		return op, fault(colObject, noObject(op.Object))
+		return op, crm.Fault(crm.ColumnObject, noObject(op.Object))
 	}
 	op.Object = object
 	var err error
@@ -70,9 +57,9 @@ func (p *Provider) Check(op crm.Operation) (crm.Operation, error) {
 		op.Minutes, op.Related, op.Permissions = 0, crm.Unsaid, 0
 	}
 	if op.Related != crm.Unsaid {
-		return op, fault(colRelated, "LeadSquared has no shares of related records")
+		return op, crm.Fault(crm.ColumnRelated, "LeadSquared has no shares of related records")
 	}
-	return p.checkLevel(op)
+	return r.checkLevel(op)
 }
 
 // checkIDs checks what the operation is about: record, context and user.
@@ -81,51 +68,51 @@ func checkIDs(op crm.Operation) (crm.Operation, error) {
 	if op.Object == crm.Lead {
 		op.Record, err = checkLead(op.Record)
 	} else {
-		op.Record, err = checkGUID(colRecord, op.Record)
+		op.Record, err = checkGUID(crm.ColumnRecord, op.Record)
 	}
 	if err != nil {
 		return op, err
 	}
 	switch {
 	case op.Object == crm.Lead && op.Context == "":
-		return op, fault(colContext, "a lead is shared in the context of an activity: its GUID is needed")
+		return op, crm.Fault(crm.ColumnContext, "a lead is shared in the context of an activity: its GUID is needed")
 	case op.Object == crm.Lead:
-		if op.Context, err = checkGUID(colContext, op.Context); err != nil {
+		if op.Context, err = checkGUID(crm.ColumnContext, op.Context); err != nil {
 			return op, err
 		}
 	case op.Action == crm.Share && op.Context != "":
-		return op, fault(colContext, "only leads are shared in the context of an activity")
+		return op, crm.Fault(crm.ColumnContext, "only leads are shared in the context of an activity")
 	default:
 		op.Context = ""
 	}
 	switch {
 	case op.User == "":
-		return op, fault(colUser, "is empty")
+		return op, crm.Fault(crm.ColumnUser, "is empty")
 	case strings.Contains(op.User, "@"):
 		return op, nil
 	}
-	op.User, err = checkGUID(colUser, op.User)
+	op.User, err = checkGUID(crm.ColumnUser, op.User)
 	return op, err
 }
 
 // checkLevel checks how much is given or taken, and for how long.
-func (p *Provider) checkLevel(op crm.Operation) (crm.Operation, error) {
+func (r Rules) checkLevel(op crm.Operation) (crm.Operation, error) {
 	if op.Object == crm.SalesGroup {
 		return checkGroup(op)
 	}
 	switch {
 	case op.Access == crm.AccessUnset && op.Action == crm.Share:
-		return op, fault(colAccess, "a share needs read or write")
+		return op, crm.Fault(crm.ColumnAccess, "a share needs read or write")
 	case op.Access == crm.AccessUnset:
-		op.Access = p.cfg.RevokeAccess
+		op.Access = r.revoke
 	case op.Access != crm.Read && op.Access != crm.Write:
-		return op, fault(colAccess, "LeadSquared knows read and write, not "+op.Access.String())
+		return op, crm.Fault(crm.ColumnAccess, "LeadSquared knows read and write, not "+op.Access.String())
 	}
 	switch {
 	case op.Minutes < 0:
-		return op, fault(colMinutes, "can not be negative")
+		return op, crm.Fault(crm.ColumnMinutes, "can not be negative")
 	case op.Permissions != 0:
-		return op, fault(colPermissions, "only members of a sales group have permissions")
+		return op, crm.Fault(crm.ColumnPermissions, "only members of a sales group have permissions")
 	}
 	return op, nil
 }
@@ -137,9 +124,9 @@ func checkLead(s string) (string, error) {
 		return s, nil
 	}
 	if _, ok := readGUID(s); ok {
-		return s, fault(colRecord, crm.Quote(s)+" is a lead's GUID; the lead number (ProspectAutoId, digits only) is needed")
+		return s, crm.Fault(crm.ColumnRecord, crm.Quote(s)+" is a lead's GUID; the lead number (ProspectAutoId, digits only) is needed")
 	}
-	return s, faultID(colRecord, s, "a lead number (ProspectAutoId) is 1 to 19 digits and nothing else")
+	return s, crm.FaultID(crm.ColumnRecord, s, "a lead number (ProspectAutoId) is 1 to 19 digits and nothing else")
 }
 
 func checkGUID(column, s string) (string, error) {
@@ -147,10 +134,10 @@ func checkGUID(column, s string) (string, error) {
 		return id, nil
 	}
 	reason := "must be a GUID, such as f2dbf1d5-bbab-418b-bddc-4c92ecdef214"
-	if column == colUser {
+	if column == crm.ColumnUser {
 		reason = "must be an e-mail address or a user's GUID, such as f2dbf1d5-bbab-418b-bddc-4c92ecdef214"
 	}
-	return s, faultID(column, s, reason)
+	return s, crm.FaultID(column, s, reason)
 }
 
 // readGUID returns a GUID in lower case. Braces around it are the form in which
@@ -188,31 +175,4 @@ func noObject(word string) string {
 		return crm.Quote(word) + " is no object here, people are leads: write lead; " + choice
 	}
 	return crm.Quote(word) + " is no object of it; " + choice
-}
-
-// faultID is the fault of an id: the usual mistake that it is, else the given reason.
-func faultID(column, s, reason string) error {
-	switch {
-	case s == "":
-		return fault(column, "is empty")
-	case crm.MistakenID(s) != "":
-		return fault(column, crm.Quote(s)+" "+crm.MistakenID(s))
-	}
-	return fault(column, reason+": "+crm.Quote(s))
-}
-
-func fault(column, reason string) error {
-	return &crm.FieldError{Column: column, Reason: reason}
-}
-
-// Key names the target: nobody else's share is touched by a change of one. A sales
-// group is one key as a whole, because its members are looked up together.
-func (p *Provider) Key(op crm.Operation) string {
-	switch op.Object {
-	case crm.Lead:
-		return strings.Join([]string{op.Object, op.Record, op.Context, op.User}, "/")
-	case crm.SalesGroup:
-		return op.Object + "/" + op.Record
-	}
-	return strings.Join([]string{op.Object, op.Record, op.User}, "/")
 }

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	leaver   = "0203f172-8642-11e7-9bed-069b743e848f"
-	stayer   = "96105aa0-61f2-11ea-8109-022edb41208c"
-	activity = "f2dbf1d5-bbab-418b-bddc-4c92ecdef214"
-	deal     = "f85f3b60-bec7-47c8-8fcd-ae5d9df2d0e5"
-	team     = "ed3ea545-b1fa-11e9-9371-0666b2d6ef5e"
+	leaver    = "0203f172-8642-11e7-9bed-069b743e848f"
+	colleague = "96105aa0-61f2-11ea-8109-022edb41208c"
+	activity  = "f2dbf1d5-bbab-418b-bddc-4c92ecdef214"
+	deal      = "f85f3b60-bec7-47c8-8fcd-ae5d9df2d0e5"
+	team      = "ed3ea545-b1fa-11e9-9371-0666b2d6ef5e"
 )
 
 func leadRevoke() crm.Operation {
@@ -24,7 +24,7 @@ func leadRevoke() crm.Operation {
 }
 
 func dealRevoke() crm.Operation {
-	return crm.Operation{Action: crm.Revoke, Object: crm.Opportunity, Record: deal, User: stayer, Access: crm.Write}
+	return crm.Operation{Action: crm.Revoke, Object: crm.Opportunity, Record: deal, User: colleague, Access: crm.Write}
 }
 
 func with(op crm.Operation, edit func(*crm.Operation)) crm.Operation {
@@ -150,14 +150,14 @@ func TestKeyAndBundle(t *testing.T) {
 	group := crm.Operation{Action: crm.Revoke, Object: crm.SalesGroup, Record: team, User: leaver}
 	for _, c := range []struct {
 		op   crm.Operation
-		key  string
+		key  crm.Target
 		name string
 		most int
 	}{
-		{leadRevoke(), "lead/869196/" + activity + "/" + leaver, "revoke/lead", 5},
-		{dealRevoke(), "opportunity/" + deal + "/" + stayer, "revoke/opportunity", 5},
-		{with(leadRevoke(), asShare), "lead/869196/" + activity + "/" + leaver, "", 0},
-		{group, "sales_group/" + team, "", 0},
+		{leadRevoke(), crm.Target{Object: "lead", Record: "869196", Context: activity, User: leaver}, "revoke/lead", 5},
+		{dealRevoke(), crm.Target{Object: "opportunity", Record: deal, User: colleague}, "revoke/opportunity", 5},
+		{with(leadRevoke(), asShare), crm.Target{Object: "lead", Record: "869196", Context: activity, User: leaver}, "", 0},
+		{group, crm.Target{Object: "sales_group", Record: team}, "", 0},
 	} {
 		if got := p.Key(c.op); got != c.key {
 			t.Errorf("Key = %q, want %q", got, c.key)

@@ -2,7 +2,6 @@ package leadsquared
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -23,47 +22,15 @@ const (
 	kindLook               // changes nothing and answers as it likes: no Id
 )
 
-// class is what one attempt has come to.
-type class uint8
-
-const (
-	// lost: it may have taken effect or not; no answer says so. The zero value,
-	// because it promises least.
-	lost class = iota
-	// took: the CRM took it, and finding.id is the Id that it gave.
-	took
-	// refused: the CRM refused the row, and would again.
-	refused
-	// throttled: the rate limit refused the attempt, which had no effect.
-	throttled
-	// unsent: nothing left this machine.
-	unsent
-	// ended: the account can do no more in this run; finding.ended says why.
-	ended
-)
-
 // finding is what is known after one attempt.
 type finding struct {
-	class  class
-	id     string
-	code   string // the ExceptionType, or ours
-	text   string
-	status int
-	reply  reply  // of a look that was answered
-	body   []byte // likewise
-	ended  *crm.AccountError
-	// attempted says that the change reached, or may have reached, the server.
-	attempted bool
+	transport.Finding
+	id    string // that the CRM gave to what it accepted
+	reply reply  // of a look that was answered
+	body  []byte // likewise
 	// uncertain says that it may have taken effect although the account has ended.
 	uncertain bool
 }
-
-// Our own codes, for what the CRM gives none.
-const (
-	codeNoAnswer = "no_answer"
-	codeError    = "error"
-	codeNoGroup  = "unknown_group"
-)
 
 var (
 	limitText = regexp.MustCompile(`(?i)exceeded the limit of (\d+) in (\d+) second`)
@@ -83,19 +50,20 @@ var (
 // statuses of every kind. It is the only place that does, and it is pure.
 func classify(k kind, r *transport.Response, err error) finding {
 	if err != nil || r == nil {
-		return classifyError(err)
+		return finding{Finding: transport.Unanswered(err)}
 	}
-	p, parsed := parse(r)
-	f := finding{status: r.Status, attempted: true}
+	var p reply
+	parsed := r.Object(&p)
+	f := finding{Finding: transport.Finding{Status: r.Status, Attempted: true}}
 	if parsed && k != kindLook && p.queued() && (r.Status < 200 || r.Status >= 400 || p.ExceptionType != "" || p.ExceptionMessage != "" || p.failed()) {
 		// One part says that the change was accepted and another that it was not: it may
 		// have been, and a share must not be sent again.
-		f.code, f.text = codeNoAnswer, fmt.Sprintf("HTTP %d with an answer that contradicts itself: %s", r.Status, p.words())
+		f.Code, f.Text = crm.CodeNoAnswer, fmt.Sprintf("HTTP %d with an answer that contradicts itself: %s", r.Status, p.words())
 		return f
 	}
 	switch {
 	case r.Throttled || limited(r, p, parsed):
-		f.class, f.text, f.attempted = throttled, p.says(), false
+		f.Class, f.Text, f.Attempted = transport.Throttled, p.says(), false
 		return f
 	case r.Status == http.StatusUnauthorized, aboutKeys(k, r, p, parsed),
 		r.Status == http.StatusForbidden && !isMX(p):
@@ -120,37 +88,39 @@ func classify(k kind, r *transport.Response, err error) finding {
 
 // judge decides for a reply that is about the request and not about the account.
 func (f finding) judge(k kind, p reply, parsed bool) finding {
-	ok := f.status >= 200 && f.status < 300
-	gateway := f.status == 502 || f.status == 503 || f.status == 504
-	turnedDown := f.status >= 400 && f.status < 500 &&
-		f.status != http.StatusRequestTimeout && f.status != http.StatusTooEarly
-	f.code = codeNoAnswer
+	ok := f.Status >= 200 && f.Status < 300
+	gateway := f.Status == 502 || f.Status == 503 || f.Status == 504
+	turnedDown := f.Status >= 400 && f.Status < 500 &&
+		f.Status != http.StatusRequestTimeout && f.Status != http.StatusTooEarly
+	f.Code = crm.CodeNoAnswer
 	switch {
 	case parsed && p.ExceptionType != "":
-		f.code, f.text = string(p.ExceptionType), p.says()
-		// Exceptions of the MX family are deterministic, unless they speak of a passing
-		// condition; other types are failures of the system beneath.
-		if f.status == http.StatusBadRequest || (isMX(p) || turnedDown) && (aboutRow.MatchString(f.code) || !passingText.MatchString(f.text)) {
-			f.class = refused
+		f.Code, f.Text = string(p.ExceptionType), p.says()
+		// Exceptions of the MX family and 4xx come again, unless they speak of something
+		// that passes; other types are failures of the system beneath.
+		constant := isMX(p) || turnedDown
+		passing := passingText.MatchString(f.Text) && !aboutRow.MatchString(f.Code)
+		if f.Status == http.StatusBadRequest || constant && !passing {
+			f.Class = transport.Refused
 		}
 	case parsed && p.failed() && !gateway:
 		// A 500 without a type may come from anywhere, before the work or after it.
-		f.text = p.says()
-		if f.status < 500 && !passingText.MatchString(f.text) {
-			f.class, f.code = refused, codeError
+		f.Text = p.says()
+		if f.Status < 500 && !passingText.MatchString(f.Text) {
+			f.Class, f.Code = transport.Refused, crm.CodeError
 		}
 	case ok && parsed && k == kindLook:
-		f.class, f.code = took, ""
+		f.Class, f.Code = transport.Shown, ""
 	case ok && parsed && p.succeeded() && f.identify(k, p):
-		f.class, f.code = took, ""
+		f.Class, f.Code = transport.Accepted, ""
 	case ok && parsed:
-		f.text = fmt.Sprintf("HTTP %d without both a success and a request Id", f.status)
+		f.Text = fmt.Sprintf("HTTP %d without both a success and a request Id", f.Status)
 	case turnedDown:
-		f.class, f.code, f.text = refused, "http_"+strconv.Itoa(f.status), p.says()
+		f.Class, f.Code, f.Text = transport.Refused, "http_"+strconv.Itoa(f.Status), p.says()
 	case parsed && p.says() != "":
-		f.text = fmt.Sprintf("HTTP %d: %s", f.status, p.says())
+		f.Text = fmt.Sprintf("HTTP %d: %s", f.Status, p.says())
 	default:
-		f.text = fmt.Sprintf("HTTP %d with a body that can not be read as an answer", f.status)
+		f.Text = fmt.Sprintf("HTTP %d with a body that can not be read as an answer", f.Status)
 	}
 	return f
 }
@@ -169,37 +139,7 @@ func (f finding) end(code, what, says, hint string) finding {
 	if says != "" {
 		what += ": " + says
 	}
-	f.class, f.code, f.text = ended, code, what
-	f.ended = &crm.AccountError{Code: code, Err: errors.New(what), Hint: hint}
-	return f
-}
-
-// over is the finding for a request that was not sent, because the account has ended.
-func over(e *crm.AccountError) finding {
-	f := finding{class: ended, code: e.Code, ended: e}
-	if e.Err != nil {
-		f.text = e.Err.Error()
-	}
-	return f
-}
-
-// classifyError decides for an attempt without an answer. An error that does not
-// say that nothing was sent counts as sent.
-func classifyError(err error) finding {
-	if err == nil {
-		err = errors.New("no answer")
-	}
-	f := finding{code: codeNoAnswer, text: err.Error(), attempted: true}
-	te, known := errors.AsType[*transport.Error](err)
-	ae, isEnd := errors.AsType[*crm.AccountError](err)
-	switch {
-	case isEnd && (!known || !te.Sent):
-		return over(ae)
-	case isEnd:
-		f.ended = ae
-	case known && !te.Sent:
-		f.class, f.code, f.attempted = unsent, "", false
-	}
+	f.Finding = f.End(code, what, hint)
 	return f
 }
 
@@ -224,7 +164,8 @@ func isList(body []byte) bool { return bytes.HasPrefix(body, []byte("[")) }
 // inspect tells the transport of a refusal, with what its text says of the account's
 // limit, and of exceptions that came from the application itself.
 func inspect(r *transport.Response) transport.Signal {
-	p, parsed := parse(r)
+	var p reply
+	parsed := r.Object(&p)
 	if !limited(r, p, parsed) {
 		// An exception of the application is no sign of an outage, whatever its status.
 		return transport.Signal{Answered: parsed && isMX(p)}

@@ -3,9 +3,9 @@ package leadsquared
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
 // groupTicket begins the tickets of changes of sales groups, and the group's id
@@ -47,9 +47,9 @@ func checkGroup(op crm.Operation) (crm.Operation, error) {
 	}
 	switch {
 	case op.Access != crm.AccessUnset:
-		return op, fault(colAccess, "a member of a sales group has permissions, not a level of access")
+		return op, crm.Fault(crm.ColumnAccess, "a member of a sales group has permissions, not a level of access")
 	case op.Minutes != 0:
-		return op, fault(colMinutes, "membership of a sales group has no duration")
+		return op, crm.Fault(crm.ColumnMinutes, "membership of a sales group has no duration")
 	}
 	return op, nil
 }
@@ -58,21 +58,21 @@ func checkGroup(op crm.Operation) (crm.Operation, error) {
 // added and removed, at most Config.MaxUsers in one body.
 func (w *work) group(ctx context.Context, pt *part) {
 	seen, f := w.seen(ctx, pt.items[0].Op.Record)
-	if f.class != took {
+	if f.Class != transport.Shown {
 		w.settleLook(ctx, pt, f)
 		return
 	}
 	leaves := func(item crm.Item) bool { return item.Op.Action == crm.Revoke }
 	there := true
 	if len(seen) == 0 && slices.ContainsFunc(pt.items, leaves) {
-		there, f.text = w.there(ctx, pt.items[0].Op.Record)
+		there, f.Text = w.there(ctx, pt.items[0].Op.Record)
 	}
 	var adds, removes []int
 	for i, item := range pt.items {
 		switch {
 		case !there && leaves(item):
 			pt.out[i] = crm.Outcome{
-				Verdict: crm.Failed, Code: codeNoGroup, HTTPStatus: f.status, Maybe: item.Prior != crm.PriorNone,
+				Verdict: crm.Failed, Code: crm.CodeUnknownGroup, HTTPStatus: f.Status, Maybe: item.Prior != crm.PriorNone,
 				Message: "the CRM lists nobody in this sales group, and no sales group with this id",
 			}
 		case seen.already(item.Op):
@@ -84,7 +84,7 @@ func (w *work) group(ctx context.Context, pt *part) {
 		}
 	}
 	for _, at := range [][]int{adds, removes} {
-		for chunk := range slices.Chunk(at, w.p.cfg.MaxUsers) {
+		for chunk := range slices.Chunk(at, w.p.users) {
 			pt.within(chunk, func(sub *part) { w.change(ctx, sub, seen) })
 		}
 	}
@@ -110,18 +110,18 @@ func (w *work) change(ctx context.Context, pt *part, seen members) {
 	op, path, body := w.p.groupBody(pt.items)
 	f := w.attempt(ctx, kindGroup, pt, w.post(op, path, body, seen.state()))
 	switch {
-	case f.class == refused && len(pt.items) > 1:
+	case f.Class == transport.Refused && len(pt.items) > 1:
 		for _, half := range pt.split() {
 			w.change(ctx, half, seen)
 		}
 		return
-	case f.class != lost && (f.class != refused || pt.lost == 0), w.ended != nil, ctx.Err() != nil:
+	case f.Class != transport.Uncertain && (f.Class != transport.Refused || pt.lost == 0), w.ended != nil, ctx.Err() != nil:
 		w.settle(ctx, pt, f, groupTicket+pt.items[0].Op.Record)
 		return
 	}
-	again := f.class == lost && w.again(ctx, pt)
+	again := f.Class == transport.Uncertain && w.again(ctx, pt)
 	now, look := w.seen(ctx, pt.items[0].Op.Record)
-	if look.class != took {
+	if look.Class != transport.Shown {
 		w.settle(ctx, pt, f, "")
 		return
 	}
@@ -132,7 +132,7 @@ func (w *work) change(ctx context.Context, pt *part, seen members) {
 			continue
 		}
 		pt.out[i] = crm.Outcome{
-			Verdict: crm.Done, HTTPStatus: look.status, Attempts: pt.sent,
+			Verdict: crm.Done, HTTPStatus: look.Status, Attempts: pt.sent,
 			Message: labelled("the answer was lost; a look at the group shows that it is done", item, pt),
 		}
 	}
@@ -178,7 +178,7 @@ func (p *Provider) groupBody(items []crm.Item) (op, path string, body any) {
 func (w *work) there(ctx context.Context, group string) (there bool, told string) {
 	known, f := w.p.groups.list(ctx, w.p)
 	if known == nil {
-		return true, "whether there is such a group could not be found out: " + f.text
+		return true, "whether there is such a group could not be found out: " + f.Text
 	}
 	return known[group], ""
 }
@@ -186,11 +186,11 @@ func (w *work) there(ctx context.Context, group string) (there bool, told string
 // seen looks at a group, unless the account has ended.
 func (w *work) seen(ctx context.Context, group string) (members, finding) {
 	if w.ended != nil {
-		return nil, over(w.ended)
+		return nil, finding{Finding: transport.Over(w.ended)}
 	}
 	m, f := w.p.members(ctx, group)
-	if f.ended != nil {
-		w.ended = f.ended
+	if f.Ended != nil {
+		w.ended = f.Ended
 	}
 	return m, f
 }
@@ -199,17 +199,17 @@ func (w *work) seen(ctx context.Context, group string) (members, finding) {
 func (w *work) settleLook(ctx context.Context, pt *part, f finding) {
 	for i, item := range pt.items {
 		o := crm.Outcome{
-			Verdict: crm.Failed, Code: f.code, Message: f.text, HTTPStatus: f.status,
-			Ended: f.ended, Maybe: item.Prior != crm.PriorNone,
+			Verdict: crm.Failed, Code: f.Code, Message: f.Text, HTTPStatus: f.Status,
+			Ended: f.Ended, Maybe: item.Prior != crm.PriorNone,
 		}
 		switch {
-		case f.class == ended, ctx.Err() != nil:
+		case f.Class == transport.Ended, ctx.Err() != nil:
 			o.Verdict = crm.NotSent
-		case f.class == unsent, f.class == lost:
+		case f.Class == transport.Unsent, f.Class == transport.Uncertain:
 			o.Verdict, o.Later = crm.NotSent, comeBack
-			o.Message = "the look at the group brought nothing of use: " + f.text
+			o.Message = "the look at the group brought nothing of use: " + f.Text
 		default:
-			o.Message = "nothing was sent, because the look at the group failed: " + f.text
+			o.Message = "nothing was sent, because the look at the group failed: " + f.Text
 		}
 		pt.out[i] = o
 	}
@@ -218,12 +218,12 @@ func (w *work) settleLook(ctx context.Context, pt *part, f finding) {
 // alreadySo is the outcome of a row that the look before shows to be so: unchanged,
 // or done where an earlier run has sent it.
 func alreadySo(item crm.Item, who member, f finding) crm.Outcome {
-	o := crm.Outcome{Verdict: crm.Unchanged, HTTPStatus: f.status, Message: "was a member with these permissions already"}
+	o := crm.Outcome{Verdict: crm.Unchanged, HTTPStatus: f.Status, Message: "was a member with these permissions already"}
 	if hidden := allPermissions &^ who.shown; hidden != 0 {
 		o.Message = "was a member already, with these permissions as far as the CRM shows them; it does not show " + hidden.String()
 	}
 	if item.Op.Action == crm.Revoke {
-		o.Message = crm.Join("was not a member", f.text)
+		o.Message = crm.Join("was not a member", f.Text)
 	}
 	if item.Prior != crm.PriorNone {
 		o.Verdict, o.Message = crm.Done, "sent earlier; a look at the group shows that it is done"
@@ -231,39 +231,26 @@ func alreadySo(item crm.Item, who member, f finding) crm.Outcome {
 	return o
 }
 
-// Ticket names the sales group that can be looked at. Who has a lead or an
-// opportunity the CRM shows nobody.
-func (p *Provider) Ticket(op crm.Operation) string {
-	if op.Object != crm.SalesGroup {
-		return ""
-	}
-	return groupTicket + op.Record
-}
-
-// Look looks at the group that the ticket names and judges every item by its own
-// membership. What is not so yet stays accepted: processing is asynchronous.
-func (p *Provider) Look(ctx context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
+// confirmGroup looks at the items' group and judges every item by its own membership.
+// What is not so yet stays accepted: processing is asynchronous.
+func (p *Provider) confirmGroup(ctx context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
 	out := make([]crm.Outcome, len(items))
-	if len(items) == 0 {
-		return out, crm.State{}
-	}
-	group, mine := strings.CutPrefix(items[0].Ticket, groupTicket)
 	var now members
-	f := finding{code: "ticket", text: "the ticket names no group"}
-	if mine && isGUID(group) {
+	f := finding{Finding: transport.Finding{Code: crm.CodeInvalid, Text: "record_id: is no sales group's"}}
+	if group := items[0].Op.Record; isGUID(group) {
 		now, f = p.members(ctx, group)
 	}
 	for i, item := range items {
 		out[i] = unconfirmed(f)
-		if f.class == took {
+		if f.Class == transport.Shown {
 			out[i] = judgeMember(now, item.Op)
-			out[i].HTTPStatus = f.status
+			out[i].HTTPStatus = f.Status
 		}
 		if out[i].Verdict == crm.Accepted {
 			out[i].Ticket = item.Ticket
 		}
 	}
-	if f.class != took {
+	if f.Class != transport.Shown {
 		return out, crm.State{}
 	}
 	return out, now.state()
@@ -274,13 +261,13 @@ func judgeMember(now members, op crm.Operation) crm.Outcome {
 	who, in := now[op.User]
 	switch {
 	case op.Action == crm.Revoke && in:
-		return crm.Outcome{Verdict: crm.Accepted, Code: "still_member", Message: "is still a member of the group"}
+		return crm.Outcome{Verdict: crm.Accepted, Code: crm.CodeStillMember, Message: "is still a member of the group"}
 	case op.Action == crm.Revoke:
 		return crm.Outcome{Verdict: crm.Done}
 	case !in:
-		return crm.Outcome{Verdict: crm.Accepted, Code: "not_member", Message: "is not yet a member of the group"}
+		return crm.Outcome{Verdict: crm.Accepted, Code: crm.CodeNotMember, Message: "is not yet a member of the group"}
 	case !who.agrees(op):
-		return crm.Outcome{Verdict: crm.Accepted, Code: "permissions_differ", Message: "is a member with other permissions: " + who.has.String()}
+		return crm.Outcome{Verdict: crm.Accepted, Code: crm.CodePermissionsDiffer, Message: "is a member with other permissions: " + who.has.String()}
 	}
 	o := crm.Outcome{Verdict: crm.Done}
 	if hidden := op.Permissions &^ who.shown; hidden != 0 {

@@ -79,7 +79,7 @@ func TestGroupChanges(t *testing.T) {
 		want  []crm.Outcome
 		says  string // of the first outcome
 	}{
-		"removed": {call: items(leave(leaver)), steps: []step{seen(plain(leaver), plain(stayer)), removing(groupAccepted(groupID), 200, leaver)},
+		"removed": {call: items(leave(leaver)), steps: []step{seen(plain(leaver), plain(colleague)), removing(groupAccepted(groupID), 200, leaver)},
 			want: []crm.Outcome{groupTaken(groupID, 1)}},
 		"added": {call: items(join(leaver, 0)), steps: []step{seen(), adding(groupAccepted(groupID), 200, leaver)},
 			want: []crm.Outcome{groupTaken(groupID, 1)}},
@@ -96,24 +96,24 @@ func TestGroupChanges(t *testing.T) {
 			call:  items(leave(leaver)),
 			steps: []step{seen(plain(leaver)), {want: "POST /v2/UserGroup.svc/Users/Remove", reply: groupAccepted(groupID), body: `{"GroupId":"` + team + `","UserIds":["` + leaver + `"],"CallbackURL":"https://example.test/hook"}`}},
 			want:  []crm.Outcome{groupTaken(groupID, 1)}},
-		"already so": {call: items(leave(leaver), join(stayer, 0), join(third, crm.AddUsersToGroup)), steps: []step{seen(plain(stayer), manager(third))},
+		"already so": {call: items(leave(leaver), join(colleague, 0), join(third, crm.AddUsersToGroup)), steps: []step{seen(plain(colleague), manager(third))},
 			want: []crm.Outcome{unchanged, unchanged, unchanged}, says: "not a member"},
 		"other permissions": {call: items(join(leaver, 0)), steps: []step{seen(manager(leaver)), adding(groupAccepted(groupID), 200, leaver)},
 			want: []crm.Outcome{groupTaken(groupID, 1)}},
 		"adds, removals and chunks": {
-			cfg: Config{MaxUsers: 1}, call: items(join(leaver, 0), leave(stayer), join(third, 0)),
-			steps: []step{seen(plain(stayer)), adding(groupAccepted("a"), 200, leaver), adding(groupAccepted("b"), 200, third), removing(groupAccepted("c"), 200, stayer)},
+			cfg: Config{MaxUsers: 1}, call: items(join(leaver, 0), leave(colleague), join(third, 0)),
+			steps: []step{seen(plain(colleague)), adding(groupAccepted("a"), 200, leaver), adding(groupAccepted("b"), 200, third), removing(groupAccepted("c"), 200, colleague)},
 			want:  []crm.Outcome{groupTaken("a", 1), groupTaken("c", 1), groupTaken("b", 1)}},
-		"one bad user": {call: items(leave(leaver), leave(stayer), leave(third)),
-			steps: []step{seen(plain(leaver), plain(stayer), plain(third)), removing(unknown, 500, leaver, stayer, third),
-				removing(groupAccepted("a"), 200, leaver), removing(unknown, 500, stayer, third), removing(groupAccepted("b"), 200, stayer), removing(unknown, 500, third)},
+		"one bad user": {call: items(leave(leaver), leave(colleague), leave(third)),
+			steps: []step{seen(plain(leaver), plain(colleague), plain(third)), removing(unknown, 500, leaver, colleague, third),
+				removing(groupAccepted("a"), 200, leaver), removing(unknown, 500, colleague, third), removing(groupAccepted("b"), 200, colleague), removing(unknown, 500, third)},
 			want: []crm.Outcome{groupTaken("a", 2), groupTaken("b", 3), {Verdict: crm.Failed, Code: "MXUnknownUserException", HTTPStatus: 500, Attempts: 3}}},
 		"lost, and a look shows it done": {call: items(leave(leaver)), steps: []step{seen(plain(leaver)), lostRemove, seen()},
 			want: []crm.Outcome{{Verdict: crm.Done, HTTPStatus: 200, Attempts: 1}}, says: "a look at the group shows"},
 		"lost, looked up and sent again": {call: items(join(leaver, 0)), steps: []step{seen(), lostAdd, seen(), adding(groupAccepted(groupID), 200, leaver)},
 			want: []crm.Outcome{groupTaken(groupID, 2)}, says: "sent again after a lost answer"},
-		"lost, and half of it done": {call: items(leave(leaver), leave(stayer)),
-			steps: []step{seen(plain(leaver), plain(stayer)), removing("{}", 200, leaver, stayer), seen(plain(stayer)), removing(groupAccepted(groupID), 200, stayer)},
+		"lost, and half of it done": {call: items(leave(leaver), leave(colleague)),
+			steps: []step{seen(plain(leaver), plain(colleague)), removing("{}", 200, leaver, colleague), seen(plain(colleague)), removing(groupAccepted(groupID), 200, colleague)},
 			want:  []crm.Outcome{{Verdict: crm.Done, HTTPStatus: 200, Attempts: 1}, groupTaken(groupID, 2)}, says: "a look at the group shows"},
 		"lost, and no look comes through": {call: items(leave(leaver)),
 			steps: []step{seen(plain(leaver)), lostRemove, {want: membersPath, status: 500, reply: exception("MXUnknownGroupException", "gone")}},
@@ -132,22 +132,22 @@ func TestGroupChanges(t *testing.T) {
 			want: []crm.Outcome{groupTaken(groupID, 1)}, says: "sent again after a lost answer"},
 		"unconfirmed in an earlier run": {call: items(leave(leaver)), prior: crm.PriorAccepted, steps: []step{seen(plain(leaver)), removing(groupAccepted(groupID), 200, leaver)},
 			want: []crm.Outcome{groupTaken(groupID, 1)}, says: "sent again after it stayed unconfirmed"},
-		"an unknown group": {call: items(leave(leaver), join(stayer, 0)), steps: []step{{want: membersPath, status: 500, reply: exception("MXUnknownGroupException", "no such group")}},
+		"an unknown group": {call: items(leave(leaver), join(colleague, 0)), steps: []step{{want: membersPath, status: 500, reply: exception("MXUnknownGroupException", "no such group")}},
 			want: []crm.Outcome{{Verdict: crm.Failed, Code: "MXUnknownGroupException", HTTPStatus: 500}, {Verdict: crm.Failed, Code: "MXUnknownGroupException", HTTPStatus: 500}}, says: "nothing was sent"},
 		"no look comes through": {call: items(leave(leaver)), steps: []step{at(membersPath, page), at(membersPath, page), at(membersPath, page)},
 			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 502, Later: comeBack}}, says: "nothing of use"},
 		"nobody in it": {call: items(leave(leaver)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":1,"UserGroups":[{"GroupId":"` + strings.ToUpper(team) + `","UserCount":"0"}]}`}},
 			want: []crm.Outcome{unchanged}, says: "not a member"},
-		"no such group": {call: items(leave(leaver), join(stayer, 0)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":1,"UserGroups":[{"GroupId":"` + third + `","UserCount":"0"}]}`},
-			adding(unknown, 500, stayer)},
+		"no such group": {call: items(leave(leaver), join(colleague, 0)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":1,"UserGroups":[{"GroupId":"` + third + `","UserCount":"0"}]}`},
+			adding(unknown, 500, colleague)},
 			want: []crm.Outcome{{Verdict: crm.Failed, Code: "unknown_group", HTTPStatus: 200}, {Verdict: crm.Failed, Code: "MXUnknownUserException", HTTPStatus: 500, Attempts: 1}}, says: "no sales group"},
 		"nobody in it, and no list of groups": {call: items(leave(leaver)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":2,"UserGroups":[]}`}},
 			want: []crm.Outcome{unchanged}, says: "not a member"},
 		"a list without its members": {call: items(leave(leaver)), steps: []step{{want: membersPath, reply: `{"RecordCount":3}`}},
 			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 200, Later: comeBack}}, says: "missing"},
-		"a list that is cut": {call: items(leave(leaver)), steps: []step{{want: membersPath, reply: `{"RecordCount":2,"GroupUsers":[` + plain(stayer) + `]}`}},
+		"a list that is cut": {call: items(leave(leaver)), steps: []step{{want: membersPath, reply: `{"RecordCount":2,"GroupUsers":[` + plain(colleague) + `]}`}},
 			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 200, Later: comeBack}}, says: "shorter"},
-		"refused keys": {call: items(leave(leaver), join(stayer, 0)), steps: []step{{want: membersPath, status: 401, reply: "{}"}},
+		"refused keys": {call: items(leave(leaver), join(colleague, 0)), steps: []step{{want: membersPath, status: 401, reply: "{}"}},
 			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "keys", HTTPStatus: 401}, {Verdict: crm.NotSent, Code: "keys", HTTPStatus: 401}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -174,9 +174,9 @@ func TestGroupChanges(t *testing.T) {
 
 func TestGroupJournalHoldsTheLook(t *testing.T) {
 	t.Parallel()
-	_, s := do(t, Config{}, items(leave(leaver)), seen(plain(stayer), manager(leaver)), removing(groupAccepted(groupID), 200, leaver))
+	_, s := do(t, Config{}, items(leave(leaver)), seen(plain(colleague), manager(leaver)), removing(groupAccepted(groupID), 200, leaver))
 	want := []crm.State{{Looked: true, Grants: []crm.Grant{
-		{Kind: "user", ID: leaver, Permissions: crm.AddUsersToGroup}, {Kind: "user", ID: stayer},
+		{Kind: "user", ID: leaver, Permissions: crm.AddUsersToGroup}, {Kind: "user", ID: colleague},
 	}}}
 	if diff := cmp.Diff(want, s.states); diff != "" {
 		t.Errorf("states before (-want +got):\n%s", diff)
@@ -224,16 +224,16 @@ func TestReadMembers(t *testing.T) {
 		`{"RecordCount":1,"GroupUsers":[]}`:                            "shorter",
 		`{"RecordCount":1}`:                                            "missing",
 		`{"RecordCount":0,"GroupUsers":[{"UserId":"` + leaver + `"}]}`: "longer",
-		`{"RecordCount":2,"GroupUsers":[{"UserId":"` + leaver + `"},{"userid":"` + leaver + `"}]}`: "twice",
-		`{"GroupUsers":[{"UserId":"` + leaver + `"}],"groupusers":[]}`:                             "not readable",
-		`{"RecordCount":1,"GroupUsers":[{"UserId":"` + leaver + `","userId":"` + stayer + `"}]}`:   "without an id",
-		`{"GroupUsers":"none"}`:                                                                            "not readable",
-		`{"GroupUsers":[{"UserId":null}]}`:                                                                 "without an id",
-		`{"RecordCount":2,"GroupUsers":[{"UserId":"` + leaver + `"}]}`:                                     "shorter",
-		`{"GroupUsers":[{"GroupId":"` + stayer + `","UserId":"` + leaver + `"}]}`:                          "another group",
-		`{"GroupUsers":[{"GroupId":"` + stayer + `","GroupId":"` + team + `","UserId":"` + leaver + `"}]}`: "another group",
-		`{"GroupUsers":[{"GroupId":"the team","UserId":"` + leaver + `"}]}`:                                "another group",
-		`{"GroupUsers":[{"GroupId":"{` + strings.ToUpper(team) + `}","UserId":"` + leaver + `"}]}`:         "",
+		`{"RecordCount":2,"GroupUsers":[{"UserId":"` + leaver + `"},{"userid":"` + leaver + `"}]}`:  "twice",
+		`{"GroupUsers":[{"UserId":"` + leaver + `"}],"groupusers":[]}`:                              "not readable",
+		`{"RecordCount":1,"GroupUsers":[{"UserId":"` + leaver + `","userId":"` + colleague + `"}]}`: "without an id",
+		`{"GroupUsers":"none"}`:                                                                               "not readable",
+		`{"GroupUsers":[{"UserId":null}]}`:                                                                    "without an id",
+		`{"RecordCount":2,"GroupUsers":[{"UserId":"` + leaver + `"}]}`:                                        "shorter",
+		`{"GroupUsers":[{"GroupId":"` + colleague + `","UserId":"` + leaver + `"}]}`:                          "another group",
+		`{"GroupUsers":[{"GroupId":"` + colleague + `","GroupId":"` + team + `","UserId":"` + leaver + `"}]}`: "another group",
+		`{"GroupUsers":[{"GroupId":"the team","UserId":"` + leaver + `"}]}`:                                   "another group",
+		`{"GroupUsers":[{"GroupId":"{` + strings.ToUpper(team) + `}","UserId":"` + leaver + `"}]}`:            "",
 	} {
 		m, why := readMembers([]byte(body), team)
 		if (why == "") != (want == "") || !strings.Contains(why, want) || (m == nil) != (why != "") {
@@ -259,7 +259,7 @@ func TestNoListBesideAnError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			reply.want = membersPath
-			out, _ := do(t, Config{}, items(join(leaver, 0), leave(stayer)), reply)
+			out, _ := do(t, Config{}, items(join(leaver, 0), leave(colleague)), reply)
 			for _, o := range out {
 				if o.Verdict != crm.NotSent && o.Verdict != crm.Failed || o.Attempts != 0 {
 					t.Errorf("outcome %+v, want nothing sent", o)
@@ -298,10 +298,10 @@ func TestConfirmGroup(t *testing.T) {
 	t.Parallel()
 	ticket := groupTicket + team
 	ops := []crm.Operation{
-		leave(leaver), leave(stayer), join(leaver, 0), join(stayer, 0), join(third, 0),
+		leave(leaver), leave(colleague), join(leaver, 0), join(colleague, 0), join(third, 0),
 		join(third, crm.AddUsersToGroup), join(third, crm.AddUsersToGroup|crm.ViewAllAccountsOfGroup),
 	}
-	out := confirm(t, Config{}, ticket, ops, seen(plain(stayer), manager(third)))
+	out := confirm(t, Config{}, ticket, ops, seen(plain(colleague), manager(third)))
 	done := crm.Outcome{Verdict: crm.Done, HTTPStatus: 200}
 	notYet := func(code string) crm.Outcome {
 		return crm.Outcome{Verdict: crm.Accepted, Ticket: ticket, Code: code, HTTPStatus: 200}
@@ -318,8 +318,9 @@ func TestConfirmGroup(t *testing.T) {
 	if o := out[0]; o.Verdict != crm.Accepted || o.Ticket != ticket || o.Code != "MXUnknownGroupException" {
 		t.Errorf("a refused look gives %+v, want accepted", o)
 	}
-	out = confirm(t, Config{}, groupTicket+"x&y", ops[:1])
-	if o := out[0]; o.Verdict != crm.Accepted || o.Code != "ticket" {
-		t.Errorf("an odd ticket gives %+v, want accepted and nothing asked", o)
+	ops[0].Record = "x&y"
+	out = confirm(t, Config{}, ticket, ops[:1])
+	if o := out[0]; o.Verdict != crm.Accepted || o.Code != "invalid" {
+		t.Errorf("an odd group gives %+v, want accepted and nothing asked", o)
 	}
 }

@@ -37,7 +37,7 @@ type members map[string]member
 func (m members) state() crm.State {
 	s := crm.State{Looked: true}
 	for _, id := range slices.Sorted(maps.Keys(m)) {
-		s.Grants = append(s.Grants, crm.Grant{Kind: "user", ID: id, Permissions: m[id].has})
+		s.Grants = append(s.Grants, crm.Grant{Kind: crm.KindUser, ID: id, Permissions: m[id].has})
 	}
 	return s
 }
@@ -98,7 +98,7 @@ func (p *Provider) members(ctx context.Context, group string) (members, finding)
 		Op: "UserGroup.RetrieveUsers", Path: "/v2/UserGroup.svc/RetrieveUsers",
 		Query: url.Values{"GroupId": {group}}, MaxBody: mostMemberBytes,
 	})
-	if f.class != took {
+	if f.Class != transport.Shown {
 		return nil, f
 	}
 	m, why := members(nil), ""
@@ -106,7 +106,7 @@ func (p *Provider) members(ctx context.Context, group string) (members, finding)
 		m, why = readMembers(f.body, group)
 	}
 	if why != "" {
-		f.class, f.code, f.text = lost, codeNoAnswer, "the list of the group's members can not be relied on: "+why
+		f.Class, f.Code, f.Text = transport.Uncertain, crm.CodeNoAnswer, "the list of the group's members can not be relied on: "+why
 	}
 	return m, f
 }
@@ -115,8 +115,8 @@ func (p *Provider) members(ctx context.Context, group string) (members, finding)
 // comes with a status that is not that of a list; "" for no reason.
 func doubtful(f finding) string {
 	switch {
-	case f.status != http.StatusOK:
-		return fmt.Sprintf("it comes with HTTP %d", f.status)
+	case f.Status != http.StatusOK:
+		return fmt.Sprintf("it comes with HTTP %d", f.Status)
 	case f.reply.complains():
 		return "it stands beside an error: " + f.reply.words()
 	}
@@ -134,10 +134,10 @@ func (g *groups) list(ctx context.Context, p *Provider) (map[string]bool, findin
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.known != nil {
-		return g.known, finding{class: took}
+		return g.known, finding{Finding: transport.Finding{Class: transport.Shown}}
 	}
 	f := p.look(ctx, transport.Request{Op: "UserGroup.Retrieve", Path: "/v2/UserGroup.svc/Retrieve", MaxBody: mostMemberBytes})
-	if f.class != took {
+	if f.Class != transport.Shown {
 		return nil, f
 	}
 	why := doubtful(f)
@@ -145,7 +145,7 @@ func (g *groups) list(ctx context.Context, p *Provider) (map[string]bool, findin
 		g.known, why = readGroups(f.body)
 	}
 	if why != "" {
-		f.class, f.code, f.text = lost, codeNoAnswer, "the list of sales groups can not be relied on: "+why
+		f.Class, f.Code, f.Text = transport.Uncertain, crm.CodeNoAnswer, "the list of sales groups can not be relied on: "+why
 	}
 	return g.known, f
 }
@@ -157,7 +157,7 @@ func readGroups(body []byte) (known map[string]bool, why string) {
 		UserGroups  once
 	}
 	var list []struct{ GroupID text }
-	if json.Unmarshal(trimBody(body), &w) != nil {
+	if json.Unmarshal(transport.TrimJSON(body), &w) != nil {
 		return nil, "it is not readable"
 	}
 	if why := readList(w.UserGroups, w.RecordCount, &list); why != "" {
@@ -181,7 +181,7 @@ func readGroups(body []byte) (known map[string]bool, why string) {
 func readMembers(body []byte, group string) (m members, why string) {
 	var w wireMembers
 	var list []wireMember
-	if err := json.Unmarshal(trimBody(body), &w); err != nil {
+	if err := json.Unmarshal(transport.TrimJSON(body), &w); err != nil {
 		return nil, "it is not readable"
 	}
 	if why := readList(w.GroupUsers, w.RecordCount, &list); why != "" {

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -53,6 +52,7 @@ type Config struct {
 
 // Provider works on one LeadSquared account. It is safe for concurrent use.
 type Provider struct {
+	Rules
 	cfg    Config
 	base   *url.URL
 	client *transport.Client
@@ -61,25 +61,19 @@ type Provider struct {
 	groups groups
 }
 
-var (
-	_ crm.Provider    = (*Provider)(nil)
-	_ crm.Confirmer   = (*Provider)(nil)
-	_ crm.Looker      = (*Provider)(nil)
-	_ crm.UserLister  = (*Provider)(nil)
-	_ crm.Preflighter = (*Provider)(nil)
-	_ crm.Bundler     = (*Provider)(nil)
-	_ crm.Meter       = (*Provider)(nil)
-	_ crm.Coster      = (*Provider)(nil)
-	_ crm.Timeliner   = (*Provider)(nil)
-)
+var _ crm.Provider = (*Provider)(nil)
 
 // New returns a provider that sends through a client of its own, made from tr: New
 // fills in Base, Authorize, Inspect and Redact (a redactor that is there already
-// learns the keys). store may be nil; then the preflight is not remembered.
+// learns the keys). store may be nil; then who owns the keys is not remembered.
 func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, error) {
 	cfg, u, err := cfg.checked()
 	if err != nil {
 		return nil, fmt.Errorf("leadsquared: %w", err)
+	}
+	rules, err := NewRules(cfg)
+	if err != nil {
+		return nil, err
 	}
 	if tr.Redact == nil {
 		tr.Redact = transport.NewRedactor()
@@ -92,7 +86,18 @@ func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, er
 	if err != nil {
 		return nil, fmt.Errorf("leadsquared: %w", err)
 	}
-	return &Provider{cfg: cfg, base: u, client: client, redact: tr.Redact, store: store}, nil
+	return &Provider{Rules: rules, cfg: cfg, base: u, client: client, redact: tr.Redact, store: store}, nil
+}
+
+// Check says what is wrong with the configuration, as far as that can be found out
+// without asking anybody: what New would refuse.
+func (c Config) Check() error {
+	_, _, err := c.checked()
+	if err != nil {
+		return fmt.Errorf("leadsquared: %w", err)
+	}
+	_, err = NewRules(c)
+	return err
 }
 
 // servicePath is what a configured path may look like.
@@ -114,20 +119,6 @@ func (c Config) checked() (Config, *url.URL, error) {
 		if strings.ContainsFunc(key.secret.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
 			return c, nil, fmt.Errorf("%s: holds a space, a line break or another character that no key has", key.name)
 		}
-	}
-	if c.MaxEntries < 0 || c.MaxUsers < 0 {
-		return c, nil, errors.New("entries and users per call can not be negative")
-	}
-	c.MaxEntries = max(c.MaxEntries, 1)
-	if c.MaxUsers == 0 {
-		c.MaxUsers = defaultUsers
-	}
-	switch c.RevokeAccess {
-	case crm.AccessUnset:
-		c.RevokeAccess = crm.Read
-	case crm.Read, crm.Write:
-	default:
-		return c, nil, fmt.Errorf("access of revokes: read or write, not %s", c.RevokeAccess)
 	}
 	if c.CallbackURL != "" {
 		cb, err := url.Parse(c.CallbackURL)
@@ -169,39 +160,4 @@ func authorizer(cfg Config) func(context.Context, *http.Request) error {
 		r.URL.RawQuery = q.Encode()
 		return nil
 	}
-}
-
-// Usage returns what the account was asked so far.
-func (p *Provider) Usage() crm.Usage { return p.client.Usage() }
-
-// Forecast returns how long so many more calls take.
-func (p *Provider) Forecast(calls, atOnce int) time.Duration { return p.client.Forecast(calls, atOnce) }
-
-// Timeline returns when it was asked.
-func (p *Provider) Timeline() crm.Timeline { return p.client.Timeline() }
-
-// Cost is a change and a status look for each operation, both shared by revokes
-// that share a call; for a sales group a look, the calls that its users fill, and a
-// confirming look.
-func (p *Provider) Cost(op crm.Operation, n int64, confirm bool) float64 {
-	looks := 0.0
-	if confirm {
-		looks = 1
-	}
-	if op.Object == crm.SalesGroup {
-		most := int64(p.cfg.MaxUsers)
-		return 1 + float64((n+most-1)/most) + looks
-	}
-	_, most := p.Bundle(op)
-	return float64(n) * (1 + looks) / float64(max(most, 1))
-}
-
-// Bundle lets revokes of one kind of object share a call, as many as the
-// configuration allows. Shares go alone: one that is refused must not be sent
-// again with others. Sales groups go by their key.
-func (p *Provider) Bundle(op crm.Operation) (name string, most int) {
-	if op.Action != crm.Revoke || (op.Object != crm.Lead && op.Object != crm.Opportunity) {
-		return "", 0
-	}
-	return "revoke/" + op.Object, p.cfg.MaxEntries
 }

@@ -3,7 +3,6 @@ package leadsquared
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -65,24 +64,24 @@ func (w *work) attempt(ctx context.Context, k kind, pt *part, req transport.Requ
 	for {
 		switch {
 		case w.ended != nil:
-			return over(w.ended)
+			return finding{Finding: transport.Over(w.ended)}
 		case ctx.Err() != nil:
-			return finding{class: unsent, text: context.Cause(ctx).Error()}
+			return finding{Finding: transport.Stopped(ctx)}
 		}
 		r, err := w.p.client.Send(ctx, req)
 		f := w.p.clean(classify(k, r, err))
-		if f.class == throttled {
+		if f.Class == transport.Throttled {
 			continue
 		}
-		if f.attempted {
+		if f.Attempted {
 			pt.sent++
 			pt.again = pt.again || pt.lost > 0
 		}
-		if f.class == lost {
+		if f.Class == transport.Uncertain {
 			pt.lost++
 		}
-		if f.ended != nil {
-			w.ended = f.ended
+		if f.Ended != nil {
+			w.ended = f.Ended
 		}
 		return f
 	}
@@ -98,18 +97,18 @@ func (w *work) settle(ctx context.Context, pt *part, f finding, ticket string) {
 // outcome is what a finding means for one row.
 func outcome(ctx context.Context, item crm.Item, f finding, pt *part, ticket string) crm.Outcome {
 	o := crm.Outcome{
-		Code: f.code, HTTPStatus: f.status, Attempts: pt.sent, Ended: f.ended,
-		Message: labelled(f.text, item, pt),
+		Code: f.Code, HTTPStatus: f.Status, Attempts: pt.sent, Ended: f.Ended,
+		Message: labelled(f.Text, item, pt),
 	}
 	doubt := pt.lost > 0 || item.Prior != crm.PriorNone
-	switch f.class {
-	case took:
+	switch f.Class {
+	case transport.Accepted:
 		o.Verdict, o.RequestID, o.Ticket = crm.Accepted, f.id, ticket
-	case refused:
+	case transport.Refused:
 		o.Verdict, o.Maybe = crm.Failed, doubt
-	case unsent, ended:
+	case transport.Unsent, transport.Ended:
 		o.Verdict, o.Maybe = crm.NotSent, doubt || f.uncertain
-		if f.class == unsent && ctx.Err() == nil {
+		if f.Class == transport.Unsent && ctx.Err() == nil {
 			o.Later = comeBack
 		}
 	default:
@@ -126,7 +125,7 @@ func lostVerdict(ctx context.Context, op crm.Operation, f finding) (v crm.Verdic
 	switch {
 	case !repeatable(op):
 		return crm.Unknown, false
-	case ctx.Err() != nil || f.ended != nil:
+	case ctx.Err() != nil || f.Ended != nil:
 		return crm.NotSent, true
 	}
 	return crm.Failed, true
@@ -134,9 +133,9 @@ func lostVerdict(ctx context.Context, op crm.Operation, f finding) (v crm.Verdic
 
 func lostText(f finding, v crm.Verdict) string {
 	if v == crm.Unknown {
-		return "sent, and no answer says whether it was done: " + f.text
+		return "sent, and no answer says whether it was done: " + f.Text
 	}
-	return "no answer says whether it was done, the last was: " + f.text + "; running again tries again"
+	return "no answer says whether it was done, the last was: " + f.Text + "; running again tries again"
 }
 
 // repeatable says whether a change may be sent again after a lost answer. Sharing
@@ -148,31 +147,17 @@ func repeatable(op crm.Operation) bool {
 
 // labelled adds to the text of an outcome that its change was sent again, and why.
 func labelled(s string, item crm.Item, pt *part) string {
-	var label string
-	switch {
-	case pt.sent == 0:
-	case item.Prior == crm.PriorAccepted:
-		label = "sent again after it stayed unconfirmed"
-	case item.Prior == crm.PriorLost, item.Prior == crm.PriorRedo, pt.again:
-		label = "sent again after a lost answer"
-	case item.Prior == crm.PriorUncertain:
-		label = "sent again, as an earlier sending may have taken effect"
+	if pt.sent == 0 {
+		return s
 	}
-	return crm.Join(s, label)
+	return crm.Join(s, item.Prior.SentAgain(pt.again))
 }
 
 // clean takes secrets out of a finding's texts and bounds them.
 func (p *Provider) clean(f finding) finding {
-	f.code, f.text = transport.Shorten(p.redact.String(f.code)), transport.Shorten(p.redact.String(f.text))
-	if f.class == took && p.holdsKey(f.id) {
-		f = finding{code: codeNoAnswer, text: "an answer that repeats the account's keys", status: f.status, attempted: f.attempted}
-	}
-	if f.ended != nil && f.ended.Err != nil {
-		if said := f.ended.Err.Error(); transport.Shorten(p.redact.String(said)) != said {
-			e := *f.ended
-			e.Err = errors.New(transport.Shorten(p.redact.String(said)))
-			f.ended = &e
-		}
+	f.Finding = f.Clean(p.redact)
+	if f.Class == transport.Accepted && p.holdsKey(f.id) {
+		f = finding{Finding: transport.Finding{Code: crm.CodeNoAnswer, Text: "an answer that repeats the account's keys", Status: f.Status, Attempted: f.Attempted}}
 	}
 	return f
 }

@@ -15,18 +15,17 @@ import (
 
 // Confirm asks once what became of the request that the items share, by its Id. A
 // change of a sales group has no status: there the group is looked at, and each
-// item judged by its own membership. See crm.Confirmer for what it promises.
-func (p *Provider) Confirm(ctx context.Context, items []crm.Item) []crm.Outcome {
-	out := make([]crm.Outcome, len(items))
+// item judged by its own membership. See crm.Provider for what it promises.
+func (p *Provider) Confirm(ctx context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
 	if len(items) == 0 {
-		return out
+		return nil, crm.State{}
 	}
+	if p.Shows(items[0].Op) {
+		return p.confirmGroup(ctx, items)
+	}
+	out := make([]crm.Outcome, len(items))
 	ticket := items[0].Ticket
-	if items[0].Op.Object == crm.SalesGroup {
-		out, _ := p.Look(ctx, items)
-		return out
-	}
-	f := finding{code: "ticket", text: "the ticket is no request Id"}
+	f := finding{Finding: transport.Finding{Code: crm.CodeTicket, Text: "the ticket is no request Id"}}
 	if idText(text(ticket)) != "" {
 		f = p.look(ctx, transport.Request{
 			Op: "EntityAccess.Status", Path: "/v2/EntityAccess.svc/Status/Get",
@@ -34,7 +33,7 @@ func (p *Provider) Confirm(ctx context.Context, items []crm.Item) []crm.Outcome 
 		})
 	}
 	o := unconfirmed(f)
-	if f.class == took {
+	if f.Class == transport.Shown {
 		o = p.status(f, len(items))
 	}
 	o.RequestID = ticket
@@ -44,7 +43,7 @@ func (p *Provider) Confirm(ctx context.Context, items []crm.Item) []crm.Outcome 
 	for i := range out {
 		out[i] = o
 	}
-	return out
+	return out, crm.State{}
 }
 
 // look sends a request that changes nothing and classifies the last answer.
@@ -59,8 +58,8 @@ func (p *Provider) look(ctx context.Context, req transport.Request) finding {
 // about. It is told as it came, and the operation stays accepted.
 func unconfirmed(f finding) crm.Outcome {
 	return crm.Outcome{
-		Verdict: crm.Accepted, Code: f.code, Message: f.text,
-		HTTPStatus: f.status, Ended: f.ended,
+		Verdict: crm.Accepted, Code: f.Code, Message: f.Text,
+		HTTPStatus: f.Status, Ended: f.Ended,
 	}
 }
 
@@ -70,7 +69,7 @@ func unconfirmed(f finding) crm.Outcome {
 // request.
 func (p *Provider) status(f finding, n int) crm.Outcome {
 	r := f.reply
-	o := crm.Outcome{Verdict: crm.Accepted, HTTPStatus: f.status, Message: transport.Shorten(p.redact.String(r.says()))}
+	o := crm.Outcome{Verdict: crm.Accepted, HTTPStatus: f.Status, Message: p.redact.Clean(r.says())}
 	raw := strings.TrimSpace(string(r.ShareStatus))
 	code, err := strconv.Atoi(raw)
 	switch {
@@ -85,13 +84,13 @@ func (p *Provider) status(f finding, n int) crm.Outcome {
 	case !r.succeeded():
 		// The call did not say that it worked: nothing in it is believed.
 	case r.ErrorMessage != "":
-		o.Verdict, o.Message = crm.Failed, transport.Shorten(p.redact.String(string(r.ErrorMessage)))
-		if n > 1 {
+		o.Verdict, o.Message = crm.Failed, p.redact.Clean(string(r.ErrorMessage))
+		if o.Maybe = n > 1; o.Maybe { // one of them may be the only one that failed
 			o.Message += fmt.Sprintf(" (said of %d rows that went in one request; running again sends them one by one)", n)
 		}
 	case err != nil:
 	case slices.Contains(p.cfg.FailureCodes, code):
-		o.Verdict = crm.Failed
+		o.Verdict, o.Maybe = crm.Failed, n > 1
 	case slices.Contains(p.cfg.SuccessCodes, code):
 		o.Verdict = crm.Done
 	}

@@ -20,7 +20,11 @@ func confirm(t *testing.T, cfg Config, ticket string, ops []crm.Operation, steps
 		for _, op := range ops {
 			asked = append(asked, crm.Item{Op: op, Ticket: ticket})
 		}
-		out = newTestProvider(t, cfg, s).Confirm(t.Context(), asked)
+		var state crm.State
+		out, state = newTestProvider(t, cfg, s).Confirm(t.Context(), asked)
+		if state.Looked && ops[0].Object != crm.SalesGroup {
+			t.Errorf("a status is told as a look: %+v", state)
+		}
 		if strings.Contains(strings.Join(s.events, " "), "intend") {
 			t.Error("a look was announced as a change")
 		}
@@ -39,7 +43,8 @@ func TestConfirm(t *testing.T) {
 		return crm.Outcome{Verdict: crm.Accepted, RequestID: requestID, Ticket: requestID, Code: code, Message: message, HTTPStatus: status}
 	}
 	settled := func(v crm.Verdict, code, message string) crm.Outcome {
-		return crm.Outcome{Verdict: v, RequestID: requestID, Code: code, Message: message, HTTPStatus: 200}
+		// Of two rows that went together, one may be the only one that failed.
+		return crm.Outcome{Verdict: v, RequestID: requestID, Code: code, Message: message, HTTPStatus: 200, Maybe: v == crm.Failed}
 	}
 	const together = " (said of 2 rows that went in one request; running again sends them one by one)"
 	learned := Config{SuccessCodes: []int{6, 8}, FailureCodes: []int{7}}

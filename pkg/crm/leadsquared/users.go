@@ -33,13 +33,17 @@ type wireUser struct {
 	StatusCode   text // 0 active, 1 not
 }
 
-// Users lists everybody, inactive people too, with one request. The whole list is
+// Users lists everybody, inactive people too, with one request; of people who were
+// deleted the CRM knows no list. The whole list is
 // read before the first user is given out, because a reply that breaks off is asked
 // for again from its start; what is kept of it is three short fields. Entries
 // without a GUID are left out: nothing could be sent for them. The error is an
 // *crm.AccountError where the account has ended.
-func (p *Provider) Users(ctx context.Context) iter.Seq2[crm.User, error] {
+func (p *Provider) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User, error] {
 	return func(yield func(crm.User, error) bool) {
+		if part == crm.Deleted {
+			return
+		}
 		var list userList
 		r, err := p.client.Read(ctx, transport.Request{
 			Op: "Users.Get", Method: http.MethodGet, Path: "/v2/UserManagement.svc/Users.Get",
@@ -202,12 +206,12 @@ func (p *Provider) listError(ctx context.Context, list userList, r *transport.Re
 	}
 	f := p.clean(classify(kindLook, r, err))
 	switch {
-	case f.ended != nil:
-		return f.ended
-	case f.class == took:
+	case f.Ended != nil:
+		return f.Ended
+	case f.Class == transport.Shown:
 		return errors.New("the answer is not a list")
-	case f.code == "" || f.code == codeNoAnswer:
-		return errors.New(f.text)
+	case f.Code == "" || f.Code == crm.CodeNoAnswer:
+		return errors.New(f.Text)
 	}
-	return fmt.Errorf("%s: %s", f.code, f.text)
+	return fmt.Errorf("%s: %s", f.Code, f.Text)
 }

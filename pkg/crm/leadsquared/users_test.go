@@ -19,12 +19,12 @@ func TestUsers(t *testing.T) {
 	page := step{status: 502, reply: "<html>"}
 	list := step{reply: `[
 		{"ID":"` + strings.ToUpper(leaver) + `","FirstName":"Bob","EmailAddress":"bobdoe@example.com","StatusCode":0,"MemberOfGroups":["Test"],"Tag":null},
-		{"UserId":"` + stayer + `","EmailAddress":null,"StatusCode":1},
+		{"UserId":"` + colleague + `","EmailAddress":null,"StatusCode":1},
 		{"id":"` + activity + `","emailaddress":"c@example.com","statuscode":"0"},
 		{"ID":"system","EmailAddress":"x@example.com","StatusCode":0}]`}
 	users := []crm.User{
 		{ID: leaver, Email: "bobdoe@example.com", Active: true},
-		{ID: stayer},
+		{ID: colleague},
 		{ID: activity, Email: "c@example.com", Active: true},
 	}
 	for name, c := range map[string]struct {
@@ -46,8 +46,8 @@ func TestUsers(t *testing.T) {
 		"an object":                {[]step{{reply: `{"Users":[]}`}}, nil, "not a list", ""},
 		"cut off within an entry":  {[]step{{reply: `[{"ID":"` + leaver + `","StatusCode":0},{"ID":`}}, nil, "list users", ""},
 		"cut off between entries":  {[]step{{reply: `[{"ID":"` + leaver + `","StatusCode":0}`}}, nil, "list users", ""},
-		"ids that contradict":      {[]step{{reply: `[{"ID":"` + leaver + `","UserId":"` + stayer + `","EmailAddress":"x@example.com"},{"ID":"` + activity + `","UserId":"` + strings.ToUpper(activity) + `"}]`}}, []crm.User{{ID: activity}}, "", ""},
-		"an id given twice":        {[]step{{reply: `[{"ID":"` + leaver + `","Id":"` + stayer + `"},{"ID":"` + activity + `"}]`}}, []crm.User{{ID: activity}}, "", ""},
+		"ids that contradict":      {[]step{{reply: `[{"ID":"` + leaver + `","UserId":"` + colleague + `","EmailAddress":"x@example.com"},{"ID":"` + activity + `","UserId":"` + strings.ToUpper(activity) + `"}]`}}, []crm.User{{ID: activity}}, "", ""},
+		"an id given twice":        {[]step{{reply: `[{"ID":"` + leaver + `","Id":"` + colleague + `"},{"ID":"` + activity + `"}]`}}, []crm.User{{ID: activity}}, "", ""},
 		"an entry that is no user": {[]step{{reply: `[7]`}}, nil, "list users", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestUsers(t *testing.T) {
 				s := newScript(t, c.steps...)
 				var got []crm.User
 				var failed error
-				for u, err := range newTestProvider(t, Config{}, s).Users(t.Context()) {
+				for u, err := range newTestProvider(t, Config{}, s).Users(t.Context(), crm.Current) {
 					if err != nil {
 						failed = err
 						continue
@@ -98,7 +98,7 @@ func TestUsersAtTheBound(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			given := map[string]bool{}
 			var failed error
-			for u, err := range newTestProvider(t, Config{}, newScript(t, list(c.people))).Users(t.Context()) {
+			for u, err := range newTestProvider(t, Config{}, newScript(t, list(c.people))).Users(t.Context(), crm.Current) {
 				if err != nil {
 					failed = err
 				} else {
@@ -115,9 +115,9 @@ func TestUsersAtTheBound(t *testing.T) {
 func TestUsersStopsWhenAsked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newScript(t, step{want: usersPath, reply: `[{"ID":"` + leaver + `"},{"ID":"` + stayer + `"}]`})
+		s := newScript(t, step{want: usersPath, reply: `[{"ID":"` + leaver + `"},{"ID":"` + colleague + `"}]`})
 		n := 0
-		for range newTestProvider(t, Config{}, s).Users(t.Context()) {
+		for range newTestProvider(t, Config{}, s).Users(t.Context(), crm.Current) {
 			n++
 			break
 		}
@@ -125,4 +125,11 @@ func TestUsersStopsWhenAsked(t *testing.T) {
 			t.Errorf("%d users came, want 1", n)
 		}
 	})
+}
+
+func TestNobodyIsListedAsDeleted(t *testing.T) {
+	t.Parallel()
+	for u, err := range newTestProvider(t, Config{}, newScript(t)).Users(t.Context(), crm.Deleted) {
+		t.Errorf("got %+v, %v, want nobody and nothing asked", u, err)
+	}
 }

@@ -64,60 +64,17 @@ type reply struct {
 	ErrorMessage     text     // likewise; null where nothing is wrong
 }
 
+// What takes any JSON value.
+type (
+	text = transport.Text
+	once = transport.Once
+)
+
 // message is the field Message: an object in a success, a text in some errors.
 type message struct {
 	ID           text
 	ResponseText text
-	Text         text
-}
-
-// response is the field Response of the replies about sales groups.
-type response struct{ RequestID text }
-
-// text is any JSON value as text: a string as it is, null as "", anything else as
-// it is written. Of a field that is given twice, both values are kept: together they
-// are no word, number or id that means anything.
-type text string
-
-// UnmarshalJSON accepts every value.
-func (t *text) UnmarshalJSON(b []byte) error {
-	t.add(textOf(b))
-	return nil
-}
-
-func (t *text) add(now text) {
-	if before := *t; before != "" && now != before {
-		now = before + " / " + now
-	}
-	*t = now
-}
-
-func textOf(b []byte) text {
-	if verbatim(b) {
-		return text(bytes.TrimSpace(b[1 : len(b)-1]))
-	}
-	var s *string
-	switch {
-	case json.Unmarshal(b, &s) != nil:
-		return text(b)
-	case s != nil:
-		return text(strings.TrimSpace(*s))
-	}
-	return ""
-}
-
-// verbatim says whether a JSON value is a text that stands there as it is: nearly every
-// value of a reply.
-func verbatim(b []byte) bool {
-	if len(b) < 2 || b[0] != '"' {
-		return false
-	}
-	for _, c := range b[1 : len(b)-1] {
-		if c < ' ' || c > '~' || c == '\\' {
-			return false
-		}
-	}
-	return true
+	Text         text `json:"-"`
 }
 
 // UnmarshalJSON accepts every value.
@@ -125,47 +82,20 @@ func (m *message) UnmarshalJSON(b []byte) error {
 	if !bytes.HasPrefix(b, []byte("{")) {
 		return m.Text.UnmarshalJSON(b)
 	}
-	var object struct{ ID, ResponseText text }
-	if err := json.Unmarshal(b, &object); err != nil {
-		return err
-	}
-	m.ID.add(object.ID)
-	m.ResponseText.add(object.ResponseText)
-	return nil
+	type plain message
+	return json.Unmarshal(b, (*plain)(m))
 }
+
+// response is the field Response of the replies about sales groups.
+type response struct{ RequestID text }
 
 // UnmarshalJSON accepts every value.
 func (r *response) UnmarshalJSON(b []byte) error {
-	var object struct{ RequestID text }
-	if bytes.HasPrefix(b, []byte("{")) {
-		if err := json.Unmarshal(b, &object); err != nil {
-			return err
-		}
+	if !bytes.HasPrefix(b, []byte("{")) {
+		return nil
 	}
-	r.RequestID.add(object.RequestID)
-	return nil
-}
-
-// reading is what parse made of a body.
-type reading struct {
-	reply
-	ok bool
-}
-
-// parse reads the reply's body, once; false where it is not one JSON object, or was
-// cut.
-func parse(r *transport.Response) (reply, bool) {
-	if known, ok := r.Reading.(*reading); ok {
-		return known.reply, known.ok
-	}
-	found := new(reading)
-	r.Reading = found
-	body := trimBody(r.Body)
-	if r.Truncated || len(body) == 0 || body[0] != '{' {
-		return found.reply, false
-	}
-	found.ok = json.Unmarshal(body, &found.reply) == nil
-	return found.reply, found.ok
+	type plain response
+	return json.Unmarshal(b, (*plain)(r))
 }
 
 // succeeded says whether the body itself speaks of success.
@@ -234,32 +164,18 @@ func idText(t text) string {
 	return s
 }
 
-// once is a list that counts only if it is given once: of two none is believed. In
-// place of the second one stands a text, which is no list.
-type once json.RawMessage
-
-// UnmarshalJSON accepts every value.
-func (o *once) UnmarshalJSON(b []byte) error {
-	if len(*o) > 0 {
-		b = []byte(`"given twice"`)
-	}
-	*o = append(once(nil), b...)
-	return nil
-}
-
 // readList reads a list that comes with its own count into entries, or says why it
 // can not be relied on. A list without people is believed only with a count of
 // nought: what is missing looks the same. An entry that is there twice may stand where
 // another should.
 func readList[E any](list once, count text, entries *[]E) (why string) {
 	n, err := strconv.Atoi(string(count))
-	absent := len(list) == 0 || string(list) == "null"
 	switch {
-	case !absent && json.Unmarshal(list, entries) != nil:
+	case !list.Absent() && json.Unmarshal(list, entries) != nil:
 		return "it is not readable"
 	case count != "" && (err != nil || n < 0):
 		return "its count is not readable"
-	case absent && (count == "" || n != 0):
+	case list.Absent() && (count == "" || n != 0):
 		return "it is missing"
 	case count != "" && n > len(*entries):
 		return "it is shorter than its own count"
@@ -269,9 +185,4 @@ func readList[E any](list once, count text, entries *[]E) (why string) {
 		return "it is empty and comes without its count"
 	}
 	return ""
-}
-
-// trimBody takes off what may stand around JSON.
-func trimBody(b []byte) []byte {
-	return bytes.TrimSpace(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
 }

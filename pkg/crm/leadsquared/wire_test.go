@@ -14,7 +14,7 @@ import (
 
 // serve returns a provider that talks to handler over a real connection, and the
 // number of requests that have arrived.
-func serve(t *testing.T, cfg Config, handler http.HandlerFunc) (*Provider, *atomic.Int64) {
+func serve(t *testing.T, cfg Config, handler http.HandlerFunc) (*Provider, *transport.Gate, *atomic.Int64) {
 	t.Helper()
 	var n atomic.Int64
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -33,7 +33,7 @@ func serve(t *testing.T, cfg Config, handler http.HandlerFunc) (*Provider, *atom
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p, &n
+	return p, gate, &n
 }
 
 func TestOverTheWire(t *testing.T) {
@@ -41,7 +41,7 @@ func TestOverTheWire(t *testing.T) {
 	for name, query := range map[string]bool{"keys in headers": false, "keys in query": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p, n := serve(t, Config{Query: query}, func(w http.ResponseWriter, r *http.Request) {
+			p, gate, n := serve(t, Config{Query: query}, func(w http.ResponseWriter, r *http.Request) {
 				a, s := r.Header.Get("x-LSQ-AccessKey"), r.Header.Get("x-LSQ-SecretKey")
 				if query {
 					a, s = r.URL.Query().Get("accessKey"), r.URL.Query().Get("secretKey")
@@ -56,7 +56,7 @@ func TestOverTheWire(t *testing.T) {
 			if o := out[0]; o.Verdict != crm.Accepted || o.RequestID != requestID {
 				t.Errorf("outcome %+v, want accepted", o)
 			}
-			if got := p.Usage().Calls; got != 1 || n.Load() != 1 {
+			if got := gate.Usage().Calls; got != 1 || n.Load() != 1 {
 				t.Errorf("%d calls counted, %d arrived; want 1", got, n.Load())
 			}
 		})
@@ -65,7 +65,7 @@ func TestOverTheWire(t *testing.T) {
 
 func TestALostShareIsSentOnce(t *testing.T) {
 	t.Parallel()
-	p, n := serve(t, Config{}, func(_ http.ResponseWriter, r *http.Request) {
+	p, _, n := serve(t, Config{}, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		panic(http.ErrAbortHandler)
 	})
@@ -82,7 +82,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 		t.Error("a request followed the redirect")
 	}))
 	t.Cleanup(elsewhere.Close)
-	p, n := serve(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+	p, _, n := serve(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, elsewhere.URL+"/v2/?x=1", http.StatusTemporaryRedirect)
 	})
 	out := p.Do(t.Context(), items(leadRevoke(), dealRevoke()), newScript(t))
@@ -98,7 +98,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
-	p, _ := serve(t, Config{}, func(http.ResponseWriter, *http.Request) {})
+	p, _, _ := serve(t, Config{}, func(http.ResponseWriter, *http.Request) {})
 	srv := httptest.NewServer(nil)
 	srv.Close()
 	cfg := p.cfg

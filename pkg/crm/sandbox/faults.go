@@ -11,7 +11,7 @@ import (
 // FaultKind names what goes wrong.
 type FaultKind string
 
-// The faults that cut, delay or spoil the answer. The request is carried out
+// The faults that cut, delay or garble the answer. The request is carried out
 // before them, except where a kind says otherwise.
 const (
 	FaultResetBefore FaultKind = "reset_before" // connection reset; not carried out

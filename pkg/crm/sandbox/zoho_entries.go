@@ -44,7 +44,7 @@ func (c *entryCheck) entry(i int, raw json.RawMessage, accepted []crm.Grant) (g 
 	if wrong != nil {
 		return g, wrong
 	}
-	g.Kind = kindPublic
+	g.Kind = crm.KindPublic
 	if wrong = c.recipient(i, f, &g); wrong != nil {
 		return g, wrong
 	}
@@ -114,13 +114,13 @@ func (c *entryCheck) recipient(i int, f fields, g *crm.Grant) *zohoError {
 	}
 	switch {
 	case key == "user" || who.Type != nil && *who.Type == "users":
-		g.Kind = kindUser
+		g.Kind = crm.KindUser
 	case who.Type == nil:
 		return missingField(i, key+".type")
 	case *who.Type == "groups":
-		g.Kind = kindGroup
+		g.Kind = crm.KindGroup
 	case *who.Type == "roles":
-		g.Kind = kindRole
+		g.Kind = crm.KindRole
 	default:
 		return misfit(i)
 	}
@@ -149,9 +149,9 @@ func (z *zoho) isRecipient(g crm.Grant) bool {
 	}
 	if !z.server.cfg.Closed {
 		u, _ := z.people.find(g.ID)
-		return g.Kind != kindUser || !u.Deleted
+		return g.Kind != crm.KindUser || !u.Deleted
 	}
-	if g.Kind == kindUser {
+	if g.Kind == crm.KindUser {
 		u, ok := z.people.find(g.ID)
 		return ok && !u.Deleted
 	}
@@ -215,7 +215,7 @@ func (c *entryCheck) allowed(i int, g crm.Grant, accepted []crm.Grant) *zohoErro
 		}
 		return invalidField(i, "shared_with", "record is already visible to the user.")
 	}
-	if g.Kind != kindUser {
+	if g.Kind != crm.KindUser {
 		return nil
 	}
 	u, known := c.z.people.find(g.ID)
@@ -230,5 +230,5 @@ func (c *entryCheck) allowed(i int, g crm.Grant, accepted []crm.Grant) *zohoErro
 func (c *entryCheck) visible(g crm.Grant, accepted []crm.Grant) bool {
 	all := c.rec.grants()
 	return contains(all, g) || contains(accepted, g) ||
-		g.Kind == kindUser && contains(all, crm.Grant{Kind: kindPublic})
+		g.Kind == crm.KindUser && contains(all, crm.Grant{Kind: crm.KindPublic})
 }

@@ -119,7 +119,7 @@ func (z *zoho) look(place zohoPlace, view, sharedTo string) (rep reply, looked b
 	}
 	list := []zohoShare{}
 	for i, h := range rec.list {
-		if place.version.usersOnly() && h.Kind != kindUser || sharedTo != "" && h.ID != sharedTo {
+		if place.version.usersOnly() && h.Kind != crm.KindUser || sharedTo != "" && h.ID != sharedTo {
 			continue
 		}
 		list = append(list, z.show(place, h, i%2 == 0))
@@ -139,13 +139,13 @@ func (z *zoho) look(place zohoPlace, view, sharedTo string) (rep reply, looked b
 func (z *zoho) show(place zohoPlace, h held, all bool) zohoShare {
 	s := zohoShare{Related: h.Related, Permission: zohoPermissions[h.Access]}
 	who := &zohoPrincipal{Name: h.Kind + " " + h.ID, ID: h.ID}
-	if h.Kind == kindUser && all {
+	if h.Kind == crm.KindUser && all {
 		who.ZUID = zuid(h.ID)
 	}
 	switch {
 	case place.version.usersOnly():
 		s.User = who
-	case h.Kind != kindPublic:
+	case h.Kind != crm.KindPublic:
 		who.Type = h.Kind + "s"
 		s.SharedWith = who
 	}
@@ -170,7 +170,7 @@ func (z *zoho) show(place zohoPlace, h held, all bool) zohoShare {
 func (z *zoho) shareable(rec *zohoRecord) []zohoPrincipal {
 	list := []zohoPrincipal{}
 	for _, u := range z.people.list {
-		if u.reachable() && len(list) < 5 && !contains(rec.grants(), crm.Grant{Kind: kindUser, ID: u.ID}) {
+		if u.reachable() && len(list) < 5 && !contains(rec.grants(), crm.Grant{Kind: crm.KindUser, ID: u.ID}) {
 			list = append(list, zohoPrincipal{Name: u.Email, ID: u.ID})
 		}
 	}

@@ -140,11 +140,11 @@ func (s *Server) controlRecord(c controlledRecord) (func(), error) {
 		if !ok {
 			return nil, errors.New("unknown access " + part.Access)
 		}
-		kind := cmp.Or(part.Kind, kindUser)
-		if _, ok := zohoLimits[kind]; !ok && kind != kindPublic {
+		kind := cmp.Or(part.Kind, crm.KindUser)
+		if _, ok := zohoLimits[kind]; !ok && kind != crm.KindPublic {
 			return nil, errors.New("unknown kind " + part.Kind)
 		}
-		if kind != kindPublic && !zohoID.MatchString(part.ID) {
+		if kind != crm.KindPublic && !zohoID.MatchString(part.ID) {
 			return nil, errors.New("a grant needs an id of digits")
 		}
 		grants = append(grants, crm.Grant{Kind: kind, ID: part.ID, Access: access, Related: part.Related, Through: part.Through})

@@ -11,16 +11,8 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// The kinds of recipient, as crm.Grant.Kind has them.
-const (
-	kindUser   = "user"
-	kindGroup  = "group"
-	kindRole   = "role"
-	kindPublic = "public"
-)
-
 // zohoLimits is how many entries of a kind a record may have.
-var zohoLimits = map[string]int{kindUser: 10, kindGroup: 5, kindRole: 5}
+var zohoLimits = map[string]int{crm.KindUser: 10, crm.KindGroup: 5, crm.KindRole: 5}
 
 // zohoEvent is something that changed the Zoho world, as the journal has it.
 type zohoEvent struct {
@@ -164,12 +156,12 @@ func (rec *zohoRecord) put(grants []crm.Grant, at time.Time) {
 // normalised returns a grant with what it leaves out filled in.
 func normalised(g crm.Grant) crm.Grant {
 	if g.Kind == "" {
-		g.Kind = kindUser
+		g.Kind = crm.KindUser
 	}
 	if g.Type == "" {
 		g.Type = "private"
 	}
-	if g.Kind == kindPublic {
+	if g.Kind == crm.KindPublic {
 		g.Type, g.ID = "public", ""
 	}
 	g.Access = max(g.Access, crm.Read)
@@ -184,7 +176,7 @@ func (z *zoho) enlist(l *zohoList) {
 	rec.settle(l.At)
 	rec.put(l.Grants, l.At)
 	for _, h := range rec.list {
-		if h.Kind == kindUser {
+		if h.Kind == crm.KindUser {
 			z.people.named(h.ID)
 		}
 	}
@@ -263,7 +255,7 @@ func (z *zoho) seed(sd seed) bool {
 	}
 	switch {
 	case op.Action == crm.Revoke:
-		list = withLeaver(list, normalised(crm.Grant{Kind: kindUser, ID: op.User, Access: op.Access}))
+		list = withLeaver(list, normalised(crm.Grant{Kind: crm.KindUser, ID: op.User, Access: op.Access}))
 	case first:
 		list = append(list, z.colleague(op, 1))
 	}
@@ -279,11 +271,11 @@ func withLeaver(list []crm.Grant, g crm.Grant) []crm.Grant {
 	}
 	users := 0
 	for _, h := range list {
-		if h.Kind == kindUser && h.Through == "" {
+		if h.Kind == crm.KindUser && h.Through == "" {
 			users++
 		}
 	}
-	if users < zohoLimits[kindUser] {
+	if users < zohoLimits[crm.KindUser] {
 		return append(list, g)
 	}
 	if strings.HasPrefix(list[0].ID, colleagueIDs) {
@@ -309,6 +301,6 @@ func (z *zoho) colleague(op crm.Operation, n int) crm.Grant {
 		z.people.put(ZohoUser{User: crm.User{ID: id, Email: fmt.Sprintf("colleague%d@sandbox.example", who), Active: true}})
 	}
 	return normalised(crm.Grant{
-		Kind: kindUser, ID: id, Access: crm.Read + crm.Access(sum[1])%3, Related: sum[2]%2 == 1,
+		Kind: crm.KindUser, ID: id, Access: crm.Read + crm.Access(sum[1])%3, Related: sum[2]%2 == 1,
 	})
 }

@@ -153,7 +153,7 @@ func invalidBody(name, path string) *zohoError {
 
 // public refuses a list in which sharing with everybody does not stand alone.
 func (c *entryCheck) public(entries []json.RawMessage, accepted []crm.Grant) *zohoError {
-	if len(entries) < 2 || !contains(accepted, crm.Grant{Kind: kindPublic}) {
+	if len(entries) < 2 || !contains(accepted, crm.Grant{Kind: crm.KindPublic}) {
 		return nil
 	}
 	return &zohoError{status: http.StatusBadRequest, Code: "AMBIGUITY_DURING_PROCESSING",
@@ -176,7 +176,7 @@ func (c *entryCheck) over(accepted, spared []crm.Grant) string {
 	}
 	count := map[string]int{}
 	for _, g := range after {
-		if count[g.Kind]++; g.Kind != kindPublic && count[g.Kind] > zohoLimits[g.Kind] {
+		if count[g.Kind]++; g.Kind != crm.KindPublic && count[g.Kind] > zohoLimits[g.Kind] {
 			return g.Kind
 		}
 	}
@@ -185,7 +185,7 @@ func (c *entryCheck) over(accepted, spared []crm.Grant) string {
 
 // limit is the refusal of a request as a whole.
 func (c *entryCheck) limit(kind string) *zohoError {
-	if kind == kindUser && (c.put || c.place.version.usersOnly()) {
+	if kind == crm.KindUser && (c.put || c.place.version.usersOnly()) {
 		return &zohoError{status: http.StatusForbidden, Code: "SHARE_LIMIT_EXCEEDED",
 			Message: fmt.Sprintf("Cannot share a record to more than %d users.", zohoLimits[kind])}
 	}

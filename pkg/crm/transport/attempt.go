@@ -154,7 +154,7 @@ func (c *Client) failed(ctx, limited context.Context, x exchange, begin time.Tim
 	if !sent {
 		f = neverLeft
 		if leadsAstray(err) {
-			h = astray
+			h = misdirected
 		}
 	}
 	wrapped := c.wrap(limited, x, sent, err)

@@ -8,24 +8,24 @@ import (
 
 func TestBreakerNext(t *testing.T) {
 	t.Parallel()
-	// Each letter is an attempt: g good, f failing, a astray; a digit is a wait of so
+	// Each letter is an attempt: g good, f failing, a misdirected; a digit is a wait of so
 	// many ten seconds before the next. The want has one word per attempt.
 	tests := map[string]struct {
 		attempts string
 		want     string
 	}{
-		"good":                    {"gggg", "- - - -"},
-		"a few failures":          {"ffff", "- - - -"},
-		"a good one forgets":      {"ffffgffff", "- - - - - - - - -"},
-		"pauses grow":             {"fffffffffff", "- - - - 1s 2s 4s 8s 16s 30s 30s"},
-		"twelve end it":           {"ffffffffffff", "- - - - 1s 2s 4s 8s 16s 30s 30s end"},
-		"pauses begin anew":       {"fffffffgfffff", "- - - - 1s 2s 4s - - - - - 1s"},
-		"two minutes end it":      {"ffffff994f", "- - - - 1s 2s end"},
-		"slow failures do not":    {"f9f9f9f9f", "- - - - 1s"},
-		"astray ends fast":        {"aaa", "1s 2s end"},
-		"astray once":             {"agaga", "1s - 1s - 1s"},
-		"astray after failures":   {"ffaaa", "- - 1s 2s end"},
-		"astray between failures": {"afafff", "1s - 1s - 1s 2s"},
+		"good":                         {"gggg", "- - - -"},
+		"a few failures":               {"ffff", "- - - -"},
+		"a good one forgets":           {"ffffgffff", "- - - - - - - - -"},
+		"pauses grow":                  {"fffffffffff", "- - - - 1s 2s 4s 8s 16s 30s 30s"},
+		"twelve end it":                {"ffffffffffff", "- - - - 1s 2s 4s 8s 16s 30s 30s end"},
+		"pauses begin anew":            {"fffffffgfffff", "- - - - 1s 2s 4s - - - - - 1s"},
+		"two minutes end it":           {"ffffff994f", "- - - - 1s 2s end"},
+		"slow failures do not":         {"f9f9f9f9f", "- - - - 1s"},
+		"misdirected ends fast":        {"aaa", "1s 2s end"},
+		"misdirected once":             {"agaga", "1s - 1s - 1s"},
+		"misdirected after failures":   {"ffaaa", "- - 1s 2s end"},
+		"misdirected between failures": {"afafff", "1s - 1s - 1s 2s"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestBreakerNext(t *testing.T) {
 				case 'f':
 					b, trip = b.next(failing, now, 0)
 				case 'a':
-					b, trip = b.next(astray, now, 0)
+					b, trip = b.next(misdirected, now, 0)
 				default:
 					now = now.Add(10 * time.Second * time.Duration(c-'0'))
 					continue

@@ -12,8 +12,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 const (
@@ -189,12 +187,3 @@ func (c *Client) Backoff(ctx context.Context, attempt int) bool {
 		return false
 	}
 }
-
-// Usage returns the account's counts and how it stands.
-func (c *Client) Usage() crm.Usage { return c.gate.Usage() }
-
-// Timeline returns when the calls that Usage counts were sent.
-func (c *Client) Timeline() crm.Timeline { return c.gate.Timeline() }
-
-// Forecast is the gate's.
-func (c *Client) Forecast(calls, atOnce int) time.Duration { return c.gate.Forecast(calls, atOnce) }

@@ -137,7 +137,7 @@ func TestPathsStayUnderTheBase(t *testing.T) {
 		if got != want {
 			t.Errorf("%q asks for %q, want %q", path, got, want)
 		}
-		if u := c.Usage(); u.InFlight != 0 {
+		if u := c.gate.Usage(); u.InFlight != 0 {
 			t.Errorf("%q leaves a call open", path)
 		}
 	}
@@ -203,7 +203,7 @@ func TestThrottledReplies(t *testing.T) {
 						t.Errorf("got body %q, want %q", got, "good")
 					}
 					between(t, "the pause", time.Since(begin), tt.low, tt.high)
-					if u := c.Usage(); u.Limit != tt.limit || u.Calls != 2 || u.Refused != 1 || u.Repeats != 0 {
+					if u := c.gate.Usage(); u.Limit != tt.limit || u.Calls != 2 || u.Refused != 1 || u.Repeats != 0 {
 						t.Errorf("got usage %+v, want limit %d, 2 calls, 1 refused", u, tt.limit)
 					}
 				})
@@ -245,7 +245,7 @@ func TestBeforeDecides(t *testing.T) {
 		})
 		open := -1
 		_, err := c.Send(t.Context(), Request{Op: "op", Method: "POST", Before: func(context.Context) error {
-			open = c.Usage().InFlight
+			open = c.gate.Usage().InFlight
 			return no
 		}})
 		if wantError(t, err, false); !errors.Is(err, no) || open != 1 {

@@ -122,6 +122,8 @@ type waiter struct {
 	err   error
 }
 
+var _ crm.Meter = (*Gate)(nil)
+
 // NewGate returns a gate. With a Store it goes on where the last gate on that
 // store stopped, killed or not. Only one gate may be open on a store at a time.
 func NewGate(cfg GateConfig) (*Gate, error) {

@@ -22,8 +22,8 @@ func TestAnUnreachableHostEndsTheAccount(t *testing.T) {
 	}{
 		"unknown host": {func(*http.Request) (*http.Response, error) {
 			return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Name: "nowhere.example", IsNotFound: true}}
-		}, strayAfter},
-		"wrong certificate": {func(*http.Request) (*http.Response, error) { return nil, x509.UnknownAuthorityError{} }, strayAfter},
+		}, misdirectedAfter},
+		"wrong certificate": {func(*http.Request) (*http.Response, error) { return nil, x509.UnknownAuthorityError{} }, misdirectedAfter},
 		"gateway":           {func(*http.Request) (*http.Response, error) { return answer(502, "bad gateway"), nil }, endAfter},
 		"reset":             {func(*http.Request) (*http.Response, error) { return nil, errors.New("connection reset") }, endAfter},
 	}

@@ -87,7 +87,7 @@ func (g *Gate) Throttled(t Throttle) {
 		why = "limit of concurrent calls"
 	}
 	g.pause(now, wait, why)
-	g.pauses.hush(now, wait)
+	g.pauses.addSilence(now, wait)
 	g.log.Info("the CRM refused a call for its rate limit",
 		"wait", g.pauses.until.Sub(now).Round(time.Millisecond), "limit", g.limit, "window", g.window, "text", t.Text)
 }
@@ -226,8 +226,8 @@ func (p *pauses) late(granted, now time.Time) bool {
 	return granted.Before(p.began)
 }
 
-// hush counts a refusal's pause of the given length as silence.
-func (p *pauses) hush(now time.Time, wait time.Duration) {
+// addSilence counts a refusal's pause of the given length as silence.
+func (p *pauses) addSilence(now time.Time, wait time.Duration) {
 	until, from := now.Add(min(wait, maxPause)), now
 	if p.refused.After(now) {
 		from = p.refused

@@ -293,7 +293,7 @@ func TestBreakerPausesAndEndsTheAccount(t *testing.T) {
 	}{
 		"no answer":  {failing, false, endAfter, 91 * time.Second, 110 * time.Second},
 		"503":        {failing, true, endAfter, 91 * time.Second, 110 * time.Second},
-		"wrong host": {astray, false, strayAfter, 3 * time.Second, 4 * time.Second},
+		"wrong host": {misdirected, false, misdirectedAfter, 3 * time.Second, 4 * time.Second},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

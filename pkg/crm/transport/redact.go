@@ -67,6 +67,16 @@ func (r *Redactor) String(s string) string {
 	return replacer.Replace(s)
 }
 
+// Clean returns a text of the CRM without secrets, and bounded: it is kept for every row
+// of a call.
+func (r *Redactor) Clean(s string) string {
+	const most = 2048
+	if s = r.String(s); len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
 // escape matches a percent escape, of which both cases mean the same.
 var escape = regexp.MustCompile(`%[0-9A-F]{2}`)
 

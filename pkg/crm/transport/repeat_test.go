@@ -70,7 +70,7 @@ func TestRepeats(t *testing.T) {
 					} else if err != nil || got.Status != tt.status {
 						t.Errorf("got %+v, error %v, want status %d", got, err, tt.status)
 					}
-					if u := c.Usage(); u.Calls != int64(want) || u.Repeats != int64(want-1) || u.InFlight != 0 {
+					if u := c.gate.Usage(); u.Calls != int64(want) || u.Repeats != int64(want-1) || u.InFlight != 0 {
 						t.Errorf("got usage %+v, want %d calls, %d repeats, none open", u, want, want-1)
 					}
 				})

@@ -48,9 +48,6 @@ type Response struct {
 	Truncated bool // the body went on beyond the cap; Body holds its beginning
 	Throttled bool // the rate limit refused the request; it had no effect
 	CallID    string
-	// Reading is for Config.Inspect to leave what it has made of the body, so that
-	// nobody reads it twice.
-	Reading any
 }
 
 // hostName is what the name of a host may look like; what does not is not shown.
@@ -68,15 +65,6 @@ func (r *Response) RedirectedTo() string {
 		return "a host whose name can not be shown"
 	}
 	return name
-}
-
-// Shorten bounds a text of the CRM that is kept for every row of a call.
-func Shorten(s string) string {
-	const most = 2048
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 // Signal is a vendor's reading of a reply.

@@ -220,8 +220,8 @@ func TestCertificates(t *testing.T) {
 	if got := calls.Load(); got != 0 {
 		t.Fatalf("a host with a bad certificate got %d requests", got)
 	}
-	if c.gate.health.stray != 1 {
-		t.Errorf("got %d failures that lead astray, want 1", c.gate.health.stray)
+	if c.gate.health.misdirected != 1 {
+		t.Errorf("got %d failures that lead misdirected, want 1", c.gate.health.misdirected)
 	}
 
 	ca := filepath.Join(t.TempDir(), "ca.pem")

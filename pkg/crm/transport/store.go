@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // maxRemembered caps what Recall reads.
@@ -20,7 +22,7 @@ const maxRemembered = 1 << 20
 // remembers from run to run. Its files are readable by the user only. Nothing in
 // it is needed: a run without it waits a little longer and asks a little more.
 //
-// A store is safe for concurrent use.
+// A store is safe for concurrent use. A nil one remembers nothing.
 type Store struct{ dir string }
 
 // StoreName returns the name of the folder that belongs to a key on a host: two
@@ -63,6 +65,9 @@ type remembered struct {
 // before. A name consists of small letters, digits, "-" and "_". A Secret in v is
 // kept as "[redacted]": what must be kept is revealed by the caller.
 func (s *Store) Remember(name string, v any, until time.Time) error {
+	if s == nil {
+		return nil
+	}
 	path, err := s.valuePath(name)
 	if err != nil {
 		return err
@@ -84,6 +89,9 @@ func (s *Store) Remember(name string, v any, until time.Time) error {
 // Recall reads what Remember kept into v. It returns false, and v is not to be
 // used, when nothing is kept under the name, its time is over, or it is unreadable.
 func (s *Store) Recall(name string, v any) bool {
+	if s == nil {
+		return false
+	}
 	path, err := s.valuePath(name)
 	if err != nil {
 		return false
@@ -101,9 +109,50 @@ func (s *Store) Recall(name string, v any) bool {
 
 // Forget drops what Remember kept. Nothing kept is nothing to do.
 func (s *Store) Forget(name string) {
+	if s == nil {
+		return
+	}
 	if path, err := s.valuePath(name); err == nil {
 		_ = os.Remove(path)
 	}
+}
+
+// Sweep drops what is kept under names that begin so and whose time is over.
+func (s *Store) Sweep(prefix string) {
+	if s == nil {
+		return
+	}
+	files, _ := os.ReadDir(s.dir) // what can not be read stays
+	for _, file := range files {
+		name, ok := strings.CutSuffix(file.Name(), ".json")
+		if ok && strings.HasPrefix(name, prefix) && !s.Recall(name, new(json.RawMessage)) {
+			s.Forget(name)
+		}
+	}
+}
+
+const (
+	// identityName is what the store knows the owner of the account's keys by.
+	identityName = "preflight"
+	// identityLasts is how long an answer is good for: keys do not change hands, people
+	// change roles rarely, and a refused key ends the account at its first call anyway.
+	identityLasts = 24 * time.Hour
+)
+
+// Identity returns who owns the account's keys: as it is remembered, if usable says that
+// the user's id is one; else as ask finds out, which is remembered then.
+func (s *Store) Identity(usable func(user string) bool, ask func() (crm.Identity, error)) (crm.Identity, error) {
+	var id crm.Identity
+	if s.Recall(identityName, &id) && id.Org != "" && usable(id.User) {
+		return id, nil
+	}
+	id, err := ask()
+	if err != nil {
+		return crm.Identity{}, err
+	}
+	// Forgetting costs a request or two in the next run, no more.
+	_ = s.Remember(identityName, id, time.Now().Add(identityLasts))
+	return id, nil
 }
 
 // valuePath returns the file of a remembered value.

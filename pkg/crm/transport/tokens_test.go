@@ -63,7 +63,7 @@ func TestRoundTripperForTokens(t *testing.T) {
 	if got, err := post("/busy"); err != nil || !strings.HasPrefix(got, "429 ") {
 		t.Errorf("got %q, error %v", got, err)
 	}
-	if u := c.Usage(); u.Calls != 3 || u.Refused != 1 || u.PausedUntil.IsZero() || u.InFlight != 0 {
+	if u := c.gate.Usage(); u.Calls != 3 || u.Refused != 1 || u.PausedUntil.IsZero() || u.InFlight != 0 {
 		t.Errorf("got usage %+v, want 3 calls through the gate and a pause", u)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -169,7 +169,7 @@ func TestStaleAuthorisation(t *testing.T) {
 		refusal = errors.New("no token")
 		_, err = c.Send(t.Context(), Request{Op: "op", Method: "GET"})
 		wantError(t, err, false)
-		if u := c.Usage(); u.Calls != 1 || u.InFlight != 0 {
+		if u := c.gate.Usage(); u.Calls != 1 || u.InFlight != 0 {
 			t.Errorf("got usage %+v, want one call", u)
 		}
 	})

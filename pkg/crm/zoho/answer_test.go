@@ -33,49 +33,49 @@ func TestContradictions(t *testing.T) {
 	}{
 		// A list and what stands beside it.
 		{"empty list beside an error", verbLook, 0, 200, `{"share":[],"status":"error","code":"INVALID_DATA","message":"x"}`, refused},
-		{"empty list beside an internal error", verbLook, 0, 200, `{"share":[],"status":"error","code":"INTERNAL_ERROR"}`, lost},
+		{"empty list beside an internal error", verbLook, 0, 200, `{"share":[],"status":"error","code":"INTERNAL_ERROR"}`, uncertain},
 		{"empty list beside a code alone", verbLook, 0, 200, `{"share":[],"code":"NO_PERMISSION"}`, refused},
-		{"empty list beside a code that nobody knows", verbLook, 0, 200, `{"share":[],"code":"WHO_KNOWS"}`, lost},
+		{"empty list beside a code that nobody knows", verbLook, 0, 200, `{"share":[],"code":"WHO_KNOWS"}`, uncertain},
 		{"empty list beside the word alone", verbLook, 0, 200, `{"share":[],"status":"error"}`, refused},
 		{"empty list beside the older error", verbLook, 0, 200, `{"share":[],"error":"invalid_request"}`, refused},
-		{"empty list beside success and a refusal", verbLook, 0, 200, `{"share":[],"status":"success","code":"INVALID_DATA"}`, lost},
-		{"list beside an error", verbLook, 0, 200, `{"share":[` + five + `],"status":"error","code":"INTERNAL_ERROR"}`, lost},
+		{"empty list beside success and a refusal", verbLook, 0, 200, `{"share":[],"status":"success","code":"INVALID_DATA"}`, uncertain},
+		{"list beside an error", verbLook, 0, 200, `{"share":[` + five + `],"status":"error","code":"INTERNAL_ERROR"}`, uncertain},
 		{"list beside a busy record", verbLook, 0, 200, `{"share":[],"status":"error","code":"INVALID_DATA","message":"Scheduler is running."}`, busy},
 		{"list beside a success", verbLook, 0, 200, `{"share":[` + five + `],"status":"success","code":"SUCCESS"}`, shown},
 		// A list and the HTTP status.
-		{"empty list in a 500", verbLook, 0, 500, `{"share":[]}`, lost},
-		{"empty list in a 400", verbLook, 0, 400, `{"share":[]}`, lost},
-		{"empty list of something accepted", verbLook, 0, 202, `{"share":[]}`, lost},
-		{"empty list of a part", verbLook, 0, 206, `{"share":[]}`, lost},
-		{"no content with a list", verbLook, 0, 204, `{"share":[` + five + `]}`, lost},
+		{"empty list in a 500", verbLook, 0, 500, `{"share":[]}`, uncertain},
+		{"empty list in a 400", verbLook, 0, 400, `{"share":[]}`, uncertain},
+		{"empty list of something accepted", verbLook, 0, 202, `{"share":[]}`, uncertain},
+		{"empty list of a part", verbLook, 0, 206, `{"share":[]}`, uncertain},
+		{"no content with a list", verbLook, 0, 204, `{"share":[` + five + `]}`, uncertain},
 		{"no content with an error", verbLook, 0, 204, envelope("WHO_KNOWS", "x"), refused},
 		// A list and what it says of itself.
-		{"fewer than it counts", verbLook, 0, 200, `{"share":[],"info":{"count":1,"more_records":false}}`, lost},
+		{"fewer than it counts", verbLook, 0, 200, `{"share":[],"info":{"count":1,"more_records":false}}`, uncertain},
 		{"as many as it counts", verbLook, 0, 200, `{"share":[` + five + `],"info":{"count":1,"more_records":false}}`, shown},
-		{"another page", verbLook, 0, 200, `{"share":[],"info":{"page":2,"more_records":false}}`, lost},
-		{"more to come, as a text", verbLook, 0, 200, `{"share":[],"info":{"more_records":"TRUE"}}`, lost},
-		{"more to come, as a number", verbLook, 0, 200, `{"share":[],"info":{"more_records":1}}`, lost},
-		{"more to come, and no more", verbLook, 0, 200, `{"share":[],"info":{"more_records":true},"info":{"more_records":false}}`, lost},
-		{"more to come, given twice", verbLook, 0, 200, `{"share":[],"info":{"more_records":true,"more_records":false}}`, lost},
-		{"a count that is none", verbLook, 0, 200, `{"share":[],"info":{"count":"several"}}`, lost},
-		{"two counts", verbLook, 0, 200, `{"share":[],"info":{"count":1,"count":0}}`, lost},
-		{"a page that is none", verbLook, 0, 200, `{"share":[],"info":{"page":"last"}}`, lost},
-		{"what it says can not be read", verbLook, 0, 200, `{"share":[],"info":"more"}`, lost},
+		{"another page", verbLook, 0, 200, `{"share":[],"info":{"page":2,"more_records":false}}`, uncertain},
+		{"more to come, as a text", verbLook, 0, 200, `{"share":[],"info":{"more_records":"TRUE"}}`, uncertain},
+		{"more to come, as a number", verbLook, 0, 200, `{"share":[],"info":{"more_records":1}}`, uncertain},
+		{"more to come, and no more", verbLook, 0, 200, `{"share":[],"info":{"more_records":true},"info":{"more_records":false}}`, uncertain},
+		{"more to come, given twice", verbLook, 0, 200, `{"share":[],"info":{"more_records":true,"more_records":false}}`, uncertain},
+		{"a count that is none", verbLook, 0, 200, `{"share":[],"info":{"count":"several"}}`, uncertain},
+		{"two counts", verbLook, 0, 200, `{"share":[],"info":{"count":1,"count":0}}`, uncertain},
+		{"a page that is none", verbLook, 0, 200, `{"share":[],"info":{"page":"last"}}`, uncertain},
+		{"what it says can not be read", verbLook, 0, 200, `{"share":[],"info":"more"}`, uncertain},
 		{"nothing said", verbLook, 0, 200, `{"share":[],"info":null}`, shown},
 		// Empty, missing, null, twice.
-		{"null", verbLook, 0, 200, `{"share":null}`, lost},
-		{"missing", verbLook, 0, 200, `{"info":{"count":0}}`, lost},
-		{"a text", verbLook, 0, 200, `{"share":""}`, lost},
-		{"two lists, the last one empty", verbLook, 0, 200, `{"share":[` + five + `],"share":[]}`, lost},
-		{"two lists, in other letters", verbLook, 0, 200, `{"share":[` + five + `],"Share":[]}`, lost},
+		{"null", verbLook, 0, 200, `{"share":null}`, uncertain},
+		{"missing", verbLook, 0, 200, `{"info":{"count":0}}`, uncertain},
+		{"a text", verbLook, 0, 200, `{"share":""}`, uncertain},
+		{"two lists, the last one empty", verbLook, 0, 200, `{"share":[` + five + `],"share":[]}`, uncertain},
+		{"two lists, in other letters", verbLook, 0, 200, `{"share":[` + five + `],"Share":[]}`, uncertain},
 		{"another thing unknown", verbLook, 0, 200, `{"share":[` + five + `],"shareable_user":[{"id":"6"}]}`, shown},
 		// Entries.
-		{"a user whose id has been rounded", verbLook, 0, 200, `{"share":[{"shared_with":{"id":5.55e17,"type":"users"},"permission":"read_only"}]}`, lost},
-		{"a user whose id is a word", verbLook, 0, 200, `{"share":[{"shared_with":{"id":"zcrm_5","type":"users"},"permission":"read_only"}]}`, lost},
-		{"two recipients of one entry", verbLook, 0, 200, `{"share":[{"shared_with":{"id":"6","type":"users"},"user":{"id":"5"},"permission":"read_only"}]}`, lost},
+		{"a user whose id has been rounded", verbLook, 0, 200, `{"share":[{"shared_with":{"id":5.55e17,"type":"users"},"permission":"read_only"}]}`, uncertain},
+		{"a user whose id is a word", verbLook, 0, 200, `{"share":[{"shared_with":{"id":"zcrm_5","type":"users"},"permission":"read_only"}]}`, uncertain},
+		{"two recipients of one entry", verbLook, 0, 200, `{"share":[{"shared_with":{"id":"6","type":"users"},"user":{"id":"5"},"permission":"read_only"}]}`, uncertain},
 		{"one recipient by two names", verbLook, 0, 200, `{"share":[{"shared_with":{"id":"5","type":"users"},"user":{"id":"5"},"permission":"read_only"}]}`, shown},
-		{"a recipient given twice", verbLook, 0, 200, `{"share":[{"shared_with":{"id":"5","type":"users"},"shared_with":{"id":"6","type":"users"},"permission":"read_only"}]}`, lost},
-		{"an id given twice", verbLook, 0, 200, `{"share":[{"shared_with":{"id":"5","id":"6","type":"users"},"permission":"read_only"}]}`, lost},
+		{"a recipient given twice", verbLook, 0, 200, `{"share":[{"shared_with":{"id":"5","type":"users"},"shared_with":{"id":"6","type":"users"},"permission":"read_only"}]}`, uncertain},
+		{"an id given twice", verbLook, 0, 200, `{"share":[{"shared_with":{"id":"5","id":"6","type":"users"},"permission":"read_only"}]}`, uncertain},
 		// Words of writes.
 		{"success with another code", verbPut, 1, 200, `{"share":[` + mixed + `]}`, partial},
 		{"error with the code of success", verbPut, 1, 200, `{"share":[{"code":"SUCCESS","status":"error"}]}`, partial},
@@ -85,32 +85,32 @@ func TestContradictions(t *testing.T) {
 		{"no results beside an error", verbPut, 1, 400, `{"share":[],"status":"error","code":"INVALID_DATA","message":"x"}`, refused},
 		{"success in a 400", verbPut, 1, 400, `{"share":[` + ok + `]}`, partial},
 		{"success in a 500", verbPost, 1, 500, `{"share":[` + ok + `]}`, partial},
-		{"one success in a 400, for the whole", verbPut, 1, 400, ok, lost},
-		{"a refusal that calls itself a success", verbPut, 1, 400, mixed, lost},
-		{"an expired token that calls itself a success", verbPut, 1, 200, `{"code":"INVALID_TOKEN","status":"success"}`, lost},
+		{"one success in a 400, for the whole", verbPut, 1, 400, ok, uncertain},
+		{"a refusal that calls itself a success", verbPut, 1, 400, mixed, uncertain},
+		{"an expired token that calls itself a success", verbPut, 1, 200, `{"code":"INVALID_TOKEN","status":"success"}`, uncertain},
 		{"a success given a second status", verbPut, 1, 200, `{"share":[{"code":"SUCCESS","status":"success","status":"error"}]}`, partial},
 		// Numbers of results.
 		{"more results than entries", verbPut, 1, 200, `{"share":[` + ok + `,` + ok + `]}`, partial},
 		{"fewer results than entries", verbPost, 3, 200, `{"share":[` + ok + `,` + ok + `]}`, partial},
-		{"two lists of results", verbPut, 1, 200, `{"share":[` + bad + `],"share":[` + ok + `]}`, lost},
+		{"two lists of results", verbPut, 1, 200, `{"share":[` + bad + `],"share":[` + ok + `]}`, uncertain},
 		// DELETE.
-		{"deleted, two records", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","details":{"id":"7"},"details":{"id":"` + record + `"},"status":"success"}}`, lost},
-		{"deleted, another record", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","details":{"id":"7"},"status":"success"}}`, lost},
-		{"deleted, in a 500", verbDelete, 0, 500, `{"share":{"code":"SUCCESS","status":"success"}}`, lost},
-		{"deleted, beside an error", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","status":"success"},"status":"error","code":"CANNOT_PROCESS"}`, lost},
-		{"deleted, and the code says no", verbDelete, 0, 200, `{"share":` + mixed + `}`, lost},
-		{"two records deleted", verbDelete, 0, 200, `{"share":[` + ok + `,` + ok + `]}`, lost},
+		{"deleted, two records", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","details":{"id":"7"},"details":{"id":"` + record + `"},"status":"success"}}`, uncertain},
+		{"deleted, another record", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","details":{"id":"7"},"status":"success"}}`, uncertain},
+		{"deleted, in a 500", verbDelete, 0, 500, `{"share":{"code":"SUCCESS","status":"success"}}`, uncertain},
+		{"deleted, beside an error", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","status":"success"},"status":"error","code":"CANNOT_PROCESS"}`, uncertain},
+		{"deleted, and the code says no", verbDelete, 0, 200, `{"share":` + mixed + `}`, uncertain},
+		{"two records deleted", verbDelete, 0, 200, `{"share":[` + ok + `,` + ok + `]}`, uncertain},
 		// Other reads.
 		{"users beside an error", verbRead, 0, 200, `{"users":[{"id":"5"}],"status":"error","code":"NO_PERMISSION"}`, refused},
 		{"users beside the word alone", verbRead, 0, 200, `{"users":[{"id":"5"}],"status":"error"}`, refused},
-		{"no content with users", verbRead, 0, 204, `{"users":[{"id":"5"}]}`, lost},
+		{"no content with users", verbRead, 0, 204, `{"users":[{"id":"5"}]}`, uncertain},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			got := classify(tt.verb, record, tt.size, &transport.Response{Status: tt.status, Header: http.Header{}, Body: []byte(tt.body)}, nil)
-			if got.class != tt.want {
-				t.Errorf("class %d code %q (%s), want class %d", got.class, got.code, got.text, tt.want)
+			if got.Class != tt.want {
+				t.Errorf("class %d code %q (%s), want class %d", got.Class, got.Code, got.Text, tt.want)
 			}
 			if tt.want != partial {
 				return
@@ -229,7 +229,7 @@ func TestCompositePartsThatContradict(t *testing.T) {
 		}
 	}
 	with204 := readComposite([]byte(`{"__composite_requests":[`+part("success", "SUCCESS", 204, `{"share":[{"shared_with":{"id":"5","type":"users"},"permission":"read_only"}]}`)+`]}`), 1)
-	if f := classify(verbLook, record, 0, with204[0], nil); f.class == shown {
+	if f := classify(verbLook, record, 0, with204[0], nil); f.Class == shown {
 		t.Errorf("no content with a list shows %v, want nothing", f.list)
 	}
 }

@@ -8,18 +8,6 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// The canonical names of the columns that Check finds fault with.
-const (
-	colAction      = "action"
-	colObject      = "object"
-	colRecord      = "record_id"
-	colUser        = "user"
-	colContext     = "context_id"
-	colAccess      = "access"
-	colMinutes     = "duration_minutes"
-	colPermissions = "group_permissions"
-)
-
 // Nothing that does not match one of these gets near a URL or a body.
 var (
 	moduleName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`)
@@ -39,20 +27,21 @@ func StandardModules() []string {
 // those of custom modules as they are, and clears what only describes a share from
 // a revoke. On a share, a value that would not be sent makes the operation invalid.
 // It sends nothing; the error is a *crm.FieldError.
-func (p *Provider) Check(op crm.Operation) (crm.Operation, error) { return check(op) }
+func (Rules) Check(op crm.Operation) (crm.Operation, error) { return check(op) }
 
 func check(op crm.Operation) (crm.Operation, error) {
 	if op.Action != crm.Revoke && op.Action != crm.Share && op.Action != crm.RevokeAll {
-		return op, fault(colAction, "Zoho knows revoke, share and revoke_all, not "+op.Action.String())
+		return op, crm.Fault(crm.ColumnAction, "Zoho knows revoke, share and revoke_all, not "+op.Action.String())
 	}
 	var reason string
+	var ok bool
 	if op.Object, reason = readModule(op.Object); reason != "" {
-		return op, fault(colObject, reason)
+		return op, crm.Fault(crm.ColumnObject, reason)
 	}
-	if !number.MatchString(op.Record) {
-		return op, faultID(colRecord, op.Record, "a Zoho record id is 1 to 20 digits and nothing else")
+	if op.Record, ok = readID(op.Record); !ok {
+		return op, crm.FaultID(crm.ColumnRecord, op.Record, "a Zoho record id is 1 to 20 digits and nothing else")
 	}
-	if err := checkUser(op); err != nil {
+	if err := checkUser(&op); err != nil {
 		return op, err
 	}
 	if op.Action != crm.Share {
@@ -61,25 +50,45 @@ func check(op crm.Operation) (crm.Operation, error) {
 	}
 	switch {
 	case op.Access < crm.Read || op.Access > crm.Full:
-		return op, fault(colAccess, "a share needs read, write or full")
+		return op, crm.Fault(crm.ColumnAccess, "a share needs read, write or full")
 	case op.Minutes != 0:
-		return op, fault(colMinutes, "Zoho's shares have no duration")
+		return op, crm.Fault(crm.ColumnMinutes, "Zoho's shares have no duration")
 	case op.Context != "":
-		return op, fault(colContext, "Zoho's shares have no context")
+		return op, crm.Fault(crm.ColumnContext, "Zoho's shares have no context")
 	case op.Permissions != 0:
-		return op, fault(colPermissions, "only members of a LeadSquared sales group have permissions")
+		return op, crm.Fault(crm.ColumnPermissions, "only members of a LeadSquared sales group have permissions")
 	}
 	return op, nil
 }
 
-func checkUser(op crm.Operation) error {
+func checkUser(op *crm.Operation) error {
 	switch {
 	case op.Action == crm.RevokeAll && op.User != "":
-		return fault(colUser, "revoke_all takes the record from everybody: it must be empty")
-	case op.Action == crm.RevokeAll, strings.Contains(op.User, "@"), number.MatchString(op.User):
+		return crm.Fault(crm.ColumnUser, "revoke_all takes the record from everybody: it must be empty")
+	case op.Action == crm.RevokeAll, strings.Contains(op.User, "@"):
 		return nil
 	}
-	return faultID(colUser, op.User, "must be an e-mail address or a Zoho user id, 1 to 20 digits")
+	var ok bool
+	if op.User, ok = readID(op.User); ok {
+		return nil
+	}
+	return crm.FaultID(crm.ColumnUser, op.User, "must be an e-mail address or a Zoho user id, 1 to 20 digits")
+}
+
+// readID returns an id in its one spelling: without the "zcrm_" of exports. One with zeros
+// before it is none.
+func readID(s string) (id string, ok bool) {
+	id = PlainID(s)
+	return id, number.MatchString(id) && crm.MistakenID(id) == ""
+}
+
+// PlainID takes off the "zcrm_" that exports put before ids.
+func PlainID(s string) string {
+	const mark = "zcrm_"
+	if len(s) > len(mark) && strings.EqualFold(s[:len(mark)], mark) && number.MatchString(s[len(mark):]) {
+		return s[len(mark):]
+	}
+	return s
 }
 
 // activities are the modules that every organisation has and whose records are not
@@ -116,23 +125,3 @@ func readModule(s string) (name, reason string) {
 	}
 	return s, ""
 }
-
-// faultID is the fault of an id: the usual mistake that it is, else the given reason.
-func faultID(column, s, reason string) error {
-	switch {
-	case s == "":
-		return fault(column, "is empty")
-	case crm.MistakenID(s) != "":
-		return fault(column, crm.Quote(s)+" "+crm.MistakenID(s))
-	}
-	return fault(column, reason+": "+crm.Quote(s))
-}
-
-func fault(column, reason string) error {
-	return &crm.FieldError{Column: column, Reason: reason}
-}
-
-// Key is the record: its list of shares is written as a whole.
-func (p *Provider) Key(op crm.Operation) string { return key(op) }
-
-func key(op crm.Operation) string { return op.Object + "/" + op.Record }

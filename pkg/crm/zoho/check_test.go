@@ -57,6 +57,10 @@ func TestCheck(t *testing.T) {
 		{name: "damaged record", in: op(func(o *crm.Operation) { o.Record = "4.15087E+18" }), column: "record_id", reason: "spreadsheet"},
 		{name: "damaged user", in: op(func(o *crm.Operation) { o.User = "4,15E+18" }), column: "user", reason: "spreadsheet"},
 		{name: "no user", in: op(func(o *crm.Operation) { o.User = "" }), column: "user", reason: "empty"},
+		{name: "marked ids", in: op(func(o *crm.Operation) { o.Record, o.User = "zcrm_"+o.Record, "ZCRM_"+o.User }), want: op(func(*crm.Operation) {})},
+		{name: "record with a zero before it", in: op(func(o *crm.Operation) { o.Record = "0" + o.Record }), column: "record_id", reason: "begins with a zero"},
+		{name: "user with a zero before it", in: op(func(o *crm.Operation) { o.User = "0" + o.User }), column: "user", reason: "begins with a zero"},
+		{name: "marked user with a zero before it", in: op(func(o *crm.Operation) { o.User = "zcrm_0" + o.User }), column: "user", reason: "begins with a zero"},
 		{name: "user with letters", in: op(func(o *crm.Operation) { o.User = "x1" }), column: "user"},
 		{name: "no level", in: op(func(o *crm.Operation) { o.Access = 0 }), column: "access"},
 		{name: "duration", in: op(func(o *crm.Operation) { o.Minutes = 1 }), column: "duration_minutes"},
@@ -88,7 +92,7 @@ func TestCheck(t *testing.T) {
 func TestKeyIsTheRecord(t *testing.T) {
 	t.Parallel()
 	p := &Provider{}
-	if got, want := p.Key(revoke("5")), "Quotes/"+record; got != want || p.Key(give("6", crm.Read)) != want {
+	if got, want := p.Key(revoke("5")), (crm.Target{Object: "Quotes", Record: record}); got != want || p.Key(give("6", crm.Read)) != want {
 		t.Errorf("key %q, want %q for everybody", got, want)
 	}
 }

@@ -15,51 +15,58 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
-// class is what one attempt has come to.
-type class uint8
+// class is what one attempt has come to: one of those that every vendor has, or one
+// of Zoho's own.
+type class = transport.Class
 
 const (
-	// lost: it may have taken effect or not; no answer says so. The zero value,
-	// because it promises least.
-	lost class = iota
-	// shown: a look was answered; finding.list is what it showed.
-	shown
-	// took: the CRM took the whole write.
-	took
+	uncertain = transport.Uncertain
+	accepted  = transport.Accepted
+	shown     = transport.Shown // of a look: finding.list is what it showed
+	refused   = transport.Refused
+	throttled = transport.Throttled
+	unsent    = transport.Unsent
+	ended     = transport.Ended
+)
+
+const (
 	// partial: the CRM speaks of each entry, and of some it says no.
-	partial
+	partial = transport.OwnClass + iota
 	// nothing: a DELETE found nothing to revoke.
 	nothing
-	// refused: the CRM refused the request, and would again.
-	refused
 	// busy: a job on the record is under way; nothing was done.
 	busy
 	// token: the access token was refused; nothing was done.
 	token
-	// throttled: a limit refused the attempt, which had no effect.
-	throttled
-	// unsent: nothing left this machine.
-	unsent
 	// stale: nothing was sent, because the look before had become too old.
 	stale
-	// ended: the account can do no more in this run; finding.ended says why.
-	ended
 )
 
 // finding is what is known after one attempt.
 type finding struct {
-	class   class
-	code    string // the CRM's, or ours
-	text    string
-	status  int
+	transport.Finding
 	list    []entry  // of a look
 	results []result // of a write that was answered entry by entry
 	body    []byte   // of any other read
 	details once     // of a refusal of the whole request
-	ended   *crm.AccountError
-	// attempted says that the request reached, or may have reached, the server and
-	// was not refused by a limit.
-	attempted bool
+}
+
+// found is a finding of a class that needs no more.
+func found(c class, code, text string) finding {
+	return finding{Finding: transport.Finding{Class: c, Code: code, Text: text}}
+}
+
+// firstRefusal is what the CRM said to the first entry that it refused, else to the
+// first one of which it did not clearly say that it accepted it.
+func firstRefusal(f finding) result {
+	at := slices.IndexFunc(f.results, result.no)
+	if at < 0 {
+		at = slices.IndexFunc(f.results, result.doubtful)
+	}
+	if at < 0 {
+		return result{}
+	}
+	return f.results[at]
 }
 
 var (
@@ -76,22 +83,21 @@ var (
 // number of entries that were sent, record the record that was looked at.
 func classify(v verb, record string, size int, r *transport.Response, err error) finding {
 	if err != nil || r == nil {
-		return classifyError(err)
+		return unanswered(err)
 	}
 	var p reply
-	body := trimBody(r.Body)
-	parsed := !r.Truncated && len(body) > 0 && body[0] == '{' && json.Unmarshal(body, &p) == nil
-	f := finding{status: r.Status, attempted: true}
+	body, parsed := transport.TrimJSON(r.Body), r.Object(&p)
+	f := finding{Finding: transport.Finding{Status: r.Status, Attempted: true}}
 	switch {
 	case r.Throttled || limited(r.Status, p, parsed):
-		f.class, f.text, f.attempted = throttled, p.says(), false
+		f.Class, f.Text, f.Attempted = throttled, p.says(), false
 		return f
 	case r.Status >= 300 && r.Status < 400:
 		return f.end(crm.EndRedirect, fmt.Sprintf("the host answers with a redirect (HTTP %d) to %s", r.Status, r.RedirectedTo()),
 			"Set the data centre or the API URL of the account to the one that serves its API.")
 	}
 	ok := r.Status >= 200 && r.Status < 300
-	hasShare := parsed && !absent(json.RawMessage(p.Share))
+	hasShare := parsed && !p.Share.Absent()
 	switch {
 	case parsed && !hasShare && (p.Code != "" || p.complains()), parsed && v <= verbRead && ok && p.complains():
 		return f.judge(v, p)
@@ -100,7 +106,7 @@ func classify(v verb, record string, size int, r *transport.Response, err error)
 	case hasShare:
 		return f.write(v, record, p, size)
 	case v == verbRead && (nobody(r.Status, body) || ok && r.Status != http.StatusNoContent && parsed):
-		f.class, f.body = shown, body
+		f.Class, f.body = shown, body
 		return f
 	}
 	return f.bare()
@@ -109,33 +115,33 @@ func classify(v verb, record string, size int, r *transport.Response, err error)
 // judge decides for a reply that is one error, or one success, about the whole
 // request.
 func (f finding) judge(v verb, p reply) finding {
-	f.code, f.text, f.details = string(p.Code), p.says(), p.Details
-	if f.code == "" {
-		f.code = string(p.Error)
+	f.Code, f.Text, f.details = string(p.Code), p.says(), p.Details
+	if f.Code == "" {
+		f.Code = string(p.Error)
 	}
-	if f.code == "" {
-		f.code, f.text = codeError, crm.Join("an error without a code", f.text)
+	if f.Code == "" {
+		f.Code, f.Text = crm.CodeError, crm.Join("an error without a code", f.Text)
 	}
-	code := strings.ToUpper(f.code)
+	code := strings.ToUpper(f.Code)
 	switch {
-	case p.Error == "" && code != "INTERNAL_ERROR" && verdict(f.status, p.Status, p.Code) != no:
+	case p.Error == "" && code != "INTERNAL_ERROR" && verdict(f.Status, p.Status, p.Code) != no:
 		// A success that does not say of what is none that can be relied on, and one that
 		// comes with a refusal is neither.
-		f.class, f.code, f.text = lost, codeNoAnswer, "an answer that does not say what was done: "+p.words()
-	case busyText.MatchString(f.text):
-		f.class = busy
-	case code == "INVALID_TOKEN" || code == "AUTHENTICATION_FAILURE" || f.status == http.StatusUnauthorized && !knownRefusal(code):
-		f.class, f.attempted = token, false
+		f.Class, f.Code, f.Text = uncertain, crm.CodeNoAnswer, "an answer that does not say what was done: "+p.words()
+	case busyText.MatchString(f.Text):
+		f.Class = busy
+	case code == "INVALID_TOKEN" || code == "AUTHENTICATION_FAILURE" || f.Status == http.StatusUnauthorized && !knownRefusal(code):
+		f.Class, f.Attempted = token, false
 	case code == "INTERNAL_ERROR":
-		f.class = lost
-	case v == verbDelete && nothingText.MatchString(f.text):
-		f.class = nothing
-	case f.status < 300 && !knownRefusal(code) && p.Error == "" && p.Status == "":
-		f.class, f.code, f.text = lost, codeNoAnswer, "an answer that does not say what was done: "+p.words()
-	case f.status >= 500 && !knownRefusal(code):
-		f.class = lost
+		f.Class = uncertain
+	case v == verbDelete && nothingText.MatchString(f.Text):
+		f.Class = nothing
+	case f.Status < 300 && !knownRefusal(code) && p.Error == "" && p.Status == "":
+		f.Class, f.Code, f.Text = uncertain, crm.CodeNoAnswer, "an answer that does not say what was done: "+p.words()
+	case f.Status >= 500 && !knownRefusal(code):
+		f.Class = uncertain
 	default:
-		f.class = refused
+		f.Class = refused
 	}
 	return f
 }
@@ -156,27 +162,27 @@ func knownRefusal(code string) bool {
 // be read, or comes with a status that speaks of something else, is no list: a write
 // would drop who is missing from it.
 func (f finding) look(record string, p reply, body []byte, parsed bool) finding {
-	f.code = codeNoAnswer
-	if nobody(f.status, body) {
-		f.class, f.code, f.list = shown, "", []entry{}
+	f.Code = crm.CodeNoAnswer
+	if nobody(f.Status, body) {
+		f.Class, f.Code, f.list = shown, "", []entry{}
 		return f
 	}
-	if f.status != http.StatusOK || !parsed || absent(json.RawMessage(p.Share)) {
-		f.text = fmt.Sprintf("HTTP %d without a list of shares", f.status)
-		if f.status != http.StatusOK && len(body) > 0 {
-			f.text = fmt.Sprintf("HTTP %d does not go with a list of shares", f.status)
+	if f.Status != http.StatusOK || !parsed || p.Share.Absent() {
+		f.Text = fmt.Sprintf("HTTP %d without a list of shares", f.Status)
+		if f.Status != http.StatusOK && len(body) > 0 {
+			f.Text = fmt.Sprintf("HTTP %d does not go with a list of shares", f.Status)
 		}
 		return f
 	}
-	list, err := readList(json.RawMessage(p.Share), record)
+	list, err := readList(p.Share, record)
 	about, whole := readInfo(p.Info)
 	switch {
 	case err != nil:
-		f.text = err.Error()
+		f.Text = err.Error()
 	case !whole || about.more() || !about.fits(1, len(list)):
-		f.text = "the list of shares is not whole"
+		f.Text = "the list of shares is not whole"
 	default:
-		f.class, f.code, f.list = shown, "", list
+		f.Class, f.Code, f.list = shown, "", list
 	}
 	return f
 }
@@ -185,30 +191,30 @@ func (f finding) look(record string, p reply, body []byte, parsed bool) finding 
 // result for each entry for the others. What it says is believed as far as all of it
 // agrees.
 func (f finding) write(v verb, record string, p reply, size int) finding {
-	f.code = codeNoAnswer
+	f.Code = crm.CodeNoAnswer
 	var one result
 	var list []result
 	isOne, isList := json.Unmarshal(p.Share, &one) == nil, json.Unmarshal(p.Share, &list) == nil
 	if isList && len(list) == 1 && (v == verbDelete || v == verbLook) {
 		isOne, one = true, list[0]
 	}
-	one.said = verdict(f.status, one.Status, one.Code)
+	one.said = verdict(f.Status, one.Status, one.Code)
 	switch {
 	case isOne && v == verbDelete && one.ok() && !p.complains() && one.about(record):
-		f.class, f.code = took, ""
+		f.Class, f.Code = accepted, ""
 		return f
 	case isOne && one.no():
 		return f.judge(v, reply{Code: one.Code, Message: one.Message, Status: one.Status, Details: one.Details})
 	case p.complains() && isList && len(list) == 0:
 		return f.judge(v, p)
 	case isOne && !isList:
-		f.text = "an answer that does not say what was done: " + reply{Code: one.Code, Message: one.Message, Status: one.Status}.words()
+		f.Text = "an answer that does not say what was done: " + reply{Code: one.Code, Message: one.Message, Status: one.Status}.words()
 		return f
 	case !isList || v == verbDelete || v == verbLook || v == verbRead:
-		f.text = "an answer that can not be read"
+		f.Text = "an answer that can not be read"
 		return f
 	}
-	f.results = inOrder(list, size, f.status, p.complains())
+	f.results = inOrder(list, size, f.Status, p.complains())
 	good, waiting := 0, 0
 	for _, r := range f.results {
 		switch {
@@ -216,18 +222,18 @@ func (f finding) write(v verb, record string, p reply, size int) finding {
 			good++
 		case r.no() && busyText.MatchString(string(r.Message)):
 			waiting++
-			f.code, f.text = string(r.Code), string(r.Message)
+			f.Code, f.Text = string(r.Code), string(r.Message)
 		}
 	}
 	switch {
 	case good == size && size > 0:
-		f.class, f.code = took, ""
+		f.Class, f.Code = accepted, ""
 	case waiting == size && size > 0:
-		f.class = busy
+		f.Class = busy
 	case len(list) == 0:
-		f.text = "an answer without a result for any entry"
+		f.Text = "an answer without a result for any entry"
 	default:
-		f.class, f.code = partial, ""
+		f.Class, f.Code = partial, ""
 	}
 	return f
 }
@@ -237,7 +243,7 @@ func (r result) about(record string) bool {
 	var details struct {
 		ID text `json:"id"`
 	}
-	return absent(json.RawMessage(r.Details)) || json.Unmarshal(r.Details, &details) == nil && (details.ID == "" || string(details.ID) == record)
+	return r.Details.Absent() || json.Unmarshal(r.Details, &details) == nil && (details.ID == "" || string(details.ID) == record)
 }
 
 // inOrder puts results in the order of the entries that were sent. A success is told
@@ -260,7 +266,7 @@ func inOrder(list []result, size, status int, complains bool) []result {
 	}
 	for i := range out {
 		if !told[i] {
-			out[i] = result{Code: codeNoAnswer, Message: "the answer says nothing of this entry"}
+			out[i] = result{Code: crm.CodeNoAnswer, Message: "the answer says nothing of this entry"}
 		}
 	}
 	return out
@@ -281,11 +287,11 @@ func single(f finding, c change) finding {
 			owned++
 		}
 	}
-	one := result{Code: text(f.code), Message: text(f.text), Status: "error", said: no}
-	if f.class != refused || owned != 1 || len(c.ops) != 1 || !perhapsHeld(one) {
+	one := result{Code: text(f.Code), Message: text(f.Text), Status: "error", said: no}
+	if f.Class != refused || owned != 1 || len(c.ops) != 1 || !perhapsHeld(one) {
 		return f
 	}
-	f.class, f.results = partial, make([]result, len(c.entries))
+	f.Class, f.results = partial, make([]result, len(c.entries))
 	for i := range f.results {
 		f.results[i] = one
 	}
@@ -294,45 +300,33 @@ func single(f finding, c change) finding {
 
 // bare decides for a reply that says nothing in the vendor's form.
 func (f finding) bare() finding {
-	f.code, f.text = codeNoAnswer, fmt.Sprintf("HTTP %d with a body that can not be read as an answer", f.status)
+	f.Code, f.Text = crm.CodeNoAnswer, fmt.Sprintf("HTTP %d with a body that can not be read as an answer", f.Status)
 	switch {
-	case f.status == http.StatusUnauthorized:
-		f.class, f.attempted = token, false
-	case f.status == http.StatusNotFound:
+	case f.Status == http.StatusUnauthorized:
+		f.Class, f.Attempted = token, false
+	case f.Status == http.StatusNotFound:
 		return f.end(crm.EndHost, "the host does not know the path (HTTP 404)",
 			"Check the data centre or the API URL of the account, and its API version.")
-	case f.status >= 400 && f.status < 500 && f.status != http.StatusRequestTimeout && f.status != http.StatusTooEarly:
-		f.class, f.code = refused, "http_"+strconv.Itoa(f.status)
+	case f.Status >= 400 && f.Status < 500 && f.Status != http.StatusRequestTimeout && f.Status != http.StatusTooEarly:
+		f.Class, f.Code = refused, "http_"+strconv.Itoa(f.Status)
 	}
 	return f
 }
 
 // end makes the finding one that ends the account.
 func (f finding) end(code, what, hint string) finding {
-	f.class, f.code, f.text = ended, code, what
-	f.ended = &crm.AccountError{Code: code, Err: errors.New(what), Hint: hint}
+	f.Finding = f.End(code, what, hint)
 	return f
 }
 
-// classifyError decides for an attempt without an answer. An error that does not
-// say that nothing was sent counts as sent.
-func classifyError(err error) finding {
-	if err == nil {
-		err = errors.New("no answer")
-	}
-	f := finding{code: codeNoAnswer, text: err.Error(), attempted: true}
-	te, known := errors.AsType[*transport.Error](err)
-	ae, over := errors.AsType[*crm.AccountError](err)
+// unanswered decides for an attempt without an answer.
+func unanswered(err error) finding {
+	f := finding{Finding: transport.Unanswered(err)}
 	switch {
-	case over && (!known || !te.Sent):
-		f.class, f.code, f.ended, f.attempted = ended, ae.Code, ae, false
-		f.text = ae.Error()
-	case over:
-		f.ended = ae
+	case f.Class == ended:
+		f.Text = f.Ended.Error()
 	case errors.Is(err, errStale):
-		f.class, f.code, f.attempted = stale, "", false
-	case known && !te.Sent:
-		f.class, f.code, f.attempted = unsent, "", false
+		f.Class = stale
 	}
 	return f
 }
@@ -343,12 +337,12 @@ func limited(status int, p reply, parsed bool) bool {
 	if status == http.StatusTooManyRequests {
 		return true
 	}
-	return parsed && (isThrottle(p.Code) || isThrottle(p.Error) || tokenThrottle(p) || shareThrottle(json.RawMessage(p.Share)))
+	return parsed && (isThrottle(p.Code) || isThrottle(p.Error) || tokenThrottle(p) || shareThrottle(p.Share))
 }
 
 // shareThrottle recognises the refusal where the results of a write are, if it is
 // all that is there.
-func shareThrottle(raw json.RawMessage) bool {
+func shareThrottle(raw once) bool {
 	var one result
 	if json.Unmarshal(raw, &one) == nil {
 		return isThrottle(one.Code)
@@ -383,14 +377,14 @@ var (
 // is, it is taken for too many at a time first.
 func inspect(r *transport.Response) transport.Signal {
 	var p reply
-	body := trimBody(r.Body)
-	parsed := !r.Truncated && len(body) > 0 && body[0] == '{' && json.Unmarshal(body, &p) == nil
+	parsed := r.Object(&p)
 	if !limited(r.Status, p, parsed) {
 		// Errors of the CRM's own that come with a 5xx are no outage.
 		return transport.Signal{Answered: parsed && knownRefusal(strings.ToUpper(string(p.Code)))}
 	}
 	words := p.says()
 	if !parsed {
+		body := transport.TrimJSON(r.Body)
 		words = string(body[:min(len(body), 4096)])
 	}
 	t := transport.Throttle{Text: words} // the gate's client redacts it, then cuts it

@@ -46,7 +46,7 @@ func TestClassify(t *testing.T) {
 		{"token expired, as a success", verbPut, 1, 200, envelope("INVALID_TOKEN", "invalid oauth token"), token, "INVALID_TOKEN"},
 		{"no token", verbPut, 1, 401, envelope("AUTHENTICATION_FAILURE", ""), token, "AUTHENTICATION_FAILURE"},
 		{"401 of an unknown kind", verbPut, 1, 401, envelope("UNHEARD_OF", ""), token, "UNHEARD_OF"},
-		{"bare 401", verbPut, 1, 401, "", token, codeNoAnswer},
+		{"bare 401", verbPut, 1, 401, "", token, crm.CodeNoAnswer},
 		{"profile may not", verbLook, 0, 403, envelope("NO_PERMISSION", "permission denied - access the api"), refused, "NO_PERMISSION"},
 		{"caller can not see the record", verbLook, 0, 403, `{"code":"NO_PERMISSION","details":{"permissions":["Crm_Implied_View_Leads"]},"message":"permission denied","status":"error"}`, refused, "NO_PERMISSION"},
 		{"caller lacks privilege", verbDelete, 0, 400, envelope("AUTHORIZATION_FAILED", "User does not have sufficient privilege to revoke records"), refused, "AUTHORIZATION_FAILED"},
@@ -66,9 +66,9 @@ func TestClassify(t *testing.T) {
 		{"notification", verbPut, 1, 403, envelope("NOT_ALLOWED", "Feeds is not enabled for this org"), refused, "NOT_ALLOWED"},
 		{"bad query", verbLook, 0, 400, envelope("PATTERN_NOT_MATCHED", "Please check whether the input values are correct"), refused, "PATTERN_NOT_MATCHED"},
 		{"version", verbLook, 0, 400, envelope("API_NOT_SUPPORTED", "not in this version"), refused, "API_NOT_SUPPORTED"},
-		{"server error at a look", verbLook, 0, 500, envelope("INTERNAL_ERROR", "Internal Server Error"), lost, "INTERNAL_ERROR"},
-		{"server error at a write", verbPut, 1, 500, envelope("INTERNAL_ERROR", "Internal Server Error"), lost, "INTERNAL_ERROR"},
-		{"unknown code in a 500", verbPut, 1, 500, envelope("WHO_KNOWS", ""), lost, "WHO_KNOWS"},
+		{"server error at a look", verbLook, 0, 500, envelope("INTERNAL_ERROR", "Internal Server Error"), uncertain, "INTERNAL_ERROR"},
+		{"server error at a write", verbPut, 1, 500, envelope("INTERNAL_ERROR", "Internal Server Error"), uncertain, "INTERNAL_ERROR"},
+		{"unknown code in a 500", verbPut, 1, 500, envelope("WHO_KNOWS", ""), uncertain, "WHO_KNOWS"},
 		{"unknown code in a 400", verbPut, 1, 400, envelope("WHO_KNOWS", ""), refused, "WHO_KNOWS"},
 		{"duplicate", verbPost, 1, 400, envelope("DUPLICATE_DATA", ""), refused, "DUPLICATE_DATA"},
 		{"throttled", verbPut, 1, 429, envelope("TOO_MANY_REQUESTS", "x"), throttled, ""},
@@ -79,29 +79,29 @@ func TestClassify(t *testing.T) {
 		{"redirect", verbPut, 1, 302, "", ended, crm.EndRedirect},
 		{"no such path", verbLook, 0, 404, "<html>", ended, crm.EndHost},
 		{"a proxy's refusal", verbPut, 1, 403, "<html>", refused, "http_403"},
-		{"request timeout", verbPut, 1, 408, "", lost, codeNoAnswer},
-		{"bad gateway", verbPut, 1, 502, "<html>", lost, codeNoAnswer},
+		{"request timeout", verbPut, 1, 408, "", uncertain, crm.CodeNoAnswer},
+		{"bad gateway", verbPut, 1, 502, "<html>", uncertain, crm.CodeNoAnswer},
 		// Looks.
 		{"no shares", verbLook, 0, 204, "", shown, ""},
 		{"empty list", verbLook, 0, 200, `{"share":[]}`, shown, ""},
 		{"list", verbLook, 0, 200, `{"share":[{"shared_with":{"id":"5","type":"users"},"permission":"read_only","type":"private"}]}`, shown, ""},
-		{"part of a list", verbLook, 0, 200, `{"share":[],"info":{"more_records":true}}`, lost, codeNoAnswer},
-		{"200 without a body", verbLook, 0, 200, "", lost, codeNoAnswer},
-		{"list of something else", verbLook, 0, 200, `{"share":[{"a":1}]}`, lost, codeNoAnswer},
-		{"no list", verbLook, 0, 200, `{"share":{}}`, lost, codeNoAnswer},
-		{"entry without an id", verbLook, 0, 200, `{"share":[{"shared_with":{},"permission":"read_only"}]}`, lost, codeNoAnswer},
+		{"part of a list", verbLook, 0, 200, `{"share":[],"info":{"more_records":true}}`, uncertain, crm.CodeNoAnswer},
+		{"200 without a body", verbLook, 0, 200, "", uncertain, crm.CodeNoAnswer},
+		{"list of something else", verbLook, 0, 200, `{"share":[{"a":1}]}`, uncertain, crm.CodeNoAnswer},
+		{"no list", verbLook, 0, 200, `{"share":{}}`, uncertain, crm.CodeNoAnswer},
+		{"entry without an id", verbLook, 0, 200, `{"share":[{"shared_with":{},"permission":"read_only"}]}`, uncertain, crm.CodeNoAnswer},
 		// Writes.
-		{"taken, 201", verbPost, 1, 201, `{"share":[` + ok + `]}`, took, ""},
-		{"taken, 200", verbPut, 2, 200, `{"share":[` + ok + `,` + ok + `]}`, took, ""},
-		{"taken, 207", verbPut, 1, 207, `{"share":[` + ok + `]}`, took, ""},
-		{"deleted", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","details":{"id":"` + record + `"},"message":"Sharing Revoked","status":"success"}}`, took, ""},
-		{"deleted, as a list", verbDelete, 0, 200, `{"share":[` + ok + `]}`, took, ""},
+		{"taken, 201", verbPost, 1, 201, `{"share":[` + ok + `]}`, accepted, ""},
+		{"taken, 200", verbPut, 2, 200, `{"share":[` + ok + `,` + ok + `]}`, accepted, ""},
+		{"taken, 207", verbPut, 1, 207, `{"share":[` + ok + `]}`, accepted, ""},
+		{"deleted", verbDelete, 0, 200, `{"share":{"code":"SUCCESS","details":{"id":"` + record + `"},"message":"Sharing Revoked","status":"success"}}`, accepted, ""},
+		{"deleted, as a list", verbDelete, 0, 200, `{"share":[` + ok + `]}`, accepted, ""},
 		{"success of one entry for two", verbPut, 2, 201, `{"share":[` + ok + `]}`, partial, ""},
-		{"success without saying of what", verbPut, 1, 200, ok, lost, codeNoAnswer},
-		{"no results", verbPut, 1, 200, `{"share":[]}`, lost, codeNoAnswer},
-		{"empty object", verbPut, 1, 200, `{}`, lost, codeNoAnswer},
-		{"empty body", verbDelete, 0, 200, "", lost, codeNoAnswer},
-		{"cut off", verbPut, 1, 200, `{"share":[{"code":"SUCC`, lost, codeNoAnswer},
+		{"success without saying of what", verbPut, 1, 200, ok, uncertain, crm.CodeNoAnswer},
+		{"no results", verbPut, 1, 200, `{"share":[]}`, uncertain, crm.CodeNoAnswer},
+		{"empty object", verbPut, 1, 200, `{}`, uncertain, crm.CodeNoAnswer},
+		{"empty body", verbDelete, 0, 200, "", uncertain, crm.CodeNoAnswer},
+		{"cut off", verbPut, 1, 200, `{"share":[{"code":"SUCC`, uncertain, crm.CodeNoAnswer},
 		// Entries.
 		{"mixed", verbPut, 2, 207, `{"share":[` + ok + `,` + envelope("INVALID_DATA", "invalid data") + `]}`, partial, ""},
 		{"required field", verbPost, 1, 400, entryError("MANDATORY_NOT_FOUND", "required field not found"), partial, ""},
@@ -118,18 +118,18 @@ func TestClassify(t *testing.T) {
 		// Other reads.
 		{"users", verbRead, 0, 200, `{"users":[]}`, shown, ""},
 		{"no users", verbRead, 0, 204, "", shown, ""},
-		{"users, not JSON", verbRead, 0, 200, "<html>", lost, codeNoAnswer},
+		{"users, not JSON", verbRead, 0, 200, "<html>", uncertain, crm.CodeNoAnswer},
 		{"users, no scope", verbRead, 0, 401, envelope("OAUTH_SCOPE_MISMATCH", "x"), refused, "OAUTH_SCOPE_MISMATCH"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			got := classify(tt.verb, record, tt.size, &transport.Response{Status: tt.status, Header: http.Header{}, Body: []byte(tt.body)}, nil)
-			if got.class != tt.want || got.code != tt.code {
-				t.Errorf("class %d code %q (%s), want class %d code %q", got.class, got.code, got.text, tt.want, tt.code)
+			if got.Class != tt.want || got.Code != tt.code {
+				t.Errorf("class %d code %q (%s), want class %d code %q", got.Class, got.Code, got.Text, tt.want, tt.code)
 			}
-			if (got.ended != nil) != (tt.want == ended) {
-				t.Errorf("ended %v for class %d", got.ended, got.class)
+			if (got.Ended != nil) != (tt.want == ended) {
+				t.Errorf("ended %v for class %d", got.Ended, got.Class)
 			}
 		})
 	}
@@ -145,17 +145,17 @@ func TestClassifyWithoutAnAnswer(t *testing.T) {
 		attempted bool
 		ended     bool
 	}{
-		{"nothing known", errors.New("x"), lost, true, false},
-		{"sent", &transport.Error{Sent: true, Err: errors.New("x")}, lost, true, false},
+		{"nothing known", errors.New("x"), uncertain, true, false},
+		{"sent", &transport.Error{Sent: true, Err: errors.New("x")}, uncertain, true, false},
 		{"never left", &transport.Error{Err: errors.New("x")}, unsent, false, false},
 		{"kept back", &transport.Error{Err: errStale}, stale, false, false},
 		{"account over", end, ended, false, true},
-		{"account over, on the way", &transport.Error{Sent: true, Err: end}, lost, true, true},
-		{"neither", nil, lost, true, false},
+		{"account over, on the way", &transport.Error{Sent: true, Err: end}, uncertain, true, true},
+		{"neither", nil, uncertain, true, false},
 	}
 	for _, tt := range tests {
 		got := classify(verbPut, record, 1, nil, tt.err)
-		if got.class != tt.want || got.attempted != tt.attempted || (got.ended != nil) != tt.ended {
+		if got.Class != tt.want || got.Attempted != tt.attempted || (got.Ended != nil) != tt.ended {
 			t.Errorf("%s: %+v, want class %d, attempted %v, ended %v", tt.name, got, tt.want, tt.attempted, tt.ended)
 		}
 	}
@@ -261,19 +261,19 @@ func FuzzReply(f *testing.F) {
 		for v := verbLook; v <= verbDelete; v++ {
 			got := classify(v, record, 2, r, nil)
 			switch {
-			case got.class == took && v <= verbRead, got.class == shown && v > verbRead:
-				t.Errorf("verb %d has come to class %d", v, got.class)
-			case got.class == took && !strings.Contains(strings.ToLower(string(body)), "success"):
+			case got.Class == accepted && v <= verbRead, got.Class == shown && v > verbRead:
+				t.Errorf("verb %d has come to class %d", v, got.Class)
+			case got.Class == accepted && !strings.Contains(strings.ToLower(string(body)), "success"):
 				t.Errorf("a success without the word: %q", body)
-			case got.class == partial && len(got.results) != 2:
+			case got.Class == partial && len(got.results) != 2:
 				t.Errorf("%d results for 2 entries", len(got.results))
-			case got.class == ended && got.ended == nil:
+			case got.Class == ended && got.Ended == nil:
 				t.Error("an end without a reason")
 			}
-			if v != verbLook || got.class != shown {
+			if v != verbLook || got.Class != shown {
 				continue
 			}
-			rulings, c := plan(got.list, []crm.Operation{revoke("5"), give("6", crm.Read)}, rules{})
+			rulings, c := plan(got.list, []crm.Operation{revoke("5"), give("6", crm.Read)}, bounds{})
 			if c.verb == verbPut && len(c.entries) == 0 {
 				t.Error("an empty PUT")
 			}
@@ -284,7 +284,7 @@ func FuzzReply(f *testing.F) {
 				}
 			}
 			if stay := strings.Count(owners(c), "-"); c.verb == verbPut && stay != kept {
-				t.Errorf("%d stayers written back, want %d", stay, kept)
+				t.Errorf("%d bystanders written back, want %d", stay, kept)
 			}
 			confirmed(revoke("5"), crm.Item{Stay: []crm.Grant{{Kind: "user", ID: "6"}}}, got)
 		}

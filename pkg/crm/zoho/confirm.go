@@ -3,7 +3,6 @@ package zoho
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -15,33 +14,26 @@ import (
 // through a parent still; groups and roles that have the record are a message. A
 // share is Done when the user has what was asked for. A revoke_all is Done when
 // nobody has a share. An outcome that ends the matter names those of Item.Stay who
-// are no longer there as they were, with an alarm. Whatever is not so yet, or could not be looked at, is Accepted
+// are no longer there as they were, with what they
+// have lost. Whatever is not so yet, or could not be looked at, is Accepted
 // with the reason.
-func (p *Provider) Confirm(ctx context.Context, items []crm.Item) []crm.Outcome {
-	out, _ := p.Look(ctx, items)
-	return out
-}
-
-// Ticket is the record: a look at its list tells of every operation on it.
-func (p *Provider) Ticket(op crm.Operation) string { return key(op) }
-
-// Look is Confirm, and returns the list that it is based on: that of the last of
-// the items' records, of which there should be one.
-func (p *Provider) Look(ctx context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
+//
+// The state is that of the last of the items' records, of which there should be one.
+func (p *Provider) Confirm(ctx context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
 	out := make([]crm.Outcome, len(items))
 	var seen crm.State
 	looks := map[string]finding{}
 	for n, item := range items {
-		op, err := check(item.Op)
-		if err != nil || strings.Contains(op.User, "@") {
-			out[n] = unsendable(err)
+		op, err := crm.Sendable(p, item.Op)
+		if err != nil {
+			out[n] = crm.Invalid(err)
 			continue
 		}
 		f, ok := looks[key(op)]
 		if !ok {
 			f = p.confirmingLook(ctx, op)
 			looks[key(op)], seen = f, crm.State{}
-			if f.class == shown {
+			if f.Class == shown {
 				seen = stateOf(f.list)
 			}
 		}
@@ -50,76 +42,56 @@ func (p *Provider) Look(ctx context.Context, items []crm.Item) ([]crm.Outcome, c
 	return out, seen
 }
 
-// Rewrites is true: a PUT replaces the whole list of a record.
-func (p *Provider) Rewrites(crm.Operation) bool { return true }
-
 // confirmingLook looks at a record, with the looks at others if that is set.
 func (p *Provider) confirmingLook(ctx context.Context, op crm.Operation) finding {
 	var f finding
-	if p.together != nil {
-		f = p.together.look(ctx, op.Object, op.Record)
+	if p.composite != nil {
+		f = p.composite.look(ctx, op.Object, op.Record)
 	} else {
 		f = p.look(ctx, "", op.Object, op.Record)
 	}
-	if f.class == shown {
+	if f.Class == shown {
 		// What this look shows need not be waited for by the next write.
-		p.recent.pending(key(op), f.list, time.Now())
+		p.pending.hides(key(op), f.list, time.Now(), true)
 	}
 	return f
 }
 
 // confirmed is what a look says of an accepted operation.
 func confirmed(op crm.Operation, item crm.Item, f finding) crm.Outcome {
-	o := crm.Outcome{Verdict: crm.Accepted, Ticket: item.Ticket, Code: f.code, Message: f.text, HTTPStatus: f.status, Ended: f.ended}
-	if f.class == busy {
+	o := crm.Outcome{Verdict: crm.Accepted, Ticket: item.Ticket, Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Ended: f.Ended}
+	if f.Class == busy {
 		o.Later = busyFor
 	}
-	if f.class != shown {
+	if f.Class != shown {
 		return o
 	}
-	j := judge(f.list, op)
+	list := f.list
+	if item.Prior == crm.PriorSuperseded {
+		list = slices.DeleteFunc(slices.Clone(list), func(e entry) bool {
+			return e.isUser(op.User) || op.Action == crm.RevokeAll && e.through == ""
+		})
+	}
+	var harm string
+	harm, o.Lost = harmed(f.list, item.Stay)
+	j := judge(list, op)
 	o.Code, o.Message = j.code, j.message
 	switch j.standing {
 	case so:
 		o.Verdict, o.Ticket = crm.Done, ""
 	case denied:
-		o.Verdict, o.Ticket = crm.Failed, ""
+		o.Verdict, o.Ticket, o.Happened = crm.Failed, "", true
 	default:
-		o.Code = codeNotYet
+		if o.Code = crm.CodeNotYet; item.Ticket != "" {
+			o.Lost = nil // the change is not in force yet
+		}
 		return o
 	}
-	if harm := harmed(f.list, item.Stay); harm != "" {
-		o.Message, o.Alarm = crm.Join(o.Message, harm), true
+	if harm != "" {
+		o.Message = crm.Join(o.Message, harm)
 		if o.Code == "" {
-			o.Code = codeStayer
+			o.Code = crm.CodeStayerLost
 		}
 	}
 	return o
-}
-
-// harmed names those who had the record before a change that was to leave them
-// alone, and do not have it now as they had it. It can not tell whether the change
-// was it, so that nobody is given anything back.
-func harmed(list []entry, stay []crm.Grant) string {
-	var names []string
-	for _, g := range stay {
-		if g.Through != "" || slices.ContainsFunc(list, func(e entry) bool { return keeps(e, g) }) {
-			continue // what comes through a parent is the parent's
-		}
-		name := strings.TrimSpace(g.Kind + " " + g.ID)
-		if slices.ContainsFunc(list, func(e entry) bool { now := e.grant(); return now.Through == "" && now.Kind == g.Kind && now.ID == g.ID }) {
-			name += " (has other access now)"
-		}
-		names = append(names, name)
-	}
-	if names == nil {
-		return ""
-	}
-	return "since before the change these lost the record or what they might do with it, by it or by somebody else, and were not given it back: " + strings.Join(names, ", ")
-}
-
-// keeps says whether an entry gives what a grant gave.
-func keeps(e entry, g crm.Grant) bool {
-	now := e.grant()
-	return now.Through == "" && now.Kind == g.Kind && now.ID == g.ID && now.Access == g.Access && now.Related == g.Related
 }

@@ -56,7 +56,7 @@ func TestConfirm(t *testing.T) {
 				f := newFake(t)
 				f.lists[quotes], f.steps = tt.list, tt.steps
 				p := provider(t, f, Config{}, nil)
-				out := p.Confirm(t.Context(), []crm.Item{{Op: tt.op, Ticket: quotes, Prior: crm.PriorAccepted}})
+				out := confirm(t.Context(), p, crm.Item{Op: tt.op, Ticket: quotes, Prior: crm.PriorAccepted})
 				if got := brief(out[0]); got != tt.want || !strings.Contains(out[0].Message, tt.message) {
 					t.Errorf("got %s %q, want %s %q", got, out[0].Message, tt.want, tt.message)
 				}
@@ -73,7 +73,7 @@ func TestConfirmLooksOnceForARecord(t *testing.T) {
 	f := newFake(t)
 	f.lists[quotes] = []share{user("6", "read_only")}
 	p := provider(t, f, Config{}, nil)
-	out := p.Confirm(t.Context(), []crm.Item{{Op: revoke("5")}, {Op: revoke("6")}, {Op: give("6", crm.Read)}})
+	out := confirm(t.Context(), p, crm.Item{Op: revoke("5")}, crm.Item{Op: revoke("6")}, crm.Item{Op: give("6", crm.Read)})
 	if diff := cmp.Diff([]string{"done x0", "accepted not_yet x0", "done x0"}, briefs(out)); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
@@ -110,7 +110,7 @@ func composite(f *fake, edit func(parts []any)) step {
 	}}
 }
 
-func TestConfirmTogether(t *testing.T) {
+func TestConfirmComposite(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name    string
@@ -149,7 +149,7 @@ func TestConfirmTogether(t *testing.T) {
 				}
 				var all sync.WaitGroup
 				for n, op := range ops {
-					all.Go(func() { out[n] = p.Confirm(t.Context(), []crm.Item{{Op: op}})[0] })
+					all.Go(func() { out[n] = confirm(t.Context(), p, crm.Item{Op: op})[0] })
 				}
 				all.Wait()
 				for n, o := range out {

@@ -84,8 +84,8 @@ func TestDoCancelled(t *testing.T) {
 		p := provider(t, f, Config{}, nil)
 		begin := time.Now()
 		out := p.Do(ctx, callOf(revoke("5")), &journal{})
-		if got := brief(out[0]); got != "not_sent maybe x1" {
-			t.Errorf("got %s, want not_sent maybe x1 (%+v)", got, out[0])
+		if got := brief(out[0]); got != "not_sent no_answer maybe x1" {
+			t.Errorf("got %s, want not_sent no_answer maybe x1 (%+v)", got, out[0])
 		}
 		if took := time.Since(begin); took > 25*time.Second {
 			t.Errorf("came back after %v", took)

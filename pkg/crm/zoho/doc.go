@@ -10,8 +10,11 @@
 //   - no write is sent, the first time or again, but right after a look;
 //   - what is to be written is decided by a pure function (merge.go) that writes
 //     back everybody else exactly as they were shown, or refuses;
-//   - after a write that did not go well the list is looked at again, and who lost
-//     access by it is put back or named.
+//   - after a write that did not go well the list is looked at again, and another pure
+//     function (after.go) says what has come of each row, and which bystanders are given
+//     back what they lost or are named.
+//
+// The loop that does so is in do.go: look, decide, write, read the answer.
 //
 // Zoho gives out no request ids. The ticket of an accepted operation is its key.
 package zoho

@@ -355,3 +355,9 @@ func callOf(ops ...crm.Operation) crm.Call {
 	}
 	return c
 }
+
+// confirm is what a provider confirms, without what it saw.
+func confirm(ctx context.Context, p *Provider, items ...crm.Item) []crm.Outcome {
+	out, _ := p.Confirm(ctx, items)
+	return out
+}

@@ -8,21 +8,6 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// Our own codes, for what the CRM gives none.
-const (
-	codeInherited  = "inherited"      // the user has the record through a parent of it
-	codePublic     = "public"         // everybody has the record
-	codeProtected  = "protected"      // revoke_all over somebody who must keep the record
-	codeNeedsV8    = "needs_v8"       // the older versions would lose groups and roles
-	codeUnreadable = "unreadable"     // an entry that stays can not be written back exactly
-	codeNotYet     = "not_yet"        // accepted, and not to be seen so far
-	codeStayer     = "stayer_lost"    // somebody who was to keep access has lost it
-	codeAtRisk     = "stayer_refused" // the entry of somebody who was to keep access was refused
-	codeNoAnswer   = "no_answer"
-	codeInvalid    = "invalid"
-	codeError      = "error" // an error of the CRM's that has no code
-)
-
 // standing is how an operation stands in a list.
 type standing uint8
 
@@ -36,6 +21,7 @@ const (
 type ruling struct {
 	standing      standing
 	code, message string
+	happened      bool // denied, and so for the rest: the access that remains is none of the record's own
 }
 
 // verb is what a request does.
@@ -54,13 +40,13 @@ const (
 type change struct {
 	verb    verb
 	entries []entry // of the body, in its order
-	owner   []int   // for each of entries: the operation that asks for it, -1 for one that stays
+	owner   []int   // for each of entries: the place in ops of the one that asks for it, -1 for a bystander's
 	ops     []int   // the operations that the write serves
 	gone    []entry // the direct entries that it takes away
 }
 
-// rules are what bounds a write besides the list.
-type rules struct {
+// bounds are what bounds a write besides the list.
+type bounds struct {
 	usersOnly bool                   // the version writes no groups and roles
 	protected func(user string) bool // nobody may take these along with everybody
 }
@@ -78,14 +64,16 @@ func judge(list []entry, op crm.Operation) ruling {
 		case e.isUser(op.User):
 			return ruling{standing: open}
 		case e.direct() && e.id == op.User && e.kind != kindGroup && e.kind != kindRole:
-			return ruling{denied, codeUnreadable, "the record is shared with " + e.name() + ", and what that is is not known: the user may have it"}
+			return ruling{standing: denied, code: crm.CodeUnreadable, message: "the record is shared with " + e.name() + ", and what that is is not known: the user may have it"}
 		}
 	}
 	if e, ok := publicEntry(list); ok {
-		return denyPublic(e)
+		r := denyPublic(e)
+		r.happened = true
+		return r
 	}
 	if from := parents(list, op.User); from != "" {
-		return ruling{denied, codeInherited, "the user has the record through " + from + ": revoke it there"}
+		return ruling{denied, crm.CodeInherited, "the user has the record through " + from + ": revoke it there", true}
 	}
 	return ruling{standing: so, message: others(list)}
 }
@@ -118,7 +106,7 @@ func judgeRevokeAll(list []entry) ruling {
 	}
 	if len(from) > 0 {
 		slices.Sort(from)
-		return ruling{denied, codeInherited, "people have the record through " + strings.Join(slices.Compact(from), ", ") + ": revoke it there"}
+		return ruling{denied, crm.CodeInherited, "people have the record through " + strings.Join(slices.Compact(from), ", ") + ": revoke it there", true}
 	}
 	return ruling{standing: so}
 }
@@ -139,7 +127,7 @@ func publicEntry(list []entry) (entry, bool) {
 }
 
 func denyPublic(e entry) ruling {
-	return ruling{denied, codePublic, fmt.Sprintf("the record is shared with the whole organisation (%s); end the public share first, or use revoke_all", e.permission)}
+	return ruling{standing: denied, code: crm.CodePublic, message: fmt.Sprintf("the record is shared with the whole organisation (%s); end the public share first, or use revoke_all", e.permission)}
 }
 
 // parents names the records through which a user has this one; "" for none. A
@@ -181,10 +169,10 @@ func others(list []entry) string {
 // Every direct entry that no operation is about goes into a PUT exactly as it was
 // shown; inherited entries belong to their parents and stay out. A PUT is never
 // empty: DELETE takes its place when nobody is left.
-func plan(list []entry, ops []crm.Operation, r rules) ([]ruling, change) {
+func plan(list []entry, ops []crm.Operation, b bounds) ([]ruling, change) {
 	rulings := make([]ruling, len(ops))
 	for i, op := range ops {
-		rulings[i] = rule(list, op, r)
+		rulings[i] = rule(list, op, b)
 	}
 	if c, ok := revokeAll(list, ops, rulings); ok {
 		return rulings, c
@@ -193,28 +181,28 @@ func plan(list []entry, ops []crm.Operation, r rules) ([]ruling, change) {
 	if c.verb != verbPut {
 		return rulings, c
 	}
-	code, message := unsafe(c, r)
+	code, message := unsafe(c, b)
 	if code == "" {
 		return rulings, c
 	}
 	for i, op := range ops {
 		if rulings[i].standing == open && (op.Action == crm.Revoke || holds(list, op.User)) {
-			rulings[i] = ruling{denied, code, message}
+			rulings[i] = ruling{standing: denied, code: code, message: message}
 		}
 	}
 	return rulings, merge(list, ops, rulings)
 }
 
 // rule is judge, with what makes an open operation impossible.
-func rule(list []entry, op crm.Operation, r rules) ruling {
+func rule(list []entry, op crm.Operation, b bounds) ruling {
 	j := judge(list, op)
 	if j.standing != open {
 		return j
 	}
 	if op.Action == crm.RevokeAll {
 		for _, e := range list {
-			if e.direct() && e.kind == kindUser && r.protected != nil && r.protected(e.id) {
-				return ruling{denied, codeProtected, "user " + e.id + " is protected and has the record; revoke the others one by one"}
+			if e.direct() && e.kind == kindUser && b.protected != nil && b.protected(e.id) {
+				return ruling{standing: denied, code: crm.CodeProtected, message: "user " + e.id + " is protected and has the record; revoke the others one by one"}
 			}
 		}
 		return j
@@ -224,7 +212,7 @@ func rule(list []entry, op crm.Operation, r rules) ruling {
 	}
 	if op.Action == crm.Share && !holds(list, op.User) {
 		if from := parents(list, op.User); from != "" {
-			return ruling{denied, codeInherited, "the user has the record through " + from + " already, and Zoho shares a record only with those who do not have it"}
+			return ruling{standing: denied, code: crm.CodeInherited, message: "the user has the record through " + from + " already, and Zoho shares a record only with those who do not have it"}
 		}
 	}
 	return j
@@ -256,37 +244,37 @@ func revokeAll(list []entry, ops []crm.Operation, rulings []ruling) (change, boo
 func merge(list []entry, ops []crm.Operation, rulings []ruling) change {
 	var c change
 	replace := false
-	by := map[string]int{} // the open operation on a user
+	by := map[string]int{} // the place of the operation on a user in c.ops
 	for i, op := range ops {
 		if rulings[i].standing == open {
-			by[op.User] = i
+			by[op.User] = len(c.ops)
 			c.ops = append(c.ops, i)
 		}
 	}
-	var met []int // operations on users who have the record
+	var met []int // places of operations on users who have the record
 	for _, e := range list {
 		if !e.direct() {
 			continue
 		}
-		i, ours := by[e.id]
+		n, ours := by[e.id]
 		switch {
 		case !ours || e.kind != kindUser:
 			c.entries, c.owner = append(c.entries, e), append(c.owner, -1)
-		case ops[i].Action == crm.Revoke:
+		case ops[c.ops[n]].Action == crm.Revoke:
 			replace = true
 			c.gone = append(c.gone, e)
-		case !slices.Contains(met, i):
+		case !slices.Contains(met, n):
 			replace = true
-			c.entries, c.owner = append(c.entries, changed(e, ops[i])), append(c.owner, i)
-			met = append(met, i)
+			c.entries, c.owner = append(c.entries, changed(e, ops[c.ops[n]])), append(c.owner, n)
+			met = append(met, n)
 		}
 	}
 	if !replace {
 		c.entries, c.owner = nil, nil
 	}
-	for _, i := range c.ops {
-		if ops[i].Action == crm.Share && !slices.Contains(met, i) {
-			c.entries, c.owner = append(c.entries, added(ops[i])), append(c.owner, i)
+	for n, i := range c.ops {
+		if ops[i].Action == crm.Share && !slices.Contains(met, n) {
+			c.entries, c.owner = append(c.entries, added(ops[i])), append(c.owner, n)
 		}
 	}
 	switch {
@@ -321,44 +309,33 @@ func added(op crm.Operation) entry {
 }
 
 // unsafe says why a PUT must not be sent; "" for no reason.
-func unsafe(c change, r rules) (code, message string) {
+func unsafe(c change, b bounds) (code, message string) {
 	for i, e := range c.entries {
 		switch {
 		case c.owner[i] >= 0:
 		case !e.sound():
-			return codeUnreadable, "the entry of " + e.name() + " can not be written back exactly as it is, and nobody else is to lose or gain anything"
-		case r.usersOnly && e.kind != kindUser:
-			return codeNeedsV8, e.name() + " has the record too, and the configured API version would take it away: set the version to v8"
+			return crm.CodeUnreadable, "the entry of " + e.name() + " can not be written back exactly as it is, and nobody else is to lose or gain anything"
+		case b.usersOnly && e.kind != kindUser:
+			return crm.CodeNeedsV8, e.name() + " has the record too, and the configured API version would take it away: set the version to v8"
 		}
 	}
 	return "", ""
 }
 
 // visible says whether a list shows what a write was to do: who was to go is gone,
-// and the entries that operations asked for are there, but those in the set except.
-func visible(list []entry, c change, except map[int]bool) bool {
+// and the entries that operations asked for are there.
+func visible(list []entry, c change) bool {
 	for _, e := range c.gone {
 		if slices.ContainsFunc(list, func(now entry) bool { return now.through == "" && now.kind == e.kind && now.id == e.id }) {
 			return false
 		}
 	}
 	for i, e := range c.entries {
-		if c.owner[i] >= 0 && !except[i] && !slices.ContainsFunc(list, func(now entry) bool { return sameAccess(now, e) }) {
+		if c.owner[i] >= 0 && !slices.ContainsFunc(list, func(now entry) bool { return sameAccess(now, e) }) {
 			return false
 		}
 	}
 	return true
-}
-
-// without is a change without some of its entries.
-func (c change) without(entries map[int]bool) change {
-	out := change{verb: c.verb, ops: c.ops, gone: c.gone}
-	for i, e := range c.entries {
-		if !entries[i] {
-			out.entries, out.owner = append(out.entries, e), append(out.owner, c.owner[i])
-		}
-	}
-	return out
 }
 
 // sameAccess says whether an entry of a list gives what another one did.

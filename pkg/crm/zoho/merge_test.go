@@ -46,7 +46,7 @@ func canonical(t *testing.T, v any) string {
 	return string(b)
 }
 
-// Over random lists and operations: every stayer is written exactly as it was
+// Over random lists and operations: every bystander is written exactly as it was
 // shown and once, no leaver is written, every share is written as asked for and
 // once, nothing inherited is written, and no PUT is empty.
 func TestPlanProperty(t *testing.T) {
@@ -77,7 +77,7 @@ func TestPlanProperty(t *testing.T) {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		ops := randomOps(r, users)
-		rulings, c := plan(list, ops, rules{})
+		rulings, c := plan(list, ops, bounds{})
 		checkPlan(t, seed, list, stays, ops, rulings, c)
 	}
 }
@@ -184,11 +184,11 @@ func TestPlanSettles(t *testing.T) {
 		{kind: "groups", id: "6", permission: "read_only", related: crm.No, sort: "private"},
 	}
 	ops := []crm.Operation{give("5", crm.Full), revoke("6"), give("7", crm.Read)}
-	_, c := plan(list, ops, rules{})
-	if c.verb != verbPut || !visible(c.entries, c, nil) || visible(list, c, nil) {
+	_, c := plan(list, ops, bounds{})
+	if c.verb != verbPut || !visible(c.entries, c) || visible(list, c) {
 		t.Fatalf("got %+v, want a PUT whose effect shows in its own list and not in the old one", c)
 	}
-	rulings, again := plan(c.entries, ops, rules{})
+	rulings, again := plan(c.entries, ops, bounds{})
 	if again.verb != verbNone {
 		t.Errorf("a second write %+v, want none", again)
 	}
@@ -213,14 +213,14 @@ func TestPlanDoesNotGuess(t *testing.T) {
 		"a permission not shown":    {kind: "users", id: "7", related: crm.No, sort: "private"},
 		"a recipient without an id": {kind: "users", permission: "read_only", related: crm.No, sort: "private"},
 	} {
-		rulings, c := plan([]entry{leaver, known, odd}, []crm.Operation{revoke("5")}, rules{})
-		if c.verb != verbNone || rulings[0].standing != denied || rulings[0].code != codeUnreadable {
+		rulings, c := plan([]entry{leaver, known, odd}, []crm.Operation{revoke("5")}, bounds{})
+		if c.verb != verbNone || rulings[0].standing != denied || rulings[0].code != crm.CodeUnreadable {
 			t.Errorf("%s: ruling %+v, write %+v, want none", name, rulings[0], c)
 		}
 	}
 	stranger := leaver
 	stranger.kind = "user"
-	if j := judge([]entry{known, stranger}, revoke("5")); j.standing != denied || j.code != codeUnreadable {
+	if j := judge([]entry{known, stranger}, revoke("5")); j.standing != denied || j.code != crm.CodeUnreadable {
 		t.Errorf("a recipient of an unknown kind with the leaver's id: %+v, want unreadable", j)
 	}
 	stranger.kind = "groups"
@@ -235,7 +235,7 @@ func TestDivisible(t *testing.T) {
 	for text, want := range map[string]bool{
 		"invalid user Id": true, "ENTITY_ID_INVALID": false, "Shared record cannot be shared to other users": false,
 	} {
-		if got := divisible(finding{code: "INVALID_DATA", text: text}); got != want {
+		if got := divisible(found(refused, "INVALID_DATA", text)); got != want {
 			t.Errorf("%s: divisible %v, want %v", text, got, want)
 		}
 	}

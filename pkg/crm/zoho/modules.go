@@ -31,7 +31,7 @@ func (m *modules) refused(v verb, name string) (finding, bool) {
 
 // note takes in what a request about a record of the module has come to.
 func (m *modules) note(v verb, name string, f finding) {
-	if f.class != refused || !strings.EqualFold(f.code, "OAUTH_SCOPE_MISMATCH") {
+	if f.Class != refused || !strings.EqualFold(f.Code, "OAUTH_SCOPE_MISMATCH") {
 		return
 	}
 	m.mu.Lock()
@@ -39,7 +39,7 @@ func (m *modules) note(v verb, name string, f finding) {
 	if m.closed == nil {
 		m.closed = map[request]finding{}
 	}
-	f.text = crm.Join(f.text, "said of another record of this module; this one was not asked about")
-	f.status, f.attempted = 0, false
+	f.Text = crm.Join(f.Text, "said of another record of this module; this one was not asked about")
+	f.Status, f.Attempted = 0, false
 	m.closed[request{v, name}] = f
 }

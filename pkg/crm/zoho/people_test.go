@@ -15,7 +15,7 @@ import (
 
 func collect(p *Provider, ctx context.Context) ([]crm.User, error) {
 	var users []crm.User
-	for u, err := range p.Users(ctx) {
+	for u, err := range p.Users(ctx, crm.Current) {
 		if err != nil {
 			return users, err
 		}
@@ -48,6 +48,34 @@ func TestUsers(t *testing.T) {
 			t.Errorf("requests (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// The list of those who were deleted is another one, and may be empty.
+func TestDeletedUsers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		reply step
+		want  []crm.User
+	}{
+		{refuses("GET", 200, `{"users":[{"id":"3","email":"c@b.example","status":"deleted"}],"info":{"more_records":false}}`), []crm.User{{ID: "3", Email: "c@b.example"}}},
+		{refuses("GET", 204, ""), nil},
+	} {
+		f := newFake(t)
+		f.steps = []step{tt.reply}
+		var got []crm.User
+		for u, err := range provider(t, f, Config{}, nil).Users(t.Context(), crm.Deleted) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, u)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("users (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"GET /crm/v8/users?page=1&per_page=200&type=DeletedUsers"}, f.log); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+	}
 }
 
 func TestUsersThatCanNotBeListed(t *testing.T) {
@@ -127,7 +155,7 @@ func TestUsersWithoutEnd(t *testing.T) {
 				f.users = c.page
 				n := 0
 				var failed error
-				for _, err := range provider(t, f, Config{}, nil).Users(t.Context()) {
+				for _, err := range provider(t, f, Config{}, nil).Users(t.Context(), crm.Current) {
 					if failed = err; err == nil {
 						n++
 					}
@@ -140,7 +168,7 @@ func TestUsersWithoutEnd(t *testing.T) {
 	}
 }
 
-func TestPreflight(t *testing.T) {
+func TestIdentify(t *testing.T) {
 	t.Parallel()
 	me := refuses("GET", 200, `{"users":[{"id":"554023000000691003","email":"admin@b.example","full_name":"A B","status":"active","zuid":"9"}]}`)
 	org := refuses("GET", 200, `{"org":[{"id":"60012345678","zgid":"7","company_name":"B"}]}`)
@@ -175,7 +203,7 @@ func TestPreflight(t *testing.T) {
 			if tt.host != "" {
 				f.apiHost = tt.host
 			}
-			got, err := provider(t, f, Config{}, store).Preflight(t.Context())
+			got, err := provider(t, f, Config{}, store).Identify(t.Context())
 			if tt.end != "" {
 				if end, ok := errors.AsType[*crm.AccountError](err); !ok || end.Code != tt.end {
 					t.Errorf("got %v, want the account ended with %s", err, tt.end)
@@ -187,14 +215,8 @@ func TestPreflight(t *testing.T) {
 			}
 			asked := len(f.log)
 			p := provider(t, f, Config{}, store)
-			if again, err := p.Preflight(t.Context()); err != nil || again != got || len(f.log) != asked {
+			if again, err := p.Identify(t.Context()); err != nil || again != got || len(f.log) != asked {
 				t.Errorf("the second time %+v, %v after %d more requests; want the same from memory", again, err, len(f.log)-asked)
-			}
-			// Whoever owns the token is protected, from memory too.
-			f.lists[quotes] = []share{user(got.User, "full_access"), user("5", "read_only")}
-			o := p.Do(t.Context(), callOf(crm.Operation{Action: crm.RevokeAll, Object: "Quotes", Record: record}), &journal{})[0]
-			if brief(o) != "failed protected x0" {
-				t.Errorf("revoke_all over the token's owner: %s, want failed protected", brief(o))
 			}
 		})
 	}

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -45,13 +44,11 @@ type Config struct {
 	// VerifyAfter is when to look for the first time whether a write has taken effect;
 	// 0 is 2 s.
 	VerifyAfter time.Duration
-	// Protected says whether a user must not lose a record by a revoke_all. nil
-	// protects nobody; Protect and Preflight add more.
-	Protected func(userID string) bool
 }
 
 // Provider works on one Zoho organisation. It is safe for concurrent use.
 type Provider struct {
+	Rules
 	account     string
 	log         *slog.Logger
 	dialect     dialect
@@ -61,32 +58,17 @@ type Provider struct {
 	tokens      *tokens
 	redact      *transport.Redactor
 	store       *transport.Store // nil: nothing is remembered
-	recent      recent
+	pending     pending
 	modules     modules
-	together    *together // nil: each look is a request of its own
-
-	mu        sync.RWMutex // guards protected
-	protected map[string]bool
-	asked     func(userID string) bool // Config.Protected
+	composite   *compositeLooks // nil: each look is a request of its own
 }
 
-var (
-	_ crm.Provider     = (*Provider)(nil)
-	_ crm.Confirmer    = (*Provider)(nil)
-	_ crm.Looker       = (*Provider)(nil)
-	_ crm.Rewriter     = (*Provider)(nil)
-	_ crm.UserLister   = (*Provider)(nil)
-	_ crm.FormerLister = (*Provider)(nil)
-	_ crm.Preflighter  = (*Provider)(nil)
-	_ crm.Meter        = (*Provider)(nil)
-	_ crm.Timeliner    = (*Provider)(nil)
-	_ crm.Coster       = (*Provider)(nil)
-)
+var _ crm.Provider = (*Provider)(nil)
 
 // New returns a provider that sends through a client of its own, made from tr: New
 // fills in Base, Authorize, Inspect and Redact (a redactor that is there already
 // learns the secrets, and each access token as it comes). store may be nil; then
-// neither the preflight nor the access token is remembered.
+// neither who owns the token nor the access token is remembered.
 func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, error) {
 	p, accounts, err := cfg.provider()
 	if err != nil {
@@ -98,6 +80,8 @@ func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, er
 	tr.Redact.Add(cfg.ClientSecret)
 	tr.Redact.Add(cfg.RefreshToken)
 	p.redact, p.store = tr.Redact, store
+	p.pending.store = store
+	store.Sweep(pendingPrefix)
 	if tr.Log != nil {
 		p.log = tr.Log
 	}
@@ -133,54 +117,26 @@ func (c Config) provider() (*Provider, *url.URL, error) {
 	if c.VerifyAfter < 0 {
 		return nil, nil, errors.New("the time to the first look can not be negative")
 	}
-	p := &Provider{account: c.Account, log: slog.New(slog.DiscardHandler), dialect: d, verifyAfter: c.VerifyAfter, configured: api, asked: c.Protected, protected: map[string]bool{}}
+	p := &Provider{account: c.Account, log: slog.New(slog.DiscardHandler), dialect: d, verifyAfter: c.VerifyAfter, configured: api}
 	if p.verifyAfter == 0 {
 		p.verifyAfter = defaultVerifyAfter
 	}
+	p.pending.lasts = pendingLooks * p.verifyAfter
 	if c.Composite {
-		p.together = newTogether(p)
+		p.composite = newCompositeLooks(p)
 	}
 	return p, accounts, nil
 }
 
-// Protect adds users whom no revoke_all may take a record from: it fails with the
-// code protected instead. Call it before the first Do.
-func (p *Provider) Protect(ids []string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, id := range ids {
-		p.protected[id] = true
+// Check says what is wrong with the configuration, as far as that can be found out
+// without asking anybody: what New would refuse.
+func (c Config) Check() error {
+	_, _, err := c.provider()
+	if err != nil {
+		return fmt.Errorf("zoho: %w", err)
 	}
+	return nil
 }
-
-func (p *Provider) isProtected(id string) bool {
-	p.mu.RLock()
-	known := p.protected[id]
-	p.mu.RUnlock()
-	return known || p.asked != nil && p.asked(id)
-}
-
-// rules returns what bounds the writes of this provider.
-func (p *Provider) rules() rules {
-	return rules{usersOnly: p.dialect.userKey, protected: p.isProtected}
-}
-
-// Usage returns what the account was asked so far.
-func (p *Provider) Usage() crm.Usage { return p.client.Usage() }
-
-// Forecast returns how long so many more calls take.
-func (p *Provider) Forecast(calls, atOnce int) time.Duration { return p.client.Forecast(calls, atOnce) }
-
-// Cost is a look, a write and a confirming look for all operations of a record.
-func (p *Provider) Cost(_ crm.Operation, _ int64, confirm bool) float64 {
-	if confirm {
-		return 3
-	}
-	return 2
-}
-
-// Timeline returns when the account was asked how often.
-func (p *Provider) Timeline() crm.Timeline { return p.client.Timeline() }
 
 // sharePath is where a record's list is, in the given version. Check has passed
 // both parts.
@@ -208,7 +164,7 @@ func (p *Provider) read(ctx context.Context, v verb, record string, req transpor
 func (p *Provider) ask(ctx context.Context, v verb, record string, req transport.Request) finding {
 	for failed, renewed := 0, 0; ; {
 		if ctx.Err() != nil {
-			return finding{class: unsent, text: context.Cause(ctx).Error()}
+			return finding{Finding: transport.Stopped(ctx)}
 		}
 		used, err := p.tokens.ready(ctx)
 		if err != nil {
@@ -216,14 +172,14 @@ func (p *Provider) ask(ctx context.Context, v verb, record string, req transport
 		}
 		r, err := p.client.Read(ctx, req)
 		f := p.clean(classify(v, record, 0, r, err))
-		switch f.class {
+		switch f.Class {
 		case token:
 			if f, again := p.renew(used, f, &renewed); !again {
 				return f
 			}
 			continue
-		case lost:
-			if failed++; f.code == "INTERNAL_ERROR" && failed < mostReads && p.client.Backoff(ctx, failed) {
+		case uncertain:
+			if failed++; f.Code == "INTERNAL_ERROR" && failed < mostReads && p.client.Backoff(ctx, failed) {
 				continue
 			}
 		}
@@ -240,27 +196,20 @@ func (p *Provider) renew(used int, f finding, renewed *int) (finding, bool) {
 	if *renewed++; *renewed <= mostRenewals && p.tokens.drop(used) {
 		return f, true
 	}
-	what := fmt.Sprintf("the CRM refuses a new access token (HTTP %d)", f.status)
-	if f.text != "" {
-		what += ": " + f.text
+	what := fmt.Sprintf("the CRM refuses a new access token (HTTP %d)", f.Status)
+	if f.Text != "" {
+		what += ": " + f.Text
 	}
 	return f.end(crm.EndKeys, what, "Check that the user who authorised the refresh token is still active and may use the API."), false
 }
 
 // clean takes secrets out of a finding's texts and bounds them.
 func (p *Provider) clean(f finding) finding {
-	f.code, f.text = transport.Shorten(p.redact.String(f.code)), transport.Shorten(p.redact.String(f.text))
+	f.Finding = f.Clean(p.redact)
 	f.results = slices.Clone(f.results)
 	for i := range f.results {
 		r := &f.results[i]
-		r.Code, r.Message = text(transport.Shorten(p.redact.String(string(r.Code)))), text(transport.Shorten(p.redact.String(string(r.Message))))
-	}
-	if f.ended != nil && f.ended.Err != nil {
-		if said := f.ended.Err.Error(); transport.Shorten(p.redact.String(said)) != said {
-			e := *f.ended
-			e.Err = errors.New(transport.Shorten(p.redact.String(said)))
-			f.ended = &e
-		}
+		r.Code, r.Message = text(p.redact.Clean(string(r.Code))), text(p.redact.Clean(string(r.Message)))
 	}
 	return f
 }

@@ -34,10 +34,10 @@ func shareScope(v verb, object string) string {
 // and what would do it. The CRM has one code for a scope that is missing and for
 // modules whose records nobody shares.
 func (p *Provider) explainShare(f finding, v verb, object string) finding {
-	if f.class != refused {
+	if f.Class != refused {
 		return f
 	}
-	switch strings.ToUpper(f.code) {
+	switch strings.ToUpper(f.Code) {
 	case "OAUTH_SCOPE_MISMATCH":
 		return p.lacks(f, shareScope(v, object), ", or "+object+" is no module whose records can be shared")
 	case "NO_PERMISSION", "AUTHORIZATION_FAILED":
@@ -45,21 +45,21 @@ func (p *Provider) explainShare(f finding, v verb, object string) finding {
 		if may := permissions(f.details); may != "" {
 			why = "the user whose token" + p.whose() + " it is lacks the permission " + may
 		}
-		f.text = crm.Join(f.text, why+": give it to them, or authorise the client again as an administrator")
+		f.Text = crm.Join(f.Text, why+": give it to them, or authorise the client again as an administrator")
 	}
 	return f
 }
 
 // explainRead does the same for other reads.
 func (p *Provider) explainRead(f finding, scope string) finding {
-	if f.class == refused && strings.EqualFold(f.code, "OAUTH_SCOPE_MISMATCH") {
+	if f.Class == refused && strings.EqualFold(f.Code, "OAUTH_SCOPE_MISMATCH") {
 		return p.lacks(f, scope, "")
 	}
 	return f
 }
 
 func (p *Provider) lacks(f finding, scope, or string) finding {
-	f.text = crm.Join(f.text, "the token"+p.whose()+" lacks the scope "+scope+or+
+	f.Text = crm.Join(f.Text, "the token"+p.whose()+" lacks the scope "+scope+or+
 		": authorise the client again with all scopes that the README names, and give the account the new refresh token")
 	return f
 }

@@ -78,7 +78,7 @@ func TestMissingScopeOfUsers(t *testing.T) {
 	}
 	p := provider(t, f, Config{Account: "sales-eu"}, nil)
 	_, listed := collect(p, t.Context())
-	_, preflight := p.Preflight(t.Context())
+	_, preflight := p.Identify(t.Context())
 	for _, err := range []error{listed, preflight} {
 		if err == nil || !strings.Contains(err.Error(), "account sales-eu lacks the scope ZohoCRM.users.READ") {
 			t.Errorf("got %v, want the scope for users", err)
@@ -97,9 +97,9 @@ func TestCompositeIsGivenUp(t *testing.T) {
 		p := provider(t, f, Config{Account: "sales-eu", Composite: true}, nil)
 		var log bytes.Buffer
 		p.log = slog.New(slog.NewTextHandler(&log, nil))
-		p.together.send(t.Context(), []wanted{{"Quotes", record}, {"Quotes", record}})
+		p.composite.send(t.Context(), []wanted{{"Quotes", record}, {"Quotes", record}})
 		for range 4 {
-			if f := p.together.look(t.Context(), "Quotes", record); f.class != shown || len(f.list) != 1 {
+			if f := p.composite.look(t.Context(), "Quotes", record); f.Class != shown || len(f.list) != 1 {
 				t.Errorf("look: %+v, want the list", f)
 			}
 		}

@@ -72,7 +72,7 @@ func randomTask(r *rand.Rand, n int) task {
 }
 
 // randomServer returns a CRM that works slowly, loses answers, throttles, and
-// refuses to write a stayer back once.
+// refuses to write a bystander back once.
 func randomServer(t *testing.T, r *rand.Rand) *sandbox.Server {
 	t.Helper()
 	slow := time.Duration(r.IntN(4)) * time.Second
@@ -145,7 +145,7 @@ func confirm(t *testing.T, p *zoho.Provider, busy chan struct{}, items []crm.Ite
 		}
 		time.Sleep(2 * time.Second)
 		busy <- struct{}{}
-		out := p.Confirm(t.Context(), items)
+		out, _ := p.Confirm(t.Context(), items)
 		<-busy
 		var next []crm.Item
 		for i, o := range out {
@@ -161,7 +161,7 @@ func confirm(t *testing.T, p *zoho.Provider, busy chan struct{}, items []crm.Ite
 	}
 }
 
-// Whatever goes wrong on the way: every stayer ends as before, no leaver is left,
+// Whatever goes wrong on the way: every bystander ends as before, no leaver is left,
 // what was shared is shared, nobody gets mail, and no write goes out without a
 // fresh look.
 func TestStorm(t *testing.T) {

@@ -166,9 +166,7 @@ func (t *tokens) drop(number int) bool {
 		return true // replaced already
 	}
 	t.now.secret = transport.Secret{}
-	if t.store != nil {
-		t.store.Forget(tokenName)
-	}
+	t.store.Forget(tokenName)
 	return t.now.worked
 }
 
@@ -177,7 +175,7 @@ func (t *tokens) drop(number int) bool {
 func (t *tokens) recall() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.asked || t.store == nil {
+	if t.asked {
 		return false
 	}
 	t.asked = true
@@ -229,13 +227,10 @@ func (t *tokens) renew(ctx context.Context) error {
 
 // hide takes secrets out of an error's text.
 func (t *tokens) hide(err error) error {
-	said := transport.Shorten(t.redact.String(err.Error()))
 	if end, ok := errors.AsType[*crm.AccountError](err); ok {
-		e := *end
-		e.Err = errors.New(transport.Shorten(t.redact.String(end.Err.Error())))
-		return &e
+		return transport.Over(end).Clean(t.redact).Ended
 	}
-	return errors.New(said)
+	return errors.New(t.redact.Clean(err.Error()))
 }
 
 // fetch asks once. The parameters go in the form body, which is logged nowhere.
@@ -276,10 +271,8 @@ func (t *tokens) take(tok *oauth2.Token) error {
 		t.redact.Add(t.refresh)
 	}
 	t.adopt(a)
-	if t.store != nil {
-		// Forgetting it costs one more token in the next run, no more.
-		_ = t.store.Remember(tokenName, rememberedToken{tok.AccessToken, api.String(), a.until}, a.until)
-	}
+	// Forgetting it costs one more token in the next run, no more.
+	_ = t.store.Remember(tokenName, rememberedToken{tok.AccessToken, api.String(), a.until}, a.until)
 	return nil
 }
 
@@ -364,12 +357,12 @@ func refusedGrant(code, description string, status int) *crm.AccountError {
 // classifyToken is classify for a request that had no token to go with.
 func classifyToken(ctx context.Context, err error) finding {
 	if end, ok := errors.AsType[*crm.AccountError](err); ok {
-		return finding{class: ended, code: end.Code, text: end.Error(), ended: end}
+		return unanswered(end)
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return finding{class: unsent, text: err.Error()}
+	return found(unsent, "", err.Error())
 }
 
 // plainJSON lets a JSON reply be read as what it is, whatever it calls itself: as
@@ -386,7 +379,7 @@ func (p plainJSON) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return nil, fmt.Errorf("read the token reply: %w", err)
 	}
-	body = trimBody(body)
+	body = transport.TrimJSON(body)
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	if bytes.HasPrefix(body, []byte("{")) {
 		resp.Header = resp.Header.Clone()

@@ -280,7 +280,7 @@ func TestSecretsStayInside(t *testing.T) {
 			t.Fatal(err)
 		}
 		out := p.Do(t.Context(), callOf(revoke("5")), &journal{})
-		out = append(out, p.Confirm(t.Context(), []crm.Item{{Op: revoke("5")}})...)
+		out = append(out, confirm(t.Context(), p, crm.Item{Op: revoke("5")})...)
 		all := fmt.Sprintf("%+v %+v\n%s", out, p, log.String())
 		for secret := range strings.FieldsSeq(told) {
 			if strings.Contains(all, secret) {

@@ -41,22 +41,16 @@ type wireUser struct {
 	FullName text `json:"full_name"`
 }
 
-// Users lists everybody, inactive people too, page by page: a request for each 200
-// users. Entries without an id are left out: nothing could be sent for them. A list
+// Users lists everybody, inactive people too, or those who were deleted, whom the list
+// of all users leaves out; page by page: a request for each 200 users. Entries without an id are left out: nothing could be sent for them. A list
 // that has no end, or does not get on, ends with an error, and so does one that has
 // nobody: somebody has given us the token. The error is an *crm.AccountError where the
 // account has ended.
-func (p *Provider) Users(ctx context.Context) iter.Seq2[crm.User, error] {
-	return p.list(ctx, "AllUsers", false)
-}
-
-// FormerUsers lists those who were deleted, whom the list of all users leaves out.
-func (p *Provider) FormerUsers(ctx context.Context) iter.Seq2[crm.User, error] {
-	return p.list(ctx, "DeletedUsers", true)
-}
-
-// list lists the users of a type of the vendor's.
-func (p *Provider) list(ctx context.Context, kind string, mayBeEmpty bool) iter.Seq2[crm.User, error] {
+func (p *Provider) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User, error] {
+	kind, mayBeEmpty := "AllUsers", false
+	if part == crm.Deleted {
+		kind, mayBeEmpty = "DeletedUsers", true
+	}
 	return func(yield func(crm.User, error) bool) {
 		fail := func(err error) { yield(crm.User{}, fmt.Errorf("list users: %w", err)) }
 		seen := map[string]bool{}
@@ -110,16 +104,16 @@ func (p *Provider) users(ctx context.Context, page int, query url.Values) (userP
 		Op: "Users", Path: "/crm/" + p.dialect.version + "/users", Query: query, MaxBody: mostUserBytes,
 	})
 	switch {
-	case ctx.Err() != nil && f.class != shown:
+	case ctx.Err() != nil && f.Class != shown:
 		return userPage{}, context.Cause(ctx)
-	case f.ended != nil:
-		return userPage{}, f.ended
-	case f.class == refused:
+	case f.Ended != nil:
+		return userPage{}, f.Ended
+	case f.Class == refused:
 		f = p.explainRead(f, scopeUsers)
-		return userPage{}, &refusal{f.code, f.text}
-	case f.class != shown:
-		return userPage{}, errors.New(f.text)
-	case nobody(f.status, f.body):
+		return userPage{}, &refusal{f.Code, f.Text}
+	case f.Class != shown:
+		return userPage{}, errors.New(f.Text)
+	case nobody(f.Status, f.body):
 		return userPage{}, nil
 	}
 	return readUsers(f.body, page)
@@ -129,7 +123,7 @@ func (p *Provider) users(ctx context.Context, page int, query url.Values) (userP
 // holds less than it counts, is none.
 func readUsers(body []byte, page int) (got userPage, err error) {
 	var wire usersReply
-	if json.Unmarshal(body, &wire) != nil || absent(json.RawMessage(wire.Users)) || json.Unmarshal(wire.Users, &got.users) != nil {
+	if json.Unmarshal(body, &wire) != nil || wire.Users.Absent() || json.Unmarshal(wire.Users, &got.users) != nil {
 		return userPage{}, errors.New("the answer is not a list of users")
 	}
 	whole := false

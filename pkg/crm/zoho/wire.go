@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
 // The kinds of recipients, as the wire names them. An entry without a recipient is
@@ -72,13 +73,13 @@ func (e entry) grant() crm.Grant {
 	g.Access, _ = crm.ParseAccess(e.permission)
 	switch {
 	case e.public():
-		g.Kind = "public"
+		g.Kind = crm.KindPublic
 	case e.kind == kindUser:
-		g.Kind = "user"
+		g.Kind = crm.KindUser
 	case e.kind == kindGroup:
-		g.Kind = "group"
+		g.Kind = crm.KindGroup
 	case e.kind == kindRole:
-		g.Kind = "role"
+		g.Kind = crm.KindRole
 	default:
 		g.Kind = e.kind
 	}
@@ -95,6 +96,12 @@ func permissionOf(a crm.Access) string {
 	}
 	return "full_access"
 }
+
+// What takes any JSON value, so that one odd field does not hide the others.
+type (
+	text = transport.Text
+	once = transport.Once
+)
 
 // reply is the superset of the envelopes. Every field takes any JSON value, so
 // that one odd field does not hide the others.
@@ -171,29 +178,6 @@ func (r result) place(own int) (at int, named bool) {
 	return own, false
 }
 
-// text is any JSON value as text: a string as it is, null as "", anything else as
-// it is written, so that a long id that comes as a number keeps its digits. Of a
-// field that is given twice, both values are kept: together they are no word, code
-// or id that means anything.
-type text string
-
-// UnmarshalJSON accepts every value.
-func (t *text) UnmarshalJSON(b []byte) error {
-	var s *string
-	now := text(b)
-	if json.Unmarshal(b, &s) == nil {
-		now = ""
-		if s != nil {
-			now = text(strings.TrimSpace(*s))
-		}
-	}
-	if before := *t; before != "" && now != before {
-		now = before + " / " + now
-	}
-	*t = now
-	return nil
-}
-
 // wireEntry is an entry as the CRM shows it: with "shared_with", or with "user" in
 // the older versions.
 type wireEntry struct {
@@ -208,7 +192,7 @@ type wireEntry struct {
 var errUnreadable = errors.New("the list of shares can not be read")
 
 // readList reads the list that a look at record brought.
-func readList(raw json.RawMessage, record string) ([]entry, error) {
+func readList(raw once, record string) ([]entry, error) {
 	var wire []wireEntry
 	if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) || json.Unmarshal(raw, &wire) != nil {
 		return nil, errUnreadable
@@ -244,7 +228,7 @@ func (w wireEntry) entry(record string) (entry, error) {
 	if e.kind == "" && e.sort != typePublic && e.permission == "" {
 		return e, errUnreadable
 	}
-	e.through, err = readThrough(json.RawMessage(w.Through), record)
+	e.through, err = readThrough(w.Through, record)
 	return e, err
 }
 
@@ -255,7 +239,7 @@ func (w wireEntry) recipient() (kind, id string, err error) {
 		raw  once
 		kind string
 	}{{w.SharedWith, ""}, {w.User, kindUser}} {
-		if absent(json.RawMessage(named.raw)) {
+		if named.raw.Absent() {
 			continue
 		}
 		var one struct{ ID, Type text }
@@ -276,13 +260,13 @@ func (w wireEntry) recipient() (kind, id string, err error) {
 
 // readThrough names the parent that an entry is inherited from; "" where it is the
 // record itself, or none is named.
-func readThrough(raw json.RawMessage, record string) (string, error) {
-	if absent(raw) {
+func readThrough(raw once, record string) (string, error) {
+	if raw.Absent() {
 		return "", nil
 	}
 	var through struct {
 		ID     text
-		Module json.RawMessage
+		Module once
 	}
 	if json.Unmarshal(raw, &through) != nil {
 		return "", errUnreadable
@@ -300,17 +284,8 @@ func readThrough(raw json.RawMessage, record string) (string, error) {
 		if name == "" {
 			name = module.Name
 		}
-	} else if !absent(through.Module) {
+	} else if !through.Module.Absent() {
 		_ = name.UnmarshalJSON(through.Module) // takes every value
 	}
 	return string(name) + "/" + string(through.ID), nil
-}
-
-func absent(raw json.RawMessage) bool {
-	return len(raw) == 0 || string(raw) == "null"
-}
-
-// trimBody takes off what may stand around JSON.
-func trimBody(b []byte) []byte {
-	return bytes.TrimSpace(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
 }

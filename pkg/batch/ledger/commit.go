@@ -1,0 +1,136 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// bulk is how many operations must come or go for the indexes to be made anew.
+const bulk = 20_000
+
+// Commit makes the imported sheet the ledger's sheet, all of it or nothing, and
+// returns when that is durable. The rows are replaced; those of a sheet of another name
+// (Source.Sheet) are kept beside them, until one of a third name comes. Operations that Match found
+// to be new are added; those that it took and that are not finished get their place
+// in this run; those that the sheet no longer wants stay as history, without a
+// turn, or go if nothing was ever tried of them. Addresses are bound to the users
+// that they were resolved to.
+//
+// Committing the same sheet again gives the same result; the ids of operations that
+// were never tried change.
+func (im *Import) Commit(ctx context.Context, src Source) error {
+	if err := im.at(stepMatched); err != nil {
+		return err
+	}
+	source, err := json.Marshal(src)
+	if err != nil {
+		return fmt.Errorf("commit the sheet: %w", err)
+	}
+	err = im.l.change(ctx, func(c *conn) error {
+		t := committing{c: c, ctx: ctx, base: im.base, bulk: bulk}
+		t.keepEarlier(src.Sheet)
+		if err := t.run(source); err != nil {
+			return err
+		}
+		return appendEvent(c, im.l.now(), "sheet", map[string]any{
+			"name": src.Name, "sha256": src.SHA256, "rows": im.n, "invalid": t.invalid,
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("commit the sheet: %w", err)
+	}
+	if err := im.Close(); err != nil {
+		return err
+	}
+	return im.l.alone(ctx, func(c *conn) error { return c.flush(c) })
+}
+
+// committing is one go at it, inside the transaction.
+type committing struct {
+	c       *conn
+	ctx     context.Context
+	base    int64
+	bulk    int64
+	invalid int64
+	err     error
+}
+
+// do runs a statement unless one before it has failed.
+func (t *committing) do(query string, args ...any) (changed int64) {
+	if t.err != nil {
+		return 0
+	}
+	changed, t.err = t.c.execContext(t.ctx, query, args...)
+	return changed
+}
+
+func (t *committing) run(source []byte) error {
+	t.do("INSERT INTO account (name) SELECT DISTINCT account FROM import_person WHERE true ON CONFLICT DO NOTHING")
+	t.do("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", metaSource, string(source))
+	t.do(`INSERT INTO email (account, address, user_id)
+		SELECT DISTINCT a.id, p.email, p.user_id FROM import_person p JOIN account a ON a.name = p.account
+		WHERE p.email <> '' AND p.user_id <> '' AND p.id IN (SELECT person FROM import_row WHERE rejected = 0) ON CONFLICT DO NOTHING`)
+
+	// What is no longer wanted. It has to go before what is wanted gets its place.
+	gone := t.do("DELETE FROM op WHERE seq = 0 AND id NOT IN (SELECT op FROM earlier_row WHERE op IS NOT NULL)")
+	t.do("UPDATE op SET open = 0, turn = 0, head = id, members = 1 WHERE open = 1 OR turn > 0")
+
+	anew := gone > t.bulk || t.fresh() > t.bulk
+	if anew && t.err == nil {
+		t.err = t.c.once(dropIndexes)
+	}
+	t.takeUp()
+	t.addNew()
+	if anew && t.err == nil {
+		t.err = t.c.once(indexes)
+	}
+	t.replaceRows()
+	return t.err
+}
+
+// fresh counts the rows that become new operations, at most.
+func (t *committing) fresh() (n int64) {
+	if t.err != nil {
+		return 0
+	}
+	n, t.err = t.c.count("SELECT (SELECT count(*) FROM import_row) - (SELECT count(take) FROM import_choice) AS n")
+	return n
+}
+
+// takeUp gives the operations that rows stand for, and that are not finished for
+// good, their place in this run. What may yet take effect holds up the later rows
+// of its target even if there is nothing to do for it now. A sending that no outcome
+// has followed counts as an attempt.
+func (t *committing) takeUp() {
+	t.do(`UPDATE op SET ord = k.ord, head = k.head, members = k.members, turn = k.turn, prior = k.prior, record_level = k.record_level,
+		open = CASE WHEN k.turn > 0 OR op.state IN (?, ?, ?) THEN 1 ELSE 0 END,
+		tried = CASE op.state WHEN ? THEN op.attempts ELSE op.tried END
+		FROM import_choice k WHERE op.id = k.take AND (k.turn > 0 OR op.state NOT IN (?, ?))`,
+		Sent.name(), Accepted.name(), Uncertain.name(), Sent.name(), Done.name(), Unchanged.name())
+}
+
+func (t *committing) addNew() {
+	t.do(`INSERT INTO op (id, account, action, object, record_id, context_id, user_id, access, minutes, related, permissions, record_level,
+			state, turn, ord, head, members, open, seq, uncertain, happened, prior, attempts, tried)
+		SELECT s.ord + ?, a.id, s.action, s.object, s.record_id, s.context_id, p.user_id, s.access, s.minutes, s.related, s.permissions, coalesce(k.record_level, 0),
+			?, coalesce(k.turn, ?), s.ord, coalesce(k.head, s.ord + ?), coalesce(k.members, 1), CASE WHEN coalesce(k.turn, 1) > 0 THEN 1 ELSE 0 END, 0, 0, 0, coalesce(k.prior, 0), 0, 0
+		FROM import_row s JOIN import_person p ON p.id = s.person JOIN account a ON a.name = p.account LEFT JOIN import_choice k ON k.ord = s.ord
+		WHERE k.take IS NULL AND s.rejected = 0 ORDER BY s.ord`, t.base, Pending.name(), int64(TurnNormal), t.base)
+}
+
+func (t *committing) replaceRows() {
+	t.do("DELETE FROM sheet_row")
+	t.do(`INSERT INTO sheet_row (ord, line, cells, op) SELECT s.ord, s.line, s.cells, coalesce(k.take, s.ord + ?)
+		FROM import_row s LEFT JOIN import_choice k ON k.ord = s.ord ORDER BY s.ord`, t.base)
+	if t.err == nil {
+		var some bool
+		if some, t.err = someInvalid(t.c); !some {
+			return
+		}
+	}
+	t.invalid = t.do(`UPDATE sheet_row SET op = NULL, account = x.account, code = x.code, message = x.problem, unavailable = x.unavailable
+		FROM (SELECT s.ord, a.id AS account, b.code, b.problem, b.unavailable
+			FROM import_reject b JOIN import_row s ON s.ord = b.ord JOIN import_person p ON p.id = s.person JOIN account a ON a.name = p.account) x
+		WHERE x.ord = sheet_row.ord`)
+}

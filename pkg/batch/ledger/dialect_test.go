@@ -1,0 +1,73 @@
+package ledger
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+func TestPostgresStatements(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]string{
+		"SELECT 1":                                "SELECT 1",
+		"SELECT ?, x FROM t WHERE y IN (?, ?)":    "SELECT $1, x FROM t WHERE y IN ($2, $3)",
+		"CREATE TABLE t (a {{key}}, b {{bytes}})": "CREATE TABLE t (a BIGINT PRIMARY KEY, b BYTEA)",
+	} {
+		if got := (postgres{}).rebind(query); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestPostgresErrors(t *testing.T) {
+	t.Parallel()
+	code := func(c string) error { return fmt.Errorf("x: %w", &pgconn.PgError{Code: c}) }
+	for _, tt := range []struct {
+		err, want error // nil: it is what it was
+	}{
+		{code("53100"), ErrStorage}, // disk_full
+		{code("57P01"), ErrStorage}, // admin_shutdown
+		{code("08006"), ErrStorage}, // connection_failure
+		{code("58030"), ErrStorage}, // io_error
+		{code("25006"), ErrStorage}, // read_only_sql_transaction
+		{code("28P01"), ErrStorage}, // invalid_password
+		{driver.ErrBadConn, ErrStorage},
+		{sql.ErrConnDone, ErrStorage},
+		{fmt.Errorf("receive message: %w", io.ErrUnexpectedEOF), ErrStorage},
+		{code("55P03"), ErrBusy}, // lock_not_available
+		{code("40001"), ErrBusy}, // serialization_failure
+		{code("40P01"), ErrBusy}, // deadlock_detected
+		{code("XX001"), ErrDamaged},
+		{code("23505"), nil}, // unique_violation: a mistake of ours
+		{code("42P01"), nil}, // undefined_table
+		{code("57014"), nil}, // query_canceled: somebody has given up
+		{errors.New("x"), nil},
+	} {
+		got := postgres{}.storageError(tt.err)
+		for _, kind := range []error{ErrStorage, ErrBusy, ErrDamaged} {
+			if errors.Is(got, kind) != (kind == tt.want) || !errors.Is(got, tt.err) {
+				t.Errorf("%v: got %v, want %v", tt.err, got, tt.want)
+			}
+		}
+	}
+}
+
+// Every name has a schema of its own, which PostgreSQL takes.
+func TestSchemaName(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("offboarding of the ", 5)
+	seen := make(map[string]string)
+	for _, name := range []string{"", "off", "Off", "off.undo", `"quoted"`, "ü", long, long + "2", strings.Repeat("ü", 40), "a\x00", "a\xff", "a\ufffd"} {
+		schema := schemaName(name)
+		if other, taken := seen[schema]; taken || len(schema) > 63 || plain(schema) != schema {
+			t.Errorf("%q: got %q of %d bytes, which %q has: %t", name, schema, len(schema), other, taken)
+		}
+		seen[schema] = name
+	}
+}

@@ -1,0 +1,152 @@
+package ledgertest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// Review begins a review.
+func Review(t testing.TB, l *ledger.Ledger) *ledger.Review {
+	t.Helper()
+	r, err := l.Review(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Reader opens a ledger for reading only, beside whoever has it open.
+func Reader(t testing.TB, s Store) *ledger.Ledger {
+	t.Helper()
+	l, err := s.Open(ledger.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// A review gives the rows record by record, the last first; questions by ticket;
+// and answers in sheet order, an overtaken row's being that of the later one.
+func testReview(t *testing.T, newStore NewStore) {
+	store := newStore(t)
+	l := Open(t, store)
+	rows := Rows("r1a r2a s1a r3b s1b")
+	rows[3].Code, rows[3].Problem = "invalid", "wrong"
+	Commit(t, l, rows)
+	Begin(t, l)
+	Finish(t, l, Next(t, l)[0], ledger.Accepted)
+
+	read := Reader(t, store)
+	r := Review(t, read)
+	records := map[string]string{}
+	for _, row := range Collect(t, r.Rows(t.Context())) {
+		word := fmt.Sprintf("%d", row.Line)
+		if row.Invalid {
+			word += " " + row.Message
+		}
+		if row.Ticket != "" {
+			word += " " + row.State.String() + " " + row.Account
+		}
+		records[row.Op.Record] = strings.TrimPrefix(records[row.Op.Record]+", "+word, ", ")
+	}
+	want := map[string]string{"1": "6, 4, 2 accepted main", "2": "3", "": "5 wrong"}
+	if diff := cmp.Diff(want, records); diff != "" {
+		t.Errorf("lines by record (-want +got):\n%s", diff)
+	}
+
+	Must(t, r.Ask(t.Context(), []ledger.Question{
+		{Ord: 5, Account: "main", Ticket: "b"}, {Ord: 2, Account: "main", Ticket: "a", Except: []string{"x", "y"}},
+		{Ord: 3, Account: "main", Ticket: "b"}, {Ord: 1, Account: "other", Ticket: "a"},
+	}))
+	var asked []string
+	for _, q := range Collect(t, r.Questions(t.Context(), "main")) {
+		asked = append(asked, fmt.Sprintf("%s %d line %d %v%s %v", q.Ticket, q.Ord, q.Line, q.Op.Record, q.Op.User, q.Except))
+	}
+	if diff := cmp.Diff([]string{"a 2 line 3 2a [x y]", "b 3 line 4 1a []", "b 5 line 6 1b []"}, asked); diff != "" {
+		t.Errorf("questions (-want +got):\n%s", diff)
+	}
+
+	Must(t, r.Answer(t.Context(), []ledger.Answer{
+		{Ord: 1, Code: "superseded", Later: 3}, {Ord: 3, Holds: "unknown", Code: "wait"}, {Ord: 5, Holds: "yes"}, {Ord: 2, Holds: "unknown", Code: "wait"},
+	}))
+	Must(t, r.Answer(t.Context(), []ledger.Answer{{Ord: 3, Holds: "no", Code: "differs", Message: "so"}}))
+	if got := Collect(t, r.Unanswered(t.Context(), "main", "wait")); len(got) != 1 || got[0] != 2 {
+		t.Errorf("unanswered: %v, want row 2", got)
+	}
+	var said []string
+	for _, row := range Collect(t, r.Answers(t.Context())) {
+		said = append(said, strings.Join([]string{row.Cells[0], row.Answer.Holds, row.Answer.Code, row.Answer.Message}, "/"))
+	}
+	if diff := cmp.Diff([]string{"r1a/no/superseded/", "r2a/unknown/wait/", "s1a/no/differs/so", "r3b///", "s1b/yes//"}, said); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
+	}
+	if again := Collect(t, Review(t, read).Answers(t.Context())); again[0].Answer != (ledger.Answer{}) {
+		t.Errorf("a new review knows %+v", again[0].Answer)
+	}
+}
+
+// More rows than a page, all of one record and with one ticket, come once each.
+func testReviewOfManyRows(t *testing.T, newStore NewStore) {
+	l := Open(t, newStore(t))
+	var rows []ledger.ImportRow
+	for i := range 2*pageRows + 7 {
+		rows = append(rows, ledger.ImportRow{Line: i + 2, Account: "main", Op: crm.Operation{Action: crm.Revoke, Object: crm.Lead, Record: "1", User: fmt.Sprint(i)}})
+	}
+	Commit(t, l, rows)
+	r := Review(t, l)
+	last := int64(len(rows) + 1)
+	var questions []ledger.Question
+	for _, row := range Collect(t, r.Rows(t.Context())) {
+		if row.Ord != last-1 {
+			t.Fatalf("row %d after row %d", row.Ord, last)
+		}
+		last = row.Ord
+		questions = append(questions, ledger.Question{Ord: row.Ord, Account: "main", Ticket: "t"})
+	}
+	Must(t, r.Ask(t.Context(), questions))
+	got := Collect(t, r.Questions(t.Context(), "main"))
+	if last != 1 || len(got) != len(rows) || got[0].Ord != 1 || got[len(got)-1].Ord != int64(len(rows)) {
+		t.Errorf("%d questions for %d rows", len(got), len(rows))
+	}
+}
+
+// The history has what was ever tried, with the lines that it has now; a record where
+// something happened later comes before.
+func testHistory(t *testing.T, newStore NewStore) {
+	store := newStore(t)
+	l := Open(t, store)
+	Commit(t, l, Rows("r1a r2a r3a"))
+	Begin(t, l)
+	ops := Next(t, l)
+	look := crm.State{Looked: true, Grants: []crm.Grant{{Kind: "user", ID: "a", Access: crm.Write}}}
+	Must(t, l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{ops[0]}, Attempt: 1, Before: look, At: At}))
+	Must(t, l.Record(t.Context(), []ledger.Outcome{OutcomeOf(ops[0], "c", ledger.Done)}))
+	Finish(t, l, ops[1], ledger.Failed)
+	Commit(t, l, Rows("r4a r2a s1a r1a"))
+	Begin(t, l)
+	for _, op := range Next(t, l) {
+		if op.Operation == Lead("s1a") {
+			Finish(t, l, op, ledger.Accepted)
+		}
+	}
+	var got []string
+	read := Reader(t, store)
+	for _, h := range Collect(t, read.History(t.Context())) {
+		got = append(got, fmt.Sprintf("%v %s%s line %d %v %d %t %s", h.Op.Action, h.Op.Record, h.Op.User, h.Line, h.State, h.Attempts, h.Seen != 0, h.Code))
+	}
+	want := []string{"revoke 1a line 5 done 1 true ", "share 1a line 4 accepted 1 false ", "revoke 2a line 3 failed 1 false MXError"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("history (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,120 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+)
+
+// personKey is the account and user of a row as the sheet gives them. Rows that have
+// it in common share one entry of import_person, so that resolving an address, or
+// rejecting all rows of a user, is one change however many rows there are.
+type personKey struct {
+	account, email, given string
+	valid                 bool
+}
+
+// peopleKept bounds how many entries are remembered in memory while a sheet is read.
+// Beyond it, the table is asked.
+const peopleKept = 20_000
+
+// personID returns the number of a row's entry, made if need be. The entry's line is
+// that of its first valid row, null without one.
+func (im *Import) personID(c *conn, r ImportRow) (id int64, err error) {
+	key := personKey{account: r.Account, email: r.Email, given: r.Op.User, valid: r.Code == ""}
+	if id, ok := im.people[key]; ok {
+		return id, nil
+	}
+	var line any
+	if key.valid {
+		line = int64(r.Line)
+	}
+	id, err = c.count(`INSERT INTO import_person (account, email, given, user_id, line) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (account, email, given) DO UPDATE SET line = coalesce(import_person.line, excluded.line) RETURNING id AS n`,
+		key.account, key.email, key.given, key.given, line)
+	if err != nil {
+		return 0, err
+	}
+	if len(im.people) >= peopleKept {
+		clear(im.people)
+	}
+	im.people[key] = id
+	return id, nil
+}
+
+// Addresses streams the distinct addresses of valid rows, by account and address; unsent,
+// after Match, those of rows that are to be sent and of which nothing was sent before.
+func (im *Import) Addresses(ctx context.Context, unsent bool) iter.Seq2[Address, error] {
+	if unsent {
+		return im.addressesUnsent(ctx)
+	}
+	return im.addresses(ctx, im.read, "id IN (SELECT person FROM import_row WHERE rejected = 0)")
+}
+
+func (im *Import) addressesUnsent(ctx context.Context) iter.Seq2[Address, error] {
+	marked := false
+	return im.addresses(ctx, func(ctx context.Context, do func(c *conn) error) error {
+		return im.read(ctx, func(c *conn) error {
+			if !marked {
+				if err := im.markUnsent(c); err != nil {
+					return err
+				}
+				marked = true
+			}
+			return do(c)
+		})
+	}, "sends = 1")
+}
+
+func (im *Import) addresses(ctx context.Context, read func(context.Context, func(*conn) error) error, which string) iter.Seq2[Address, error] {
+	query := `SELECT account, email, min(line) AS line, max(CASE WHEN given = '' THEN 1 ELSE 0 END) AS need FROM import_person
+		WHERE (account, email) > (?, ?) AND email <> '' AND ` + which + ` GROUP BY account, email ORDER BY account, email LIMIT ?`
+	return paged(ctx, read, func() pager[Address] {
+		var last Address
+		return func(c *conn, page []Address) ([]Address, error) {
+			err := c.query(query, func(r row) error {
+				last = Address{r.text("account"), r.text("email"), r.int("line"), r.bool("need")}
+				page = append(page, last)
+				return nil
+			}, last.Account, last.Email, int64(pageRows))
+			return page, err
+		}
+	})
+}
+
+// Resolve sets the user of every row of the account that has the address, without regard
+// to case, and no user id of its own.
+func (im *Import) Resolve(ctx context.Context, account, email, user string) error {
+	if err := im.at(stepAdd); err != nil {
+		return err
+	}
+	err := im.read(ctx, func(c *conn) error {
+		_, err := c.exec("UPDATE import_person SET user_id = ? WHERE account = ? AND email = ? AND given = ''", user, account, strings.ToLower(email))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("resolve %s: %w", email, err)
+	}
+	return nil
+}
+
+// Touching returns the line of the first valid row of the account that names the
+// user, by id or by an address that has been resolved to it.
+func (im *Import) Touching(ctx context.Context, account, user string) (line int, ok bool, err error) {
+	if user == "" {
+		return 0, false, nil
+	}
+	err = im.read(ctx, func(c *conn) error {
+		named, err := c.count("SELECT count(*) AS n FROM import_person WHERE account = ? AND user_id = ?", account, user)
+		if err != nil || named == 0 {
+			return err
+		}
+		return c.query(`SELECT line FROM import_row WHERE rejected = 0 AND person IN
+			(SELECT id FROM import_person WHERE account = ? AND user_id = ?) ORDER BY ord LIMIT 1`, func(r row) error {
+			line, ok = r.int("line"), true
+			return nil
+		}, account, user)
+	})
+	return line, ok, err
+}

@@ -1,0 +1,268 @@
+package ledger_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger/ledgertest"
+)
+
+// TestPostgres runs the suite on a PostgreSQL of its own, where the programs of one are on
+// the machine. With BULKREVOKE_TEST_POSTGRES=require it fails where they are not.
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	server := startPostgres(t)
+	var ledgers atomic.Int64
+	empty := func(t testing.TB) database {
+		return newDatabase(t, server, t.Name(), ledgers.Add(1))
+	}
+	ledgertest.Run(t, func(t testing.TB) ledgertest.Store { return empty(t) })
+	for _, tt := range []struct {
+		name string
+		test func(*testing.T, database)
+	}{
+		{"OpenRefuses", testPostgresRefuses},
+		{"ConnectionLost", testConnectionLost},
+		{"Locked", testLocked},
+		{"TwoWriters", testTwoWriters},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.test(t, empty(t))
+		})
+	}
+}
+
+func testPostgresRefuses(t *testing.T, d database) {
+	for _, o := range []ledger.Options{{}, {Create: true, ReadOnly: true}} {
+		_, err := d.Open(o)
+		ledgertest.WantIs(t, err, fs.ErrNotExist)
+	}
+	id := ledgertest.Open(t, d).ID()
+	if again := ledgertest.Open(t, d).ID(); again != id || len(id) != 36 {
+		t.Errorf("opened again it is %q, was %q", again, id)
+	}
+	for _, tt := range []struct {
+		script string
+		want   error
+	}{
+		{"UPDATE meta SET value = '99' WHERE name = 'schema'", ledger.ErrNewer},
+		{"DELETE FROM meta WHERE name = 'schema'", ledger.ErrDamaged},
+		{"DROP TABLE event", ledger.ErrForeign},
+	} {
+		ledgertest.Exec(t, d, tt.script)
+		_, err := d.Open(ledgertest.Options())
+		ledgertest.WantIs(t, err, tt.want)
+	}
+	_, err := ledger.OpenPostgres(t.Context(), "postgres:///postgres?host=/nowhere", "x", ledgertest.Options())
+	ledgertest.WantIs(t, err, ledger.ErrStorage)
+}
+
+// A connection that is lost is the storage's failure; nothing that was durable is lost.
+func testConnectionLost(t *testing.T, d database) {
+	l, err := d.Open(ledgertest.Options())
+	ledgertest.Must(t, err)
+	defer l.Close()
+	ledgertest.Commit(t, l, ledgertest.Rows("r1a r2b"))
+	ledgertest.Begin(t, l)
+	ops := ledgertest.Next(t, l)
+	ledgertest.Finish(t, l, ops[0], ledger.Done)
+	ledgertest.Exec(t, d, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '"+d.app+"'")
+	ledgertest.WantIs(t, l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{ops[1]}, Attempt: 1, At: ledgertest.At}), ledger.ErrStorage)
+	_, err = l.Counts(t.Context())
+	ledgertest.WantIs(t, err, ledger.ErrStorage)
+	again := ledgertest.Open(t, d)
+	if got, want := ledgertest.States(t, again), "r1a:done r2b:not_attempted"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	ledgertest.Agrees(t, again)
+}
+
+// A change waits for whoever holds the ledger, and is ErrBusy where it can wait no longer.
+func testLocked(t *testing.T, d database) {
+	l, err := d.Open(ledgertest.Options())
+	ledgertest.Must(t, err)
+	ledgertest.Must(t, l.Wrote(t.Context(), "a.csv"))
+	other, err := d.db.Begin()
+	ledgertest.Must(t, err)
+	_, err = other.Exec("SELECT * FROM head FOR UPDATE")
+	ledgertest.Must(t, err)
+	waits := make(chan error)
+	go func() { waits <- l.Wrote(context.Background(), "b.csv") }()
+	for l.Queued() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	ledgertest.Must(t, other.Rollback())
+	ledgertest.Must(t, <-waits)
+
+	other, err = d.db.Begin()
+	ledgertest.Must(t, err)
+	_, err = other.Exec("SELECT * FROM head FOR UPDATE")
+	ledgertest.Must(t, err)
+	busy := make(chan struct{})
+	go func() {
+		err := l.Wrote(context.Background(), "c.csv")
+		ledgertest.WantIs(t, err, ledger.ErrBusy)
+		close(busy)
+	}()
+	ledgertest.Must(t, l.Script("SELECT 1")) // it has begun
+	ledgertest.Must(t, l.Close())
+	<-busy
+	ledgertest.Must(t, other.Rollback())
+}
+
+// Two who write by turns do not break the chain: each sees what the other has written.
+func testTwoWriters(t *testing.T, d database) {
+	a, b := ledgertest.Open(t, d), ledgertest.Open(t, d)
+	ledgertest.Commit(t, a, ledgertest.Rows("r1a r2b r3c r4d"))
+	ledgertest.Begin(t, b)
+	for i, op := range ledgertest.Next(t, a) {
+		ledgertest.Finish(t, []*ledger.Ledger{a, b}[i%2], op, ledger.Done)
+	}
+	ledgertest.Agrees(t, a)
+	ledgertest.Agrees(t, b)
+}
+
+// database is a ledger in PostgreSQL.
+type database struct {
+	url, name, app string // app is what the server knows the ledger's connections as
+	db             *sql.DB
+}
+
+func newDatabase(t testing.TB, server, name string, n int64) database {
+	t.Helper()
+	name, app := fmt.Sprintf("%s %d", name, n), fmt.Sprintf("ledger-%d", n)
+	config, err := pgx.ParseConfig(server)
+	ledgertest.Must(t, err)
+	config.RuntimeParams["search_path"] = pgx.Identifier{ledger.SchemaName(name)}.Sanitize()
+	db := stdlib.OpenDB(*config)
+	db.SetMaxOpenConns(1)
+	t.Cleanup(func() { db.Close() })
+	return database{server + "&application_name=" + app, name, app, db}
+}
+
+func (d database) Open(o ledger.Options) (*ledger.Ledger, error) {
+	return ledger.OpenPostgres(context.Background(), d.url, d.name, o)
+}
+
+func (d database) DB(testing.TB) *sql.DB { return d.db }
+
+// startPostgres makes a cluster and runs a server on it until the test ends. Its default
+// collation is one in which letters are not in the order of their bytes.
+func startPostgres(t *testing.T) string {
+	t.Helper()
+	initdb, err := findPostgres()
+	if err != nil {
+		if os.Getenv("BULKREVOKE_TEST_POSTGRES") == "require" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	dir := newFolder(t, "") // a short path: a socket goes there
+	as := asUser(t, dir)
+	data := filepath.Join(dir, "data")
+	run := func(name string, args ...string) *exec.Cmd {
+		all := append(slices.Clone(as), append([]string{filepath.Join(filepath.Dir(initdb), name)}, args...)...)
+		cmd := exec.Command(all[0], all[1:]...)
+		cmd.Dir = dir
+		return cmd
+	}
+	args := []string{"-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"}
+	if out, err := run("initdb", append(args, "--locale-provider=icu", "--icu-locale=en")...).CombinedOutput(); err != nil {
+		t.Logf("no ICU: %s", out)
+		os.RemoveAll(data)
+		if out, err := run("initdb", args...).CombinedOutput(); err != nil {
+			t.Fatalf("initdb: %v\n%s", err, out)
+		}
+	}
+	server := run("postgres", "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=100", "-c", "shared_buffers=16MB", "-c", "jit=off", "-c", "full_page_writes=off", "-c", "autovacuum=off", "-c", "wal_level=minimal", "-c", "max_wal_senders=0")
+	log, err := os.Create(filepath.Join(dir, "log"))
+	ledgertest.Must(t, err)
+	defer log.Close()
+	server.Stdout, server.Stderr = log, log
+	ledgertest.Must(t, server.Start())
+	t.Cleanup(func() {
+		server.Process.Signal(os.Interrupt)
+		server.Wait()
+	})
+	address := "postgres:///postgres?user=postgres&host=" + url.QueryEscape(dir)
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		c, err := pgx.Connect(t.Context(), address)
+		if err == nil {
+			quickTemporary(t, c)
+			ledgertest.Must(t, c.Close(t.Context()))
+			return address
+		}
+		if time.Since(began) > time.Minute {
+			said, _ := os.ReadFile(log.Name())
+			t.Fatalf("the server does not answer: %v\n%s", err, said)
+		}
+	}
+}
+
+// quickTemporary puts temporary tables into memory where that is a folder. A few hundred
+// imports make and drop thousands of files.
+func quickTemporary(t *testing.T, c *pgx.Conn) {
+	t.Helper()
+	if _, err := os.Stat("/dev/shm"); err != nil {
+		return
+	}
+	dir := newFolder(t, "/dev/shm")
+	asUser(t, dir)
+	_, err := c.Exec(t.Context(), "CREATE TABLESPACE quick LOCATION '"+dir+"'")
+	ledgertest.Must(t, err)
+	_, err = c.Exec(t.Context(), "ALTER DATABASE postgres SET temp_tablespaces = 'quick'")
+	ledgertest.Must(t, err)
+}
+
+func newFolder(t *testing.T, in string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(in, "pg")
+	ledgertest.Must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func findPostgres() (initdb string, err error) {
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // where Debian has them
+	if err == nil && len(found) > 0 {
+		return found[len(found)-1], nil
+	}
+	return exec.LookPath("initdb")
+}
+
+// asUser gives the folder to a user who may run PostgreSQL, which root may not, and
+// returns what a command of theirs begins with.
+func asUser(t *testing.T, dir string) []string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		u, err = user.Lookup("nobody")
+	}
+	ledgertest.Must(t, err)
+	uid, err := strconv.Atoi(u.Uid)
+	ledgertest.Must(t, err)
+	gid, err := strconv.Atoi(u.Gid)
+	ledgertest.Must(t, err)
+	ledgertest.Must(t, os.Chown(dir, uid, gid))
+	return []string{"setpriv", "--reuid", u.Uid, "--regid", u.Gid, "--clear-groups"}
+}

@@ -1,0 +1,133 @@
+package ledger
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// row is a row of a query's answer, read by the names of its columns. A column that is
+// null reads as the zero value. A name that the query does not have is an error that the
+// query returns.
+type row struct{ *stmt }
+
+func (r row) value(name string) any {
+	i, ok := r.at[name]
+	if !ok {
+		r.unknown = name
+		return nil
+	}
+	return r.values[i]
+}
+
+func (r row) null(name string) bool { return r.value(name) == nil }
+
+func (r row) int64(name string) int64 {
+	n, _ := r.value(name).(int64)
+	return n
+}
+
+func (r row) int(name string) int { return int(r.int64(name)) }
+
+func (r row) bool(name string) bool { return r.int64(name) != 0 }
+
+func (r row) text(name string) string {
+	s, _ := r.value(name).(string)
+	return s
+}
+
+func (r row) bytes(name string) []byte {
+	b, _ := r.value(name).([]byte)
+	return b
+}
+
+// time reads milliseconds since 1970.
+func (r row) time(name string) time.Time {
+	if r.null(name) {
+		return time.Time{}
+	}
+	return time.UnixMilli(r.int64(name)).UTC()
+}
+
+func (r row) state(name string) (State, error) {
+	word := r.text(name)
+	for s := Pending; s <= Unavailable; s++ {
+		if s.name() == word {
+			return s, nil
+		}
+	}
+	return Pending, fmt.Errorf("%w: a state %q", ErrDamaged, word)
+}
+
+// operation reads the columns that an operation is kept in: those of operationColumns.
+func (r row) operation() (crm.Operation, error) {
+	op := crm.Operation{
+		Object: r.text("object"), Record: r.text("record_id"), Context: r.text("context_id"), User: r.text("user_id"), Minutes: r.int("minutes"),
+	}
+	var ok [3]bool
+	op.Action, ok[0] = crm.ParseAction(r.text("action"))
+	op.Access, ok[1] = crm.ParseAccess(r.text("access"))
+	op.Related, ok[2] = crm.ParseChoice(r.text("related"))
+	if ok != [3]bool{true, true, true} {
+		return op, fmt.Errorf("%w: an operation with action %q, access %q, related %q", ErrDamaged, r.text("action"), r.text("access"), r.text("related"))
+	}
+	if names := r.text("permissions"); names != "" {
+		for name := range strings.SplitSeq(names, ";") {
+			p, known := crm.ParsePermission(name)
+			if !known {
+				return op, fmt.Errorf("%w: a permission %q", ErrDamaged, name)
+			}
+			op.Permissions |= p
+		}
+	}
+	return op, nil
+}
+
+// operationColumns are the columns of an operation but for its user, in the table or
+// alias before the dot.
+func operationColumns(alias string) string {
+	return strings.ReplaceAll("X.action, X.object, X.record_id, X.context_id, X.access, X.minutes, X.related, X.permissions", "X.", alias+".")
+}
+
+// operationValues are the values of operationColumns.
+func operationValues(op crm.Operation) []any {
+	return []any{
+		op.Action.String(), op.Object, op.Record, op.Context, orNull(op.Access.String()), int64(op.Minutes),
+		orNull(op.Related.String()), orNull(op.Permissions.String()),
+	}
+}
+
+// bit is how a bool is stored.
+func bit(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// orNull stores an empty string as null, which takes no room in a row.
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// plain is a text as every database keeps it: in UTF-8, without zero bytes.
+func plain(s string) string {
+	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
+		return s
+	}
+	return strings.ReplaceAll(string([]rune(s)), "\x00", "\ufffd")
+}
+
+// millis stores a time as milliseconds since 1970, the zero time as null.
+func millis(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMilli()
+}

@@ -1,0 +1,186 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+)
+
+// directories turn addresses into users. An account's user list is read at most
+// once, and only if some address is not known from an earlier run or stands in a
+// row that is still to be sent.
+type directories struct {
+	b     *Batch
+	users map[string]map[string][]string // account, address in lower case: the ids of those who have it
+	// met are the protected addresses that somebody has, by their place in the options.
+	met map[int]bool
+}
+
+func newDirectories(b *Batch) *directories {
+	return &directories{b: b, users: make(map[string]map[string][]string), met: make(map[int]bool)}
+}
+
+// list reads the account's user list. After an error that ends the account, the
+// list is nil and so is the error.
+func (d *directories) list(ctx context.Context, acc *account) (map[string][]string, error) {
+	if users, ok := d.users[acc.Name]; ok || acc.end() != nil {
+		return users, nil
+	}
+	users := make(map[string][]string)
+	for user, err := range acc.Provider.Users(ctx, crm.Current) {
+		if err != nil {
+			return nil, d.b.endOrFail(ctx, acc, unlisted(ctx, err))
+		}
+		acc.roster.fill(user.ID)
+		address := strings.ToLower(user.Email)
+		if address == "" || user.ID == "" {
+			continue
+		}
+		if !slices.Contains(users[address], user.ID) {
+			users[address] = append(users[address], user.ID)
+		}
+	}
+	acc.roster.whole()
+	d.users[acc.Name] = users
+	d.b.log.Info("users listed", "account", acc.Name, "addresses", len(users))
+	return users, nil
+}
+
+// unlisted makes what kept an account from listing its users the end of the account:
+// the others go on, and its rows wait for another run.
+func unlisted(ctx context.Context, err error) error {
+	if _, ok := errors.AsType[*crm.AccountError](err); ok || ctx.Err() != nil || errors.Is(err, crm.ErrNoUserList) {
+		return err
+	}
+	return &crm.AccountError{
+		Code: crm.EndUnreachable, Err: fmt.Errorf("who has which address could not be found out: %w", err),
+		Hint: "Run again to go on; rows that name users by id, in a sheet of their own, need no list.",
+	}
+}
+
+// resolve gives every address of the staged sheet its user: the one that the
+// ledger has bound it to, else the one that the CRM's list has. Rows whose address
+// leads nowhere become invalid.
+func (d *directories) resolve(ctx context.Context) error {
+	for e, err := range d.b.importing.Addresses(ctx, false) {
+		if err != nil {
+			return err
+		}
+		acc := d.b.accounts[e.Account]
+		id, bound, err := d.b.reader.EmailBinding(ctx, e.Account, e.Email)
+		if err != nil {
+			return err
+		}
+		if !bound {
+			users, err := d.list(ctx, acc)
+			if err != nil {
+				return err
+			}
+			if users == nil {
+				_, err = d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email}, ledger.Rejection{
+					Code: acc.end().Code, Problem: "user: the account could not be asked who has this address", Unavailable: true,
+				})
+			} else if found := users[e.Email]; len(found) == 0 {
+				err = d.reject(ctx, e, codeUser, fmt.Sprintf("user: nobody on account %s has the address %s", acc.Name, crm.Quote(e.Email)))
+			} else if len(found) > 1 {
+				err = d.reject(ctx, e, codeAmbiguous, fmt.Sprintf("user: several users of account %s have the address %s; name the one meant by id", acc.Name, crm.Quote(e.Email)))
+			} else {
+				id, bound = found[0], true
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if !bound {
+			continue
+		}
+		if err := d.bind(ctx, e, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bind writes the address's user into its rows, and refuses the rows that name
+// another user beside it.
+func (d *directories) bind(ctx context.Context, e ledger.Address, id string) error {
+	other := ledger.Where{Account: e.Account, Email: e.Email, User: id, Other: true}
+	reason := fmt.Sprintf("user: the address %s belongs to user %s, not to the one named by id", crm.Quote(e.Email), id)
+	if _, err := d.b.importing.Reject(ctx, other, ledger.Rejection{Code: codeMismatch, Problem: reason}); err != nil {
+		return err
+	}
+	return d.b.importing.Resolve(ctx, e.Account, e.Email, id)
+}
+
+func (d *directories) reject(ctx context.Context, e ledger.Address, code, reason string) error {
+	_, err := d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email}, ledger.Rejection{Code: code, Problem: reason})
+	return err
+}
+
+// recheck looks, for the addresses of rows that are still to be sent, whether they
+// are still those of the users they were bound to. An address may have been freed
+// and given to a new colleague. Rows that are done already keep their outcome. It
+// reports whether it made rows invalid.
+func (d *directories) recheck(ctx context.Context) (moved bool, err error) {
+	for e, err := range d.b.importing.Addresses(ctx, true) {
+		if err != nil {
+			return false, err
+		}
+		users, err := d.list(ctx, d.b.accounts[e.Account])
+		if err != nil {
+			return false, err
+		}
+		bound, ok, err := d.b.reader.EmailBinding(ctx, e.Account, e.Email)
+		if err != nil {
+			return false, err
+		}
+		found := users[e.Email]
+		if !ok || len(found) == 0 || slices.Contains(found, bound) {
+			continue
+		}
+		now := found[0]
+		reason := fmt.Sprintf("user: the address %s was that of user %s when this ledger first saw it and is now that of %s; name the one meant by id", crm.Quote(e.Email), bound, now)
+		if _, err := d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email, Unsent: true}, ledger.Rejection{Code: codeReassigned, Problem: reason}); err != nil {
+			return false, err
+		}
+		moved = true
+	}
+	return moved, nil
+}
+
+// protected returns the ids of the users that no row of the account may touch.
+func (d *directories) protected(ctx context.Context, acc *account) ([]string, error) {
+	var ids []string
+	if acc.identity.User != "" {
+		ids = append(ids, acc.identity.User)
+	}
+	for n, name := range d.b.opts.Protect {
+		if !strings.Contains(name, "@") {
+			ids = append(ids, strings.ToLower(name))
+			continue
+		}
+		users, err := d.list(ctx, acc)
+		if err != nil {
+			return nil, err
+		}
+		found := users[strings.ToLower(name)]
+		d.met[n] = d.met[n] || len(found) > 0
+		ids = append(ids, found...)
+	}
+	return ids, nil
+}
+
+// warnOfStrangers says which protected addresses nobody has on any account of the
+// sheet, by their place: a slip there protects nobody.
+func (d *directories) warnOfStrangers() {
+	for n, name := range d.b.opts.Protect {
+		if strings.Contains(name, "@") && !d.met[n] && len(d.users) > 0 {
+			d.b.log.Warn("a protected address is nobody's on the accounts of this sheet", "entry", n+1)
+		}
+	}
+}

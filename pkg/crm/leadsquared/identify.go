@@ -1,0 +1,147 @@
+package leadsquared
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
+)
+
+// owner is the answer to whose keys these are.
+type owner struct {
+	ID           text
+	Name         text
+	Role         text
+	EmailAddress text // may be null
+	OrgID        text
+	OrgShortCode text
+	// LSQCommonServiceURLs holds the organisation's hosts. The names in it are not
+	// documented, so its values are searched.
+	LSQCommonServiceURLs any
+}
+
+// Identify asks whose keys these are, and says no where they can not do the work:
+// only an administrator's keys may share, and only the host of the account's region
+// serves them (this one call works from every host). A yes is remembered for 24
+// hours. The error is an *crm.AccountError, or what ended ctx.
+func (p *Provider) Identify(ctx context.Context) (crm.Identity, error) {
+	return p.store.Identity(isGUID, func() (crm.Identity, error) { return p.ask(ctx) })
+}
+
+// ask asks whose keys these are.
+func (p *Provider) ask(ctx context.Context) (crm.Identity, error) {
+	f := p.look(ctx, transport.Request{
+		Op: "Authentication", Path: "/v2/Authentication.svc/UserByAccessKey.Get",
+	})
+	switch {
+	case f.Ended != nil:
+		return crm.Identity{}, f.Ended
+	case ctx.Err() != nil:
+		return crm.Identity{}, context.Cause(ctx)
+	case f.Class != transport.Shown:
+		return crm.Identity{}, useless(strings.TrimPrefix(f.Code+": "+f.Text, ": "))
+	}
+	if p := f.reply; f.Status != http.StatusOK || p.ExceptionMessage != "" || p.ErrorMessage != "" {
+		return crm.Identity{}, useless(fmt.Sprintf("HTTP %d with an answer that can not be relied on: %s", f.Status, p.words()))
+	}
+	return p.owner(f.body)
+}
+
+// owner reads the answer and judges it.
+func (p *Provider) owner(body []byte) (crm.Identity, error) {
+	var o owner
+	if err := json.Unmarshal(transport.TrimJSON(body), &o); err != nil {
+		return crm.Identity{}, useless("the answer can not be read")
+	}
+	user, ok := readGUID(string(o.ID))
+	org := string(o.OrgID)
+	if org == "" {
+		org = string(o.OrgShortCode)
+	}
+	switch {
+	case !ok:
+		return crm.Identity{}, useless("the answer names no user")
+	case org == "":
+		return crm.Identity{}, useless("the answer names no organisation")
+	case !strings.EqualFold(string(o.Role), "Administrator"):
+		return crm.Identity{}, &crm.AccountError{
+			Code: crm.EndKeys,
+			Err:  fmt.Errorf("the keys belong to a user whose role is %q", p.redact.Clean(string(o.Role))),
+			Hint: "Entity sharing takes an administrator's keys only.",
+		}
+	}
+	if err := p.rightHost(apiHosts(o.LSQCommonServiceURLs)); err != nil {
+		return crm.Identity{}, err
+	}
+	return crm.Identity{
+		User: user, Org: p.redact.String(org),
+		Email: p.redact.String(string(o.EmailAddress)), Name: p.redact.String(string(o.Name)),
+	}, nil
+}
+
+// rightHost compares our host with those that the CRM names. A loopback host is a
+// stand-in or a tunnel and is not compared.
+func (p *Provider) rightHost(named []string) error {
+	ours := p.base.Hostname()
+	if len(named) == 0 || loopback(ours) || slices.Contains(named, ours) {
+		return nil
+	}
+	right := strings.Join(named, " or ")
+	return &crm.AccountError{
+		Code: crm.EndHost,
+		Err:  fmt.Errorf("the organisation is served by %s, not by %s", right, ours),
+		Hint: "Set the host of the account to " + right + ".",
+	}
+}
+
+// apiHosts returns the API hosts among the texts of a JSON value, sorted, each once.
+func apiHosts(v any) []string {
+	var hosts []string
+	switch v := v.(type) {
+	case string:
+		if host, ok := apiHost(v); ok {
+			hosts = append(hosts, host)
+		}
+	case []any:
+		for _, e := range v {
+			hosts = append(hosts, apiHosts(e)...)
+		}
+	case map[string]any:
+		for _, e := range v {
+			hosts = append(hosts, apiHosts(e)...)
+		}
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// apiHost reads a host out of a URL or a bare name. API hosts are called api or
+// api-<region>; the asynchronous gateway and the web hosts are called otherwise.
+func apiHost(s string) (string, bool) {
+	s = strings.TrimSpace(s)
+	if !strings.Contains(s, "://") {
+		s = "https://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return "", false
+	}
+	host := strings.ToLower(u.Hostname())
+	first, _, dotted := strings.Cut(host, ".")
+	return host, dotted && hostName.MatchString(host) && (first == "api" || strings.HasPrefix(first, "api-"))
+}
+
+// useless ends an account whose host answers, but with nothing that can be used.
+func useless(why string) error {
+	return &crm.AccountError{
+		Code: crm.EndUnreachable, Err: errors.New("whose keys these are could not be found out: " + why),
+		Hint: "Check that the host is that of the account's API, and whether ca_file is needed to trust its certificate.",
+	}
+}
