@@ -16,7 +16,7 @@ import (
 )
 
 // fixedWorlds are the seeds that every `go test` plays.
-var fixedWorlds = []uint64{1, 2, 3, 34467412813784, 42225114074412}
+var fixedWorlds = []uint64{1, 2, 3, 34467412813784, 42225114074412, 78811053931017}
 
 // TestNights plays worlds: both CRMs, a sheet that is edited from night to night,
 // others who change shares too, faults of every kind, stops, runs at the same time,

@@ -98,7 +98,8 @@ func (l *loop) ask(ops []ledger.Op, r *report) (outcomes []crm.Outcome, looked b
 // confirmed is what the ledger records of an operation that the CRM has come to.
 func confirmed(op *ledger.Op, out crm.Outcome) ledger.Outcome {
 	s := ledger.Outcome{
-		Op: *op, State: stateOf(out.Verdict), Confirm: true, Happened: out.Happened, Lost: out.Lost,
+		Op: *op, State: stateOf(out.Verdict), Confirm: true, Lost: out.Lost,
+		Happened:  out.Happened || op.State == ledger.Failed && out.Verdict == crm.Done,
 		Uncertain: out.Verdict == crm.Failed && !out.Happened && (op.Uncertain || out.Maybe),
 		Code:      out.Code, Message: out.Message, HTTPStatus: out.HTTPStatus, ConfirmedAt: time.Now(),
 	}

@@ -241,6 +241,9 @@ func (b *Batch) choose(past, rows []ledger.Entry, m *matched) []ledger.Choice {
 func (b *Batch) standing(p ledger.Entry) plan.Standing {
 	switch p.State {
 	case ledger.Done, ledger.Unchanged:
+		if p.Happened {
+			return plan.Cleared
+		}
 		return plan.Settled
 	case ledger.Accepted:
 		if b.opts.ConfirmOff {

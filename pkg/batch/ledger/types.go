@@ -142,7 +142,8 @@ type Entry struct {
 	State   State
 	// Uncertain says that it may have taken effect although its state says otherwise.
 	Uncertain bool
-	// Happened says that it failed and is done for the rest: access remains by another way.
+	// Happened says that it failed and is done for the rest: access remains by another way;
+	// or that it did, and is finished since.
 	Happened bool
 	Accepted bool // the CRM has accepted its last sending
 	// Prior is what was known of earlier sendings when a run last took it up.
@@ -249,7 +250,9 @@ type Outcome struct {
 	Turn      Turn // what is left to do in this run
 	Open      bool // whether it still holds up the later rows of its target
 	Uncertain bool
-	Happened  bool // it failed and is done for the rest: access remains by another way
+	// Happened says that it failed and is done for the rest: access remains by another way;
+	// or that it did, and is finished since.
+	Happened bool
 	// Lost is what bystanders have lost by it and were not given back. It stays on record
 	// until StillLost says otherwise.
 	Lost []crm.Grant

@@ -21,12 +21,18 @@ const (
 	Accepted
 	// Happened: it failed, because access remains by another way, and is so for the rest.
 	Happened
+	// Cleared: it was Happened, and a look has found since that the other way is gone.
+	Cleared
 	// Settled: it is done, or was so before.
 	Settled
 )
 
 // happened reports whether the operation is done as far as a change can do it.
-func (s Standing) happened() bool { return s == Happened || s == Settled }
+func (s Standing) happened() bool { return s >= Happened }
+
+// looked reports whether the operation is, or was, one that is looked at again and never
+// sent again.
+func (s Standing) looked() bool { return s == Happened || s == Cleared }
 
 // open reports whether the operation may have taken effect without being settled.
 func (s Standing) open() bool { return s == Lost || s == Accepted }
@@ -67,7 +73,7 @@ type Choice struct {
 // counts as done. Either way the last operation of the target in the sheet is the
 // last one in force.
 //
-// An operation that failed and has happened is never sent again: rows keep it, and what
+// An operation that failed and has happened is not sent again: rows keep it, and what
 // stands before it, also where other operations came between or after, if rows behind do
 // all of these again. It comes to the same, and a row between that is refused every night
 // has nothing sent again every night.
@@ -153,7 +159,7 @@ func goesOn(past []Past, open []int, sheet []crm.Operation, k int) (taken int, o
 // keptAround returns which operations the first rows of the sheet continue, more than n of
 // them, where what happened between and behind these is done again, later in the sheet, so
 // that it comes to the same; nil if there are none. That holds around what is open and,
-// where a Happened operation is among them, around all: only those are never sent again.
+// where one is among them that is looked at and never sent again, around all.
 func keptAround(past []Past, before, open []int, sheet []crm.Operation, n int) []int {
 	if !slices.ContainsFunc(before, func(i int) bool { return past[i].Standing != Settled }) {
 		return nil
@@ -170,21 +176,21 @@ func keptAround(past []Past, before, open []int, sheet []crm.Operation, n int) [
 	kept := make([]int, max(k, 0))
 	// Rows in an order that makes each try long are left to the rule without this.
 	for steps := 50 * (len(before) + len(sheet)); k > n && steps > 0; k-- {
-		row, happened, around := k, false, false
+		row, looked, around := k, false, false
 		for at := len(before) - 1; at >= 0 && row > 0; at-- {
 			steps--
 			p := past[before[at]]
 			if p.Standing.happened() && p.Op == sheet[row-1] {
 				row--
 				kept[row] = before[at]
-				happened = happened || p.Standing == Happened
+				looked = looked || p.Standing.looked()
 			} else if last[p.Op] <= row {
 				break
 			} else {
 				around = around || p.Standing.happened()
 			}
 		}
-		if row == 0 && (happened || !around) {
+		if row == 0 && (looked || !around) {
 			return kept[:k]
 		}
 	}
@@ -295,7 +301,7 @@ func join(past []Past, sheet []crm.Operation, choices []Choice) {
 }
 
 func settled(past []Past, c Choice) bool {
-	return c.Take >= 0 && past[c.Take].Standing == Settled
+	return c.Take >= 0 && past[c.Take].Standing >= Cleared
 }
 
 func happened(past []Past, c Choice) bool {

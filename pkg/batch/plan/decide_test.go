@@ -36,7 +36,7 @@ func op(letter byte) crm.Operation {
 	return o
 }
 
-// parsePast reads "r s? w~ R! r=": settled, lost, accepted, refused, happened.
+// parsePast reads "r s? w~ R! r= r+": settled, lost, accepted, refused, happened, cleared.
 func parsePast(s string) []Past {
 	var past []Past
 	for word := range strings.FieldsSeq(s) {
@@ -50,6 +50,8 @@ func parsePast(s string) []Past {
 			p.Standing = Refused
 		case "=":
 			p.Standing = Happened
+		case "+":
+			p.Standing = Cleared
 		}
 		past = append(past, p)
 	}
@@ -145,6 +147,8 @@ func TestDecide(t *testing.T) {
 		{"so is what was settled before it", "r s= R", "rswR", "0 1 - -^"},
 		{"not where something came after it that the rows behind it do not do again", "r= R s", "rws", "- -^ -^"},
 		{"a part of it where a row that came after it was deleted", "r= s s", "rsw", "0 2 -"},
+		{"also where it has been cleared since", "r+ w! s", "rws", "0 1 -^"},
+		{"cleared rows are finished", "r+ r+", "rr", "0 1"},
 		{"what is settled counts only as the end", "r w! s", "rws", "- 1^ -^"},
 		{"what is lost and done again behind it", "r= w! s?", "rws", "0 1 2^"},
 		{"what is lost and not done again behind it may have overtaken it", "r= w! R?", "rws", "- 1^ -^"},
@@ -217,6 +221,9 @@ func (w *world) run(sheet []crm.Operation, trouble int) (settled bool, sent int)
 		asks := was == Accepted && !c.Moved
 		switch {
 		case was.happened():
+			if was == Happened && w.rng.IntN(3) == 0 {
+				stays[c.Take].Standing = Cleared
+			}
 			continue
 		case c.Join != i:
 			waits[i], ended[i] = waits[c.Join], ended[c.Join]
