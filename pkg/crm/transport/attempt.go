@@ -91,6 +91,10 @@ func (c *Client) admit(ctx context.Context, r *Request) (*http.Request, *Slot, e
 	}
 }
 
+// ErrCutOff is the cause of a context whose end also ends the attempts that are open under
+// it: they count as sent without an answer. Any other cause lets them finish.
+var ErrCutOff = errors.New("the time for what was begun before the stop is over")
+
 // exchange sends a request, reads the reply, tells the gate what it means, and
 // writes a line in the log. It ends the slot.
 func (c *Client) exchange(ctx context.Context, x exchange) (*Response, fate, error) {
@@ -99,6 +103,11 @@ func (c *Client) exchange(ctx context.Context, x exchange) (*Response, fate, err
 	}
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
 	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(context.Cause(ctx), ErrCutOff) {
+			cancel()
+		}
+	})()
 	watch := &watch{traced: c.traced}
 	req := x.req.WithContext(watch.on(limited))
 

@@ -3,6 +3,7 @@ package zoho
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -304,6 +305,37 @@ func TestBusyWithItsOwnWrite(t *testing.T) {
 				o := provider(t, f, Config{}, nil).Do(t.Context(), callOf(give("5", crm.Write)), &journal{})[0]
 				if got := brief(o); !strings.HasPrefix(got, tt.want) {
 					t.Errorf("outcome %s, want %s (%s)", got, tt.want, o.Message)
+				}
+			})
+		})
+	}
+}
+
+// A CRM that no longer answers what a repair asks holds nobody up for more than 25 s after
+// the stop, and the bystander who may have lost access is named.
+func TestRepairOfASilentCRMEnds(t *testing.T) {
+	t.Parallel()
+	for _, silent := range []string{http.MethodGet, http.MethodPut} {
+		t.Run(silent, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				f.lists[quotes] = []share{user("5", "read_only"), user("6", "read_write"), group("9")}
+				f.refuse["6"] = "internal failure"
+				ctx, stop := context.WithCancelCause(t.Context())
+				defer stop(nil)
+				f.steps = []step{{"PUT", func(f *fake, carryOut func() answer) answer {
+					time.AfterFunc(time.Second, func() { stop(errors.New("SIGTERM")) })
+					f.hangs = silent
+					return carryOut()
+				}}}
+				p := provider(t, f, Config{}, nil)
+				began := time.Now()
+				out := p.Do(ctx, callOf(revoke("5")), &journal{})
+				if took := time.Since(began); took > 26*time.Second {
+					t.Errorf("it took %v, the stop came after one second", took)
+				}
+				if lost := out[0].Lost != nil; lost != (silent == http.MethodPut) || !strings.Contains(out[0].Message, "user 6") {
+					t.Errorf("the outcome is %+v", out[0])
 				}
 			})
 		})

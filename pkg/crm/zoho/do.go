@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
 const (
@@ -207,11 +208,12 @@ func (w *recordCall) run(ctx context.Context) {
 	}
 }
 
-// drainFor is how long after a stop what was begun may send another request, so that it is
-// through within the 25 s that crm.Provider allows if the CRM answers.
-const drainFor = 20 * time.Second
+// drainFor is how long after a stop what was begun may go on, so that it is through within
+// the 25 s that crm.Provider allows, whatever the CRM does.
+const drainFor = 24 * time.Second
 
-// draining returns a context that is done only some time after ctx is.
+// draining returns a context that is done only some time after ctx is, and then ends the
+// requests that are open under it too.
 func draining(ctx context.Context) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
@@ -219,7 +221,7 @@ func draining(ctx context.Context) (context.Context, context.CancelFunc) {
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-			cancel(context.Cause(ctx))
+			cancel(transport.ErrCutOff)
 		case <-longer.Done():
 		}
 	})

@@ -79,6 +79,7 @@ type fake struct {
 	forms   []url.Values
 	grant   func(n int) answer // in place of the token service's own answer
 	apiHost string
+	hangs   string                // the method whose requests get no answer
 	users   func(page int) string // the body of a page of the user list
 	people  map[string]string     // the body of the answer about one user, by id
 }
@@ -105,6 +106,11 @@ func (f *fake) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Body.Close()
 	}
 	f.mu.Lock()
+	if f.hangs == r.Method {
+		f.mu.Unlock()
+		<-r.Context().Done()
+		return nil, context.Cause(r.Context())
+	}
 	defer f.mu.Unlock()
 	a := f.answer(r, body)
 	if a.err != nil {
