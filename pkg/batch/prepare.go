@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"unique"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/plan"
@@ -197,12 +198,12 @@ func split(t plan.Target[ledger.Entry]) (past, rows []ledger.Entry) {
 // each row has its turn. It counts what the plan tells of pairs, and of rows that do
 // again what another sheet has undone.
 func (b *Batch) choose(past, rows []ledger.Entry, m *matched) []ledger.Choice {
-	history, ops := make([]plan.Past, len(past)), make([]crm.Operation, len(rows))
+	history, ops := make([]plan.Past, len(past)), make([]plan.Op, len(rows))
 	for i, p := range past {
-		history[i] = plan.Past{Op: *p.Op, Standing: b.standing(p)}
+		history[i] = plan.Past{Op: unique.Make(*p.Op), Standing: b.standing(p)}
 	}
 	for i, r := range rows {
-		ops[i] = *r.Op
+		ops[i] = unique.Make(*r.Op)
 	}
 	choices := make([]ledger.Choice, len(rows))
 	late := false
@@ -212,7 +213,7 @@ func (b *Batch) choose(past, rows []ledger.Entry, m *matched) []ledger.Choice {
 		if c.Take >= 0 {
 			choices[i].Turn, choices[i].Prior = b.turn(past[c.Take], c.Moved)
 		}
-		if choices[i].Prior == crm.PriorHappened && slices.ContainsFunc(decided[i:], func(later plan.Choice) bool { return later.Join != c.Join }) {
+		if choices[i].Prior == crm.PriorHappened && decided[len(decided)-1].Join != c.Join {
 			choices[i].Prior = crm.PriorSuperseded
 		}
 		late = late || choices[i].Turn == ledger.TurnLate
@@ -223,13 +224,13 @@ func (b *Batch) choose(past, rows []ledger.Entry, m *matched) []ledger.Choice {
 	if b.opts.ConfirmOff {
 		askBeforeSending(past, choices)
 	}
-	if pair(ops, choices) {
+	if pair(rows, choices) {
 		m.pairs++
 	}
 	for i, again := range plan.Again(history, ops, decided) {
 		switch turn := choices[i].Turn; {
 		case !again || turn != ledger.TurnNormal && turn != ledger.TurnLate:
-		case ops[i].Action == crm.Share:
+		case rows[i].Op.Action == crm.Share:
 			m.given++
 		default:
 			m.taken++
@@ -320,14 +321,14 @@ func askBeforeSending(past []ledger.Entry, choices []ledger.Choice) {
 }
 
 // pair reports whether both a revoke and a share of the target are to be sent.
-func pair(rows []crm.Operation, choices []ledger.Choice) bool {
+func pair(rows []ledger.Entry, choices []ledger.Choice) bool {
 	var share, revoke bool
 	for i, c := range choices {
 		if c.Turn == ledger.TurnNone {
 			continue
 		}
-		share = share || rows[i].Action == crm.Share
-		revoke = revoke || rows[i].Action != crm.Share
+		share = share || rows[i].Op.Action == crm.Share
+		revoke = revoke || rows[i].Op.Action != crm.Share
 	}
 	return share && revoke
 }

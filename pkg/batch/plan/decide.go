@@ -5,6 +5,7 @@ package plan
 
 import (
 	"slices"
+	"unique"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -37,9 +38,13 @@ func (s Standing) looked() bool { return s == Happened || s == Cleared }
 // open reports whether the operation may have taken effect without being settled.
 func (s Standing) open() bool { return s == Lost || s == Accepted }
 
+// Op is an operation in little room: equal ones are one, so that a million equal rows are
+// no million operations.
+type Op = unique.Handle[crm.Operation]
+
 // Past is an earlier operation on a target, one for each row that it stood for.
 type Past struct {
-	Op       crm.Operation
+	Op       Op
 	Standing Standing
 }
 
@@ -77,7 +82,7 @@ type Choice struct {
 // stands before it, also where other operations came between or after, if rows behind do
 // all of these again. It comes to the same, and a row between that is refused every night
 // has nothing sent again every night.
-func Decide(past []Past, sheet []crm.Operation) []Choice {
+func Decide(past []Past, sheet []Op) []Choice {
 	choices := make([]Choice, len(sheet))
 	for i := range choices {
 		choices[i] = Choice{Take: -1, Join: i}
@@ -127,7 +132,7 @@ func splitOpen(past []Past, happened []int) (before, open []int) {
 
 // overlap returns which operations the first rows of the sheet continue, and how many
 // rows after them go on with what is open.
-func overlap(past []Past, before, open []int, sheet []crm.Operation) (kept []int, taken int) {
+func overlap(past []Past, before, open []int, sheet []Op) (kept []int, taken int) {
 	lengths := beginnings(past, before, sheet)
 	for k := min(len(before), len(sheet)); k > 0; k-- {
 		if from := len(before) - k; lengths[from] == k {
@@ -143,7 +148,7 @@ func overlap(past []Past, before, open []int, sheet []crm.Operation) (kept []int
 // goesOn reports whether the rows from k on begin with the open operations, and
 // with how many rows. Open operations that are equal to the last of those rows
 // (they went together, and a row was deleted since) need no row of their own.
-func goesOn(past []Past, open []int, sheet []crm.Operation, k int) (taken int, ok bool) {
+func goesOn(past []Past, open []int, sheet []Op, k int) (taken int, ok bool) {
 	n := 0
 	for n < len(open) && k+n < len(sheet) && past[open[n]].Op == sheet[k+n] {
 		n++
@@ -160,11 +165,11 @@ func goesOn(past []Past, open []int, sheet []crm.Operation, k int) (taken int, o
 // them, where what happened between and behind these is done again, later in the sheet, so
 // that it comes to the same; nil if there are none. That holds around what is open and,
 // where one is among them that is looked at and never sent again, around all.
-func keptAround(past []Past, before, open []int, sheet []crm.Operation, n int) []int {
+func keptAround(past []Past, before, open []int, sheet []Op, n int) []int {
 	if !slices.ContainsFunc(before, func(i int) bool { return past[i].Standing != Settled }) {
 		return nil
 	}
-	last := make(map[crm.Operation]int, len(sheet)) // where the sheet has it for the last time, from 1
+	last := make(map[Op]int, len(sheet)) // where the sheet has it for the last time, from 1
 	for row, op := range sheet {
 		last[op] = row + 1
 	}
@@ -201,7 +206,7 @@ func keptAround(past []Past, before, open []int, sheet []crm.Operation, n int) [
 // stands from there on. An open operation that others came after is equal to nothing:
 // nobody knows where in the order it took effect. It is the Z algorithm, so that equal
 // rows take linear time.
-func beginnings(past []Past, before []int, sheet []crm.Operation) []int {
+func beginnings(past []Past, before []int, sheet []Op) []int {
 	equal := func(at, row int) bool {
 		p := past[before[at]]
 		return p.Standing.happened() && p.Op == sheet[row]
@@ -235,7 +240,7 @@ func beginnings(past []Past, before []int, sheet []crm.Operation) []int {
 // takeOpen lets the rows that go on with what is open take it. Of the rows behind
 // them, one that is equal to a further open operation takes that: what was sent
 // without an answer is not sent again as if it were new.
-func takeOpen(past []Past, open []int, sheet []crm.Operation, choices []Choice, kept, taken int) {
+func takeOpen(past []Past, open []int, sheet []Op, choices []Choice, kept, taken int) {
 	for i := range taken {
 		choices[kept+i].Take = open[i]
 	}
@@ -253,8 +258,8 @@ func takeOpen(past []Past, open []int, sheet []crm.Operation, choices []Choice, 
 // takeRefused lets the rows that are still to be done take up the newest refused
 // operations equal to them, so that a row refused every night remains one record
 // with its number of attempts.
-func takeRefused(past []Past, sheet []crm.Operation, choices []Choice, kept int) {
-	refused := make(map[crm.Operation][]int) // the newest last
+func takeRefused(past []Past, sheet []Op, choices []Choice, kept int) {
+	refused := make(map[Op][]int) // the newest last
 	for i, p := range past {
 		if p.Standing == Refused {
 			refused[p.Op] = append(refused[p.Op], i)
@@ -284,7 +289,7 @@ func markMoved(past []Past, choices []Choice, kept int) {
 // join lets equal rows that stand together go as one, where the same is to be
 // done for them. What was sent already goes on with the rows that went with it: a
 // further equal row is a further operation.
-func join(past []Past, sheet []crm.Operation, choices []Choice) {
+func join(past []Past, sheet []Op, choices []Choice) {
 	fresh := func(row int) bool {
 		take := choices[row].Take
 		return take < 0 || past[take].Standing == Refused
@@ -311,14 +316,14 @@ func happened(past []Past, c Choice) bool {
 // Again says of each row whether it is to do again what was done before and has been
 // undone since: by an undo sheet, or by another sheet with the same past. What was done
 // before and still counts is another row's.
-func Again(past []Past, sheet []crm.Operation, choices []Choice) []bool {
+func Again(past []Past, sheet []Op, choices []Choice) []bool {
 	kept := make([]bool, len(past))
 	for _, c := range choices {
 		if happened(past, c) {
 			kept[c.Take] = true
 		}
 	}
-	undone := make(map[crm.Operation]bool) // of the operations that were asked about
+	undone := make(map[Op]bool) // of the operations that were asked about
 	again := make([]bool, len(sheet))
 	for row, op := range sheet {
 		if happened(past, choices[row]) {
@@ -335,13 +340,13 @@ func Again(past []Past, sheet []crm.Operation, choices []Choice) []bool {
 
 // undoneSince says whether the last of the past operations that is like op and counted
 // does so no longer and was undone after it.
-func undoneSince(past []Past, kept []bool, op crm.Operation) (again bool) {
+func undoneSince(past []Past, kept []bool, op Op) (again bool) {
 	done := false
 	for i, p := range past {
 		switch {
 		case p.Standing.happened() && p.Op == op:
 			done, again = !kept[i], false
-		case done && p.Standing != Refused && p.Op.Undoes(op):
+		case done && p.Standing != Refused && p.Op.Value().Undoes(op.Value()):
 			again = true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unique"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -13,7 +14,7 @@ import (
 // The tests write operations of one target as letters: r and R are revokes that
 // differ in access, s and w shares that do. Where the target is a record, x and y are a
 // revoke and a share of another user, and A is a revoke of everybody.
-func op(letter byte) crm.Operation {
+func op(letter byte) Op {
 	o := crm.Operation{Object: crm.Opportunity, Record: "o", User: "u"}
 	switch letter {
 	case 'A':
@@ -33,7 +34,7 @@ func op(letter byte) crm.Operation {
 	default:
 		panic("no such operation: " + string(letter))
 	}
-	return o
+	return unique.Make(o)
 }
 
 // parsePast reads "r s? w~ R! r= r+": settled, lost, accepted, refused, happened, cleared.
@@ -58,8 +59,8 @@ func parsePast(s string) []Past {
 	return past
 }
 
-func parseOps(s string) []crm.Operation {
-	ops := make([]crm.Operation, len(s))
+func parseOps(s string) []Op {
+	ops := make([]Op, len(s))
 	for i := range len(s) {
 		ops[i] = op(s[i])
 	}
@@ -171,22 +172,22 @@ func TestDecide(t *testing.T) {
 // world plays a CRM and a ledger for one target over many runs.
 type world struct {
 	rng   *rand.Rand
-	force map[string]crm.Operation // by user, the operation in force
+	force map[string]Op // by user, the operation in force
 	past  []Past
 }
 
 // carryOut lets an operation take effect.
-func carryOut(force map[string]crm.Operation, op crm.Operation) {
-	if op.Action != crm.RevokeAll {
-		force[op.User] = op
+func carryOut(force map[string]Op, op Op) {
+	if op.Value().Action != crm.RevokeAll {
+		force[op.Value().User] = op
 		return
 	}
 	force["u"], force["v"] = op, op
 }
 
 // inForce is what is to be in force after a sheet, of those whom it is about.
-func inForce(sheet []crm.Operation) map[string]crm.Operation {
-	force := make(map[string]crm.Operation)
+func inForce(sheet []Op) map[string]Op {
+	force := make(map[string]Op)
 	for _, op := range sheet {
 		carryOut(force, op)
 	}
@@ -194,7 +195,7 @@ func inForce(sheet []crm.Operation) map[string]crm.Operation {
 }
 
 // holds reports whether the last operation about each user is in force.
-func (w *world) holds(sheet []crm.Operation) bool {
+func (w *world) holds(sheet []Op) bool {
 	for user, op := range inForce(sheet) {
 		if w.force[user] != op {
 			return false
@@ -205,7 +206,7 @@ func (w *world) holds(sheet []crm.Operation) bool {
 
 // run does what Decide says, row by row, with an ending drawn for each operation,
 // and reports whether every row of the sheet was settled and how many were sent.
-func (w *world) run(sheet []crm.Operation, trouble int) (settled bool, sent int) {
+func (w *world) run(sheet []Op, trouble int) (settled bool, sent int) {
 	choices := Decide(w.past, sheet)
 	stays := slices.Clone(w.past) // what is sent again moves to the end
 	gone := make(map[int]bool)
@@ -259,7 +260,7 @@ func (w *world) run(sheet []crm.Operation, trouble int) (settled bool, sent int)
 }
 
 // ask looks what became of an accepted operation: the CRM did it, or it waits.
-func (w *world) ask(op crm.Operation) Standing {
+func (w *world) ask(op Op) Standing {
 	if w.rng.IntN(4) == 0 {
 		return Accepted
 	}
@@ -269,7 +270,7 @@ func (w *world) ask(op crm.Operation) Standing {
 
 // send lets the operation end in one of the ways that a CRM has. What may have
 // had an effect before has not had none because a repeat of it was refused.
-func (w *world) send(op crm.Operation, was Standing, trouble int) (ended Standing, blocks bool) {
+func (w *world) send(op Op, was Standing, trouble int) (ended Standing, blocks bool) {
 	if w.rng.IntN(100) >= trouble {
 		carryOut(w.force, op)
 		return Settled, false
@@ -306,7 +307,7 @@ func testLastOperationIsInForce(t *testing.T, letters string) {
 	t.Parallel()
 	clean := 0
 	for seed := range uint64(20000) {
-		w := &world{rng: rand.New(rand.NewPCG(seed, 7)), force: make(map[string]crm.Operation)}
+		w := &world{rng: rand.New(rand.NewPCG(seed, 7)), force: make(map[string]Op)}
 		sheet := []byte{letters[w.rng.IntN(len(letters))]}
 		var story []string
 		for range 6 {

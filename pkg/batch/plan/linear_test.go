@@ -5,8 +5,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // Ten times as many equal rows take about ten times as long to decide about, whatever
@@ -17,7 +15,7 @@ func TestEqualRowsTakeLinearTime(t *testing.T) {
 		t.Run(fmt.Sprint(standing), func(t *testing.T) {
 			took := func(n int) time.Duration {
 				past := slices.Repeat([]Past{{Op: op('r'), Standing: min(standing, Settled)}}, n)
-				sheet := slices.Repeat([]crm.Operation{op('r')}, n+n/10)
+				sheet := slices.Repeat([]Op{op('r')}, n+n/10)
 				if standing == refused {
 					past[n/2].Standing = Happened
 					past = append(past, parsePast("w! s")...)
