@@ -104,11 +104,11 @@ type naming struct {
 }
 
 // newNaming refuses mappings that contradict themselves.
-func newNaming(opt Options) (naming, *fault) {
+func newNaming(opt Options) (naming, error) {
 	n := naming{own: make(map[string]string, len(opt.Map)), anything: opt.AnyHeader}
 	for _, m := range opt.Map {
 		if wrong := m.check(); wrong != "" {
-			return n, &fault{reason: fmt.Sprintf("the column %q %s", printable(m.Header), wrong)}
+			return n, &Error{Reason: fmt.Sprintf("the column %q %s", printable(m.Header), wrong)}
 		}
 		if m.Must {
 			n.must = append(n.must, m.Header)

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -25,72 +26,66 @@ const (
 type styles []look
 
 // readStyles reads the number formats; a workbook may have none.
-func (wb *workbook) readStyles(name string) (styles, error) {
-	if name == "" {
+func (wb *workbook) readStyles(part string) (list styles, err error) {
+	if part == "" {
 		return nil, nil
 	}
-	var sheet struct {
-		XMLName xml.Name `xml:"styleSheet"`
-		Formats []struct {
-			ID   int    `xml:"numFmtId,attr"`
-			Code string `xml:"formatCode,attr"`
-		} `xml:"numFmts>numFmt"`
-		Styles []struct {
-			Format int `xml:"numFmtId,attr"`
-		} `xml:"cellXfs>xf"`
-	}
-	if err := wb.decode(name, &sheet); err != nil {
-		return nil, err
-	}
-	custom := make(map[int]string)
-	for _, f := range sheet.Formats {
-		custom[f.ID] = f.Code
-	}
-	list := make(styles, len(sheet.Styles))
-	for i, s := range sheet.Styles {
-		code, ok := custom[s.Format]
-		switch {
-		case ok:
-			list[i] = codeLook(code)
-		case s.Format == 46:
-			list[i] = elapsed
-		case dateID(s.Format):
-			list[i] = moment
+	custom := make(map[int]look)
+	var ids []int
+	number := func(el xml.StartElement) (int, error) {
+		id := strings.TrimSpace(attr(el, "numFmtId"))
+		if id == "" {
+			return 0, nil
 		}
+		n, err := strconv.Atoi(id)
+		if err != nil {
+			return 0, fmt.Errorf("a number format is called %q", printable(id))
+		}
+		return n, nil
 	}
-	return list, nil
+	err = wb.read(part, "styleSheet", func(dec *decoder, el xml.StartElement) error {
+		switch {
+		case ours(el.Name, "numFmts"):
+			return dec.each("numFmt", func(el xml.StartElement) error {
+				id, err := number(el)
+				custom[id] = codeLook(attr(el, "formatCode"))
+				return err
+			})
+		case ours(el.Name, "cellXfs"):
+			return dec.each("xf", func(el xml.StartElement) error {
+				id, err := number(el)
+				ids = append(ids, id)
+				return err
+			})
+		}
+		return nil
+	})
+	for _, id := range ids {
+		how, ok := custom[id]
+		switch { // the built-in formats (ECMA-376 part 1, 18.8.30; 27 to 36 and 50 to 58 are the East Asian ones)
+		case ok:
+		case id == 46:
+			how = elapsed
+		case 14 <= id && id <= 22, 27 <= id && id <= 36, 45 <= id && id <= 47, 50 <= id && id <= 58:
+			how = moment
+		}
+		list = append(list, how)
+	}
+	return list, err
 }
 
-// dateID reports whether a built-in format shows a date or a time (ECMA-376 part
-// 1, 18.8.30; 27 to 36 and 50 to 58 are the East Asian ones).
-func dateID(id int) bool {
-	return 14 <= id && id <= 22 || 27 <= id && id <= 36 || 45 <= id && id <= 47 || 50 <= id && id <= 58
-}
+// formatPart finds in a number format, in this order: hours, minutes or seconds that go
+// on, literals, and a letter of a date or a time.
+var formatPart = regexp.MustCompile(`(?s)(\[[hmsHMS]+\])|\[[^\]]*(?:\]|$)|"[^"]*(?:"|$)|[\\_*].|([dmyhsDMYHS])`)
 
 // codeLook says what a format of the workbook's own shows: a date or a time if a
 // letter of one stands outside of literals.
 func codeLook(code string) look {
-	if strings.EqualFold(code, "general") {
-		return plain
-	}
-	for i := 0; i < len(code); i++ {
-		switch c := code[i]; c {
-		case '\\', '_', '*':
-			i++
-		case '"', '[':
-			end := c
-			if c == '[' {
-				end = ']'
-			}
-			n := strings.IndexByte(code[i+1:], end)
-			if n < 0 {
-				return plain
-			}
-			if c == '[' && n > 0 && strings.Trim(strings.ToLower(code[i+1:i+1+n]), "hms") == "" {
-				return elapsed
-			}
-			i += n + 1
-		case 'd', 'm', 'y', 'h', 's', 'D', 'M', 'Y', 'H', 'S':
+	for _, part := range formatPart.FindAllStringSubmatch(code, -1) {
+		switch {
+		case part[1] != "":
+			return elapsed
+		case part[2] != "":
 			return moment
 		}
 	}
@@ -101,34 +96,33 @@ func codeLook(code string) look {
 // says that it is a formula whose value the file does not have.
 func (wb *workbook) value(c rawCell) (text string, never bool, err error) {
 	bad := func(what string) error {
-		return &fault{damaged: true, line: c.row, column: c.column, reason: fmt.Sprintf("the cell says that it is %s, and holds %q", what, printable(c.value)),
-			hint: "Open the workbook in a spreadsheet, mend the cell and save it."}
-	}
-	if c.formula {
-		empty := strings.TrimSpace(c.value) == "" && !c.inline
-		if wb.stale || !c.stored && !c.inline || empty && c.kind != "str" {
-			return "", true, nil
-		}
-	}
-	if c.inline != (c.kind == "inlineStr") && (c.inline || c.stored) {
-		return "", false, bad("text that stands in it")
-	}
-	switch c.kind {
-	case "inlineStr":
-		return c.value, false, nil
-	case "str":
-		return unescape(c.value), false, nil
-	case "e": // as it is shown, which no column takes for a value
-		return strings.TrimSpace(c.value), false, nil
-	case "s":
-		text, err = wb.shared(c)
-		return text, false, err
+		return &Error{damaged: true, Line: c.row, Column: c.column, Reason: fmt.Sprintf("the cell says that it is %s, and holds %q", what, printable(c.value)),
+			Hint: "Open the workbook in a spreadsheet, mend the cell and save it."}
 	}
 	value := strings.TrimSpace(c.value)
-	if value == "" {
-		return "", false, nil
+	switch {
+	case c.formula && (wb.stale || !c.stored && !c.inline || value == "" && !c.inline && c.kind != "str"):
+		return "", true, nil
+	case c.inline != (c.kind == "inlineStr") && (c.inline || c.stored):
+		return "", false, bad("text that stands in it")
+	case c.kind == "inlineStr":
+		return c.value, false, nil
+	case c.kind == "str":
+		return unescape(c.value), false, nil
+	case value == "" || c.kind == "e": // an error is as it is shown, which no column takes for a value
+		return value, false, nil
 	}
 	switch c.kind {
+	case "s":
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 0 {
+			return "", false, fmt.Errorf("a cell of row %d has text %q", c.row, printable(c.value))
+		}
+		if n >= len(wb.texts.ends) {
+			return "", false, damaged(fmt.Errorf("a cell has text %d of %d", n+1, len(wb.texts.ends)))
+		}
+		text, err = wb.texts.get(n)
+		return text, false, err
 	case "b":
 		switch value {
 		case "1", "true":
@@ -139,37 +133,18 @@ func (wb *workbook) value(c rawCell) (text string, never bool, err error) {
 		return "", false, bad("a truth value")
 	case "d":
 		if text = isoDate(value); text == "" {
-			err = bad("a date")
+			return "", false, bad("a date")
 		}
-		return text, false, err
+		return text, false, nil
 	case "", "n":
-		n, ok := number(value)
-		if !ok {
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil || strings.Trim(value, "+-.0123456789eE") != "" {
 			return "", false, bad("a number")
 		}
 		how, err := wb.look(c)
-		if err != nil {
-			return "", false, err
-		}
-		return wb.show(n, how), false, nil
+		return wb.show(n, how), false, err
 	}
 	return "", false, bad(fmt.Sprintf("of the kind %q", printable(c.kind)))
-}
-
-// shared returns the shared text that a cell refers to.
-func (wb *workbook) shared(c rawCell) (string, error) {
-	value := strings.TrimSpace(c.value)
-	if value == "" {
-		return "", nil
-	}
-	n, err := strconv.Atoi(value)
-	if err != nil || n < 0 {
-		return "", fmt.Errorf("a cell of row %d has text %q", c.row, printable(c.value))
-	}
-	if n >= len(wb.texts.ends) {
-		return "", damaged(fmt.Errorf("a cell has text %d of %d", n+1, len(wb.texts.ends)))
-	}
-	return wb.texts.get(n)
 }
 
 // look says how a cell shows a number. A cell without a style has the first one.
@@ -185,15 +160,6 @@ func (wb *workbook) look(c rawCell) (look, error) {
 		return plain, nil
 	}
 	return wb.styles[i], nil
-}
-
-// number reads a number as the format has it.
-func number(s string) (float64, bool) {
-	if strings.Trim(s, "+-.0123456789eE") != "" {
-		return 0, false
-	}
-	n, err := strconv.ParseFloat(s, 64)
-	return n, err == nil
 }
 
 // show writes a number. A date has one form, whatever the sheet shows: which of day
