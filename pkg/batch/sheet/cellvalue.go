@@ -141,45 +141,38 @@ func (wb *workbook) value(c rawCell) (text string, never bool, err error) {
 		if err != nil || strings.Trim(value, "+-.0123456789eE") != "" {
 			return "", false, bad("a number")
 		}
-		how, err := wb.look(c)
-		return wb.show(n, how), false, err
+		text, err = wb.show(c, n)
+		return text, false, err
 	}
 	return "", false, bad(fmt.Sprintf("of the kind %q", printable(c.kind)))
 }
 
-// look says how a cell shows a number. A cell without a style has the first one.
-func (wb *workbook) look(c rawCell) (look, error) {
-	i := 0
+// show writes the number of a cell. A date has one form, whatever the sheet shows:
+// which of day and month comes first depends on who looks.
+func (wb *workbook) show(c rawCell, n float64) (string, error) {
+	const lastDay = 2958465     // 9999-12-31, where dates end
+	style, err := 0, error(nil) // a cell without a style has the first one
 	if c.style != "" {
-		var err error
-		if i, err = strconv.Atoi(c.style); err != nil || i < 0 || i >= max(1, len(wb.styles)) {
-			return 0, fmt.Errorf("a cell of row %d has style %q of %d", c.row, printable(c.style), len(wb.styles))
+		if style, err = strconv.Atoi(c.style); err != nil || style < 0 || style >= max(1, len(wb.styles)) {
+			return "", fmt.Errorf("a cell of row %d has style %q of %d", c.row, printable(c.style), len(wb.styles))
 		}
 	}
-	if i >= len(wb.styles) {
-		return plain, nil
-	}
-	return wb.styles[i], nil
-}
-
-// show writes a number. A date has one form, whatever the sheet shows: which of day
-// and month comes first depends on who looks.
-func (wb *workbook) show(n float64, how look) string {
-	const lastDay = 2958465 // 9999-12-31, where dates end
-	switch {
-	case how == elapsed && n >= 0 && n <= lastDay:
-		s := int64(math.Round(n * 24 * 60 * 60))
-		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
-	case how == moment && n >= 0 && n <= lastDay:
-		return wb.showMoment(n)
+	if style < len(wb.styles) && n >= 0 && n <= lastDay {
+		switch wb.styles[style] {
+		case elapsed:
+			s := int64(math.Round(n * 24 * 60 * 60))
+			return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60), nil
+		case moment:
+			return wb.showMoment(n), nil
+		}
 	}
 	// A number has 15 exact digits. What is longer has the digits of an exponent, so
 	// that it is not taken for an identifier.
 	long := strconv.FormatFloat(n, 'f', -1, 64)
 	if len(strings.ReplaceAll(long, ".", "")) > 15 {
-		return strconv.FormatFloat(n, 'G', 15, 64)
+		return strconv.FormatFloat(n, 'G', 15, 64), nil
 	}
-	return long
+	return long, nil
 }
 
 // showMoment writes a count of days as a date, a time of day, or both.

@@ -41,7 +41,7 @@ func detect(head []byte, name string, above int, names naming) (comma byte, refu
 			}
 			continue
 		}
-		h, _ := understand(sc.cells(len(sc.spans)), sc.start, names)
+		h, _ := understand(sc.cells(), sc.start, names)
 		score := []int{len(neededColumns()) - len(h.missing()), len(h.known), len(sc.spans)}
 		if h.isResult {
 			score[0] += len(ResultColumns())

@@ -63,9 +63,12 @@ func (h *header) missing() []column {
 func understand(cells []string, line int, names naming) (*header, error) {
 	h := &header{line: line, columns: cells, width: len(cells), names: names}
 	if len(cells) > maxColumns {
+		hint := "Delete columns that are not needed here."
+		if named := len(cutBlank(cells, 0)); named <= maxColumns { // most often a spreadsheet has counted empty ones
+			hint = fmt.Sprintf("Those from column %d on have no name: delete them, and save the sheet again.", named+1)
+		}
 		return h, &Error{Line: line, Column: maxColumns + 1,
-			Reason: fmt.Sprintf("%d columns are too many, the most is %d", len(cells), maxColumns),
-			Hint:   tooWide(cells)}
+			Reason: fmt.Sprintf("%d columns are too many, the most is %d", len(cells), maxColumns), Hint: hint}
 	}
 	if n := len(cells) - len(ResultColumns()); n >= 0 && slices.EqualFunc(cells[n:], ResultColumns(),
 		func(cell, name string) bool { return trim(cell) == name }) {
@@ -100,17 +103,4 @@ func understand(cells []string, line int, names naming) (*header, error) {
 		first[id] = i
 	}
 	return h, twice
-}
-
-// tooWide says what to do about a header with too many columns: most often a
-// spreadsheet has counted empty ones.
-func tooWide(cells []string) string {
-	named := len(cells)
-	for named > 0 && trim(cells[named-1]) == "" {
-		named--
-	}
-	if named <= maxColumns {
-		return fmt.Sprintf("Those from column %d on have no name: delete them, and save the sheet again.", named+1)
-	}
-	return "Delete columns that are not needed here."
 }

@@ -88,15 +88,11 @@ func (s *scanner) skip(lines int) error {
 	return nil
 }
 
-// cells returns the first n cells of the record, as new strings.
-func (s *scanner) cells(n int) []string {
-	cells := make([]string, n)
-	if n == 0 {
-		return cells
-	}
-	text := string(s.text[:s.spans[n-1].to])
-	for i := range cells {
-		cells[i] = text[s.spans[i].from:s.spans[i].to]
+// cells returns the cells of the record, as new strings.
+func (s *scanner) cells() []string {
+	cells, text := make([]string, len(s.spans)), string(s.text)
+	for i, sp := range s.spans {
+		cells[i] = text[sp.from:sp.to]
 	}
 	return cells
 }

@@ -32,7 +32,7 @@ func (r *Reader) openText(in io.Reader, names naming) error {
 	if t.scan.crlf {
 		r.layout.Newline = "\r\n"
 	}
-	t.header, err = readHeader(t.scan.cells(len(t.scan.spans)), t.scan.start, names, t.others)
+	t.header, err = readHeader(t.scan.cells(), t.scan.start, names, t.others)
 	r.src, r.header = t, t.header
 	return err
 }
@@ -108,7 +108,7 @@ func (t *textSource) others(yield func(int, []string) bool) {
 			return
 		}
 	}
-	if !yield(t.scan.start, t.scan.cells(len(t.scan.spans))) {
+	if !yield(t.scan.start, t.scan.cells()) {
 		return
 	}
 	rest, _ := t.scan.src.Peek(2 * maxRecord) // an error is told by whoever reads so far
@@ -124,7 +124,7 @@ func readings(text []byte, line int) iter.Seq2[int, []string] {
 			for _, comma := range []byte(delimiters) {
 				buf.Reset(bytes.NewReader(text))
 				scan := newScanner(buf, comma)
-				if scan.record() == nil && !yield(line, scan.cells(len(scan.spans))) {
+				if scan.record() == nil && !yield(line, scan.cells()) {
 					return
 				}
 			}
@@ -145,7 +145,7 @@ func (t *textSource) next() (Record, error) {
 	if len(t.scan.spans) != t.header.width {
 		return Record{}, t.miscounted()
 	}
-	return t.header.record(t.scan.start, t.scan.cells(t.header.width)), nil
+	return t.header.record(t.scan.start, t.scan.cells()), nil
 }
 
 // close implements source.

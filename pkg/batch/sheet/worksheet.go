@@ -108,6 +108,7 @@ func isZero(size string) bool {
 	return err == nil && n == 0
 }
 
+// notEndless refuses a list that is longer than any.
 func notEndless(n int, what string) error {
 	if n > maxListed {
 		return fmt.Errorf("it has over %d %s", maxListed, what)
@@ -139,13 +140,15 @@ func (w *worksheet) next() (row sheetRow, err error) {
 }
 
 func (w *worksheet) readRow(el xml.StartElement) (row sheetRow, err error) {
-	if w.row, err = rising(w.row, attr(el, "r"), w.row); err != nil {
-		return row, err
+	row.line = w.row + 1
+	if number := attr(el, "r"); number != "" {
+		if row.line, err = strconv.Atoi(number); err != nil || row.line <= w.row {
+			return row, fmt.Errorf("in row %d, %q comes after %d", w.row, printable(number), w.row)
+		}
 	}
-	if w.row > maxRows {
+	if w.row = row.line; w.row > maxRows {
 		return row, fmt.Errorf("it goes to row %d, column 0", w.row)
 	}
-	row.line = w.row
 	// Filters and closed groups hide their rows by the same mark.
 	row.hidden = yes(attr(el, "hidden")) || isZero(attr(el, "ht"))
 	column := 0
@@ -196,16 +199,16 @@ type rawCell struct {
 // readCell reads a cell that follows the one in column after.
 func (w *worksheet) readCell(el xml.StartElement, after int) (c rawCell, err error) {
 	c.row, c.kind, c.style = w.row, attr(el, "t"), attr(el, "s")
-	number := ""
+	c.column = after + 1
 	if name := attr(el, "r"); name != "" {
 		column, row := coordinates(name)
 		if column == 0 || row != w.row {
 			return c, fmt.Errorf("a cell of row %d is called %q", w.row, printable(name))
 		}
-		number = strconv.Itoa(column)
-	}
-	if c.column, err = rising(after, number, w.row); err != nil {
-		return c, err
+		if column <= after {
+			return c, fmt.Errorf(`in row %d, "%d" comes after %d`, w.row, column, after)
+		}
+		c.column = column
 	}
 	if c.column > maxColumn {
 		return c, fmt.Errorf("it goes to row %d, column %d", w.row, c.column)
@@ -232,19 +235,6 @@ func (w *worksheet) readCell(el xml.StartElement, after int) (c rawCell, err err
 		return err
 	})
 	return c, err
-}
-
-// rising counts to the number that an element gives itself, or by one if it gives
-// none.
-func rising(at int, number string, row int) (int, error) {
-	if number == "" {
-		return at + 1, nil
-	}
-	n, err := strconv.Atoi(number)
-	if err != nil || n <= at {
-		return at, fmt.Errorf("in row %d, %q comes after %d", row, printable(number), at)
-	}
-	return n, nil
 }
 
 // coordinates reads a cell's name, as in "AB12"; 0 is what has no meaning.

@@ -23,7 +23,11 @@ func (h *header) complete(others iter.Seq2[int, []string]) error {
 	e := &Error{Line: h.line, Hint: fmt.Sprintf("Found in row %d: %s. ", h.line, h.found())}
 	e.better = h.better(others)
 	if len(absent) > 0 {
-		e.Reason = fmt.Sprintf("the sheet has no column %s, which --map names", strings.Join(quoteAll(absent), " and no "))
+		var names []string
+		for _, name := range absent {
+			names = append(names, strconv.Quote(printable(name)))
+		}
+		e.Reason = fmt.Sprintf("the sheet has no column %s, which --map names", strings.Join(names, " and no "))
 	} else {
 		noun := "column"
 		if len(missing) > 1 {

@@ -21,7 +21,7 @@ func miscounted(line, got, want int, hint string) *Error {
 // to be. What it reads on for that is lost to the reader.
 func (t *textSource) miscounted() error {
 	line, got, want := t.scan.start, len(t.scan.spans), t.header.width
-	cells := t.scan.cells(got)
+	cells := t.scan.cells()
 	return miscounted(line, got, want, t.cause(cells, want))
 }
 
