@@ -16,17 +16,12 @@ type DateColumn struct {
 func (r *Reader) DateColumns() (dates []DateColumn) {
 	due := []string{"not_before", "effective_date", "due", "due_date"}
 	last := []string{"last_day", "last_working_day", "leaving_date", "termination_date", "exit_date"}
-	named := func(names []string, header string) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return fold(name) == fold(header) })
-	}
 	for i, header := range r.layout.Columns {
+		named := func(name string) bool { return SameName(name, header) }
 		_, mapped := r.header.names.own[fold(header)]
-		switch {
-		case mapped:
-		case named(due, header):
-			dates = append(dates, DateColumn{Pos: i, Name: printable(header)})
-		case named(last, header):
-			dates = append(dates, DateColumn{Pos: i, Name: printable(header), Last: true})
+		isLast := slices.ContainsFunc(last, named)
+		if !mapped && (isLast || slices.ContainsFunc(due, named)) {
+			dates = append(dates, DateColumn{Pos: i, Name: printable(header), Last: isLast})
 		}
 	}
 	return dates

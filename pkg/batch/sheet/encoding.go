@@ -3,10 +3,11 @@ package sheet
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
-
-	"golang.org/x/text/encoding/unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // errSurrogate is what a UTF-16 input without meaning ends in.
@@ -23,28 +24,23 @@ func decode(in io.Reader, name string) (text *bufio.Reader, bom bool, err error)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, false, err
 	}
-	if f := foreign(head, name); f != nil {
-		return nil, false, f
+	if refusal := foreign(head, name); refusal != nil {
+		return nil, false, refusal
 	}
-	var order unicode.Endianness
-	var mark int
-	switch {
-	case bytes.HasPrefix(head, []byte("\xEF\xBB\xBF")):
-		_, err := raw.Discard(3)
+	for _, mark := range []struct {
+		bytes string
+		order binary.ByteOrder // nil for UTF-8
+	}{{"\xEF\xBB\xBF", nil}, {"\xFF\xFE", binary.LittleEndian}, {"\xFE\xFF", binary.BigEndian}} {
+		if !bytes.HasPrefix(head, []byte(mark.bytes)) {
+			continue
+		}
+		_, err := raw.Discard(len(mark.bytes))
+		if mark.order != nil {
+			raw = bufio.NewReaderSize(&utf16Reader{src: raw, order: mark.order}, size)
+		}
 		return raw, true, err
-	case bytes.HasPrefix(head, []byte("\xFF\xFE")):
-		order, mark = unicode.LittleEndian, 2
-	case bytes.HasPrefix(head, []byte("\xFE\xFF")):
-		order, mark = unicode.BigEndian, 2
-	default:
-		return raw, false, nil
 	}
-	if _, err := raw.Discard(mark); err != nil {
-		return nil, false, err
-	}
-	units := &surrogates{src: raw, big: order == unicode.BigEndian}
-	utf8 := unicode.UTF16(order, unicode.IgnoreBOM).NewDecoder().Reader(units)
-	return bufio.NewReaderSize(utf8, size), true, nil
+	return raw, false, nil
 }
 
 // wide reports whether the first two characters look like ASCII in units of n
@@ -65,56 +61,44 @@ func wide(head []byte, n int) bool {
 	return false
 }
 
-// surrogates passes UTF-16 on up to the first unit that is half a character, and
-// ends with errSurrogate there. A decoder alone would put U+FFFD in its place,
+// utf16Reader reads UTF-16 as UTF-8 up to the first unit that is half a character, and
+// ends with errSurrogate there. The decoder of x/text would put U+FFFD in its place,
 // and the cell would not come back as it was.
-type surrogates struct {
-	src *bufio.Reader
-	big bool
-	err error
+type utf16Reader struct {
+	src   *bufio.Reader
+	order binary.ByteOrder
+	text  []byte // that was read, and not handed out yet
+	err   error
 }
 
-// Read implements io.Reader. It hands out whole characters only.
-func (s *surrogates) Read(p []byte) (int, error) {
-	n := 0
-	for s.err == nil && n+4 <= len(p) {
-		unit, err := s.unit(0)
-		if err != nil {
-			s.err = err
-			break
-		}
-		size := 2
-		switch {
-		case 0xD800 <= unit && unit < 0xDC00:
-			low, err := s.unit(2)
-			if err != nil || low < 0xDC00 || low > 0xDFFF {
-				s.err = errSurrogate
+// Read implements io.Reader.
+func (u *utf16Reader) Read(p []byte) (int, error) {
+	for u.err == nil && len(u.text) < len(p) {
+		var r rune
+		if r, u.err = u.unit(); utf16.IsSurrogate(r) {
+			low, err := u.unit()
+			if r = utf16.DecodeRune(r, low); err != nil || r == utf8.RuneError {
+				u.err = errSurrogate
 			}
-			size = 4
-		case 0xDC00 <= unit && unit < 0xE000:
-			s.err = errSurrogate
 		}
-		if s.err != nil {
-			break
+		if u.err == nil {
+			u.text = utf8.AppendRune(u.text, r)
 		}
-		k, err := io.ReadFull(s.src, p[n:n+size])
-		n += k
-		s.err = err
 	}
-	return n, s.err
+	n := copy(p, u.text)
+	if u.text = append(u.text[:0], u.text[n:]...); n > 0 {
+		return n, nil
+	}
+	return 0, u.err
 }
 
-// unit looks at the code unit that starts after skip bytes.
-func (s *surrogates) unit(skip int) (uint16, error) {
-	b, err := s.src.Peek(skip + 2)
-	if len(b) < skip+2 {
-		if errors.Is(err, io.EOF) && len(b) > skip {
-			return 0, errSurrogate
-		}
+// unit reads one code unit.
+func (u *utf16Reader) unit() (rune, error) {
+	var b [2]byte
+	if _, err := io.ReadFull(u.src, b[:]); errors.Is(err, io.ErrUnexpectedEOF) {
+		return 0, errSurrogate
+	} else if err != nil {
 		return 0, err
 	}
-	if s.big {
-		return uint16(b[skip])<<8 | uint16(b[skip+1]), nil
-	}
-	return uint16(b[skip+1])<<8 | uint16(b[skip]), nil
+	return rune(u.order.Uint16(b[:])), nil
 }

@@ -13,6 +13,9 @@ type Error struct {
 	Header string // name of that column as the sheet has it, may be empty
 	Reason string // what is wrong
 	Hint   string // what to do about it, a sentence; may be empty
+
+	better  int  // the row that looks like the header instead; 0 if none does
+	damaged bool // the file is at fault, and not what somebody has written into it
 }
 
 // Error returns the place and the reason, as in
@@ -39,24 +42,4 @@ func display(name string) string {
 		return "standard input"
 	}
 	return name
-}
-
-// fault is an Error by whoever does not know the names of the input and its
-// columns.
-type fault struct {
-	line, column int
-	reason, hint string
-	better       int  // the row that looks like the header instead; 0 if none does
-	damaged      bool // the file is at fault, and not what somebody has written into it
-}
-
-func (f *fault) Error() string { return f.reason }
-
-// refusal gives a fault the names that belong to it.
-func (f *fault) refusal(name string, columns []string) *Error {
-	e := &Error{Name: name, Line: f.line, Column: f.column, Reason: f.reason, Hint: f.hint}
-	if 0 < f.column && f.column <= len(columns) {
-		e.Header = printable(columns[f.column-1])
-	}
-	return e
 }

@@ -35,10 +35,6 @@ type Fields struct {
 	Permission [6]string `csv:"permission" csv[]:"6"`
 }
 
-// PermissionColumn returns the value of the column that is named after the
-// permission with index i in PermissionColumns.
-func (f *Fields) PermissionColumn(i int) string { return f.Permission[i] }
-
 // Value returns the value of a column by the name that Columns or PermissionColumns
 // gives it; "" for any other.
 func (f *Fields) Value(column string) string {
@@ -74,9 +70,10 @@ func (f *Fields) Value(column string) string {
 // row by row unmarshaller takes the standard library's reader only, and its
 // callbacks and channels lose errors.
 type filler struct {
-	header *header
-	rows   [][]string // the keys, then the trimmed known cells of each record
-	fields []Fields
+	known   []knownCell
+	oneUser bool       // the sheet has one column for the user, by id or address
+	rows    [][]string // the keys, then the trimmed known cells of each record
+	fields  []Fields
 }
 
 var _ gocsv.CSVReader = (*filler)(nil)
@@ -86,20 +83,20 @@ func newFiller(h *header) *filler {
 	for i, k := range h.known {
 		keys[i] = k.key
 	}
-	return &filler{header: h, rows: [][]string{keys}}
+	return &filler{known: h.known, oneUser: !(slices.Contains(keys, "user") && slices.Contains(keys, keyEmail)), rows: [][]string{keys}}
 }
 
 // fill sets the Fields of records from their Cells.
 func (f *filler) fill(records []Record) error {
-	if len(f.header.known) == 0 {
+	n := len(f.known)
+	if n == 0 {
 		return nil // gocsv does not take a sheet without columns
 	}
 	f.rows = f.rows[:1]
-	n := len(f.header.known)
 	cells := make([]string, n*len(records))
 	for i, rec := range records {
 		row := cells[i*n : (i+1)*n]
-		for j, k := range f.header.known {
+		for j, k := range f.known {
 			row[j] = trim(rec.Cells[k.pos])
 		}
 		f.rows = append(f.rows, row)
@@ -107,23 +104,16 @@ func (f *filler) fill(records []Record) error {
 	if err := gocsv.UnmarshalCSV(f, &f.fields); err != nil {
 		return fmt.Errorf("fill the fields of %d rows: %w", len(records), err)
 	}
-	both := f.header.has("user") && f.header.has(keyEmail)
 	for i := range records {
-		records[i].Fields = f.fields[i]
-		if !both {
-			records[i].Fields.oneUser()
+		fields := f.fields[i]
+		if user := fields.User + fields.Email; f.oneUser && strings.Contains(user, "@") {
+			fields.User, fields.Email = "", user
+		} else if f.oneUser {
+			fields.User, fields.Email = user, ""
 		}
+		records[i].Fields = fields
 	}
 	return nil
-}
-
-// oneUser puts the value of a sheet's only user column where it belongs.
-func (f *Fields) oneUser() {
-	user := f.User + f.Email
-	f.User, f.Email = user, ""
-	if strings.Contains(user, "@") {
-		f.User, f.Email = "", user
-	}
 }
 
 // ReadAll implements gocsv.CSVReader: it returns the keys and the batch.

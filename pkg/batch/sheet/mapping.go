@@ -28,7 +28,7 @@ const NoColumn = "none"
 func CheckMappings(maps []Mapping) (wrong string) {
 	for i, m := range maps {
 		if wrong := m.check(); wrong != "" {
-			return fmt.Sprintf("the column %q %s", printable(m.Header), wrong)
+			return wrong
 		}
 		for _, other := range maps[:i] {
 			same := columnKey(m.Column) == columnKey(other.Column)
@@ -43,22 +43,25 @@ func CheckMappings(maps []Mapping) (wrong string) {
 	return ""
 }
 
-// check says what is wrong with one, as words that follow its header.
+// check says what is wrong with one.
 func (m Mapping) check() (wrong string) {
 	if trim(m.Header) == "" {
-		return "is no name of a column"
+		return fmt.Sprintf("the column %q is no name of a column", printable(m.Header))
 	}
 	if SameName(m.Column, NoColumn) || columnKey(m.Column) != "" {
 		return ""
 	}
-	wrong = fmt.Sprintf("is to stand for %q, which is no column of ours", printable(m.Column))
+	wrong = fmt.Sprintf("the column %q is to stand for %q, which is no column of ours", printable(m.Header), printable(m.Column))
 	if columnKey(m.Header) != "" {
 		return wrong + fmt.Sprintf("; the name in the sheet comes first: %s=%s", printable(m.Column), printable(m.Header))
 	}
-	if near := Near(m.Column, allNames()...); near != "" {
-		wrong += "; did you mean " + near + "?"
-	} else {
-		wrong += ";"
+	var names []string
+	for _, c := range knownColumns() {
+		names = append(names, c.names...)
+	}
+	wrong += ";"
+	if near := Near(m.Column, names...); near != "" {
+		wrong += " did you mean " + near + "?"
 	}
 	return wrong + " There are " + strings.Join(Columns(), ", ") + ", the permissions of a sales group, and " + NoColumn + " for a column that means nothing to us"
 }
@@ -69,14 +72,6 @@ func SameName(a, b string) bool { return fold(a) == fold(b) }
 // ColumnNamed returns our own name of the column that a header names: a name of
 // Columns, "user_email" for a user by address, the name of a permission, or "".
 func ColumnNamed(header string) string { return nameOf(columnKey(header)) }
-
-// allNames returns every name that a column of ours may have.
-func allNames() (names []string) {
-	for _, c := range knownColumns() {
-		names = append(names, c.names...)
-	}
-	return names
-}
 
 // mapFlag writes mappings as the flag takes them.
 func mapFlag(maps ...Mapping) string {
@@ -104,11 +99,11 @@ type naming struct {
 }
 
 // newNaming refuses mappings that contradict themselves.
-func newNaming(opt Options) (naming, *fault) {
+func newNaming(opt Options) (naming, error) {
 	n := naming{own: make(map[string]string, len(opt.Map)), anything: opt.AnyHeader}
 	for _, m := range opt.Map {
 		if wrong := m.check(); wrong != "" {
-			return n, &fault{reason: fmt.Sprintf("the column %q %s", printable(m.Header), wrong)}
+			return n, &Error{Reason: wrong}
 		}
 		if m.Must {
 			n.must = append(n.must, m.Header)

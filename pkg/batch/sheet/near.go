@@ -15,26 +15,20 @@ func Near(word string, choices ...string) string {
 	near, least := "", len(folded)
 	for _, choice := range choices {
 		other := []rune(fold(choice))
-		n := slips(folded, other)
-		if n < least && n <= allowedSlips(min(len(folded), len(other))) {
+		allowed := 3
+		switch n := min(len(folded), len(other)); { // in a short word, two slips make any word of any other
+		case n < 3:
+			allowed = 0
+		case n < 6:
+			allowed = 1
+		case n < 12:
+			allowed = 2
+		}
+		if n := slips(folded, other); n < least && n <= allowed {
 			near, least = choice, n
 		}
 	}
 	return near
-}
-
-// allowedSlips is how many slips a word of n letters may have and still be told: in
-// a short one, two slips make any word of any other.
-func allowedSlips(n int) int {
-	switch {
-	case n < 3:
-		return 0
-	case n < 6:
-		return 1
-	case n < 12:
-		return 2
-	}
-	return 3
 }
 
 // slips returns how many slips of typing make b of a (the optimal string alignment

@@ -28,14 +28,13 @@ type Reader struct {
 	hash   hash.Hash
 	sum    string
 	used   bool
-	filled []bool // by position in header.unnamed: some row has a value there
 	extent Extent
 }
 
 // source is where rows come from.
 type source interface {
 	// next returns the next row that is not blank, without its fields. The error is
-	// io.EOF at the end, a *fault, or what the input failed with.
+	// io.EOF at the end, an *Error, or what the input failed with.
 	next() (Record, error)
 	// close gives back what the source holds, but for the input itself.
 	close() error
@@ -50,54 +49,41 @@ type source interface {
 // range over All calls Close. The input stays the caller's to close.
 func Open(in io.Reader, name string, opt Options) (*Reader, error) {
 	r := &Reader{name: name, opt: opt, hash: sha256.New()}
-	err := r.open(in, opt)
+	if opt.AnyHeader {
+		r.opt.Map, r.opt.HeaderRow = nil, 0
+	}
+	names, err := newNaming(r.opt)
+	switch {
+	case err != nil:
+	case strings.EqualFold(filepath.Ext(name), ".xlsx"):
+		err = r.openBook(in, names)
+	default:
+		err = r.openText(in, names)
+	}
 	if err != nil {
 		return nil, r.explain(err)
 	}
+	r.layout.Columns, r.layout.IsResult = r.header.columns, r.header.isResult
 	for i := range r.layout.Columns {
 		r.layout.Keep = append(r.layout.Keep, i)
 	}
-	r.layout.IsResult = r.header.isResult
-	r.layout.Mapped = r.header.names.meanings(r.layout.Columns)
-	r.filled = make([]bool, len(r.header.unnamed))
+	r.layout.Mapped = names.meanings(r.layout.Columns)
+	r.extent.measure(r.header.line, r.layout.Columns)
 	return r, nil
 }
 
-func (r *Reader) open(in io.Reader, opt Options) error {
-	if opt.AnyHeader {
-		opt.Map, opt.HeaderRow = nil, 0
-	}
-	names, f := newNaming(opt)
-	if f != nil {
-		return f
-	}
-	if strings.EqualFold(filepath.Ext(r.name), ".xlsx") {
-		book, layout, err := openBook(in, r.hash, opt, names)
-		r.layout = layout
-		if err != nil {
-			return err
-		}
-		r.src, r.header = book, book.header
-		r.extent.measure(book.line, layout.Columns)
-		return nil
-	}
-	text, layout, err := openText(io.TeeReader(in, r.hash), r.name, opt, names)
-	r.layout = layout
-	if err != nil {
-		return err
-	}
-	r.src, r.header = text, text.header
-	r.extent.measure(text.scan.start, layout.Columns)
-	return nil
-}
-
-// explain gives a fault the names that belong to it, and any other error its
+// explain gives a refusal the names that belong to it, and any other error its
 // context.
 func (r *Reader) explain(err error) error {
-	if f, ok := errors.AsType[*fault](err); ok {
-		return f.refusal(r.name, r.layout.Columns)
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return fmt.Errorf("read %s: %w", display(r.name), err)
 	}
-	return fmt.Errorf("read %s: %w", display(r.name), err)
+	e.Name = r.name
+	if r.header != nil && 0 < e.Column && e.Column <= len(r.header.columns) {
+		e.Header = printable(r.header.columns[e.Column-1])
+	}
+	return e
 }
 
 // Layout returns how the sheet is written. Dropped is final after All has ended
@@ -118,14 +104,6 @@ func (r *Reader) Worksheet() *Worksheet {
 	return &sheet
 }
 
-// Has reports whether the sheet has a column, by the name that Columns or
-// PermissionColumns gives it. A sheet that names its users by e-mail address has
-// the column "user".
-func (r *Reader) Has(column string) bool {
-	key := columnKey(column)
-	return key != "" && (r.header.has(key) || key == "user" && r.header.has(keyEmail))
-}
-
 // All returns the records in the order of the sheet, once. An error is the last
 // thing that it yields: an *Error if the sheet is refused, one without any row
 // too unless Options.AllowEmpty takes it. Records that were yielded before it count for nothing then.
@@ -138,11 +116,20 @@ func (r *Reader) All() iter.Seq2[Record, error] {
 		r.used = true
 		defer r.src.close()
 		fill := newFiller(r.header)
-		var batch []Record
+		batch := make([]Record, 0, batchSize)
+		empty := slices.Clone(r.header.unnamed) // columns without a name or a value
 		var end error
-		rows := 0
 		for end == nil {
-			batch, end = r.batch(batch[:0])
+			for batch = batch[:0]; end == nil && len(batch) < batchSize; {
+				var rec Record
+				if rec, end = r.src.next(); end == nil {
+					cells := rec.Cells
+					empty = slices.DeleteFunc(empty, func(pos int) bool { return cells[pos] != "" })
+					r.extent.Rows++
+					r.extent.measure(rec.Line, cells)
+					batch = append(batch, rec)
+				}
+			}
 			if err := fill.fill(batch); err != nil {
 				yield(Record{}, fmt.Errorf("read %s: %w", display(r.name), err))
 				return
@@ -152,50 +139,22 @@ func (r *Reader) All() iter.Seq2[Record, error] {
 					return
 				}
 			}
-			rows += len(batch)
 		}
-		if !errors.Is(end, io.EOF) {
+		switch {
+		case !errors.Is(end, io.EOF):
 			yield(Record{}, r.explain(end))
-			return
-		}
-		if rows == 0 && !r.opt.AllowEmpty {
+		case r.extent.Rows == 0 && !r.opt.AllowEmpty:
 			reason := "the sheet has a header and no row"
 			if w := r.Worksheet(); w != nil && w.SkippedRows > 0 {
 				reason += " that is not hidden"
 			}
 			yield(Record{}, &Error{Name: r.name, Reason: reason,
 				Hint: "If it may be empty, as on a night on which nobody leaves, give --allow-empty."})
-			return
-		}
-		r.finish()
-	}
-}
-
-// batch reads the next records, without their fields, and what stopped it.
-func (r *Reader) batch(records []Record) ([]Record, error) {
-	for len(records) < batchSize {
-		rec, err := r.src.next()
-		if err != nil {
-			return records, err
-		}
-		for i, pos := range r.header.unnamed {
-			r.filled[i] = r.filled[i] || rec.Cells[pos] != ""
-		}
-		r.extent.Rows++
-		r.extent.measure(rec.Line, rec.Cells)
-		records = append(records, rec)
-	}
-	return records, nil
-}
-
-// finish settles what is known only when every row was seen.
-func (r *Reader) finish() {
-	for i, pos := range r.header.unnamed {
-		if !r.filled[i] {
-			r.layout.Dropped = append(r.layout.Dropped, pos)
+		default:
+			r.layout.Dropped = append(r.layout.Dropped, empty...)
+			r.sum = hex.EncodeToString(r.hash.Sum(nil))
 		}
 	}
-	r.sum = hex.EncodeToString(r.hash.Sum(nil))
 }
 
 // SHA256 returns the hash of the input's bytes in hex, or "" as long as All has

@@ -151,7 +151,7 @@ func TestColumnsMatchTheirNames(t *testing.T) {
 	f := records[0].Fields
 	got := []string{f.Action, f.Object, f.Record, f.User, f.Context, f.Access, f.Duration, f.Related, f.Permissions, f.Account}
 	for i := range sheet.PermissionColumns() {
-		got = append(got, f.PermissionColumn(i))
+		got = append(got, f.Permission[i])
 	}
 	if diff := cmp.Diff(columns, got); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)

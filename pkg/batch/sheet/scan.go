@@ -56,7 +56,7 @@ func newScanner(src *bufio.Reader, comma byte) *scanner {
 // next reads up to the end of the next record that is not blank; a line that is
 // empty, or has nothing but delimiters, quotes and white space, is blank. The
 // record is in text and spans until the next call. The error is io.EOF at the
-// end, a *fault, or that of the source.
+// end, an *Error, or that of the source.
 func (s *scanner) next() error {
 	for {
 		if err := s.record(); err != nil {
@@ -88,15 +88,11 @@ func (s *scanner) skip(lines int) error {
 	return nil
 }
 
-// cells returns the first n cells of the record, as new strings.
-func (s *scanner) cells(n int) []string {
-	cells := make([]string, n)
-	if n == 0 {
-		return cells
-	}
-	text := string(s.text[:s.spans[n-1].to])
-	for i := range cells {
-		cells[i] = text[s.spans[i].from:s.spans[i].to]
+// cells returns the cells of the record, as new strings.
+func (s *scanner) cells() []string {
+	cells, text := make([]string, len(s.spans)), string(s.text)
+	for i, sp := range s.spans {
+		cells[i] = text[sp.from:sp.to]
 	}
 	return cells
 }
@@ -115,48 +111,38 @@ func (s *scanner) record() error {
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull) || size > maxRecord:
 			return s.tooLong(line[:len(line)-max(0, size-maxRecord)])
+		case errors.Is(err, io.EOF) && size == 0:
+			return io.EOF
+		case errors.Is(err, io.EOF) && len(line) == 0 && s.state == quoted:
+			return s.neverClosed("the quote that opens here is never closed")
 		case errors.Is(err, io.EOF) && len(line) == 0:
-			return s.end(size == 0)
+			s.closeCell()
+			s.ended = true
+			return nil
+		case errors.Is(err, errSurrogate):
+			if len(line) == 0 {
+				s.line++
+			}
+			return s.unreadable(line, err.Error())
 		case err != nil && !errors.Is(err, io.EOF):
-			return s.unreadable(line, err)
+			return err
 		}
-		if f := s.check(line); f != nil {
-			return f
+		if i := bytes.IndexByte(line, 0); i >= 0 {
+			return s.unreadable(line[:i], "a NUL byte")
 		}
-		done, f := s.feed(line)
-		if f != nil {
-			return f
+		if !utf8.Valid(line) {
+			return s.notUTF8(line)
 		}
-		if done {
+		if done, err := s.feed(line); err != nil {
+			return err
+		} else if done {
 			return nil
 		}
 	}
 }
 
-// end closes the last record of an input that ends without a line end. Nothing
-// was read if empty is set.
-func (s *scanner) end(empty bool) error {
-	switch {
-	case empty:
-		return io.EOF
-	case s.state == quoted:
-		return &fault{line: s.quoteLine, column: s.quoteCol,
-			reason: "the quote that opens here is never closed",
-			hint:   `A quote that belongs to the text is written twice, as "".`}
-	}
-	s.closeCell()
-	s.ended = true
-	return nil
-}
-
-// check refuses bytes that no text in UTF-8 has.
-func (s *scanner) check(line []byte) *fault {
-	if i := bytes.IndexByte(line, 0); i >= 0 {
-		return s.at(line[:i], "a NUL byte", "Save the sheet as CSV UTF-8.")
-	}
-	if utf8.Valid(line) {
-		return nil
-	}
+// notUTF8 refuses a line with bytes that no text in UTF-8 has.
+func (s *scanner) notUTF8(line []byte) error {
 	i := 0
 	for {
 		r, size := utf8.DecodeRune(line[i:])
@@ -169,27 +155,15 @@ func (s *scanner) check(line []byte) *fault {
 	if i+1 == len(line) || line[i+1] < utf8.RuneSelf {
 		reason += ", it looks like Windows-1252 (Latin-1)"
 	}
-	return s.at(line[:i], reason, "Save the sheet as CSV UTF-8.")
+	return s.unreadable(line[:i], reason)
 }
 
-// at makes a fault of the place where before ends.
-func (s *scanner) at(before []byte, reason, hint string) *fault {
-	if _, f := s.feed(before); f != nil {
-		return f
+// unreadable refuses what stands behind the beginning of a line.
+func (s *scanner) unreadable(before []byte, reason string) error {
+	if _, err := s.feed(before); err != nil {
+		return err
 	}
-	return &fault{line: s.line, column: len(s.spans) + 1, reason: reason, hint: hint}
-}
-
-// unreadable reports an error of the source, with the place if it is one of the
-// text.
-func (s *scanner) unreadable(line []byte, err error) error {
-	if errors.Is(err, errSurrogate) {
-		if len(line) == 0 {
-			s.line++
-		}
-		return s.at(line, err.Error(), "Save the sheet as CSV UTF-8.")
-	}
-	return err
+	return s.refuse(reason, "Save the sheet as CSV UTF-8.")
 }
 
 // tooLong explains a record that is over the limit; line is what of its last
@@ -197,23 +171,25 @@ func (s *scanner) unreadable(line []byte, err error) error {
 // ends another.
 func (s *scanner) tooLong(line []byte) error {
 	if i := bytes.IndexByte(line, 0); i >= 0 {
-		return s.at(line[:i], "a NUL byte", "Save the sheet as CSV UTF-8.")
+		return s.unreadable(line[:i], "a NUL byte")
 	}
-	if _, f := s.feed(line); f != nil {
-		return f
+	if _, err := s.feed(line); err != nil {
+		return err
 	}
 	reason := fmt.Sprintf("the record is over %d KiB", maxRecord>>10)
 	if s.state == quoted {
-		return &fault{line: s.quoteLine, column: s.quoteCol,
-			reason: reason + "; the quote that opens here may never be closed",
-			hint:   `A quote that belongs to the text is written twice, as "".`}
+		return s.neverClosed(reason + "; the quote that opens here may never be closed")
 	}
-	return &fault{line: s.start, column: len(s.spans) + 1, reason: reason, hint: "Shorten the cells, or leave out columns that are not needed here."}
+	return &Error{Line: s.start, Column: len(s.spans) + 1, Reason: reason, Hint: "Shorten the cells, or leave out columns that are not needed here."}
+}
+
+func (s *scanner) neverClosed(reason string) error {
+	return &Error{Line: s.quoteLine, Column: s.quoteCol, Reason: reason, Hint: `A quote that belongs to the text is written twice, as "".`}
 }
 
 // feed takes the bytes of one line, or the beginning of one, its line end
 // included, and reports whether they end the record.
-func (s *scanner) feed(line []byte) (done bool, f *fault) {
+func (s *scanner) feed(line []byte) (done bool, err error) {
 	for i := 0; i < len(line); i++ {
 		c := line[i]
 		switch s.state {
@@ -253,11 +229,11 @@ func (s *scanner) feed(line []byte) (done bool, f *fault) {
 		case c == '\r' && i+1 == len(line) && len(line) >= maxRecord:
 			// The line is cut here, and too long whatever follows.
 		case c == '\r':
-			return false, s.fault("a carriage return without a line feed; line ends of old Macs are not read", strayReturn(line[i:]))
+			return false, s.refuse("a carriage return without a line feed; line ends of old Macs are not read", strayReturn(line[i:]))
 		case s.state == quoteSeen:
-			return false, s.fault("text after the quote that closes the cell", s.afterQuote(line[i:]))
+			return false, s.refuse("text after the quote that closes the cell", s.afterQuote(line[i:]))
 		case c == '"':
-			return false, s.fault("a quote inside a cell that does not begin with one", s.bareQuote())
+			return false, s.refuse("a quote inside a cell that does not begin with one", s.bareQuote())
 		default:
 			s.state = unquoted
 			s.text = append(s.text, c)
@@ -266,8 +242,9 @@ func (s *scanner) feed(line []byte) (done bool, f *fault) {
 	return false, nil
 }
 
-func (s *scanner) fault(reason, hint string) *fault {
-	return &fault{line: s.line, column: len(s.spans) + 1, reason: reason, hint: hint}
+// refuse refuses what stands where the scanner is.
+func (s *scanner) refuse(reason, hint string) error {
+	return &Error{Line: s.line, Column: len(s.spans) + 1, Reason: reason, Hint: hint}
 }
 
 func (s *scanner) closeCell() {

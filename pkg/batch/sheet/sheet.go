@@ -127,8 +127,12 @@ func (w *Worksheet) Notes() (notes []string) {
 	if w.Hidden {
 		notes = append(notes, fmt.Sprintf("the sheet %s is hidden in the workbook", quote(w.Name)))
 	}
-	if n := len(w.Others); n > 0 {
-		notes = append(notes, fmt.Sprintf("the sheet %s is read; left alone, as they have no header of ours: %s", quote(w.Name), strings.Join(quoteNames(w.Others), ", ")))
+	if len(w.Others) > 0 {
+		var quoted []string
+		for _, name := range w.Others {
+			quoted = append(quoted, quote(name))
+		}
+		notes = append(notes, fmt.Sprintf("the sheet %s is read; left alone, as they have no header of ours: %s", quote(w.Name), listed(quoted)))
 	}
 	switch {
 	case w.HiddenRows == 1:

@@ -8,7 +8,6 @@ import (
 	"io"
 	"iter"
 	"slices"
-	"strings"
 )
 
 // textSource reads the rows of a text.
@@ -19,75 +18,72 @@ type textSource struct {
 	above  []byte // the beginning of the text, if rows above the header are passed over
 }
 
-// openText reads the header of a text. What comes back as an error is a *fault
-// or an error of in. The columns are returned with a fault too, where the header
-// got so far.
-func openText(in io.Reader, name string, opt Options, names naming) (*textSource, Layout, error) {
-	text, bom, err := decode(in, name)
+// openText reads the header of a text. The error is an *Error or one of in.
+func (r *Reader) openText(in io.Reader, names naming) error {
+	text, bom, err := decode(io.TeeReader(in, r.hash), r.name)
 	if err != nil {
-		return nil, Layout{}, err
+		return err
 	}
 	t := &textSource{scan: newScanner(text, 0), names: names}
-	if err := t.findHeader(name, opt.HeaderRow); err != nil {
-		return nil, Layout{}, err
+	if err := t.findHeader(r.name, r.opt.HeaderRow); err != nil {
+		return err
 	}
-	layout := Layout{Delimiter: string(t.scan.comma), Newline: "\n", BOM: bom}
+	r.layout = Layout{Delimiter: string(t.scan.comma), Newline: "\n", BOM: bom}
 	if t.scan.crlf {
-		layout.Newline = "\r\n"
+		r.layout.Newline = "\r\n"
 	}
-	var f *fault
-	if t.header, f = understand(t.scan.cells(len(t.scan.spans)), t.scan.start, names); f == nil || names.anything {
-		f = t.header.complete(t.scan.start, t.others)
-	}
-	layout.Columns = t.header.columns
-	if f != nil {
-		return nil, layout, f
-	}
-	return t, layout, nil
+	t.header, err = readHeader(t.scan.cells(), t.scan.start, names, t.others)
+	r.src, r.header = t, t.header
+	return err
 }
 
 // findHeader finds out how the text is delimited and reads the record of the header:
-// the one in row at, or the first that is not blank if that is 0.
+// the one in row at, or the first that is not blank if that is 0. What can not be read
+// may be a title: the refusal says where the header seems to be.
 func (t *textSource) findHeader(name string, at int) error {
 	head, err := peek(t.scan.src)
 	if err != nil {
 		return err
 	}
-	comma, declared, f := declaration(head)
-	if f != nil {
-		return t.pointBelow(f, head)
+	comma, declared, refusal := declaration(head)
+	if refusal != nil {
+		return t.names.point(refusal, refusal.Line, readings(head, 1))
 	}
-	if !declared && t.beginsAsResult(head) {
-		at = 0
+	skip := 1
+	if !declared {
+		for line, cells := range readings(head, 1) {
+			if line > 1 {
+				break
+			}
+			if h, _ := understand(cells, 1, t.names); h.isResult {
+				at = 0 // the header of a result is the first row
+			}
+		}
+		skip = 0
 	}
 	if at > 0 {
 		t.above = slices.Clone(head)
 	}
-	skip := at - 1
-	if declared {
-		skip = max(skip, 1)
-	}
-	if err := t.scan.skip(skip); err != nil {
+	if err := t.scan.skip(max(skip, at-1)); err != nil {
 		return err
 	}
 	if !declared {
 		if head, err = peek(t.scan.src); err != nil {
 			return err
 		}
-		if comma, f = detect(head, name, t.scan.line, t.names); f != nil {
-			return t.pointBelow(f, head)
+		if comma, refusal = detect(head, name, t.scan.line, t.names); refusal != nil {
+			return t.names.point(refusal, refusal.Line, readings(head, t.scan.line+1))
 		}
 	}
 	t.scan.comma = comma
 	err = t.scan.next()
 	switch {
 	case errors.Is(err, io.EOF) && at > 0:
-		f := &fault{reason: fmt.Sprintf("--header-row %d is beyond the sheet, which has %d lines", at, t.scan.line)}
-		return t.point(f)
+		return t.names.point(&Error{Reason: fmt.Sprintf("--header-row %d is beyond the sheet, which has %d lines", at, t.scan.line)}, 0, t.others)
 	case errors.Is(err, io.EOF):
 		return emptySheet()
 	case err == nil && at > 0 && t.scan.start != at:
-		return t.point(&fault{line: at, reason: "no header begins in the row that --header-row names"})
+		return t.names.point(noHeaderIn(at), 0, t.others)
 	}
 	return err
 }
@@ -101,19 +97,6 @@ func peek(text *bufio.Reader) ([]byte, error) {
 	return head, nil
 }
 
-// beginsAsResult says whether the first row ends in the block of a result.
-func (t *textSource) beginsAsResult(head []byte) bool {
-	for line, cells := range readings(head, 1) {
-		if line > 1 {
-			break
-		}
-		if h, _ := understand(cells, 1, t.names); h.isResult {
-			return true
-		}
-	}
-	return false
-}
-
 // others yields the header's own row and those near it, each as every delimiter has
 // it. What is read for it is lost to the reader.
 func (t *textSource) others(yield func(int, []string) bool) {
@@ -125,28 +108,11 @@ func (t *textSource) others(yield func(int, []string) bool) {
 			return
 		}
 	}
-	if !yield(t.scan.start, t.scan.cells(len(t.scan.spans))) {
+	if !yield(t.scan.start, t.scan.cells()) {
 		return
 	}
 	rest, _ := t.scan.src.Peek(2 * maxRecord) // an error is told by whoever reads so far
 	readings(rest, t.scan.line+1)(yield)
-}
-
-// point adds to a fault where the header seems to be.
-func (t *textSource) point(f *fault) *fault {
-	if at := (&header{names: t.names}).better(t.others); at > 0 {
-		f.hint = headerIsAt(at)
-	}
-	return f
-}
-
-// pointBelow adds to a fault of the row that head begins with where the header seems
-// to be: what can not be read may be a title.
-func (t *textSource) pointBelow(f *fault, head []byte) *fault {
-	if at := (&header{names: t.names}).better(readings(head, t.scan.line+1)); at > f.line {
-		f.hint = strings.TrimSpace(f.hint + " " + headerIsAt(at))
-	}
-	return f
 }
 
 // readings yields the records that begin in the first lines of a text, each as every
@@ -158,7 +124,7 @@ func readings(text []byte, line int) iter.Seq2[int, []string] {
 			for _, comma := range []byte(delimiters) {
 				buf.Reset(bytes.NewReader(text))
 				scan := newScanner(buf, comma)
-				if scan.record() == nil && !yield(line, scan.cells(len(scan.spans))) {
+				if scan.record() == nil && !yield(line, scan.cells()) {
 					return
 				}
 			}
@@ -179,11 +145,7 @@ func (t *textSource) next() (Record, error) {
 	if len(t.scan.spans) != t.header.width {
 		return Record{}, t.miscounted()
 	}
-	if !t.header.isResult {
-		return Record{Line: t.scan.start, Cells: t.scan.cells(len(t.header.columns))}, nil
-	}
-	n, cells := len(t.header.columns), t.scan.cells(t.header.width)
-	return Record{Line: t.scan.start, Cells: cells[:n:n], CallID: t.header.callID(cells)}, nil
+	return t.header.record(t.scan.start, t.scan.cells()), nil
 }
 
 // close implements source.

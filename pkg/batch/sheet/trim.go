@@ -1,7 +1,6 @@
 package sheet
 
 import (
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -50,12 +49,4 @@ func oneLine(s string, longest int) string {
 		return string(runes[:longest]) + "..."
 	}
 	return s
-}
-
-func quoteAll(names []string) []string {
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = strconv.Quote(printable(name))
-	}
-	return quoted
 }

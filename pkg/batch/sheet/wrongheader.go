@@ -15,52 +15,62 @@ const lookAhead = 20
 // complete refuses a header that lacks a needed column, or one that a mapping names,
 // and says what was found, and what may have been meant. others are rows near it with
 // their lines; of one line there may be several, as it can be read in several ways.
-func (h *header) complete(line int, others iter.Seq2[int, []string]) *fault {
+func (h *header) complete(others iter.Seq2[int, []string]) error {
 	missing, absent := h.missing(), h.names.absent(h.columns)
-	if h.names.anything || len(missing)+len(absent) == 0 {
+	if len(missing)+len(absent) == 0 {
 		return nil
 	}
-	f := &fault{line: line, reason: lacks(missing), hint: fmt.Sprintf("Found in row %d: %s. ", line, h.found())}
+	e := &Error{Line: h.line, Hint: fmt.Sprintf("Found in row %d: %s. ", h.line, h.found())}
+	e.better = h.better(others)
 	if len(absent) > 0 {
-		f.reason = fmt.Sprintf("the sheet has no column %s, which --map names", strings.Join(quoteAll(absent), " and no "))
+		var names []string
+		for _, name := range absent {
+			names = append(names, strconv.Quote(printable(name)))
+		}
+		e.Reason = fmt.Sprintf("the sheet has no column %s, which --map names", strings.Join(names, " and no "))
+	} else {
+		noun := "column"
+		if len(missing) > 1 {
+			noun = "columns"
+		}
+		var names []string
+		for _, m := range missing {
+			names = append(names, m.key)
+		}
+		e.Reason = fmt.Sprintf("the header lacks the needed %s %s", noun, strings.Join(names, ", "))
 	}
-	switch at := h.better(others); {
-	case at > 0:
-		f.better = at
-		f.hint += headerIsAt(at)
-	case len(absent) > 0:
-		f.hint += h.instead(absent[0])
+	switch {
+	case e.better > 0:
+		e.Hint += headerIsAt(e.better)
+	case len(absent) == 0:
+		e.Hint += h.advice(missing)
 	default:
-		f.hint += h.advice(line, missing)
+		if near := Near(absent[0], h.columns...); near != "" {
+			e.Hint += fmt.Sprintf("Did you mean %q?", printable(near))
+		} else {
+			e.Hint += "Name one of these, or leave the mapping out."
+		}
 	}
-	return f
+	return e
 }
 
 // emptySheet refuses a sheet that has nothing at all.
-func emptySheet() *fault {
-	return &fault{line: 1, reason: "the sheet is empty, it has no header",
-		hint: "A sheet without rows has at least the names of its columns: did the export fail?"}
+func emptySheet() *Error {
+	return &Error{Line: 1, Reason: "the sheet is empty, it has no header",
+		Hint: "A sheet without rows has at least the names of its columns: did the export fail?"}
 }
 
-// lacks says which needed columns are missing.
-func lacks(missing []column) string {
-	names := make([]string, len(missing))
-	for i, m := range missing {
-		names[i] = m.key
-	}
-	noun := "column"
-	if len(missing) > 1 {
-		noun = "columns"
-	}
-	return fmt.Sprintf("the header lacks the needed %s %s", noun, strings.Join(names, ", "))
+// noHeaderIn refuses a header row that is blank, or within another row.
+func noHeaderIn(row int) *Error {
+	return &Error{Line: row, Reason: "no header begins in the row that --header-row names"}
 }
 
-// instead says which column may have been meant by a header that is not there.
-func (h *header) instead(absent string) string {
-	if near := Near(absent, h.columns...); near != "" {
-		return fmt.Sprintf("Did you mean %q?", printable(near))
+// point adds to a refusal where below a line the header seems to be.
+func (n naming) point(e *Error, below int, rows iter.Seq2[int, []string]) *Error {
+	if at := (&header{names: n}).better(rows); at > below {
+		e.Hint = strings.TrimSpace(e.Hint + " " + headerIsAt(at))
 	}
-	return "Name one of these, or leave the mapping out."
+	return e
 }
 
 // headerIsAt says where the header seems to be.
@@ -73,7 +83,6 @@ func headerIsAt(line int) string {
 
 // found lists the names of the columns, those of a result block left out.
 func (h *header) found() string {
-	const most = 12
 	var names []string
 	for i, cell := range h.columns {
 		if slices.Contains(h.unnamed, i) {
@@ -88,18 +97,12 @@ func (h *header) found() string {
 	if h.isResult {
 		names = append(names, "the columns of a result")
 	}
-	if more := len(names) - most; more > 0 {
-		names = append(names[:most], fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(names, ", ")
+	return listed(names)
 }
 
 // better returns the line of the row that looks most like a header, 0 if none looks
 // more like one than this. Two needed names are no accident.
 func (h *header) better(others iter.Seq2[int, []string]) (at int) {
-	if others == nil {
-		return 0
-	}
 	most, exact := h.likeness()
 	for line, cells := range others {
 		other, _ := understand(cells, line, h.names)
@@ -119,36 +122,30 @@ func (h *header) likeness() (columns, exact int) {
 }
 
 // advice says what to do about columns that are missing.
-func (h *header) advice(line int, missing []column) string {
-	if sign, ok := h.oneCell(); ok {
-		return oneCellAdvice(sign)
+func (h *header) advice(missing []column) string {
+	if advice := h.oneCell(); advice != "" {
+		return advice
 	}
 	if len(missing) == len(neededColumns()) && slices.ContainsFunc(h.columns, looksLikeValue) {
-		return fmt.Sprintf("Row %d looks like a row already: put one above it that names the columns, such as action,object,record_id,user.", line)
+		return fmt.Sprintf("Row %d looks like a row already: put one above it that names the columns, such as action,object,record_id,user.", h.line)
 	}
-	var advice []string
-	meant := h.meant(missing)
+	advice, how := "", "Rename the columns, or say what they stand for: "
+	meant, strange := h.meant(missing), h.strange()
+	var pairs []string
+	for _, m := range meant {
+		pairs = append(pairs, fmt.Sprintf("%q for %s", printable(h.columns[m.pos]), m.key))
+	}
 	if len(meant) > 0 {
-		var pairs []string
-		for _, m := range meant {
-			pairs = append(pairs, fmt.Sprintf("%q for %s", printable(h.columns[m.pos]), m.key))
-		}
-		advice = append(advice, "Did you mean "+strings.Join(pairs, ", ")+"?")
+		advice = "Did you mean " + strings.Join(pairs, ", ") + "? "
 	} else if len(missing) == 1 {
 		names := missing[0].names
-		advice = append(advice, fmt.Sprintf("%s may also be called %s.", names[0], strings.Join(names[1:], ", ")))
+		advice = fmt.Sprintf("%s may also be called %s. ", names[0], strings.Join(names[1:], ", "))
 	}
-	return strings.Join(append(advice, h.mapExample(meant, missing)), " ")
-}
-
-// mapExample shows how a mapping would mend the header: with the columns that were
-// probably meant, or else with the first that means nothing yet.
-func (h *header) mapExample(meant []knownCell, missing []column) string {
-	how := "Rename the columns, or say what they stand for: "
-	strange := h.strange()
 	if len(strange) < len(missing) {
-		return "Add what is missing; or is this another sheet?"
+		return advice + "Add what is missing; or is this another sheet?"
 	}
+	// A mapping mends the header, with the columns that were probably meant, or else
+	// with the first that means nothing yet.
 	if len(meant) == 0 {
 		how = "Rename the columns, or say what they stand for, as in "
 		meant = []knownCell{{strange[0], missing[0].key}}
@@ -161,7 +158,7 @@ func (h *header) mapExample(meant []knownCell, missing []column) string {
 	if len(meant) < len(missing) {
 		example = example[:len(example)-1] + ",..." + example[len(example)-1:]
 	}
-	return how + example + "."
+	return advice + how + example + "."
 }
 
 // meant finds the columns that were probably meant to be missing ones, in the order
@@ -184,7 +181,7 @@ func (h *header) meant(missing []column) (meant []knownCell) {
 func (r *Reader) Suspects() (suspects []Mapping) {
 	var missing []string
 	for _, c := range knownColumns() {
-		if !r.header.has(c.key) && !r.Has(c.names[0]) && !(c.key == keyEmail && r.header.has("user")) {
+		if !r.header.has(c.key) && !(c.key == keyEmail && r.header.has("user")) {
 			missing = append(missing, c.names...)
 		}
 	}
@@ -206,33 +203,22 @@ func (h *header) strange() (positions []int) {
 	return positions
 }
 
-// oneCell says whether a header is one cell that holds names of ours, and what
-// stands between them.
-func (h *header) oneCell() (between string, ok bool) {
-	if len(h.columns)-len(h.unnamed) != 1 {
-		return "", false
+// oneCell says how a line becomes cells if the header is one cell that holds several
+// names of ours, and nothing otherwise.
+func (h *header) oneCell() string {
+	named := slices.DeleteFunc(slices.Clone(h.columns), func(cell string) bool { return trim(cell) == "" })
+	if len(named) != 1 {
+		return ""
 	}
 	part := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' || r == '-' }
-	for _, cell := range h.columns {
-		if cell = trim(cell); cell == "" {
-			continue
-		}
-		cells := strings.FieldsFunc(cell, func(r rune) bool { return !part(r) })
-		inside, _ := understand(cells, 0, h.names)
-		if n, _ := inside.needed(); n < 2 {
-			return "", false
-		}
-		rest := strings.TrimLeftFunc(cell, part)
-		end := strings.IndexFunc(rest, part)
-		return rest[:max(end, 0)], end > 0
+	inside, _ := understand(strings.FieldsFunc(named[0], func(r rune) bool { return !part(r) }), 0, h.names)
+	if len(neededColumns())-len(inside.missing()) < 2 {
+		return ""
 	}
-	return "", false
-}
-
-// oneCellAdvice says how a line becomes cells.
-func oneCellAdvice(between string) string {
+	between := strings.TrimLeftFunc(trim(named[0]), part)
+	between = between[:strings.IndexFunc(between, part)]
 	switch {
-	case len(between) == 1 && strings.Contains(string(delimiters), between):
+	case len(between) == 1 && strings.Contains(delimiters, between):
 		return fmt.Sprintf("The line is one cell, although %q stands in it: is it in quotes as a whole, or does the first line declare another delimiter?", between)
 	case between == " ":
 		between = "spaces"

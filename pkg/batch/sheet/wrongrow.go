@@ -2,42 +2,36 @@ package sheet
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // miscounted refuses a row that has other fields than the header. Guessing which
 // cell slipped could touch the wrong record.
-func miscounted(line, got, want int, hint string) *fault {
+func miscounted(line, got, want int, hint string) *Error {
 	noun := "fields"
 	if got == 1 {
 		noun = "field"
 	}
-	return &fault{line: line, column: min(got, want) + 1,
-		reason: fmt.Sprintf("the row has %d %s, the header has %d", got, noun, want), hint: hint}
+	return &Error{Line: line, Column: min(got, want) + 1,
+		Reason: fmt.Sprintf("the row has %d %s, the header has %d", got, noun, want), Hint: hint}
 }
 
 // miscounted refuses the record that was read last, and says what the cause seems
-// to be.
-func (t *textSource) miscounted() *fault {
+// to be. What it reads on for that is lost to the reader.
+func (t *textSource) miscounted() error {
 	line, got, want := t.scan.start, len(t.scan.spans), t.header.width
-	cells := t.scan.cells(got)
-	if hint := t.strangeLine(cells); hint != "" {
-		return miscounted(line, got, want, hint)
-	}
-	if got > want {
-		return miscounted(line, got, want, tooMany(cells[want:], t.scan.comma))
-	}
-	return miscounted(line, got, want, t.tooFew(got))
+	cells := t.scan.cells()
+	return miscounted(line, got, want, t.cause(cells, want))
 }
 
-// strangeLine recognises a line that is no row of this sheet at all.
-func (t *textSource) strangeLine(cells []string) string {
-	const mark = "\x1a"
+func (t *textSource) cause(cells []string, want int) string {
 	first, alone := trim(cells[0]), len(cells) == 1
+	begins := func(prefix string) bool { return strings.HasPrefix(first, prefix) }
 	switch {
-	case alone && strings.Trim(first, mark) == "":
+	case alone && strings.Trim(first, "\x1a") == "":
 		return "The line holds ^Z, the end mark of DOS programs: delete it."
-	case alone && strings.HasPrefix(first, "#"), hasPrefix(first, "# ", "//", "-- "):
+	case alone && begins("#"), begins("# "), begins("//"), begins("-- "):
 		return "The line looks like a comment, and a sheet has none: delete it."
 	}
 	if other, _ := understand(cells, t.scan.start, t.names); len(other.missing()) == 0 {
@@ -45,60 +39,29 @@ func (t *textSource) strangeLine(cells []string) string {
 	}
 	for _, other := range []byte(delimiters) {
 		n := strings.Count(strings.Join(cells, ""), string(other))
-		if other != t.scan.comma && n > 0 && (alone || n == t.header.width-1) {
+		if other != t.scan.comma && n > 0 && (alone || n == want-1) {
 			return fmt.Sprintf("The row is separated by %s and the header by %s: save the whole sheet with the same.",
 				delimiterName(other), delimiterName(t.scan.comma))
 		}
 	}
-	return ""
-}
-
-func hasPrefix(s string, prefixes ...string) bool {
-	for _, prefix := range prefixes {
-		if strings.HasPrefix(s, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
-// delimiterName is what messages call a delimiter.
-func delimiterName(comma byte) string {
-	switch comma {
-	case ',':
-		return "commas"
-	case ';':
-		return "semicolons"
-	case '\t':
-		return "tabs"
-	}
-	return "bars"
-}
-
-// tooMany explains cells beside the header.
-func tooMany(more []string, comma byte) string {
-	for _, cell := range more {
-		if trim(cell) != "" {
+	if more := len(cells) - want; more > 0 {
+		if slices.ContainsFunc(cells[want:], func(cell string) bool { return trim(cell) != "" }) {
 			return "A cell that contains the delimiter or a quote must stand in quotes."
 		}
+		name, these := delimiterName(t.scan.comma), "them"
+		if more == 1 {
+			name, these = strings.TrimSuffix(name, "s"), "it"
+		}
+		return fmt.Sprintf("The row ends in %d %s more than the header: take %s off the end of the rows, or add as many to the end of the header.",
+			more, name, these)
 	}
-	name, these := delimiterName(comma), "them"
-	if len(more) == 1 {
-		name, these = strings.TrimSuffix(name, "s"), "it"
-	}
-	return fmt.Sprintf("The row ends in %d %s more than the header: take %s off the end of the rows, or add as many to the end of the header.",
-		len(more), name, these)
-}
-
-// tooFew explains a row that is too short, and reads on for it.
-func (t *textSource) tooFew(got int) string {
 	if t.scan.ended {
 		return "The sheet ends in the middle of its last row: was it cut off?"
 	}
-	if err := t.scan.next(); err == nil && got+len(t.scan.spans)-1 == t.header.width {
+	if err := t.scan.next(); err == nil && len(cells)+len(t.scan.spans)-1 == want {
 		return fmt.Sprintf("The row seems to go on in line %d: a cell with a line break in it must stand in quotes.", t.scan.start)
 	}
-	if got == 1 {
+	if alone {
 		return "The line is one cell: a title, a total or a note is no row, delete it."
 	}
 	return "The row ends early: was it cut off, or does it lack its empty cells? Each column needs one, also at the end."

@@ -30,18 +30,18 @@ func TestUnpackedSizeIsLimited(t *testing.T) {
 	}
 	wb := &workbook{parts: map[string]*zip.File{"a.xml": archive.File[0]}, left: 1000}
 	for i, want := range []string{"", "", "the workbook is over 1 GiB when it is unpacked"} {
-		in, err := wb.open("A.xml")
+		dec, err := wb.open("A.xml")
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := ""
-		if _, err := io.Copy(io.Discard, in); err != nil {
+		if _, err := io.Copy(io.Discard, dec.in); err != nil {
 			got = err.Error()
 		}
 		if got != want {
 			t.Errorf("reading %d: got error %q, want %q", i, got, want)
 		}
-		if err := in.Close(); err != nil {
+		if err := dec.in.Close(); err != nil {
 			t.Error(err)
 		}
 	}

@@ -123,7 +123,7 @@ func TestBookParts(t *testing.T) {
 			"the workbook is damaged: it does not say where its workbook is"},
 		{"a binary workbook", func(p map[string]string) { replace(p, "_rels/.rels", main, "xl/workbook.bin") }, "is a binary workbook (.xlsb)"},
 		{"a document", func(p map[string]string) { p[main] = "<document/>" },
-			"the workbook is damaged: xl/workbook.xml: expected element type <workbook> but have <document>"},
+			"the workbook is damaged: xl/workbook.xml: it is a document and not a workbook"},
 		{"one relationship twice", func(p map[string]string) { replace(p, rel, `Id="r3"`, `Id="r1"`) },
 			`the workbook is damaged: xl/workbook.xml: the relationship "r1" is there twice`},
 		{"shared strings in two parts", func(p map[string]string) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -19,52 +20,44 @@ const delimiters = ",;\t|"
 // the header has most of the needed columns. Where none has any, the one that
 // gives most columns, so that the refusal speaks of the right ones. The block of a
 // result is stronger than any name.
-func detect(head []byte, name string, above int, names naming) (comma byte, f *fault) {
+func detect(head []byte, name string, above int, names naming) (comma byte, refusal *Error) {
 	order := []byte(delimiters)
 	if strings.EqualFold(filepath.Ext(name), ".tsv") {
 		order = []byte{'\t', ',', ';', '|'}
 	}
-	type guess struct {
-		comma                     byte
-		needed, recognised, count int
-		fault                     *fault
-	}
-	var best, broken guess
-	for _, comma := range order {
-		sc := newScanner(bufio.NewReaderSize(bytes.NewReader(head), 2*maxRecord), comma)
+	var best []int // needed columns, recognised ones, and all
+	broken := 0    // most columns before a fault
+	var unread byte
+	for _, sign := range order {
+		sc := newScanner(bufio.NewReaderSize(bytes.NewReader(head), 2*maxRecord), sign)
 		sc.line = above
-		g := guess{comma: comma}
 		err := sc.next()
 		if errors.Is(err, io.EOF) {
 			return order[0], nil // nothing to tell apart
 		}
-		if f, ok := errors.AsType[*fault](err); ok {
-			g.fault = f
-			g.count = len(sc.spans) + 1
-			if broken.fault == nil || g.count > broken.count {
-				broken = g
+		if f, ok := errors.AsType[*Error](err); ok {
+			if n := len(sc.spans) + 1; n > broken {
+				unread, broken, refusal = sign, n, f
 			}
 			continue
 		}
-		h, _ := understand(sc.cells(len(sc.spans)), sc.start, names)
-		g.needed, g.recognised = h.needed()
+		h, _ := understand(sc.cells(), sc.start, names)
+		score := []int{len(neededColumns()) - len(h.missing()), len(h.known), len(sc.spans)}
 		if h.isResult {
-			g.needed += len(ResultColumns())
+			score[0] += len(ResultColumns())
 		}
-		g.count = len(sc.spans)
-		if best.comma == 0 || g.needed > best.needed ||
-			g.needed == best.needed && (g.recognised > best.recognised || g.recognised == best.recognised && g.count > best.count) {
-			best = g
+		if slices.Compare(score, best) > 0 {
+			comma, best = sign, score
 		}
 	}
-	if broken.fault != nil && (best.comma == 0 || best.needed == 0 && broken.count > best.count) {
-		return broken.comma, broken.fault
+	if refusal != nil && (best == nil || best[0] == 0 && broken > best[2]) {
+		return unread, refusal
 	}
-	return best.comma, nil
+	return comma, nil
 }
 
 // declaration reads a first line such as "sep=;", as Excel reads and writes it.
-func declaration(head []byte) (comma byte, declared bool, f *fault) {
+func declaration(head []byte) (comma byte, declared bool, refusal *Error) {
 	line, _, _ := bytes.Cut(head, []byte("\n"))
 	text := strings.Trim(strings.TrimRight(string(line), "\r"), `"`)
 	if len(text) < len("sep=") || !strings.EqualFold(text[:len("sep=")], "sep=") {
@@ -75,9 +68,14 @@ func declaration(head []byte) (comma byte, declared bool, f *fault) {
 		return 0, false, nil // a column's name, or nothing that means anything
 	}
 	if !strings.Contains(delimiters, sign) {
-		return 0, true, &fault{line: 1,
-			reason: fmt.Sprintf("the first line declares the delimiter %q", printable(sign)),
-			hint:   "Delimiters may be the comma, the semicolon, the tab and the bar."}
+		return 0, true, &Error{Line: 1,
+			Reason: fmt.Sprintf("the first line declares the delimiter %q", printable(sign)),
+			Hint:   "Delimiters may be the comma, the semicolon, the tab and the bar."}
 	}
 	return sign[0], true, nil
+}
+
+// delimiterName is what messages call a delimiter.
+func delimiterName(comma byte) string {
+	return [...]string{"commas", "semicolons", "tabs", "bars"}[strings.IndexByte(delimiters, comma)]
 }
