@@ -49,66 +49,61 @@ func (r Rules) Check(op crm.Operation) (crm.Operation, error) {
 		return op, crm.Fault(crm.ColumnObject, noObject(op.Object))
 	}
 	op.Object = object
-	var err error
-	if op, err = checkIDs(op); err != nil {
-		return op, err
-	}
-	if op.Action == crm.Revoke {
-		op.Minutes, op.Related, op.Permissions = 0, crm.Unsaid, 0
-	}
-	if op.Related != crm.Unsaid {
-		return op, crm.Fault(crm.ColumnRelated, "LeadSquared has no shares of related records")
-	}
-	return r.checkLevel(op)
-}
 
-// checkIDs checks what the operation is about: record, context and user.
-func checkIDs(op crm.Operation) (crm.Operation, error) {
+	// What it is about: record, context and user.
 	var err error
-	if op.Object == crm.Lead {
+	if object == crm.Lead {
 		op.Record, err = checkLead(op.Record)
 	} else {
 		op.Record, err = checkGUID(crm.ColumnRecord, op.Record)
 	}
-	if err != nil {
-		return op, err
-	}
 	switch {
-	case op.Object == crm.Lead && op.Context == "":
+	case err != nil:
+		return op, err
+	case object == crm.Lead && op.Context == "":
 		return op, crm.Fault(crm.ColumnContext, "a lead is shared in the context of an activity: its GUID is needed")
-	case op.Object == crm.Lead:
-		if op.Context, err = checkGUID(crm.ColumnContext, op.Context); err != nil {
-			return op, err
-		}
+	case object == crm.Lead:
+		op.Context, err = checkGUID(crm.ColumnContext, op.Context)
 	case op.Action == crm.Share && op.Context != "":
 		return op, crm.Fault(crm.ColumnContext, "only leads are shared in the context of an activity")
 	default:
 		op.Context = ""
 	}
 	switch {
+	case err != nil:
+		return op, err
 	case op.User == "":
 		return op, crm.Fault(crm.ColumnUser, "is empty")
-	case strings.Contains(op.User, "@"):
-		return op, nil
+	case !strings.Contains(op.User, "@"):
+		op.User, err = checkGUID(crm.ColumnUser, op.User)
 	}
-	op.User, err = checkGUID(crm.ColumnUser, op.User)
-	return op, err
-}
+	if err != nil {
+		return op, err
+	}
 
-// checkLevel checks how much is given or taken, and for how long.
-func (r Rules) checkLevel(op crm.Operation) (crm.Operation, error) {
-	if op.Object == crm.SalesGroup {
-		return checkGroup(op)
+	// How much is given or taken, and for how long.
+	group := object == crm.SalesGroup
+	if op.Action == crm.Revoke {
+		op.Minutes, op.Related, op.Permissions = 0, crm.Unsaid, 0
+		if group {
+			op.Access = crm.AccessUnset
+		} else if op.Access == crm.AccessUnset {
+			op.Access = r.revoke
+		}
 	}
 	switch {
-	case op.Access == crm.AccessUnset && op.Action == crm.Share:
-		return op, crm.Fault(crm.ColumnAccess, "a share needs read or write")
+	case op.Related != crm.Unsaid:
+		return op, crm.Fault(crm.ColumnRelated, "LeadSquared has no shares of related records")
+	case group && op.Access != crm.AccessUnset:
+		return op, crm.Fault(crm.ColumnAccess, "a member of a sales group has permissions, not a level of access")
+	case group && op.Minutes != 0:
+		return op, crm.Fault(crm.ColumnMinutes, "membership of a sales group has no duration")
+	case group:
+		return op, nil
 	case op.Access == crm.AccessUnset:
-		op.Access = r.revoke
+		return op, crm.Fault(crm.ColumnAccess, "a share needs read or write")
 	case op.Access != crm.Read && op.Access != crm.Write:
 		return op, crm.Fault(crm.ColumnAccess, "LeadSquared knows read and write, not "+op.Access.String())
-	}
-	switch {
 	case op.Minutes < 0:
 		return op, crm.Fault(crm.ColumnMinutes, "can not be negative")
 	case op.Permissions != 0:

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,11 +33,10 @@ type wireUser struct {
 }
 
 // Users lists everybody, inactive people too, with one request; of people who were
-// deleted the CRM knows no list. The whole list is
-// read before the first user is given out, because a reply that breaks off is asked
-// for again from its start; what is kept of it is three short fields. Entries
-// without a GUID are left out: nothing could be sent for them. The error is an
-// *crm.AccountError where the account has ended.
+// deleted the CRM knows no list. The whole list is read before the first user is given
+// out, because a reply that breaks off is asked for again from its start. Entries without
+// a GUID are left out: nothing could be sent for them. The error is an *crm.AccountError
+// where the account has ended.
 func (p *Provider) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User, error] {
 	return func(yield func(crm.User, error) bool) {
 		if part == crm.Deleted {
@@ -65,11 +63,12 @@ func (p *Provider) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User,
 	}
 }
 
-// userList is what a reply has given so far.
+// userList is what a reply has given so far. It keeps the users as one text, of which each
+// has a digit, an id and an address: a third of what their own texts would take.
 type userList struct {
-	users   [][]listed // in portions, which growing does not copy
-	emails  []byte     // the addresses, one behind the other
-	entries int        // with those that have no usable id
+	text    []byte
+	ends    []uint32 // where each user's part of it ends; the body is bounded far below that
+	entries int      // with those that have no usable id
 	whole   bool
 	over    bool   // it is longer than what is read of it
 	other   []byte // the beginning of a reply that is no list
@@ -79,7 +78,7 @@ type userList struct {
 func (l *userList) read(body io.Reader) error {
 	*l = userList{}
 	in := bufio.NewReader(body)
-	if mark, err := in.Peek(3); err == nil && string(mark) == "\xef\xbb\xbf" {
+	if mark, _ := in.Peek(3); string(mark) == "\xef\xbb\xbf" {
 		_, _ = in.Discard(3)
 	}
 	first, err := in.Peek(1)
@@ -105,7 +104,9 @@ func (l *userList) read(body io.Reader) error {
 			return nil
 		}
 		if user, ok := u.user(); ok {
-			l.add(user)
+			l.text = append(l.text, map[bool]byte{true: '1', false: '0'}[user.Active])
+			l.text = append(append(l.text, user.ID...), user.Email...)
+			l.ends = append(l.ends, uint32(len(l.text)))
 		}
 	}
 	if err == nil {
@@ -124,43 +125,17 @@ func (l *userList) read(body io.Reader) error {
 	return nil
 }
 
-// listed is a user as the list keeps it: a third of what its texts would take.
-type listed struct {
-	id     [16]byte
-	email  uint32 // where the address ends; it begins where the one before ends
-	active bool
-}
-
-// usersPerPortion is how many are kept in a row.
-const usersPerPortion = 1024
-
-// add keeps a user.
-func (l *userList) add(u crm.User) {
-	one := listed{active: u.Active}
-	_, _ = hex.Decode(one.id[:], []byte(strings.ReplaceAll(u.ID, "-", ""))) // readGUID has passed it
-	l.emails = append(l.emails, u.Email...)
-	one.email = uint32(len(l.emails)) // the body is bounded far below that
-	if n := len(l.users); n == 0 || len(l.users[n-1]) == usersPerPortion {
-		l.users = append(l.users, make([]listed, 0, usersPerPortion))
-	}
-	last := len(l.users) - 1
-	l.users[last] = append(l.users[last], one)
-}
+// idLength is how long the text of a GUID is.
+const idLength = 36
 
 // all returns the users in the order of the list.
 func (l *userList) all() iter.Seq[crm.User] {
 	return func(yield func(crm.User) bool) {
 		begin := uint32(0)
-		for _, portion := range l.users {
-			for _, one := range portion {
-				d := one.id
-				u := crm.User{
-					ID:    fmt.Sprintf("%x-%x-%x-%x-%x", d[:4], d[4:6], d[6:8], d[8:10], d[10:]),
-					Email: string(l.emails[begin:one.email]), Active: one.active,
-				}
-				if begin = one.email; !yield(u) {
-					return
-				}
+		for _, end := range l.ends {
+			one := string(l.text[begin:end])
+			if begin = end; !yield(crm.User{ID: one[1 : 1+idLength], Email: one[1+idLength:], Active: one[0] == '1'}) {
+				return
 			}
 		}
 	}
@@ -194,15 +169,13 @@ func (u wireUser) user() (crm.User, bool) {
 
 // listError says why a read brought nothing of use.
 func (p *Provider) listError(ctx context.Context, list userList, r *transport.Response, err error) error {
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	}
-	if err == nil && list.over {
+	case err == nil && list.over:
 		return crm.ErrTooManyUsers
-	}
-	if err == nil && r != nil && r.Body == nil {
-		with := *r
-		with.Body, r = list.other, &with
+	case err == nil && r.Body == nil:
+		r = &transport.Response{Status: r.Status, Header: r.Header, Body: list.other}
 	}
 	f := p.clean(classify(kindLook, r, err))
 	switch {

@@ -146,7 +146,7 @@ func (n *next) findHarmed(a attempt, look finding) {
 		}
 	case lostAnswer && len(missing) == len(c.entries):
 		n.notes.add(crm.CodeStayerLost, "none of those who were to stay has the record any more; they were not given it back, because somebody else may have revoked them: "+recipients(missing))
-		n.notes.lost = append(n.notes.lost, stateOf(missing).Grants...)
+		n.notes.lost = append(n.notes.lost, grants(missing)...)
 	default:
 		n.missing = missing
 	}

@@ -43,8 +43,6 @@ type bundle struct {
 
 type wanted struct{ object, record string }
 
-func newCompositeLooks(p *Provider) *compositeLooks { return &compositeLooks{p: p} }
-
 // look asks who has a record. The first look of a bundle sends it.
 func (t *compositeLooks) look(ctx context.Context, object, record string) finding {
 	t.mu.Lock()
@@ -118,7 +116,7 @@ func (t *compositeLooks) send(ctx context.Context, looks []wanted) []finding {
 	// One after the other: the answers do not say what they answer, and the order in
 	// which looks that run side by side are answered is not documented.
 	body, _ := json.Marshal(map[string]any{"__composite_requests": subs, "parallel_execution": false}) // texts: it can not fail
-	f := t.p.ask(ctx, verbRead, "", transport.Request{
+	f := t.p.read(ctx, verbRead, "", transport.Request{
 		Op: "Composite", Method: http.MethodPost, Path: "/crm/" + version + "/__composite_requests",
 		Body: body, MaxBody: mostComposite << 20, Units: compositeUnits,
 	})

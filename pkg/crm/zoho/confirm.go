@@ -34,7 +34,7 @@ func (p *Provider) Confirm(ctx context.Context, items []crm.Item) ([]crm.Outcome
 			f = p.confirmingLook(ctx, op)
 			looks[key(op)], seen = f, crm.State{}
 			if f.Class == shown {
-				seen = stateOf(f.list)
+				seen = crm.State{Looked: true, Grants: grants(f.list)}
 			}
 		}
 		out[n] = confirmed(op, item, f)

@@ -98,11 +98,10 @@ func (w *recordCall) send(ctx context.Context, before []entry, c change, rows []
 	}
 	used, err := w.p.tokens.ready(ctx)
 	if err != nil {
-		return w.p.clean(classifyToken(ctx, err))
+		return w.p.tokenless(ctx, err)
 	}
 	fresh := w.looked.Add(lookLasts << min(w.stale, 8))
-	state := stateOf(before)
-	state.Rewrites, state.Fresh = c.verb == verbPut, w.fresh()
+	state := crm.State{Looked: true, Grants: grants(before), Rewrites: c.verb == verbPut, Fresh: w.fresh()}
 	req := transport.Request{
 		Op: "Share." + method(c.verb), CallID: w.callID, Method: strings.ToUpper(method(c.verb)),
 		Path: sharePath(w.p.dialect.version, w.object, w.record),
@@ -130,7 +129,7 @@ func (w *recordCall) send(ctx context.Context, before []entry, c change, rows []
 	case stale:
 		w.stale++
 	case token:
-		f, _ = w.p.renew(used, f, &w.renewed)
+		w.p.renew(used, &f, &w.renewed)
 	case accepted, partial, nothing:
 		w.p.tokens.worked(used)
 	}
@@ -152,19 +151,10 @@ func (w *recordCall) outlast(f finding) finding {
 	case w.limited.IsZero():
 		w.limited = now
 	case now.Sub(w.limited) >= longRefused:
-		return f.end(crm.EndQuota, crm.Join("a limit has refused every change of a record for "+longRefused.String(), f.Text),
+		f.End(crm.EndQuota, crm.Join("a limit has refused every change of a record for "+longRefused.String(), f.Text), "",
 			"Run again when the account's calls have been renewed; what is done is not done again.")
 	}
 	return f
-}
-
-// stateOf is a list as the journal keeps it.
-func stateOf(list []entry) crm.State {
-	s := crm.State{Looked: true, Grants: make([]crm.Grant, len(list))}
-	for i, e := range list {
-		s.Grants[i] = e.grant()
-	}
-	return s
 }
 
 // method is a write's name in logs, and in upper case its HTTP method.

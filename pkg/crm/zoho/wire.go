@@ -2,6 +2,7 @@ package zoho
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"regexp"
@@ -52,38 +53,44 @@ func (e entry) sound() bool {
 	return e.kind != "" && number.MatchString(e.id) && e.permission != "" && e.related != crm.Unsaid
 }
 
+// kindOf is the domain's word for a kind of recipient, which messages use too.
+func kindOf(kind string) string {
+	switch kind {
+	case kindUser:
+		return crm.KindUser
+	case kindGroup:
+		return crm.KindGroup
+	case kindRole:
+		return crm.KindRole
+	}
+	return kind
+}
+
 // name is the entry's recipient for messages.
 func (e entry) name() string {
-	switch e.kind {
-	case kindUser:
-		return "user " + e.id
-	case kindGroup:
-		return "group " + e.id
-	case kindRole:
-		return "role " + e.id
-	case "":
+	if e.kind == "" {
 		return "everybody"
 	}
-	return e.kind + " " + e.id
+	return kindOf(e.kind) + " " + e.id
 }
 
 // grant is the entry as the journal keeps it.
 func (e entry) grant() crm.Grant {
-	g := crm.Grant{ID: e.id, Related: e.related == crm.Yes, Type: e.sort, Through: e.through}
+	g := crm.Grant{Kind: kindOf(e.kind), ID: e.id, Related: e.related == crm.Yes, Type: e.sort, Through: e.through}
 	g.Access, _ = crm.ParseAccess(e.permission)
-	switch {
-	case e.public():
+	if e.public() {
 		g.Kind = crm.KindPublic
-	case e.kind == kindUser:
-		g.Kind = crm.KindUser
-	case e.kind == kindGroup:
-		g.Kind = crm.KindGroup
-	case e.kind == kindRole:
-		g.Kind = crm.KindRole
-	default:
-		g.Kind = e.kind
 	}
 	return g
+}
+
+// grants are entries as the journal keeps them.
+func grants(list []entry) []crm.Grant {
+	all := make([]crm.Grant, len(list))
+	for i, e := range list {
+		all[i] = e.grant()
+	}
+	return all
 }
 
 // permissionOf is the vendor's word for a level.
@@ -117,28 +124,19 @@ type reply struct {
 }
 
 // says is the text of an error reply.
-func (p reply) says() string {
-	if p.Message == "" {
-		return string(p.Description)
-	}
-	return string(p.Message)
-}
+func (p *reply) says() string { return string(cmp.Or(p.Message, p.Description)) }
 
 // words are the reply's own, for messages about one that contradicts itself.
-func (p reply) words() string {
-	var parts []string
-	for _, one := range []struct {
-		name string
-		text text
-	}{{"status", p.Status}, {"code", p.Code}, {"message", text(p.says())}} {
-		if one.text != "" {
-			parts = append(parts, one.name+" "+strconv.Quote(string(one.text)))
-		}
-	}
-	if parts == nil {
-		return "no status, code or message"
-	}
-	return strings.Join(parts, ", ")
+func (p *reply) words() string {
+	words := transport.Quoted([2]string{"status", string(p.Status)}, [2]string{"code", string(p.Code)}, [2]string{"message", p.says()})
+	return cmp.Or(words, "no status, code or message")
+}
+
+// complains says whether the reply as a whole speaks of anything but success,
+// whatever else is in it: a list beside an error is no list.
+func (p *reply) complains() bool {
+	word := strings.ToLower(string(p.Status))
+	return p.Error != "" || p.Code != "" && !strings.EqualFold(string(p.Code), "SUCCESS") || word != "" && word != "success"
 }
 
 // result is what a write says of one entry, or of a whole request.
@@ -148,6 +146,12 @@ type result struct {
 	Status  text `json:"status"`
 	Details once `json:"details"`
 	said    said
+}
+
+// readResults reads what a write says, which is one result or a list of them.
+func readResults(raw once) (one result, list []result, isOne, isList bool) {
+	isOne, isList = json.Unmarshal(raw, &one) == nil, json.Unmarshal(raw, &list) == nil
+	return one, list, isOne, isList
 }
 
 // ok says whether the entry was accepted, and no whether it was refused. It may be
@@ -167,15 +171,20 @@ func (r result) place(own int) (at int, named bool) {
 	var details struct {
 		Path text `json:"json_path"`
 	}
-	if json.Unmarshal(r.Details, &details) == nil {
-		if m := entryPath.FindStringSubmatch(string(details.Path)); m != nil && r.no() {
-			n, err := strconv.Atoi(m[1])
-			if err == nil {
-				return n, true
-			}
-		}
+	_ = json.Unmarshal(r.Details, &details) // what can not be read names nothing
+	if m := entryPath.FindStringSubmatch(string(details.Path)); m != nil && r.no() {
+		at, _ = strconv.Atoi(m[1]) // four digits at most
+		return at, true
 	}
 	return own, false
+}
+
+// about says whether the result is about the record, as far as it tells.
+func (r result) about(record string) bool {
+	var details struct {
+		ID text `json:"id"`
+	}
+	return r.Details.Absent() || json.Unmarshal(r.Details, &details) == nil && (details.ID == "" || string(details.ID) == record)
 }
 
 // wireEntry is an entry as the CRM shows it: with "shared_with", or with "user" in
@@ -280,10 +289,7 @@ func readThrough(raw once, record string) (string, error) {
 	}
 	var name text
 	if json.Unmarshal(through.Module, &module) == nil {
-		name = module.APIName
-		if name == "" {
-			name = module.Name
-		}
+		name = cmp.Or(module.APIName, module.Name)
 	} else if !through.Module.Absent() {
 		_ = name.UnmarshalJSON(through.Module) // takes every value
 	}
