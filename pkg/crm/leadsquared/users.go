@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,11 +64,9 @@ func (p *Provider) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User,
 	}
 }
 
-// userList is what a reply has given so far. It keeps the users as one text, of which each
-// has a digit, an id and an address: a third of what their own texts would take.
+// userList is what a reply has given so far.
 type userList struct {
-	text    []byte
-	ends    []uint32 // where each user's part of it ends; the body is bounded far below that
+	users   [][]byte // see add
 	entries int      // with those that have no usable id
 	whole   bool
 	over    bool   // it is longer than what is read of it
@@ -104,9 +103,7 @@ func (l *userList) read(body io.Reader) error {
 			return nil
 		}
 		if user, ok := u.user(); ok {
-			l.text = append(l.text, map[bool]byte{true: '1', false: '0'}[user.Active])
-			l.text = append(append(l.text, user.ID...), user.Email...)
-			l.ends = append(l.ends, uint32(len(l.text)))
+			l.add(user)
 		}
 	}
 	if err == nil {
@@ -125,17 +122,37 @@ func (l *userList) read(body io.Reader) error {
 	return nil
 }
 
-// idLength is how long the text of a GUID is.
-const idLength = 36
+const (
+	idLength = 36       // of a GUID
+	keptSize = 32 << 10 // of the portions in which users are kept
+)
+
+// add keeps a user, as bytes in portions that growing does not copy, a third of what texts
+// of their own would take: the id, whether they are active, and the address behind its
+// length.
+func (l *userList) add(u crm.User) {
+	n := len(l.users)
+	if n == 0 || len(l.users[n-1]) > keptSize-256 {
+		l.users, n = append(l.users, make([]byte, 0, keptSize)), n+1
+	}
+	kept := append(l.users[n-1], u.ID...) // readGUID has passed it
+	kept = append(kept, map[bool]byte{true: 1}[u.Active])
+	kept = binary.AppendUvarint(kept, uint64(len(u.Email)))
+	l.users[n-1] = append(kept, u.Email...)
+}
 
 // all returns the users in the order of the list.
 func (l *userList) all() iter.Seq[crm.User] {
 	return func(yield func(crm.User) bool) {
-		begin := uint32(0)
-		for _, end := range l.ends {
-			one := string(l.text[begin:end])
-			if begin = end; !yield(crm.User{ID: one[1 : 1+idLength], Email: one[1+idLength:], Active: one[0] == '1'}) {
-				return
+		for _, kept := range l.users {
+			for len(kept) > 0 {
+				n, size := binary.Uvarint(kept[idLength+1:])
+				begin := idLength + 1 + size
+				end := begin + int(n)
+				if !yield(crm.User{ID: string(kept[:idLength]), Active: kept[idLength] == 1, Email: string(kept[begin:end])}) {
+					return
+				}
+				kept = kept[end:]
 			}
 		}
 	}
