@@ -27,9 +27,7 @@ func StandardModules() []string {
 // those of custom modules as they are, and clears what only describes a share from
 // a revoke. On a share, a value that would not be sent makes the operation invalid.
 // It sends nothing; the error is a *crm.FieldError.
-func (Rules) Check(op crm.Operation) (crm.Operation, error) { return check(op) }
-
-func check(op crm.Operation) (crm.Operation, error) {
+func (Rules) Check(op crm.Operation) (crm.Operation, error) {
 	if op.Action != crm.Revoke && op.Action != crm.Share && op.Action != crm.RevokeAll {
 		return op, crm.Fault(crm.ColumnAction, "Zoho knows revoke, share and revoke_all, not "+op.Action.String())
 	}
@@ -41,8 +39,13 @@ func check(op crm.Operation) (crm.Operation, error) {
 	if op.Record, ok = readID(op.Record); !ok {
 		return op, crm.FaultID(crm.ColumnRecord, op.Record, "a Zoho record id is 1 to 20 digits and nothing else")
 	}
-	if err := checkUser(&op); err != nil {
-		return op, err
+	switch {
+	case op.Action == crm.RevokeAll && op.User != "":
+		return op, crm.Fault(crm.ColumnUser, "revoke_all takes the record from everybody: it must be empty")
+	case op.Action != crm.RevokeAll && !strings.Contains(op.User, "@"):
+		if op.User, ok = readID(op.User); !ok {
+			return op, crm.FaultID(crm.ColumnUser, op.User, "must be an e-mail address or a Zoho user id, 1 to 20 digits")
+		}
 	}
 	if op.Action != crm.Share {
 		op.Context, op.Access, op.Minutes, op.Related, op.Permissions = "", crm.AccessUnset, 0, crm.Unsaid, 0
@@ -61,20 +64,6 @@ func check(op crm.Operation) (crm.Operation, error) {
 	return op, nil
 }
 
-func checkUser(op *crm.Operation) error {
-	switch {
-	case op.Action == crm.RevokeAll && op.User != "":
-		return crm.Fault(crm.ColumnUser, "revoke_all takes the record from everybody: it must be empty")
-	case op.Action == crm.RevokeAll, strings.Contains(op.User, "@"):
-		return nil
-	}
-	var ok bool
-	if op.User, ok = readID(op.User); ok {
-		return nil
-	}
-	return crm.FaultID(crm.ColumnUser, op.User, "must be an e-mail address or a Zoho user id, 1 to 20 digits")
-}
-
 // readID returns an id in its one spelling: without the "zcrm_" of exports. One with zeros
 // before it is none.
 func readID(s string) (id string, ok bool) {
@@ -91,36 +80,42 @@ func PlainID(s string) string {
 	return s
 }
 
-// activities are the modules that every organisation has and whose records are not
-// shared by themselves.
-func activities() []string { return []string{"Tasks", "Events", "Meetings", "Calls", "Activities"} }
-
 // Module reports whether a word names a module that every organisation has, whether
 // its records can be shared or not. A blank stands for the "_" of an API name.
 func Module(word string) bool {
-	word = strings.ReplaceAll(word, " ", "_")
-	named := func(module string) bool { return strings.EqualFold(module, word) }
-	return slices.ContainsFunc(StandardModules(), named) || slices.ContainsFunc(activities(), named)
+	name, _ := standardModule(word)
+	return name != ""
 }
 
-// readModule returns a module's name as it goes into a URL, or why it can not. A
-// blank in a standard name stands for the "_" that the API name has.
+// standardModule returns the API name of a module that every organisation has, "" for
+// any other, and whether its records can be shared by themselves.
+func standardModule(word string) (name string, shared bool) {
+	word = strings.ReplaceAll(word, " ", "_")
+	named := func(module string) bool { return strings.EqualFold(module, word) }
+	if i := slices.IndexFunc(StandardModules(), named); i >= 0 {
+		return StandardModules()[i], true
+	}
+	activities := []string{"Tasks", "Events", "Meetings", "Calls", "Activities"}
+	if i := slices.IndexFunc(activities, named); i >= 0 {
+		return activities[i], false
+	}
+	return "", false
+}
+
+// readModule returns a module's name as it goes into a URL, or why it can not.
 func readModule(s string) (name, reason string) {
-	plain := strings.ReplaceAll(s, " ", "_")
-	for _, standard := range StandardModules() {
-		if strings.EqualFold(plain, standard) {
-			return standard, ""
-		}
-	}
+	standard, shared := standardModule(s)
+	foreign := []string{"lead", "opportunity", "opportunities", "sales_group", "salesgroup"}
 	switch {
-	case plain == "":
+	case s == "":
 		return s, "is empty"
-	case Module(s):
+	case shared:
+		return standard, ""
+	case standard != "":
 		return s, "Zoho shares no activities by themselves: share the record that they belong to, with its related records"
-	case slices.Contains([]string{"lead", "opportunity", "opportunities", "sales_group", "salesgroup"}, strings.ToLower(plain)):
+	case slices.Contains(foreign, strings.ToLower(strings.ReplaceAll(s, " ", "_"))):
 		return s, "this is a LeadSquared word; Zoho needs the API name of a module, such as Leads, Contacts or Deals"
-	}
-	if !moduleName.MatchString(s) {
+	case !moduleName.MatchString(s):
 		return s, crm.Quote(s) + " must be the API name of a module: a letter, then letters, digits and _, 64 at most"
 	}
 	return s, ""

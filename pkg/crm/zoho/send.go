@@ -81,9 +81,7 @@ func (p *Provider) look(ctx context.Context, callID, object, record string) find
 	f := p.read(ctx, verbLook, record, transport.Request{
 		Op: "Share.Get", CallID: callID, Path: sharePath(p.dialect.looks(), object, record),
 	})
-	f = p.explainShare(f, verbLook, object)
-	p.modules.note(verbLook, object, f)
-	return f
+	return p.explainShare(f, verbLook, object)
 }
 
 // send sends a write that is built on the list of a look that has just been made.
@@ -118,7 +116,6 @@ func (w *recordCall) send(ctx context.Context, before []entry, c change, rows []
 	r, err := w.p.client.Send(ctx, req)
 	f := single(w.p.clean(classify(c.verb, w.record, len(c.entries), r, err)), c)
 	f = w.p.explainShare(f, c.verb, w.object)
-	w.p.modules.note(c.verb, w.object, f)
 	if f.Attempted {
 		for _, r := range rows {
 			r.sent++
