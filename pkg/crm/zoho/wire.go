@@ -154,12 +154,10 @@ func readResults(raw once) (one result, list []result, isOne, isList bool) {
 	return one, list, isOne, isList
 }
 
-// ok says whether the entry was accepted, and no whether it was refused. It may be
+// ok says whether the entry was accepted, no whether it was refused, doubtful that it is
 // neither.
-func (r result) ok() bool { return r.said == yes }
-
-func (r result) no() bool { return r.said == no }
-
+func (r result) ok() bool       { return r.said == yes }
+func (r result) no() bool       { return r.said == no }
 func (r result) doubtful() bool { return r.said == unclear }
 
 // entryPath is how an error names the entry that it is about.
@@ -200,88 +198,64 @@ type wireEntry struct {
 
 var errUnreadable = errors.New("the list of shares can not be read")
 
-// readList reads the list that a look at record brought.
+// readList reads the list that a look at record brought. What it takes for granted is no
+// more than what a decision needs: an entry that is odd in other ways stays in the list
+// and is not sound.
 func readList(raw once, record string) ([]entry, error) {
 	var wire []wireEntry
 	if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) || json.Unmarshal(raw, &wire) != nil {
 		return nil, errUnreadable
 	}
-	list := make([]entry, 0, len(wire))
-	for _, w := range wire {
-		e, err := w.entry(record)
-		if err != nil {
-			return nil, err
+	list := make([]entry, len(wire))
+	for i, w := range wire {
+		e := entry{permission: string(w.Permission), sort: strings.ToLower(string(w.Type))}
+		related := strings.ToLower(string(w.Related))
+		e.related = map[string]crm.Choice{"true": crm.Yes, "false": crm.No}[related]
+		var whom, from bool
+		e.kind, e.id, whom = w.recipient()
+		e.through, from = readThrough(w.Through, record)
+		bare := e.kind == "" && e.sort != typePublic && e.permission == ""
+		if !whom || !from || bare || related != "" && e.related == crm.Unsaid {
+			return nil, errUnreadable
 		}
-		list = append(list, e)
+		list[i] = e
 	}
 	return list, nil
 }
 
-// entry reads one entry. What it takes for granted is no more than what a decision
-// needs: an entry that is odd in other ways stays in the list and is not sound.
-func (w wireEntry) entry(record string) (entry, error) {
-	e := entry{permission: string(w.Permission), sort: strings.ToLower(string(w.Type))}
-	switch strings.ToLower(string(w.Related)) {
-	case "true":
-		e.related = crm.Yes
-	case "false":
-		e.related = crm.No
-	case "":
-	default:
-		return e, errUnreadable
-	}
-	var err error
-	if e.kind, e.id, err = w.recipient(); err != nil {
-		return e, err
-	}
-	if e.kind == "" && e.sort != typePublic && e.permission == "" {
-		return e, errUnreadable
-	}
-	e.through, err = readThrough(w.Through, record)
-	return e, err
-}
-
-// recipient reads whom the entry is about; nobody where it names nobody. A user whose
-// id is none may be anybody, the leaver too, and so may one who is named twice.
-func (w wireEntry) recipient() (kind, id string, err error) {
-	for _, named := range []struct {
-		raw  once
-		kind string
-	}{{w.SharedWith, ""}, {w.User, kindUser}} {
-		if named.raw.Absent() {
+// recipient reads whom the entry is about; nobody where it names nobody. It is not ok where
+// that can not be told: a user whose id is none may be anybody, the leaver too, and so may
+// one who is named twice.
+func (w wireEntry) recipient() (kind, id string, ok bool) {
+	for i, raw := range []once{w.SharedWith, w.User} {
+		if raw.Absent() {
 			continue
 		}
 		var one struct{ ID, Type text }
-		if json.Unmarshal(named.raw, &one) != nil {
-			return "", "", errUnreadable
+		if json.Unmarshal(raw, &one) != nil {
+			return "", "", false
 		}
-		k := named.kind
-		if one.Type != "" {
-			k = strings.ToLower(string(one.Type))
-		}
+		k := cmp.Or(strings.ToLower(string(one.Type)), []string{"", kindUser}[i])
 		if one.ID == "" || k == "" || k == kindUser && !number.MatchString(string(one.ID)) || id != "" && (id != string(one.ID) || kind != k) {
-			return "", "", errUnreadable
+			return "", "", false
 		}
 		kind, id = k, string(one.ID)
 	}
-	return kind, id, nil
+	return kind, id, true
 }
 
 // readThrough names the parent that an entry is inherited from; "" where it is the
 // record itself, or none is named.
-func readThrough(raw once, record string) (string, error) {
-	if raw.Absent() {
-		return "", nil
-	}
+func readThrough(raw once, record string) (parent string, ok bool) {
 	var through struct {
 		ID     text
 		Module once
 	}
-	if json.Unmarshal(raw, &through) != nil {
-		return "", errUnreadable
+	if !raw.Absent() && json.Unmarshal(raw, &through) != nil {
+		return "", false
 	}
 	if through.ID == "" || string(through.ID) == record {
-		return "", nil
+		return "", true
 	}
 	var module struct {
 		APIName text `json:"api_name"`
@@ -293,5 +267,5 @@ func readThrough(raw once, record string) (string, error) {
 	} else if !through.Module.Absent() {
 		_ = name.UnmarshalJSON(through.Module) // takes every value
 	}
-	return string(name) + "/" + string(through.ID), nil
+	return string(name) + "/" + string(through.ID), true
 }
