@@ -121,7 +121,7 @@ func (c change) explain(f finding) string {
 	switch {
 	case named && at < len(c.entries) && c.owner[at] < 0:
 		return refusesList("because of "+c.entries[at].name(), f.Text)
-	case !named && !slices.ContainsFunc(c.owner, func(op int) bool { return op >= 0 }):
+	case !named && len(c.bystanders()) == len(c.entries):
 		return refusesList("and does not say because of whom ("+recipients(c.entries)+")", f.Text)
 	}
 	return f.Text

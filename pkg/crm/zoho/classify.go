@@ -265,12 +265,7 @@ func perhapsHeld(r result) bool {
 // single turns the refusal of a request into that of its entries, where only a look
 // can tell what it means and one operation is all that it can be about.
 func single(f finding, c change) finding {
-	owned := 0
-	for _, owner := range c.owner {
-		if owner >= 0 {
-			owned++
-		}
-	}
+	owned := len(c.entries) - len(c.bystanders())
 	one := result{Code: text(f.Code), Message: text(f.Text), Status: "error", said: no}
 	if f.Class == refused && owned == 1 && len(c.ops) == 1 && perhapsHeld(one) {
 		f.Class, f.results = partial, slices.Repeat([]result{one}, len(c.entries))
