@@ -175,21 +175,19 @@ func (t *tokens) renew(ctx context.Context) (accessToken, error) {
 		if err == nil {
 			return t.take(tok)
 		}
-		what, err := judgeGrant(err)
+		err = judgeGrant(err)
+		end, over := errors.AsType[*crm.AccountError](err)
 		switch {
-		case ctx.Err() != nil && what != grantEnded:
-			return accessToken{}, context.Cause(ctx)
-		case what == grantThrottled:
-			continue
-		case what == grantAgain:
-			if failed++; failed < mostReads && t.client.Backoff(ctx, failed) {
-				continue
-			}
-		}
-		if end, ok := errors.AsType[*crm.AccountError](err); ok {
+		case over:
 			return accessToken{}, transport.Over(end).Clean(t.redact).Ended
+		case ctx.Err() != nil:
+			return accessToken{}, context.Cause(ctx)
+		case errors.Is(err, errTokenThrottle):
+			continue
 		}
-		return accessToken{}, errors.New(t.redact.Clean(err.Error()))
+		if failed++; failed >= mostReads || !t.client.Backoff(ctx, failed) {
+			return accessToken{}, errors.New(t.redact.Clean(err.Error()))
+		}
 	}
 }
 
@@ -243,37 +241,32 @@ func life(tok *oauth2.Token) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// grantKind is what a failed request for a token has come to.
-type grantKind uint8
+// errTokenThrottle: too many tokens; the gate is paused.
+var errTokenThrottle = errors.New("too many access tokens")
 
-const (
-	grantAgain     grantKind = iota // nothing of use came; another try may help
-	grantThrottled                  // too many tokens; the gate is paused
-	grantEnded                      // the error is an *crm.AccountError
-)
-
-// judgeGrant decides what a failed request for a token means, and which of the three
-// values is at fault. It is pure. The token service answers most errors with HTTP 200.
-func judgeGrant(err error) (grantKind, error) {
+// judgeGrant decides what a failed request for a token means: an *crm.AccountError, which
+// says which of the three values is at fault, errTokenThrottle, or that nothing of use came
+// and another try may help. It is pure. The token service answers most errors with HTTP 200.
+func judgeGrant(err error) error {
 	if end, ok := errors.AsType[*crm.AccountError](err); ok {
-		return grantEnded, end
+		return end
 	}
 	re, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err // its text has the whole URL
 		}
-		return grantAgain, fmt.Errorf("get an access token: %w", err)
+		return fmt.Errorf("get an access token: %w", err)
 	}
 	status := 0
 	if re.Response != nil {
 		status = re.Response.StatusCode
 	}
-	if limited(status, &reply{Error: text(re.ErrorCode), Description: text(re.ErrorDescription)}, true) {
-		return grantThrottled, fmt.Errorf("get an access token: %s: %s", re.ErrorCode, re.ErrorDescription)
-	}
-	if status >= 500 || status == http.StatusRequestTimeout {
-		return grantAgain, fmt.Errorf("get an access token: HTTP %d", status)
+	switch {
+	case limited(status, &reply{Error: text(re.ErrorCode), Description: text(re.ErrorDescription)}, true):
+		return errTokenThrottle
+	case status >= 500 || status == http.StatusRequestTimeout:
+		return fmt.Errorf("get an access token: HTTP %d", status)
 	}
 	end := &crm.AccountError{Code: crm.EndKeys}
 	switch re.ErrorCode {
@@ -296,7 +289,7 @@ func judgeGrant(err error) (grantKind, error) {
 		end.Err = fmt.Errorf("the token service refuses: %s %s", re.ErrorCode, re.ErrorDescription)
 		end.Hint = "Check client id, client secret and refresh token, and that all three are of the account's data centre."
 	}
-	return grantEnded, end
+	return end
 }
 
 // plainJSON lets a JSON reply be read as what it is, whatever it calls itself: as
