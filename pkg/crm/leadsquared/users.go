@@ -2,6 +2,7 @@ package leadsquared
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -11,7 +12,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -19,10 +19,12 @@ import (
 
 // mostUserBytes bounds the user list, which the vendor sends as one reply without
 // paging, an entry being about 500 bytes; crm.MostUsers bounds what is kept of it where
-// entries are shorter, mostEntryBytes what is read of an entry that does not end.
+// entries are shorter, mostEntryBytes what is read of an entry that does not end, mostOther
+// what is kept of a reply that is no list.
 const (
 	mostUserBytes  = 64 << 20
 	mostEntryBytes = 256 << 10
+	mostOther      = 64 << 10
 )
 
 // wireUser is an entry of the list. The id's name differs between the services.
@@ -76,18 +78,16 @@ type userList struct {
 // read reads a reply from its start and forgets what another has given.
 func (l *userList) read(body io.Reader) error {
 	*l = userList{}
-	in := bufio.NewReader(body)
-	if mark, _ := in.Peek(3); string(mark) == "\xef\xbb\xbf" {
-		_, _ = in.Discard(3)
-	}
-	first, err := in.Peek(1)
-	for err == nil && strings.ContainsAny(string(first), " \t\r\n") {
-		_, _ = in.Discard(1)
-		first, err = in.Peek(1)
-	}
-	if err != nil || first[0] != '[' {
-		l.other, err = io.ReadAll(io.LimitReader(in, 64<<10))
+	in := bufio.NewReaderSize(body, mostOther)
+	head, err := in.Peek(mostOther)
+	if !bytes.HasPrefix(transport.TrimJSON(head), []byte("[")) {
+		if l.other = head; errors.Is(err, io.EOF) {
+			err = nil
+		}
 		return err
+	}
+	if bytes.HasPrefix(head, []byte("\xef\xbb\xbf")) {
+		_, _ = in.Discard(3)
 	}
 	portion := &portions{from: in, left: mostEntryBytes}
 	d := json.NewDecoder(portion)

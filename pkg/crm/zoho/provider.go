@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -60,7 +61,7 @@ type Provider struct {
 	redact      *transport.Redactor
 	store       *transport.Store // nil: nothing is remembered
 	pending     pending
-	modules     modules
+	closed      sync.Map        // by request: the finding of a module that is closed to the token
 	composite   *compositeLooks // nil: each look is a request of its own
 }
 

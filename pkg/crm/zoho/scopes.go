@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -30,26 +29,13 @@ func shareScope(v verb, object string) string {
 	return "ZohoCRM.share." + word + "." + may + " (or ZohoCRM.share." + word + ".ALL, or ZohoCRM.share.all)"
 }
 
-// modules remembers what the CRM does not let the token do with those that it closes to
-// it: it refuses that for every record in the same words, so that asking once in a run
-// is enough. A module may be open to looks and closed to some writes.
-type modules struct {
-	mu     sync.Mutex // guards closed
-	closed map[request]finding
-}
-
-// request is what is asked of a module.
+// request is what is asked of a module's records. What the CRM refuses to the token for
+// want of a scope it refuses for every record of the module in the same words, so that
+// asking once in a run is enough; Provider.closed remembers it. A module may be open to
+// looks and closed to some writes.
 type request struct {
 	verb   verb
 	module string
-}
-
-// refused returns what was said of a request that is known to be refused.
-func (m *modules) refused(v verb, name string) (finding, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f, ok := m.closed[request{v, name}]
-	return f, ok
 }
 
 // explainShare says what a refusal of a request about a module's shares comes from,
@@ -61,16 +47,11 @@ func (p *Provider) explainShare(f finding, v verb, object string) finding {
 	}
 	switch strings.ToUpper(f.Code) {
 	case scopeMismatch:
-		f = p.lacks(f, shareScope(v, object), ", or "+object+" is no module whose records can be shared")
+		f = p.explainRead(f, shareScope(v, object)+", or "+object+" is no module whose records can be shared")
 		again := f
 		again.Text = crm.Join(f.Text, "said of another record of this module; this one was not asked about")
 		again.Status, again.Attempted = 0, false
-		p.modules.mu.Lock()
-		defer p.modules.mu.Unlock()
-		if p.modules.closed == nil {
-			p.modules.closed = map[request]finding{}
-		}
-		p.modules.closed[request{v, object}] = again
+		p.closed.Store(request{v, object}, again)
 	case "NO_PERMISSION", "AUTHORIZATION_FAILED":
 		why := "the profile of the user whose token" + p.whose() + " it is does not let them use sharing on " + object
 		if may := permissions(f.details); may != "" {
@@ -81,17 +62,12 @@ func (p *Provider) explainShare(f finding, v verb, object string) finding {
 	return f
 }
 
-// explainRead does the same for other reads.
+// explainRead does the same for other reads, which take a scope.
 func (p *Provider) explainRead(f finding, scope string) finding {
 	if f.Class == refused && strings.EqualFold(f.Code, scopeMismatch) {
-		return p.lacks(f, scope, "")
+		f.Text = crm.Join(f.Text, "the token"+p.whose()+" lacks the scope "+scope+
+			": authorise the client again with all scopes that the README names, and give the account the new refresh token")
 	}
-	return f
-}
-
-func (p *Provider) lacks(f finding, scope, or string) finding {
-	f.Text = crm.Join(f.Text, "the token"+p.whose()+" lacks the scope "+scope+or+
-		": authorise the client again with all scopes that the README names, and give the account the new refresh token")
 	return f
 }
 
