@@ -201,28 +201,21 @@ func (n *next) judge(a attempt, at int, look finding, b bounds, stopped bool) de
 	case look.Class != shown:
 		return stuck(look, b, stopped)
 	case !a.again || !a.underWay() && len(a.refused) == 0:
-		o = a.givenUp(stopped)
+		// It stays as it was although it was sent: its answers were lost too often, or the CRM
+		// refuses the list that is left without the user.
+		o.Verdict, o.Code = crm.Failed, crm.CodeNoAnswer
+		o.Message = "no answer says whether it was done, and a look does not show it; the last was: " + a.said.Text + "; running again tries again"
+		if why := firstRefusal(a.said); why.no() {
+			o.Code, o.Message = string(why.Code), "the CRM refuses the list of those who stay: "+string(why.Message)
+			if names := a.bystanders(result.no); len(names) > 0 {
+				o.Message = refusesList("because of "+recipients(names), string(why.Message))
+			}
+		}
+		if stopped {
+			o.Verdict = crm.NotSent
+		}
 	default:
 		return decision{}
 	}
 	return final(o)
-}
-
-// givenUp is the outcome of a row that stays as it was although it was sent: its answers
-// were lost too often, or the CRM refuses the list that is left without the user.
-func (a *attempt) givenUp(stopped bool) crm.Outcome {
-	o := crm.Outcome{
-		Verdict: crm.Failed, Code: crm.CodeNoAnswer, HTTPStatus: a.said.Status,
-		Message: "no answer says whether it was done, and a look does not show it; the last was: " + a.said.Text + "; running again tries again",
-	}
-	if why := firstRefusal(a.said); why.no() {
-		o.Code, o.Message = string(why.Code), "the CRM refuses the list of those who stay: "+string(why.Message)
-		if names := a.bystanders(result.no); len(names) > 0 {
-			o.Message = refusesList("because of "+recipients(names), string(why.Message))
-		}
-	}
-	if stopped {
-		o.Verdict = crm.NotSent
-	}
-	return o
 }
