@@ -19,6 +19,10 @@ const (
 	CodeStillMember       = "still_member"       // of a sales group that the user was to leave
 	CodeNotMember         = "not_member"         // of a sales group that the user was to be in
 	CodePermissionsDiffer = "permissions_differ" // a member of the group, with other permissions
+	CodeStatusMissing     = "status_missing"     // the answer about a request has no status
+	CodeStatusUnreadable  = "status_unreadable"  // its status is no number
+	CodeStatus            = "status_"            // and a status of a request, as a number
+	CodeHTTP              = "http_"              // and the HTTP status of a refusal that has no code
 )
 
 // The kinds of a Grant.

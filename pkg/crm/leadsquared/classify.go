@@ -26,7 +26,7 @@ const (
 type finding struct {
 	transport.Finding
 	id    string // that the CRM gave to what it accepted
-	reply reply  // of a look that was answered
+	reply *reply // of a look that was answered
 	body  []byte // likewise
 	// uncertain says that it may have taken effect although the account has ended.
 	uncertain bool
@@ -52,100 +52,70 @@ func classify(k kind, r *transport.Response, err error) finding {
 	if err != nil || r == nil {
 		return finding{Finding: transport.Unanswered(err)}
 	}
-	var p reply
-	parsed := r.Object(&p)
+	p, parsed := transport.Object[reply](r)
 	f := finding{Finding: transport.Finding{Status: r.Status, Attempted: true}}
-	if parsed && k != kindLook && p.queued() && (r.Status < 200 || r.Status >= 400 || p.ExceptionType != "" || p.ExceptionMessage != "" || p.failed()) {
-		// One part says that the change was accepted and another that it was not: it may
-		// have been, and a share must not be sent again.
-		f.Code, f.Text = crm.CodeNoAnswer, fmt.Sprintf("HTTP %d with an answer that contradicts itself: %s", r.Status, p.words())
-		return f
-	}
+	ok := r.Status >= 200 && r.Status < 300
+	f.Code = crm.CodeNoAnswer
 	switch {
+	case parsed && k != kindLook && p.contradicts(r.Status):
+		// It may have been accepted, and a share must not be sent again.
+		f.Text = fmt.Sprintf("HTTP %d with an answer that contradicts itself: %s", r.Status, p.words())
+
+	// About the account.
 	case r.Throttled || limited(r, p, parsed):
-		f.Class, f.Text, f.Attempted = transport.Throttled, p.says(), false
-		return f
-	case r.Status == http.StatusUnauthorized, aboutKeys(k, r, p, parsed),
-		r.Status == http.StatusForbidden && !isMX(p):
+		f.Class, f.Code, f.Text, f.Attempted = transport.Throttled, "", p.says(), false
+	case r.Status == http.StatusUnauthorized, aboutKeys(k, r, p, parsed), r.Status == http.StatusForbidden && !p.isMX():
 		// Without a type, a 5xx may come after the work as well as before it.
 		f.uncertain = r.Status >= 500 && p.ExceptionType == ""
-		return f.end(crm.EndKeys, fmt.Sprintf("the CRM refused the keys (HTTP %d)", r.Status), p.says(),
+		f.End(crm.EndKeys, fmt.Sprintf("the CRM refused the keys (HTTP %d)", r.Status), p.says(),
 			"Check both keys and the host; the keys must be an administrator's.")
 	case r.Status >= 300 && r.Status < 400:
-		return f.end(crm.EndRedirect, fmt.Sprintf("the host answers with a redirect (HTTP %d) to %s", r.Status, r.RedirectedTo()), "",
-			"Set the host of the account to the one that serves its API.")
+		f.Redirected(r, "Set the host of the account to the one that serves its API.")
 	case r.Status == http.StatusNotFound && (k != kindLook || !parsed || !p.failed()):
 		// What a question about something unknown is answered with is not documented: an
 		// error of the application is about that, and not about the path.
-		return f.end(crm.EndHost, "the host does not know the path (HTTP 404)", p.says(),
+		f.End(crm.EndHost, "the host does not know the path (HTTP 404)", p.says(),
 			"Check the host of the account, which is that of its region, and remove_users_path if it is set.")
-	}
-	if k == kindLook {
-		f.reply, f.body = p, r.Body
-	}
-	return f.judge(k, p, parsed)
-}
 
-// judge decides for a reply that is about the request and not about the account.
-func (f finding) judge(k kind, p reply, parsed bool) finding {
-	ok := f.Status >= 200 && f.Status < 300
-	gateway := f.Status == 502 || f.Status == 503 || f.Status == 504
-	turnedDown := f.Status >= 400 && f.Status < 500 &&
-		f.Status != http.StatusRequestTimeout && f.Status != http.StatusTooEarly
-	f.Code = crm.CodeNoAnswer
-	switch {
+	// About the request.
 	case parsed && p.ExceptionType != "":
 		f.Code, f.Text = string(p.ExceptionType), p.says()
 		// Exceptions of the MX family and 4xx come again, unless they speak of something
 		// that passes; other types are failures of the system beneath.
-		constant := isMX(p) || turnedDown
+		constant := p.isMX() || transport.TurnedDown(r.Status)
 		passing := passingText.MatchString(f.Text) && !aboutRow.MatchString(f.Code)
-		if f.Status == http.StatusBadRequest || constant && !passing {
+		if r.Status == http.StatusBadRequest || constant && !passing {
 			f.Class = transport.Refused
 		}
-	case parsed && p.failed() && !gateway:
+	case parsed && p.failed() && (r.Status < 502 || r.Status > 504):
 		// A 500 without a type may come from anywhere, before the work or after it.
 		f.Text = p.says()
-		if f.Status < 500 && !passingText.MatchString(f.Text) {
+		if r.Status < 500 && !passingText.MatchString(f.Text) {
 			f.Class, f.Code = transport.Refused, crm.CodeError
 		}
 	case ok && parsed && k == kindLook:
-		f.Class, f.Code = transport.Shown, ""
-	case ok && parsed && p.succeeded() && f.identify(k, p):
-		f.Class, f.Code = transport.Accepted, ""
+		f.Class, f.Code, f.reply, f.body = transport.Shown, "", p, r.Body
 	case ok && parsed:
-		f.Text = fmt.Sprintf("HTTP %d without both a success and a request Id", f.Status)
-	case turnedDown:
-		f.Class, f.Code, f.Text = transport.Refused, "http_"+strconv.Itoa(f.Status), p.says()
-	case parsed && p.says() != "":
-		f.Text = fmt.Sprintf("HTTP %d: %s", f.Status, p.says())
+		f.id = idText(p.Message.ID)
+		if k == kindGroup {
+			f.id = idText(p.Response.RequestID)
+		}
+		if f.Text = fmt.Sprintf("HTTP %d without both a success and a request Id", r.Status); p.succeeded() && f.id != "" {
+			f.Class, f.Code, f.Text = transport.Accepted, "", ""
+		}
 	default:
-		f.Text = fmt.Sprintf("HTTP %d with a body that can not be read as an answer", f.Status)
+		if f.Bare(); transport.TurnedDown(r.Status) {
+			f.Text = p.says()
+		} else if p.says() != "" {
+			f.Text = fmt.Sprintf("HTTP %d: %s", r.Status, p.says())
+		}
 	}
-	return f
-}
-
-// identify takes the Id that the reply to a change must carry.
-func (f *finding) identify(k kind, p reply) bool {
-	f.id = idText(p.Message.ID)
-	if k == kindGroup {
-		f.id = idText(p.Response.RequestID)
-	}
-	return f.id != ""
-}
-
-// end makes the finding one that ends the account, in our words and the server's.
-func (f finding) end(code, what, says, hint string) finding {
-	if says != "" {
-		what += ": " + says
-	}
-	f.Finding = f.End(code, what, hint)
 	return f
 }
 
 // limited recognises a rate-limit refusal in all its forms: by status, by type and
 // by text with any status.
-func limited(r *transport.Response, p reply, parsed bool) bool {
+func limited(r *transport.Response, p *reply, parsed bool) bool {
 	switch {
 	case r.Status == http.StatusTooManyRequests:
 		return true
@@ -155,20 +125,17 @@ func limited(r *transport.Response, p reply, parsed bool) bool {
 		return true
 	}
 	said := opening(r.Body)
-	return (r.Status >= 400 || !parsed && !isList(said)) && limitText.Match(said)
+	isList := bytes.HasPrefix(said, []byte("[")) // it may hold any words and be no refusal
+	return (r.Status >= 400 || !parsed && !isList) && limitText.Match(said)
 }
-
-// isList says whether a body is a list, which may hold any words and be no refusal.
-func isList(body []byte) bool { return bytes.HasPrefix(body, []byte("[")) }
 
 // inspect tells the transport of a refusal, with what its text says of the account's
 // limit, and of exceptions that came from the application itself.
 func inspect(r *transport.Response) transport.Signal {
-	var p reply
-	parsed := r.Object(&p)
+	p, parsed := transport.Object[reply](r)
 	if !limited(r, p, parsed) {
 		// An exception of the application is no sign of an outage, whatever its status.
-		return transport.Signal{Answered: parsed && isMX(p)}
+		return transport.Signal{Answered: parsed && p.isMX()}
 	}
 	t := transport.Throttle{Text: p.says()} // the gate's client redacts it, then cuts it
 	words := []byte(p.says())
@@ -194,7 +161,7 @@ func opening(body []byte) []byte {
 // aboutKeys says whether a reply that is no success speaks of the keys that it came
 // for. A 4xx may do so in any shape but a page, which is not the CRM's; a 5xx in the
 // field of a message only, because what else it holds may be the request itself.
-func aboutKeys(k kind, r *transport.Response, p reply, parsed bool) bool {
+func aboutKeys(k kind, r *transport.Response, p *reply, parsed bool) bool {
 	switch strings.ToLower(string(p.ExceptionType)) {
 	case "mxunauthorizedaccessexception", "mxauthenticationfailedexception":
 		return true
@@ -209,6 +176,6 @@ func aboutKeys(k kind, r *transport.Response, p reply, parsed bool) bool {
 }
 
 // isMX says whether the reply carries an exception of the application's own family.
-func isMX(p reply) bool {
+func (p *reply) isMX() bool {
 	return len(p.ExceptionType) > 2 && strings.EqualFold(string(p.ExceptionType[:2]), "MX")
 }

@@ -38,149 +38,112 @@ type removeUsers struct {
 	CallbackURL string   `json:"CallbackURL,omitzero"`
 }
 
-// checkGroup checks what is particular to sales groups: who is in one has
-// permissions, not a level, and stays.
-func checkGroup(op crm.Operation) (crm.Operation, error) {
-	if op.Action == crm.Revoke {
-		op.Access = crm.AccessUnset
-		return op, nil
-	}
-	switch {
-	case op.Access != crm.AccessUnset:
-		return op, crm.Fault(crm.ColumnAccess, "a member of a sales group has permissions, not a level of access")
-	case op.Minutes != 0:
-		return op, crm.Fault(crm.ColumnMinutes, "membership of a sales group has no duration")
-	}
-	return op, nil
-}
-
 // group changes the members of one group: a look, what is already so told, the rest
 // added and removed, at most Config.MaxUsers in one body.
-func (w *work) group(ctx context.Context, pt *part) {
-	seen, f := w.seen(ctx, pt.items[0].Op.Record)
+func (w *work) group(ctx context.Context, pt part) {
+	group := w.items[pt.at[0]].Op.Record
+	seen, f := w.seen(ctx, group)
 	if f.Class != transport.Shown {
-		w.settleLook(ctx, pt, f)
+		w.notSeen(ctx, pt, f)
 		return
 	}
-	leaves := func(item crm.Item) bool { return item.Op.Action == crm.Revoke }
+	leaves := func(n int) bool { return w.items[n].Op.Action == crm.Revoke }
 	there := true
-	if len(seen) == 0 && slices.ContainsFunc(pt.items, leaves) {
-		there, f.Text = w.there(ctx, pt.items[0].Op.Record)
+	if len(seen) == 0 && slices.ContainsFunc(pt.at, leaves) {
+		// An empty list may stand for a group that is not there: what the CRM answers then is
+		// not documented, and a leaver may be in the group that was meant. Where no list of
+		// groups is to be had, that is nothing against the group, and is told.
+		known, listed := w.p.groups.list(ctx, w.p)
+		if there = known == nil || known[group]; known == nil {
+			f.Text = "whether there is such a group could not be found out: " + listed.Text
+		}
 	}
 	var adds, removes []int
-	for i, item := range pt.items {
+	for _, n := range pt.at {
+		item := w.items[n]
 		switch {
-		case !there && leaves(item):
-			pt.out[i] = crm.Outcome{
+		case !there && leaves(n):
+			w.out[n] = crm.Outcome{
 				Verdict: crm.Failed, Code: crm.CodeUnknownGroup, HTTPStatus: f.Status, Maybe: item.Prior != crm.PriorNone,
 				Message: "the CRM lists nobody in this sales group, and no sales group with this id",
 			}
 		case seen.already(item.Op):
-			pt.out[i] = alreadySo(item, seen[item.Op.User], f)
-		case item.Op.Action == crm.Share:
-			adds = append(adds, i)
+			w.out[n] = alreadySo(item, seen[item.Op.User], f)
+		case leaves(n):
+			removes = append(removes, n)
 		default:
-			removes = append(removes, i)
+			adds = append(adds, n)
 		}
 	}
 	for _, at := range [][]int{adds, removes} {
 		for chunk := range slices.Chunk(at, w.p.users) {
-			pt.within(chunk, func(sub *part) { w.change(ctx, sub, seen) })
+			w.change(ctx, pt.of(chunk), seen)
 		}
-	}
-}
-
-// within runs f on a part made of some of pt's rows, and takes the outcomes back.
-func (pt *part) within(at []int, f func(*part)) {
-	sub := *pt
-	sub.items, sub.out = make([]crm.Item, len(at)), make([]crm.Outcome, len(at))
-	for i, n := range at {
-		sub.items[i] = pt.items[n]
-	}
-	f(&sub)
-	for i, n := range at {
-		pt.out[n] = sub.out[i]
 	}
 }
 
 // change sends one body, all of it additions or all of it removals, until every row
-// is settled. After a lost answer the group is looked at before anything is sent
+// has its outcome. After a lost answer the group is looked at before anything is sent
 // again, and only what is not so yet is.
-func (w *work) change(ctx context.Context, pt *part, seen members) {
-	op, path, body := w.p.groupBody(pt.items)
-	f := w.attempt(ctx, kindGroup, pt, w.post(op, path, body, seen.state()))
+func (w *work) change(ctx context.Context, pt part, seen members) {
+	group := w.items[pt.at[0]].Op.Record
+	f := w.attempt(ctx, kindGroup, &pt, w.groupRequest(pt, seen))
 	switch {
-	case f.Class == transport.Refused && len(pt.items) > 1:
-		for _, half := range pt.split() {
-			w.change(ctx, half, seen)
-		}
+	case f.Class == transport.Refused && len(pt.at) > 1:
+		m := len(pt.at) / 2
+		w.change(ctx, pt.of(pt.at[:m]), seen)
+		w.change(ctx, pt.of(pt.at[m:]), seen)
 		return
 	case f.Class != transport.Uncertain && (f.Class != transport.Refused || pt.lost == 0), w.ended != nil, ctx.Err() != nil:
-		w.settle(ctx, pt, f, groupTicket+pt.items[0].Op.Record)
+		w.finish(ctx, pt, f, groupTicket+group)
 		return
 	}
 	again := f.Class == transport.Uncertain && w.again(ctx, pt)
-	now, look := w.seen(ctx, pt.items[0].Op.Record)
+	now, look := w.seen(ctx, group)
 	if look.Class != transport.Shown {
-		w.settle(ctx, pt, f, "")
+		w.finish(ctx, pt, f, "")
 		return
 	}
 	var rest []int
-	for i, item := range pt.items {
-		if !now.already(item.Op) {
-			rest = append(rest, i)
+	for _, n := range pt.at {
+		if !now.already(w.items[n].Op) {
+			rest = append(rest, n)
 			continue
 		}
-		pt.out[i] = crm.Outcome{
+		w.out[n] = crm.Outcome{
 			Verdict: crm.Done, HTTPStatus: look.Status, Attempts: pt.sent,
-			Message: labelled("the answer was lost; a look at the group shows that it is done", item, pt),
+			Message: labelled("the answer was lost; a look at the group shows that it is done", w.items[n], pt),
 		}
 	}
-	if len(rest) == 0 {
-		return
+	if again && len(rest) > 0 {
+		w.change(ctx, pt.of(rest), now)
+	} else {
+		w.finish(ctx, pt.of(rest), f, "")
 	}
-	pt.within(rest, func(sub *part) {
-		if again {
-			w.change(ctx, sub, now)
-		} else {
-			w.settle(ctx, sub, f, "")
-		}
-	})
 }
 
-// groupBody is the request for items that all add or all remove.
-func (p *Provider) groupBody(items []crm.Item) (op, path string, body any) {
-	group := items[0].Op.Record
-	if items[0].Op.Action == crm.Revoke {
-		ids := make([]string, len(items))
-		for i, item := range items {
-			ids[i] = item.Op.User
+// groupRequest is the change for rows that all add or all remove.
+func (w *work) groupRequest(pt part, seen members) transport.Request {
+	first := w.items[pt.at[0]].Op
+	if first.Action == crm.Revoke {
+		body := removeUsers{GroupID: first.Record, CallbackURL: w.p.cfg.CallbackURL}
+		for _, n := range pt.at {
+			body.UserIDs = append(body.UserIDs, w.items[n].Op.User)
 		}
-		return "UserGroup.RemoveUsers", p.cfg.RemoveUsersPath, removeUsers{group, ids, p.cfg.CallbackURL}
+		return w.post("UserGroup.RemoveUsers", w.p.cfg.RemoveUsersPath, body, seen.state())
 	}
-	users := make([]groupUser, len(items))
-	for i, item := range items {
-		has := func(one crm.Permissions) bool { return item.Op.Permissions&one != 0 }
-		users[i] = groupUser{
-			item.Op.User,
+	body := addUsers{GroupID: first.Record, CallbackURL: w.p.cfg.CallbackURL}
+	for _, n := range pt.at {
+		op := w.items[n].Op
+		has := func(one crm.Permissions) bool { return op.Permissions&one != 0 }
+		body.GroupUsers = append(body.GroupUsers, groupUser{
+			op.User,
 			has(crm.ViewAllAccountsOfGroup), has(crm.ModifyAllAccountsOfGroup),
 			has(crm.ViewAllLeadsOfGroup), has(crm.ModifyAllLeadsOfGroup),
 			has(crm.AddUsersToGroup), has(crm.CreateGroupAutomation),
-		}
+		})
 	}
-	return "UserGroup.AddUsers", "/v2/UserGroup.svc/AddUsers", addUsers{group, users, p.cfg.CallbackURL}
-}
-
-// there says whether the CRM lists the group among its sales groups. An empty list of
-// members may stand for a group that is not there: what the CRM answers then is not
-// documented, and a leaver may be in the group that was meant. Where no list is to be
-// had, that is nothing against the group, and is told.
-func (w *work) there(ctx context.Context, group string) (there bool, told string) {
-	known, f := w.p.groups.list(ctx, w.p)
-	if known == nil {
-		return true, "whether there is such a group could not be found out: " + f.Text
-	}
-	return known[group], ""
+	return w.post("UserGroup.AddUsers", "/v2/UserGroup.svc/AddUsers", body, seen.state())
 }
 
 // seen looks at a group, unless the account has ended.
@@ -195,23 +158,19 @@ func (w *work) seen(ctx context.Context, group string) (members, finding) {
 	return m, f
 }
 
-// settleLook settles rows for which the look before has failed: nothing was sent.
-func (w *work) settleLook(ctx context.Context, pt *part, f finding) {
-	for i, item := range pt.items {
-		o := crm.Outcome{
-			Verdict: crm.Failed, Code: f.Code, Message: f.Text, HTTPStatus: f.Status,
-			Ended: f.Ended, Maybe: item.Prior != crm.PriorNone,
-		}
-		switch {
-		case f.Class == transport.Ended, ctx.Err() != nil:
-			o.Verdict = crm.NotSent
-		case f.Class == transport.Unsent, f.Class == transport.Uncertain:
-			o.Verdict, o.Later = crm.NotSent, comeBack
-			o.Message = "the look at the group brought nothing of use: " + f.Text
-		default:
-			o.Message = "nothing was sent, because the look at the group failed: " + f.Text
-		}
-		pt.out[i] = o
+// notSeen finishes rows for which the look before has failed: nothing was sent.
+func (w *work) notSeen(ctx context.Context, pt part, f finding) {
+	o := crm.Outcome{Verdict: crm.NotSent, Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Ended: f.Ended}
+	switch {
+	case f.Class == transport.Ended, ctx.Err() != nil:
+	case f.Class == transport.Unsent, f.Class == transport.Uncertain:
+		o.Later, o.Message = transport.ComeBack, "the look at the group brought nothing of use: "+f.Text
+	default:
+		o.Verdict, o.Message = crm.Failed, "nothing was sent, because the look at the group failed: "+f.Text
+	}
+	for _, n := range pt.at {
+		w.out[n] = o
+		w.out[n].Maybe = w.items[n].Prior != crm.PriorNone
 	}
 }
 
@@ -241,8 +200,7 @@ func (p *Provider) confirmGroup(ctx context.Context, items []crm.Item) ([]crm.Ou
 		now, f = p.members(ctx, group)
 	}
 	for i, item := range items {
-		out[i] = unconfirmed(f)
-		if f.Class == transport.Shown {
+		if out[i] = unconfirmed(f); f.Class == transport.Shown {
 			out[i] = judgeMember(now, item.Op)
 			out[i].HTTPStatus = f.Status
 		}
@@ -259,6 +217,7 @@ func (p *Provider) confirmGroup(ctx context.Context, items []crm.Item) ([]crm.Ou
 // judgeMember says whether the change of one member can be seen.
 func judgeMember(now members, op crm.Operation) crm.Outcome {
 	who, in := now[op.User]
+	hidden := op.Permissions &^ who.shown
 	switch {
 	case op.Action == crm.Revoke && in:
 		return crm.Outcome{Verdict: crm.Accepted, Code: crm.CodeStillMember, Message: "is still a member of the group"}
@@ -268,10 +227,8 @@ func judgeMember(now members, op crm.Operation) crm.Outcome {
 		return crm.Outcome{Verdict: crm.Accepted, Code: crm.CodeNotMember, Message: "is not yet a member of the group"}
 	case !who.agrees(op):
 		return crm.Outcome{Verdict: crm.Accepted, Code: crm.CodePermissionsDiffer, Message: "is a member with other permissions: " + who.has.String()}
+	case hidden != 0:
+		return crm.Outcome{Verdict: crm.Done, Message: "is a member; the CRM does not show " + hidden.String()}
 	}
-	o := crm.Outcome{Verdict: crm.Done}
-	if hidden := op.Permissions &^ who.shown; hidden != 0 {
-		o.Message = "is a member; the CRM does not show " + hidden.String()
-	}
-	return o
+	return crm.Outcome{Verdict: crm.Done}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
 const (
@@ -135,7 +136,7 @@ func TestGroupChanges(t *testing.T) {
 		"an unknown group": {call: items(leave(leaver), join(colleague, 0)), steps: []step{{want: membersPath, status: 500, reply: exception("MXUnknownGroupException", "no such group")}},
 			want: []crm.Outcome{{Verdict: crm.Failed, Code: "MXUnknownGroupException", HTTPStatus: 500}, {Verdict: crm.Failed, Code: "MXUnknownGroupException", HTTPStatus: 500}}, says: "nothing was sent"},
 		"no look comes through": {call: items(leave(leaver)), steps: []step{at(membersPath, page), at(membersPath, page), at(membersPath, page)},
-			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 502, Later: comeBack}}, says: "nothing of use"},
+			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 502, Later: transport.ComeBack}}, says: "nothing of use"},
 		"nobody in it": {call: items(leave(leaver)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":1,"UserGroups":[{"GroupId":"` + strings.ToUpper(team) + `","UserCount":"0"}]}`}},
 			want: []crm.Outcome{unchanged}, says: "not a member"},
 		"no such group": {call: items(leave(leaver), join(colleague, 0)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":1,"UserGroups":[{"GroupId":"` + third + `","UserCount":"0"}]}`},
@@ -144,9 +145,9 @@ func TestGroupChanges(t *testing.T) {
 		"nobody in it, and no list of groups": {call: items(leave(leaver)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":2,"UserGroups":[]}`}},
 			want: []crm.Outcome{unchanged}, says: "not a member"},
 		"a list without its members": {call: items(leave(leaver)), steps: []step{{want: membersPath, reply: `{"RecordCount":3}`}},
-			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 200, Later: comeBack}}, says: "missing"},
+			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 200, Later: transport.ComeBack}}, says: "missing"},
 		"a list that is cut": {call: items(leave(leaver)), steps: []step{{want: membersPath, reply: `{"RecordCount":2,"GroupUsers":[` + plain(colleague) + `]}`}},
-			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 200, Later: comeBack}}, says: "shorter"},
+			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 200, Later: transport.ComeBack}}, says: "shorter"},
 		"refused keys": {call: items(leave(leaver), join(colleague, 0)), steps: []step{{want: membersPath, status: 401, reply: "{}"}},
 			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "keys", HTTPStatus: 401}, {Verdict: crm.NotSent, Code: "keys", HTTPStatus: 401}}},
 	} {

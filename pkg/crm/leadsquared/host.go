@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
 // hostName is what the name of a host may look like; addresses are read apart.
@@ -40,7 +42,7 @@ func base(s string) (*url.URL, error) {
 		// A parse error repeats the text, which may hold pasted keys.
 		return nil, errors.New("host: not a host name or URL")
 	}
-	name, port := strings.ToLower(u.Hostname()), u.Port()
+	name, port, scheme := strings.ToLower(u.Hostname()), u.Port(), strings.ToLower(u.Scheme)
 	switch path := strings.Trim(u.Path, "/"); {
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, errors.New("host: only a host name is wanted, without keys or parameters")
@@ -48,30 +50,16 @@ func base(s string) (*url.URL, error) {
 		return nil, errors.New("host: a path other than /v2 does not belong to it")
 	case net.ParseIP(name) == nil && !hostName.MatchString(name):
 		return nil, errors.New("host: not a host name")
-	}
-	scheme := strings.ToLower(u.Scheme)
-	switch {
-	case scheme == "http" && !loopback(name):
+	case scheme == "http" && !transport.Loopback(name):
 		return nil, fmt.Errorf("host: plain http is for loopback addresses only, not for %s", name)
 	case scheme != "http" && scheme != "https":
 		return nil, errors.New("host: the scheme must be https")
-	case scheme == "https" && port == "443", scheme == "http" && port == "80":
-		port = ""
 	}
-	host := name
-	if port != "" {
-		host = net.JoinHostPort(name, port)
-	} else if strings.Contains(name, ":") {
-		host = "[" + name + "]"
+	if strings.Contains(name, ":") {
+		name = "[" + name + "]"
 	}
-	return &url.URL{Scheme: scheme, Host: host}, nil
-}
-
-// loopback says whether a host, without port, is this machine.
-func loopback(name string) bool {
-	if name == "localhost" {
-		return true
+	if port != "" && port != map[string]string{"https": "443", "http": "80"}[scheme] {
+		name += ":" + port
 	}
-	ip := net.ParseIP(name)
-	return ip != nil && ip.IsLoopback()
+	return &url.URL{Scheme: scheme, Host: name}, nil
 }

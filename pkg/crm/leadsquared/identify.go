@@ -1,6 +1,7 @@
 package leadsquared
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,9 +38,7 @@ func (p *Provider) Identify(ctx context.Context) (crm.Identity, error) {
 
 // ask asks whose keys these are.
 func (p *Provider) ask(ctx context.Context) (crm.Identity, error) {
-	f := p.look(ctx, transport.Request{
-		Op: "Authentication", Path: "/v2/Authentication.svc/UserByAccessKey.Get",
-	})
+	f := p.look(ctx, transport.Request{Op: "Authentication", Path: "/v2/Authentication.svc/UserByAccessKey.Get"})
 	switch {
 	case f.Ended != nil:
 		return crm.Identity{}, f.Ended
@@ -47,9 +46,8 @@ func (p *Provider) ask(ctx context.Context) (crm.Identity, error) {
 		return crm.Identity{}, context.Cause(ctx)
 	case f.Class != transport.Shown:
 		return crm.Identity{}, useless(strings.TrimPrefix(f.Code+": "+f.Text, ": "))
-	}
-	if p := f.reply; f.Status != http.StatusOK || p.ExceptionMessage != "" || p.ErrorMessage != "" {
-		return crm.Identity{}, useless(fmt.Sprintf("HTTP %d with an answer that can not be relied on: %s", f.Status, p.words()))
+	case f.Status != http.StatusOK || f.reply.ExceptionMessage != "" || f.reply.ErrorMessage != "":
+		return crm.Identity{}, useless(fmt.Sprintf("HTTP %d with an answer that can not be relied on: %s", f.Status, f.reply.words()))
 	}
 	return p.owner(f.body)
 }
@@ -61,10 +59,10 @@ func (p *Provider) owner(body []byte) (crm.Identity, error) {
 		return crm.Identity{}, useless("the answer can not be read")
 	}
 	user, ok := readGUID(string(o.ID))
-	org := string(o.OrgID)
-	if org == "" {
-		org = string(o.OrgShortCode)
-	}
+	org := string(cmp.Or(o.OrgID, o.OrgShortCode))
+	// The hosts that the CRM names are compared with ours, which may be a stand-in or a tunnel.
+	ours, served := p.base.Hostname(), apiHosts(o.LSQCommonServiceURLs)
+	right := strings.Join(served, " or ")
 	switch {
 	case !ok:
 		return crm.Identity{}, useless("the answer names no user")
@@ -76,9 +74,12 @@ func (p *Provider) owner(body []byte) (crm.Identity, error) {
 			Err:  fmt.Errorf("the keys belong to a user whose role is %q", p.redact.Clean(string(o.Role))),
 			Hint: "Entity sharing takes an administrator's keys only.",
 		}
-	}
-	if err := p.rightHost(apiHosts(o.LSQCommonServiceURLs)); err != nil {
-		return crm.Identity{}, err
+	case len(served) > 0 && !transport.Loopback(ours) && !slices.Contains(served, ours):
+		return crm.Identity{}, &crm.AccountError{
+			Code: crm.EndHost,
+			Err:  fmt.Errorf("the organisation is served by %s, not by %s", right, ours),
+			Hint: "Set the host of the account to " + right + ".",
+		}
 	}
 	return crm.Identity{
 		User: user, Org: p.redact.String(org),
@@ -86,27 +87,23 @@ func (p *Provider) owner(body []byte) (crm.Identity, error) {
 	}, nil
 }
 
-// rightHost compares our host with those that the CRM names. A loopback host is a
-// stand-in or a tunnel and is not compared.
-func (p *Provider) rightHost(named []string) error {
-	ours := p.base.Hostname()
-	if len(named) == 0 || loopback(ours) || slices.Contains(named, ours) {
-		return nil
-	}
-	right := strings.Join(named, " or ")
-	return &crm.AccountError{
-		Code: crm.EndHost,
-		Err:  fmt.Errorf("the organisation is served by %s, not by %s", right, ours),
-		Hint: "Set the host of the account to " + right + ".",
-	}
-}
-
-// apiHosts returns the API hosts among the texts of a JSON value, sorted, each once.
+// apiHosts returns the API hosts among the texts of a JSON value, which are URLs or bare
+// names, sorted, each once. API hosts are called api or api-<region>; the asynchronous
+// gateway and the web hosts are called otherwise.
 func apiHosts(v any) []string {
 	var hosts []string
 	switch v := v.(type) {
 	case string:
-		if host, ok := apiHost(v); ok {
+		if v = strings.TrimSpace(v); !strings.Contains(v, "://") {
+			v = "https://" + v
+		}
+		u, err := url.Parse(v)
+		if err != nil {
+			return nil
+		}
+		host := strings.ToLower(u.Hostname())
+		first, _, dotted := strings.Cut(host, ".")
+		if dotted && hostName.MatchString(host) && (first == "api" || strings.HasPrefix(first, "api-")) {
 			hosts = append(hosts, host)
 		}
 	case []any:
@@ -120,22 +117,6 @@ func apiHosts(v any) []string {
 	}
 	slices.Sort(hosts)
 	return slices.Compact(hosts)
-}
-
-// apiHost reads a host out of a URL or a bare name. API hosts are called api or
-// api-<region>; the asynchronous gateway and the web hosts are called otherwise.
-func apiHost(s string) (string, bool) {
-	s = strings.TrimSpace(s)
-	if !strings.Contains(s, "://") {
-		s = "https://" + s
-	}
-	u, err := url.Parse(s)
-	if err != nil {
-		return "", false
-	}
-	host := strings.ToLower(u.Hostname())
-	first, _, dotted := strings.Cut(host, ".")
-	return host, dotted && hostName.MatchString(host) && (first == "api" || strings.HasPrefix(first, "api-"))
 }
 
 // useless ends an account whose host answers, but with nothing that can be used.

@@ -15,7 +15,8 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
-// mostMemberBytes bounds the list of a group's members, which comes without paging.
+// mostMemberBytes bounds the lists of groups and of a group's members, which come
+// without paging.
 const mostMemberBytes = 16 << 20
 
 // member is what the CRM shows of somebody in a sales group.
@@ -57,12 +58,7 @@ func (who member) agrees(op crm.Operation) bool {
 	return (who.has^op.Permissions)&who.shown == 0
 }
 
-// wireMembers is the reply to RetrieveUsers.
-type wireMembers struct {
-	RecordCount text
-	GroupUsers  once
-}
-
+// wireMember is an entry of the reply to RetrieveUsers.
 type wireMember struct {
 	GroupID text
 	UserID  text
@@ -82,7 +78,7 @@ func (w wireMember) member() member {
 		switch strings.ToLower(string(flag)) {
 		case "true", "1":
 			m.has |= 1 << i
-			m.shown |= 1 << i
+			fallthrough
 		case "false", "0":
 			m.shown |= 1 << i
 		}
@@ -90,37 +86,41 @@ func (w wireMember) member() member {
 	return m
 }
 
-// members looks at a group. The finding is took where the list can be relied on: a
+// members looks at a group. The finding is Shown where the list can be relied on: a
 // reply that is cut, shorter than its own count or about another group says nothing
 // about who is not in it.
-func (p *Provider) members(ctx context.Context, group string) (members, finding) {
-	f := p.look(ctx, transport.Request{
-		Op: "UserGroup.RetrieveUsers", Path: "/v2/UserGroup.svc/RetrieveUsers",
-		Query: url.Values{"GroupId": {group}}, MaxBody: mostMemberBytes,
+func (p *Provider) members(ctx context.Context, group string) (m members, f finding) {
+	f = p.list(ctx, transport.Request{
+		Op: "UserGroup.RetrieveUsers", Path: "/v2/UserGroup.svc/RetrieveUsers", Query: url.Values{"GroupId": {group}},
+	}, "the list of the group's members", func(body []byte) (why string) {
+		m, why = readMembers(body, group)
+		return why
 	})
-	if f.Class != transport.Shown {
-		return nil, f
-	}
-	m, why := members(nil), ""
-	if why = doubtful(f); why == "" {
-		m, why = readMembers(f.body, group)
-	}
-	if why != "" {
-		f.Class, f.Code, f.Text = transport.Uncertain, crm.CodeNoAnswer, "the list of the group's members can not be relied on: "+why
-	}
 	return m, f
 }
 
-// doubtful says why no list in an answer is believed: it stands beside an error, or
-// comes with a status that is not that of a list; "" for no reason.
-func doubtful(f finding) string {
+// list asks for a list that comes without paging. Where it stands beside an error, comes
+// with a status that is not that of a list, or read says why it can not be relied on, the
+// finding is Uncertain.
+func (p *Provider) list(ctx context.Context, req transport.Request, name string, read func(body []byte) (why string)) finding {
+	req.MaxBody = mostMemberBytes
+	f := p.look(ctx, req)
+	if f.Class != transport.Shown {
+		return f
+	}
+	var why string
 	switch {
 	case f.Status != http.StatusOK:
-		return fmt.Sprintf("it comes with HTTP %d", f.Status)
+		why = fmt.Sprintf("it comes with HTTP %d", f.Status)
 	case f.reply.complains():
-		return "it stands beside an error: " + f.reply.words()
+		why = "it stands beside an error: " + f.reply.words()
+	default:
+		why = read(f.body)
 	}
-	return ""
+	if why != "" {
+		f.Class, f.Code, f.Text = transport.Uncertain, crm.CodeNoAnswer, name+" can not be relied on: "+why
+	}
+	return f
 }
 
 // groups are the organisation's sales groups, listed once in a run.
@@ -130,22 +130,15 @@ type groups struct {
 }
 
 // list returns the ids of all groups, nil where the CRM gave no list to rely on.
-func (g *groups) list(ctx context.Context, p *Provider) (map[string]bool, finding) {
+func (g *groups) list(ctx context.Context, p *Provider) (known map[string]bool, f finding) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.known != nil {
-		return g.known, finding{Finding: transport.Finding{Class: transport.Shown}}
-	}
-	f := p.look(ctx, transport.Request{Op: "UserGroup.Retrieve", Path: "/v2/UserGroup.svc/Retrieve", MaxBody: mostMemberBytes})
-	if f.Class != transport.Shown {
-		return nil, f
-	}
-	why := doubtful(f)
-	if why == "" {
-		g.known, why = readGroups(f.body)
-	}
-	if why != "" {
-		f.Class, f.Code, f.Text = transport.Uncertain, crm.CodeNoAnswer, "the list of sales groups can not be relied on: "+why
+	if g.known == nil {
+		req := transport.Request{Op: "UserGroup.Retrieve", Path: "/v2/UserGroup.svc/Retrieve"}
+		f = p.list(ctx, req, "the list of sales groups", func(body []byte) (why string) {
+			g.known, why = readGroups(body)
+			return why
+		})
 	}
 	return g.known, f
 }
@@ -179,9 +172,12 @@ func readGroups(body []byte) (known map[string]bool, why string) {
 
 // readMembers reads the reply to RetrieveUsers, or says why it can not be used.
 func readMembers(body []byte, group string) (m members, why string) {
-	var w wireMembers
+	var w struct {
+		RecordCount text
+		GroupUsers  once
+	}
 	var list []wireMember
-	if err := json.Unmarshal(transport.TrimJSON(body), &w); err != nil {
+	if json.Unmarshal(transport.TrimJSON(body), &w) != nil {
 		return nil, "it is not readable"
 	}
 	if why := readList(w.GroupUsers, w.RecordCount, &list); why != "" {
@@ -189,14 +185,15 @@ func readMembers(body []byte, group string) (m members, why string) {
 	}
 	m = members{}
 	for _, u := range list {
-		if of, ok := readGUID(string(u.GroupID)); u.GroupID != "" && (!ok || of != group) {
-			return nil, "it is another group's"
-		}
+		of, known := readGUID(string(u.GroupID))
 		id, ok := readGUID(string(u.UserID))
-		if !ok {
+		_, again := m[id]
+		switch {
+		case u.GroupID != "" && (!known || of != group):
+			return nil, "it is another group's"
+		case !ok:
 			return nil, "it holds somebody without an id"
-		}
-		if _, again := m[id]; again {
+		case again:
 			return nil, "it holds somebody twice"
 		}
 		m[id] = u.member()

@@ -1,12 +1,14 @@
 package leadsquared
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -64,8 +66,8 @@ type Provider struct {
 var _ crm.Provider = (*Provider)(nil)
 
 // New returns a provider that sends through a client of its own, made from tr: New
-// fills in Base, Authorize, Inspect and Redact (a redactor that is there already
-// learns the keys). store may be nil; then who owns the keys is not remembered.
+// fills in Base, Authorize, Inspect and Redact. store may be nil; then who owns the keys
+// is not remembered.
 func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, error) {
 	cfg, u, err := cfg.checked()
 	if err != nil {
@@ -75,13 +77,8 @@ func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, er
 	if err != nil {
 		return nil, err
 	}
-	if tr.Redact == nil {
-		tr.Redact = transport.NewRedactor()
-	}
-	tr.Redact.Add(cfg.AccessKey)
-	tr.Redact.Add(cfg.SecretKey)
-	tr.Base, tr.Inspect = u, inspect
-	tr.Authorize = authorizer(cfg)
+	tr.Base, tr.Inspect, tr.Authorize = u, inspect, authorizer(cfg)
+	tr.Redact = transport.NewRedactor(cfg.AccessKey, cfg.SecretKey)
 	client, err := transport.New(tr)
 	if err != nil {
 		return nil, fmt.Errorf("leadsquared: %w", err)
@@ -92,11 +89,10 @@ func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, er
 // Check says what is wrong with the configuration, as far as that can be found out
 // without asking anybody: what New would refuse.
 func (c Config) Check() error {
-	_, _, err := c.checked()
-	if err != nil {
+	if _, _, err := c.checked(); err != nil {
 		return fmt.Errorf("leadsquared: %w", err)
 	}
-	_, err = NewRules(c)
+	_, err := NewRules(c)
 	return err
 }
 
@@ -126,9 +122,7 @@ func (c Config) checked() (Config, *url.URL, error) {
 			return c, nil, errors.New("callback URL: must be a whole https URL")
 		}
 	}
-	if c.RemoveUsersPath == "" {
-		c.RemoveUsersPath = defaultRemovePath
-	}
+	c.RemoveUsersPath = cmp.Or(c.RemoveUsersPath, defaultRemovePath)
 	if !servicePath.MatchString(c.RemoveUsersPath) || strings.Contains(c.RemoveUsersPath, "..") {
 		return c, nil, errors.New("path to remove users: must be a path on the host, such as " + defaultRemovePath)
 	}
@@ -136,10 +130,8 @@ func (c Config) checked() (Config, *url.URL, error) {
 		c.SuccessCodes = []int{successCode}
 	}
 	for _, code := range c.FailureCodes {
-		for _, other := range c.SuccessCodes {
-			if code == other {
-				return c, nil, fmt.Errorf("status code %d is both success and failure", code)
-			}
+		if slices.Contains(c.SuccessCodes, code) {
+			return c, nil, fmt.Errorf("status code %d is both success and failure", code)
 		}
 	}
 	return c, u, nil
@@ -155,8 +147,7 @@ func authorizer(cfg Config) func(context.Context, *http.Request) error {
 			return nil
 		}
 		q := r.URL.Query()
-		q.Set("accessKey", cfg.AccessKey.Reveal())
-		q.Set("secretKey", cfg.SecretKey.Reveal())
+		q["accessKey"], q["secretKey"] = access, secret
 		r.URL.RawQuery = q.Encode()
 		return nil
 	}

@@ -4,55 +4,151 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
-const (
-	// mostLost is how many answers to one change may be lost before it is given up.
-	mostLost = 3
-	// comeBack is when to return to a change that never left this machine. The
-	// transport has tried three times by then and ends an account that stays away.
-	comeBack = 5 * time.Second
-)
+// mostLost is how many answers to one change may be lost before it is given up.
+const mostLost = 3
 
 // work is one Do: what its parts have in common.
 type work struct {
 	p      *Provider
 	callID string
 	j      crm.Journal
+	items  []crm.Item // in the form that Check gives them
+	out    []crm.Outcome
 	// ended is why the account can do no more; later parts are not sent.
 	ended *crm.AccountError
 }
 
-// part is a part of a call that goes out in one body. items and out are aligned.
+// part is the rows of a call that go out in one body, by their place in it.
 type part struct {
-	items []crm.Item
-	out   []crm.Outcome
+	at []int
 	// sent and lost count, for each of its rows, how often the change was sent, and
-	// how many of the answers were lost. Halves of a part inherit them.
+	// how many of the answers were lost. Parts of a part inherit them.
 	sent, lost int
 	again      bool // sent again after a lost answer
 }
 
-// split returns the two halves of a part.
-func (pt *part) split() [2]*part {
-	m := len(pt.items) / 2
-	a, b := *pt, *pt
-	a.items, a.out = pt.items[:m], pt.out[:m]
-	b.items, b.out = pt.items[m:], pt.out[m:]
-	return [2]*part{&a, &b}
+// of returns a part that has some of the rows.
+func (pt part) of(at []int) part {
+	pt.at = at
+	return pt
+}
+
+// Do shares and revokes. Revokes of one kind of object go together, up to
+// Config.MaxEntries in one body; a share goes alone; changes of a sales group go
+// together, after one look. A body that the CRM refuses as a whole is split in
+// halves and sent again until the refusal lands on its row. See crm.Provider for
+// what it promises.
+func (p *Provider) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outcome {
+	w := &work{p: p, callID: call.ID, j: j, items: slices.Clone(call.Items), out: make([]crm.Outcome, len(call.Items))}
+	for _, at := range w.parts() {
+		if w.items[at[0]].Op.Object == crm.SalesGroup {
+			w.group(ctx, part{at: at})
+		} else {
+			w.access(ctx, part{at: at})
+		}
+	}
+	return w.out
+}
+
+// parts says which items go together. Those that are not to be sent get their outcome
+// and go nowhere.
+func (w *work) parts() [][]int {
+	var parts [][]int
+	open := map[string]int{} // the part that still takes items of a name
+	for n, item := range w.items {
+		op, err := crm.Sendable(w.p, item.Op)
+		if err != nil {
+			w.out[n] = crm.Invalid(err)
+			continue
+		}
+		if o, sent := sentAlready(item, op); sent {
+			w.out[n] = o
+			continue
+		}
+		w.items[n].Op = op
+		name, most := w.p.Bundle(op)
+		if op.Object == crm.SalesGroup {
+			name, most = op.Object+"/"+op.Record, len(w.items)
+		}
+		if i, ok := open[name]; ok && len(parts[i]) < most {
+			parts[i] = append(parts[i], n)
+			continue
+		}
+		open[name] = len(parts)
+		parts = append(parts, []int{n})
+	}
+	return parts
+}
+
+// sentAlready is the outcome of a share that an earlier run has sent, and that must not
+// be sent again.
+func sentAlready(item crm.Item, op crm.Operation) (o crm.Outcome, sent bool) {
+	if repeatable(op) {
+		return o, false
+	}
+	switch item.Prior {
+	case crm.PriorLost:
+		o = crm.Outcome{Code: crm.CodeNoAnswer, Message: "sent earlier, and its answer was lost; a share is not sent again"}
+	case crm.PriorUncertain:
+		o = crm.Outcome{Code: crm.CodeNoAnswer, Message: "sent earlier, and nothing says whether it took effect; a share is not sent again"}
+	case crm.PriorAccepted:
+		o = crm.Outcome{
+			Verdict: crm.Accepted, RequestID: item.Ticket, Ticket: item.Ticket,
+			Message: "accepted earlier and still unconfirmed; a share is not sent again",
+		}
+	default:
+		return o, false
+	}
+	return o, true
+}
+
+// repeatable says whether a change may be sent again after a lost answer. Sharing
+// a lead or an opportunity twice may extend or duplicate the share; revoking twice
+// ends where revoking once does, and members of a group can be looked up.
+func repeatable(op crm.Operation) bool {
+	return op.Action == crm.Revoke || op.Object == crm.SalesGroup
+}
+
+// access sends a part of leads or opportunities until every row of it has its outcome.
+func (w *work) access(ctx context.Context, pt part) {
+	entries := make([]entry, len(pt.at))
+	for i, n := range pt.at {
+		entries[i] = newEntry(w.items[n].Op)
+	}
+	name := "Revoke"
+	if w.items[pt.at[0]].Op.Action == crm.Share {
+		name = "Share"
+	}
+	// LeadSquared shows nobody who has a share: the state before is unknown.
+	req := w.post("EntityAccess."+name, "/v2/EntityAccess.svc/"+name, entries, crm.State{})
+	for {
+		f := w.attempt(ctx, kindAccess, &pt, req)
+		switch {
+		case f.Class == transport.Refused && len(pt.at) > 1:
+			m := len(pt.at) / 2
+			w.access(ctx, pt.of(pt.at[:m]))
+			w.access(ctx, pt.of(pt.at[m:]))
+			return
+		case f.Class == transport.Uncertain && w.again(ctx, pt):
+			continue
+		}
+		w.finish(ctx, pt, f, f.id)
+		return
+	}
 }
 
 // post builds a change. The body holds only what Check has passed.
 func (w *work) post(op, path string, body any, before crm.State) transport.Request {
 	raw, _ := json.Marshal(body) // texts, numbers and flags: it can not fail
 	return transport.Request{
-		Op: op, CallID: w.callID, Method: http.MethodPost, Path: path,
-		Body: raw, ContentType: "application/json",
+		Op: op, CallID: w.callID, Method: http.MethodPost, Path: path, Body: raw,
 		Before: func(ctx context.Context) error { return w.j.Intend(ctx, before) },
 	}
 }
@@ -87,88 +183,63 @@ func (w *work) attempt(ctx context.Context, k kind, pt *part, req transport.Requ
 	}
 }
 
-// settle writes the finding down as the outcome of every row of the part.
-func (w *work) settle(ctx context.Context, pt *part, f finding, ticket string) {
-	for i, item := range pt.items {
-		pt.out[i] = outcome(ctx, item, f, pt, ticket)
-	}
+// again says whether a change whose answer was lost is to be sent again, after a
+// pause. The first item speaks for all of its part.
+func (w *work) again(ctx context.Context, pt part) bool {
+	return repeatable(w.items[pt.at[0]].Op) && w.ended == nil && pt.lost < mostLost && w.p.client.Backoff(ctx, pt.lost)
 }
 
-// outcome is what a finding means for one row.
-func outcome(ctx context.Context, item crm.Item, f finding, pt *part, ticket string) crm.Outcome {
-	o := crm.Outcome{
-		Code: f.Code, HTTPStatus: f.Status, Attempts: pt.sent, Ended: f.Ended,
-		Message: labelled(f.Text, item, pt),
-	}
-	doubt := pt.lost > 0 || item.Prior != crm.PriorNone
-	switch f.Class {
-	case transport.Accepted:
-		o.Verdict, o.RequestID, o.Ticket = crm.Accepted, f.id, ticket
-	case transport.Refused:
-		o.Verdict, o.Maybe = crm.Failed, doubt
-	case transport.Unsent, transport.Ended:
-		o.Verdict, o.Maybe = crm.NotSent, doubt || f.uncertain
-		if f.Class == transport.Unsent && ctx.Err() == nil {
-			o.Later = comeBack
+// finish writes down what a finding means for every row of a part.
+func (w *work) finish(ctx context.Context, pt part, f finding, ticket string) {
+	for _, n := range pt.at {
+		item := w.items[n]
+		o := crm.Outcome{Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Attempts: pt.sent, Ended: f.Ended}
+		earlier := pt.lost > 0 || item.Prior != crm.PriorNone
+		switch f.Class {
+		case transport.Accepted:
+			o.Verdict, o.RequestID, o.Ticket = crm.Accepted, f.id, ticket
+		case transport.Refused:
+			o.Verdict, o.Maybe = crm.Failed, earlier
+		case transport.Unsent, transport.Ended:
+			o.Verdict, o.Maybe = crm.NotSent, earlier || f.uncertain
+			if f.Class == transport.Unsent && ctx.Err() == nil {
+				o.Later = transport.ComeBack
+			}
+		default:
+			// The last answer was lost. What must not be repeated stays Unknown; what had no
+			// chance to be repeated, because the run or the account ended, is still to be done.
+			if !repeatable(item.Op) {
+				o.Message = "sent, and no answer says whether it was done: " + f.Text
+				break
+			}
+			o.Verdict, o.Maybe = crm.Failed, true
+			if ctx.Err() != nil || f.Ended != nil {
+				o.Verdict = crm.NotSent
+			}
+			o.Message = "no answer says whether it was done, the last was: " + f.Text + "; running again tries again"
 		}
-	default:
-		o.Verdict, o.Maybe = lostVerdict(ctx, item.Op, f)
-		o.Message = labelled(lostText(f, o.Verdict), item, pt)
+		o.Message = labelled(o.Message, item, pt)
+		w.out[n] = o
 	}
-	return o
-}
-
-// lostVerdict is the verdict on a change whose last answer was lost. One that must
-// not be repeated is Unknown. One that had no chance to be repeated, because the
-// run or the account ended, is still to be done.
-func lostVerdict(ctx context.Context, op crm.Operation, f finding) (v crm.Verdict, maybe bool) {
-	switch {
-	case !repeatable(op):
-		return crm.Unknown, false
-	case ctx.Err() != nil || f.Ended != nil:
-		return crm.NotSent, true
-	}
-	return crm.Failed, true
-}
-
-func lostText(f finding, v crm.Verdict) string {
-	if v == crm.Unknown {
-		return "sent, and no answer says whether it was done: " + f.Text
-	}
-	return "no answer says whether it was done, the last was: " + f.Text + "; running again tries again"
-}
-
-// repeatable says whether a change may be sent again after a lost answer. Sharing
-// a lead or an opportunity twice may extend or duplicate the share; revoking twice
-// ends where revoking once does, and members of a group can be looked up.
-func repeatable(op crm.Operation) bool {
-	return op.Action == crm.Revoke || op.Object == crm.SalesGroup
 }
 
 // labelled adds to the text of an outcome that its change was sent again, and why.
-func labelled(s string, item crm.Item, pt *part) string {
+func labelled(s string, item crm.Item, pt part) string {
 	if pt.sent == 0 {
 		return s
 	}
 	return crm.Join(s, item.Prior.SentAgain(pt.again))
 }
 
-// clean takes secrets out of a finding's texts and bounds them.
+// clean takes secrets out of a finding's texts and bounds them. An Id that repeats one of
+// the keys would carry it into tickets and results; a key that is too short to be told
+// from an Id is let be.
 func (p *Provider) clean(f finding) finding {
 	f.Finding = f.Clean(p.redact)
-	if f.Class == transport.Accepted && p.holdsKey(f.id) {
-		f = finding{Finding: transport.Finding{Code: crm.CodeNoAnswer, Text: "an answer that repeats the account's keys", Status: f.Status, Attempted: f.Attempted}}
-	}
-	return f
-}
-
-// holdsKey says whether an Id repeats one of the keys, which would carry it into
-// tickets and results. A key that is too short to be told from an Id is let be.
-func (p *Provider) holdsKey(id string) bool {
 	for _, key := range []transport.Secret{p.cfg.AccessKey, p.cfg.SecretKey} {
-		if k := key.Reveal(); len(k) >= 8 && strings.Contains(id, k) {
-			return true
+		if k := key.Reveal(); f.Class == transport.Accepted && len(k) >= 8 && strings.Contains(f.id, k) {
+			f = finding{Finding: transport.Finding{Code: crm.CodeNoAnswer, Text: "an answer that repeats the account's keys", Status: f.Status, Attempted: f.Attempted}}
 		}
 	}
-	return false
+	return f
 }

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -23,7 +22,6 @@ func (p *Provider) Confirm(ctx context.Context, items []crm.Item) ([]crm.Outcome
 	if p.Shows(items[0].Op) {
 		return p.confirmGroup(ctx, items)
 	}
-	out := make([]crm.Outcome, len(items))
 	ticket := items[0].Ticket
 	f := finding{Finding: transport.Finding{Code: crm.CodeTicket, Text: "the ticket is no request Id"}}
 	if idText(text(ticket)) != "" {
@@ -40,10 +38,7 @@ func (p *Provider) Confirm(ctx context.Context, items []crm.Item) ([]crm.Outcome
 	if o.Verdict == crm.Accepted {
 		o.Ticket = ticket
 	}
-	for i := range out {
-		out[i] = o
-	}
-	return out, crm.State{}
+	return slices.Repeat([]crm.Outcome{o}, len(items)), crm.State{}
 }
 
 // look sends a request that changes nothing and classifies the last answer.
@@ -57,10 +52,7 @@ func (p *Provider) look(ctx context.Context, req transport.Request) finding {
 // refused look means is unknown: the request may be unknown, or too old to be asked
 // about. It is told as it came, and the operation stays accepted.
 func unconfirmed(f finding) crm.Outcome {
-	return crm.Outcome{
-		Verdict: crm.Accepted, Code: f.Code, Message: f.Text,
-		HTTPStatus: f.Status, Ended: f.Ended,
-	}
+	return crm.Outcome{Verdict: crm.Accepted, Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Ended: f.Ended}
 }
 
 // status reads the answer of a status call. Its own Status speaks of the call and
@@ -70,15 +62,14 @@ func unconfirmed(f finding) crm.Outcome {
 func (p *Provider) status(f finding, n int) crm.Outcome {
 	r := f.reply
 	o := crm.Outcome{Verdict: crm.Accepted, HTTPStatus: f.Status, Message: p.redact.Clean(r.says())}
-	raw := strings.TrimSpace(string(r.ShareStatus))
-	code, err := strconv.Atoi(raw)
+	code, err := strconv.Atoi(string(r.ShareStatus))
 	switch {
-	case raw == "":
-		o.Code = "status_missing"
-	case err == nil:
-		o.Code = "status_" + strconv.Itoa(code)
+	case r.ShareStatus == "":
+		o.Code = crm.CodeStatusMissing
+	case err != nil:
+		o.Code = crm.CodeStatusUnreadable
 	default:
-		o.Code = "status_unreadable"
+		o.Code = crm.CodeStatus + strconv.Itoa(code)
 	}
 	switch {
 	case !r.succeeded():

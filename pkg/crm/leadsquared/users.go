@@ -2,16 +2,16 @@ package leadsquared
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
-	"encoding/hex"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"net/http"
-	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -19,10 +19,12 @@ import (
 
 // mostUserBytes bounds the user list, which the vendor sends as one reply without
 // paging, an entry being about 500 bytes; crm.MostUsers bounds what is kept of it where
-// entries are shorter, mostEntryBytes what is read of an entry that does not end.
+// entries are shorter, mostEntryBytes what is read of an entry that does not end, mostOther
+// what is kept of a reply that is no list.
 const (
 	mostUserBytes  = 64 << 20
 	mostEntryBytes = 256 << 10
+	mostOther      = 64 << 10
 )
 
 // wireUser is an entry of the list. The id's name differs between the services.
@@ -34,11 +36,10 @@ type wireUser struct {
 }
 
 // Users lists everybody, inactive people too, with one request; of people who were
-// deleted the CRM knows no list. The whole list is
-// read before the first user is given out, because a reply that breaks off is asked
-// for again from its start; what is kept of it is three short fields. Entries
-// without a GUID are left out: nothing could be sent for them. The error is an
-// *crm.AccountError where the account has ended.
+// deleted the CRM knows no list. The whole list is read before the first user is given
+// out, because a reply that breaks off is asked for again from its start. Entries without
+// a GUID are left out: nothing could be sent for them. The error is an *crm.AccountError
+// where the account has ended.
 func (p *Provider) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User, error] {
 	return func(yield func(crm.User, error) bool) {
 		if part == crm.Deleted {
@@ -67,9 +68,8 @@ func (p *Provider) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User,
 
 // userList is what a reply has given so far.
 type userList struct {
-	users   [][]listed // in portions, which growing does not copy
-	emails  []byte     // the addresses, one behind the other
-	entries int        // with those that have no usable id
+	users   [][]byte // see add
+	entries int      // with those that have no usable id
 	whole   bool
 	over    bool   // it is longer than what is read of it
 	other   []byte // the beginning of a reply that is no list
@@ -78,18 +78,16 @@ type userList struct {
 // read reads a reply from its start and forgets what another has given.
 func (l *userList) read(body io.Reader) error {
 	*l = userList{}
-	in := bufio.NewReader(body)
-	if mark, err := in.Peek(3); err == nil && string(mark) == "\xef\xbb\xbf" {
-		_, _ = in.Discard(3)
-	}
-	first, err := in.Peek(1)
-	for err == nil && strings.ContainsAny(string(first), " \t\r\n") {
-		_, _ = in.Discard(1)
-		first, err = in.Peek(1)
-	}
-	if err != nil || first[0] != '[' {
-		l.other, err = io.ReadAll(io.LimitReader(in, 64<<10))
+	in := bufio.NewReaderSize(body, mostOther)
+	head, err := in.Peek(mostOther)
+	if !bytes.HasPrefix(transport.TrimJSON(head), []byte("[")) {
+		if l.other = head; errors.Is(err, io.EOF) {
+			err = nil
+		}
 		return err
+	}
+	if bytes.HasPrefix(head, []byte("\xef\xbb\xbf")) {
+		_, _ = in.Discard(3)
 	}
 	portion := &portions{from: in, left: mostEntryBytes}
 	d := json.NewDecoder(portion)
@@ -124,43 +122,37 @@ func (l *userList) read(body io.Reader) error {
 	return nil
 }
 
-// listed is a user as the list keeps it: a third of what its texts would take.
-type listed struct {
-	id     [16]byte
-	email  uint32 // where the address ends; it begins where the one before ends
-	active bool
-}
+const (
+	idLength = 36       // of a GUID
+	keptSize = 32 << 10 // of the portions in which users are kept
+)
 
-// usersPerPortion is how many are kept in a row.
-const usersPerPortion = 1024
-
-// add keeps a user.
+// add keeps a user, as bytes in portions that growing does not copy, a third of what texts
+// of their own would take: the id, whether they are active, and the address behind its
+// length.
 func (l *userList) add(u crm.User) {
-	one := listed{active: u.Active}
-	_, _ = hex.Decode(one.id[:], []byte(strings.ReplaceAll(u.ID, "-", ""))) // readGUID has passed it
-	l.emails = append(l.emails, u.Email...)
-	one.email = uint32(len(l.emails)) // the body is bounded far below that
-	if n := len(l.users); n == 0 || len(l.users[n-1]) == usersPerPortion {
-		l.users = append(l.users, make([]listed, 0, usersPerPortion))
+	n := len(l.users)
+	if n == 0 || len(l.users[n-1]) > keptSize-256 {
+		l.users, n = append(l.users, make([]byte, 0, keptSize)), n+1
 	}
-	last := len(l.users) - 1
-	l.users[last] = append(l.users[last], one)
+	kept := append(l.users[n-1], u.ID...) // readGUID has passed it
+	kept = append(kept, map[bool]byte{true: 1}[u.Active])
+	kept = binary.AppendUvarint(kept, uint64(len(u.Email)))
+	l.users[n-1] = append(kept, u.Email...)
 }
 
 // all returns the users in the order of the list.
 func (l *userList) all() iter.Seq[crm.User] {
 	return func(yield func(crm.User) bool) {
-		begin := uint32(0)
-		for _, portion := range l.users {
-			for _, one := range portion {
-				d := one.id
-				u := crm.User{
-					ID:    fmt.Sprintf("%x-%x-%x-%x-%x", d[:4], d[4:6], d[6:8], d[8:10], d[10:]),
-					Email: string(l.emails[begin:one.email]), Active: one.active,
-				}
-				if begin = one.email; !yield(u) {
+		for _, kept := range l.users {
+			for len(kept) > 0 {
+				n, size := binary.Uvarint(kept[idLength+1:])
+				begin := idLength + 1 + size
+				end := begin + int(n)
+				if !yield(crm.User{ID: string(kept[:idLength]), Active: kept[idLength] == 1, Email: string(kept[begin:end])}) {
 					return
 				}
+				kept = kept[end:]
 			}
 		}
 	}
@@ -194,15 +186,13 @@ func (u wireUser) user() (crm.User, bool) {
 
 // listError says why a read brought nothing of use.
 func (p *Provider) listError(ctx context.Context, list userList, r *transport.Response, err error) error {
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	}
-	if err == nil && list.over {
+	case err == nil && list.over:
 		return crm.ErrTooManyUsers
-	}
-	if err == nil && r != nil && r.Body == nil {
-		with := *r
-		with.Body, r = list.other, &with
+	case err == nil && r.Body == nil:
+		r = &transport.Response{Status: r.Status, Header: r.Header, Body: list.other}
 	}
 	f := p.clean(classify(kindLook, r, err))
 	switch {

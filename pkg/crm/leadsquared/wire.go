@@ -2,6 +2,7 @@ package leadsquared
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -35,11 +36,7 @@ type entry struct {
 
 // newEntry is the entry of an operation that Check has passed.
 func newEntry(op crm.Operation) entry {
-	e := entry{
-		UserID: op.User, EntityID: op.Record,
-		Entity: entityLead, EntityType: typeUser, AccessType: accessRead,
-		DurationInMinutes: op.Minutes,
-	}
+	e := entry{UserID: op.User, Entity: entityLead, EntityType: typeUser, EntityID: op.Record, AccessType: accessRead, DurationInMinutes: op.Minutes}
 	if op.Access == crm.Write {
 		e.AccessType = accessWrite
 	}
@@ -59,9 +56,9 @@ type reply struct {
 	ExceptionType    text
 	ExceptionMessage text
 	Message          message
-	Response         response // of sales groups
-	ShareStatus      text     // of a status call, beside Message
-	ErrorMessage     text     // likewise; null where nothing is wrong
+	Response         message // of sales groups
+	ShareStatus      text    // of a status call, beside Message
+	ErrorMessage     text    // likewise; null where nothing is wrong
 }
 
 // What takes any JSON value.
@@ -70,9 +67,11 @@ type (
 	once = transport.Once
 )
 
-// message is the field Message: an object in a success, a text in some errors.
+// message is the field Message, an object in a success and a text in some errors, or the
+// field Response.
 type message struct {
 	ID           text
+	RequestID    text
 	ResponseText text
 	Text         text `json:"-"`
 }
@@ -86,27 +85,19 @@ func (m *message) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*plain)(m))
 }
 
-// response is the field Response of the replies about sales groups.
-type response struct{ RequestID text }
-
-// UnmarshalJSON accepts every value.
-func (r *response) UnmarshalJSON(b []byte) error {
-	if !bytes.HasPrefix(b, []byte("{")) {
-		return nil
-	}
-	type plain response
-	return json.Unmarshal(b, (*plain)(r))
-}
-
 // succeeded says whether the body itself speaks of success.
 func (p *reply) succeeded() bool {
 	return strings.EqualFold(string(p.Status), "success") && p.ExceptionType == "" && p.ExceptionMessage == ""
 }
 
-// queued says whether the body speaks of a change that was accepted: with the word, or
-// with the Id that only an accepted change has.
-func (p *reply) queued() bool {
-	return strings.EqualFold(string(p.Status), "success") || idText(p.Message.ID) != "" || idText(p.Response.RequestID) != ""
+// id is the Id that only an accepted change has.
+func (p *reply) id() string { return cmp.Or(idText(p.Message.ID), idText(p.Response.RequestID)) }
+
+// contradicts says whether one part of the answer to a change says that it was accepted,
+// with the word or by an Id, and another that it was not.
+func (p *reply) contradicts(status int) bool {
+	queued := strings.EqualFold(string(p.Status), "success") || p.id() != ""
+	return queued && (status < 200 || status >= 400 || p.ExceptionType != "" || p.ExceptionMessage != "" || p.failed())
 }
 
 // failed says whether the body itself speaks of failure. Any other word for the
@@ -127,29 +118,16 @@ func (p *reply) complains() bool {
 
 // says is the text of an error reply, wherever the service has put it.
 func (p *reply) says() string {
-	for _, t := range []text{p.ExceptionMessage, p.Message.Text, p.Message.ResponseText, p.ErrorMessage} {
-		if t != "" {
-			return string(t)
-		}
-	}
-	return ""
+	return string(cmp.Or(p.ExceptionMessage, p.Message.Text, p.Message.ResponseText, p.ErrorMessage))
 }
 
 // words are the reply's own, for messages about one that contradicts itself.
 func (p *reply) words() string {
-	var parts []string
-	for _, one := range []struct {
-		name string
-		text text
-	}{{"Status", p.Status}, {"ExceptionType", p.ExceptionType}, {"message", text(p.says())}} {
-		if one.text != "" {
-			parts = append(parts, one.name+" "+strconv.Quote(string(one.text)))
-		}
+	words := transport.Quoted([2]string{"Status", string(p.Status)}, [2]string{"ExceptionType", string(p.ExceptionType)}, [2]string{"message", p.says()})
+	if p.id() == "" {
+		return words
 	}
-	if idText(p.Message.ID) != "" || idText(p.Response.RequestID) != "" {
-		parts = append(parts, "and a request Id")
-	}
-	return strings.Join(parts, ", ")
+	return strings.TrimPrefix(words+", and a request Id", ", ")
 }
 
 // idText returns an Id as it came. An Id is a short text or number; anything else

@@ -3,6 +3,10 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -30,6 +34,10 @@ const (
 	// OwnClass is the first of a vendor's own.
 	OwnClass
 )
+
+// ComeBack is when to return to what never left this machine. The client has tried three
+// times by then, and ends an account that stays away.
+const ComeBack = 5 * time.Second
 
 // Finding is what is known after one attempt. Its texts are as they came, until Clean.
 type Finding struct {
@@ -79,11 +87,33 @@ func Stopped(ctx context.Context) Finding {
 	return Finding{Class: Unsent, Text: context.Cause(ctx).Error()}
 }
 
-// End makes the finding one that ends the account.
-func (f Finding) End(code, what, hint string) Finding {
+// End makes the finding one that ends the account: what happened, with what the CRM says
+// of it, which may be nothing, and what somebody can do about it.
+func (f *Finding) End(code, what, says, hint string) {
+	if says != "" {
+		what += ": " + says
+	}
 	f.Class, f.Code, f.Text = Ended, code, what
 	f.Ended = &crm.AccountError{Code: code, Err: errors.New(what), Hint: hint}
-	return f
+}
+
+// Redirected makes it that of a redirect.
+func (f *Finding) Redirected(r *Response, hint string) {
+	f.End(crm.EndRedirect, fmt.Sprintf("the host answers with a redirect (HTTP %d) to %s", r.Status, r.RedirectedTo()), "", hint)
+}
+
+// Bare makes it that of an answer of which only the HTTP status says anything: a 4xx is a
+// refusal, but for those that may come after the work as well as before it.
+func (f *Finding) Bare() {
+	f.Code, f.Text = crm.CodeNoAnswer, fmt.Sprintf("HTTP %d with a body that can not be read as an answer", f.Status)
+	if TurnedDown(f.Status) {
+		f.Class, f.Code = Refused, crm.CodeHTTP+strconv.Itoa(f.Status)
+	}
+}
+
+// TurnedDown says whether an HTTP status is that of a request that was not carried out.
+func TurnedDown(status int) bool {
+	return status >= 400 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooEarly
 }
 
 // Clean takes secrets out of the texts and bounds them.

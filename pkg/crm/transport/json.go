@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
 )
 
@@ -53,8 +54,29 @@ func TrimJSON(b []byte) []byte {
 	return bytes.TrimSpace(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
 }
 
-// Object reads the body into v; false where it is not one JSON object, or was cut.
-func (r *Response) Object(v any) bool {
-	body := TrimJSON(r.Body)
-	return !r.Truncated && bytes.HasPrefix(body, []byte("{")) && json.Unmarshal(body, v) == nil
+// Object returns the body of a reply as a T, which nobody may change; the zero value and
+// false where it is not one JSON object, or was cut. A body is read once, for Inspect and
+// for whoever reads the reply after it.
+func Object[T any](r *Response) (*T, bool) {
+	if known, ok := r.object.(*T); ok {
+		return known, true
+	}
+	body, v := TrimJSON(r.Body), new(T)
+	if r.Truncated || !bytes.HasPrefix(body, []byte("{")) || json.Unmarshal(body, v) != nil {
+		return new(T), false
+	}
+	r.object = v
+	return v, true
+}
+
+// Quoted lists what the fields of a reply say, each a name and a text, without those that
+// say nothing; for messages about a reply that contradicts itself.
+func Quoted(fields ...[2]string) string {
+	var parts []string
+	for _, f := range fields {
+		if f[1] != "" {
+			parts = append(parts, f[0]+" "+strconv.Quote(f[1]))
+		}
+	}
+	return strings.Join(parts, ", ")
 }

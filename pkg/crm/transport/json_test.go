@@ -54,11 +54,16 @@ func TestOnce(t *testing.T) {
 func TestObject(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]bool{"\xef\xbb\xbf {\"v\":1} ": true, `[1]`: false, ``: false, `{"v":`: false, `"{}"`: false} {
-		var v struct{ V Text }
-		if got := (&Response{Body: []byte(body)}).Object(&v); got != want {
-			t.Errorf("%q: %v, want %v", body, got, want)
+		type object struct{ V Text }
+		r := &Response{Body: []byte(body)}
+		v, got := Object[object](r)
+		if got != want || v == nil {
+			t.Errorf("%q: %v, %v, want %v", body, v, got, want)
 		}
-		if (&Response{Body: []byte(body), Truncated: true}).Object(&v) {
+		if again, _ := Object[object](r); want && again != v {
+			t.Errorf("%q was read twice", body)
+		}
+		if _, ok := Object[object](&Response{Body: []byte(body), Truncated: true}); ok {
 			t.Errorf("%q: cut, and read all the same", body)
 		}
 	}

@@ -48,6 +48,7 @@ type Response struct {
 	Truncated bool // the body went on beyond the cap; Body holds its beginning
 	Throttled bool // the rate limit refused the request; it had no effect
 	CallID    string
+	object    any // what Object has read of the body
 }
 
 // hostName is what the name of a host may look like; what does not is not shown.

@@ -109,9 +109,8 @@ func after(a attempt, so notes, look finding, b bounds, stopped bool) next {
 		n.repair = change{}
 		n.notes.notGivenBack(n.missing, message)
 	}
-	n.decisions = make([]decision, len(a.rows))
 	for i := range a.rows {
-		n.decisions[i] = n.judge(a, i, look, b, stopped)
+		n.decisions = append(n.decisions, n.judge(a, i, look, b, stopped))
 	}
 	return n
 }
@@ -121,20 +120,17 @@ func after(a attempt, so notes, look finding, b bounds, stopped bool) next {
 // PUT has taken effect and somebody whom it wrote is there: if nobody is, somebody else
 // may have revoked them all.
 func (n *next) findHarmed(a attempt, look finding) {
-	c, lostAnswer := a.change, a.said.Class == uncertain
 	if look.Class != shown {
 		n.notes.risk(a, "and no look could tell whether they still have the record")
 		return
 	}
-	seen := visible(look.list, a.kept)
-	if c.verb != verbPut || lostAnswer && !seen {
+	lostAnswer, seen := a.said.Class == uncertain, visible(look.list, a.kept)
+	if a.change.verb != verbPut || lostAnswer && !seen {
 		return
 	}
-	var suspects []entry
-	for i, e := range c.entries {
-		if c.owner[i] < 0 && (lostAnswer || !a.said.results[i].ok()) {
-			suspects = append(suspects, e)
-		}
+	suspects := a.bystanders(func(r result) bool { return !r.ok() })
+	if lostAnswer {
+		suspects = a.change.bystanders()
 	}
 	missing := lacking(look.list, suspects)
 	switch {
@@ -144,9 +140,9 @@ func (n *next) findHarmed(a attempt, look finding) {
 		if slices.ContainsFunc(a.said.results, result.ok) {
 			n.notes.risk(a, "who still had the record at the last look; the change was not to be seen by then")
 		}
-	case lostAnswer && len(missing) == len(c.entries):
+	case lostAnswer && len(missing) == len(a.change.entries):
 		n.notes.add(crm.CodeStayerLost, "none of those who were to stay has the record any more; they were not given it back, because somebody else may have revoked them: "+recipients(missing))
-		n.notes.lost = append(n.notes.lost, stateOf(missing).Grants...)
+		n.notes.lost = append(n.notes.lost, grants(missing)...)
 	default:
 		n.missing = missing
 	}
@@ -205,28 +201,21 @@ func (n *next) judge(a attempt, at int, look finding, b bounds, stopped bool) de
 	case look.Class != shown:
 		return stuck(look, b, stopped)
 	case !a.again || !a.underWay() && len(a.refused) == 0:
-		o = a.givenUp(stopped)
+		// It stays as it was although it was sent: its answers were lost too often, or the CRM
+		// refuses the list that is left without the user.
+		o.Verdict, o.Code = crm.Failed, crm.CodeNoAnswer
+		o.Message = "no answer says whether it was done, and a look does not show it; the last was: " + a.said.Text + "; running again tries again"
+		if why := firstRefusal(a.said); why.no() {
+			o.Code, o.Message = string(why.Code), "the CRM refuses the list of those who stay: "+string(why.Message)
+			if names := a.bystanders(result.no); len(names) > 0 {
+				o.Message = refusesList("because of "+recipients(names), string(why.Message))
+			}
+		}
+		if stopped {
+			o.Verdict = crm.NotSent
+		}
 	default:
 		return decision{}
 	}
 	return final(o)
-}
-
-// givenUp is the outcome of a row that stays as it was although it was sent: its answers
-// were lost too often, or the CRM refuses the list that is left without the user.
-func (a *attempt) givenUp(stopped bool) crm.Outcome {
-	o := crm.Outcome{
-		Verdict: crm.Failed, Code: crm.CodeNoAnswer, HTTPStatus: a.said.Status,
-		Message: "no answer says whether it was done, and a look does not show it; the last was: " + a.said.Text + "; running again tries again",
-	}
-	if why := firstRefusal(a.said); why.no() {
-		o.Code, o.Message = string(why.Code), "the CRM refuses the list of those who stay: "+string(why.Message)
-		if names := a.bystanders(result.no); len(names) > 0 {
-			o.Message = refusesList("because of "+recipients(names), string(why.Message))
-		}
-	}
-	if stopped {
-		o.Verdict = crm.NotSent
-	}
-	return o
 }

@@ -46,8 +46,9 @@ func TestAfter(t *testing.T) {
 		list     = func(e ...entry) finding { f := found(shown, "", ""); f.list = e; return f }
 		public   = entry{sort: typePublic, permission: "read_only"}
 		parent   = entry{kind: kindUser, id: "5", permission: "read_only", through: "Contacts/7"}
-		over     = found(ended, "", "").end(crm.EndKeys, "x", "")
+		over     = found(ended, "", "")
 	)
+	over.End(crm.EndKeys, "x", "", "")
 	repair := func(a *attempt, said finding, missing ...entry) {
 		a.missing = missing
 		a.repaired(repairOf(three[2:], missing), said, list(three[2]))

@@ -1,6 +1,7 @@
 package zoho
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -24,36 +25,30 @@ var versionName = regexp.MustCompile(`^v(?:[2-9]|[1-9][0-9])(?:\.[0-9])?$`)
 // mean for the requests.
 type dialect struct {
 	version string
-	// userKey: the recipient is {"user":{"id"}}; there are users only.
-	userKey bool
-	// typed: each entry has a "type".
-	typed bool
-	// notify is Config.Notify.
-	notify string
+	userKey bool   // the recipient is {"user":{"id"}}; there are users only
+	typed   bool   // each entry has a "type"
+	notify  string // Config.Notify
 }
 
 func newDialect(version, notify string) (dialect, error) {
-	if version == "" {
-		version = defaultVersion
-	}
-	version = strings.ToLower(version)
-	if !versionName.MatchString(version) {
-		return dialect{}, fmt.Errorf("version %q: must be such as v8", version)
-	}
-	switch notify {
-	case "", "legacy", "none":
-	default:
+	d := dialect{version: strings.ToLower(cmp.Or(version, defaultVersion)), notify: notify}
+	switch {
+	case !versionName.MatchString(d.version):
+		return dialect{}, fmt.Errorf("version %q: must be such as v8", d.version)
+	case notify != "" && notify != "legacy" && notify != "none":
 		return dialect{}, fmt.Errorf("notification keys %q: must be empty, legacy or none", notify)
 	}
-	d := dialect{version: version, notify: notify}
-	d.userKey = version == "v2" || version == "v3" || strings.HasPrefix(version, "v2.") || strings.HasPrefix(version, "v3.")
-	d.typed = !d.userKey || strings.HasPrefix(version, "v3")
+	d.userKey = d.is("v2") || d.is("v3")
+	d.typed = !d.is("v2")
 	return d, nil
 }
 
+// is says whether the version is that one, or one of its minor ones.
+func (d dialect) is(major string) bool { return strings.HasPrefix(d.version+".", major+".") }
+
 // looks is the version in which lists are looked at.
 func (d dialect) looks() string {
-	if d.userKey || d.version == "v4" || strings.HasPrefix(d.version, "v4.") {
+	if d.userKey || d.is("v4") {
 		return lookVersion
 	}
 	return d.version
@@ -120,10 +115,7 @@ func (d dialect) entry(e entry) writeEntry {
 		w.SharedWith = &recipient{ID: e.id, Type: e.kind}
 	}
 	if d.typed {
-		w.Type = e.sort
-		if w.Type == "" {
-			w.Type = typePrivate // it has a recipient, which public shares do not
-		}
+		w.Type = cmp.Or(e.sort, typePrivate) // it has a recipient, which public shares do not
 	}
 	return w
 }

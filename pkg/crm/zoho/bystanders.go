@@ -32,7 +32,7 @@ func (n *notes) notGivenBack(missing []entry, why string) {
 		text += ": " + why
 	}
 	n.add(crm.CodeStayerLost, text)
-	n.lost = append(n.lost, stateOf(missing).Grants...)
+	n.lost = append(n.lost, grants(missing)...)
 }
 
 // risk tells of those who stay and whose entries were not accepted.
@@ -79,11 +79,11 @@ func lacking(list, entries []entry) []entry {
 func harmed(list []entry, seen []crm.Grant) (text string, lost []crm.Grant) {
 	var names []string
 	for _, g := range seen {
-		if g.Through != "" || slices.ContainsFunc(list, func(e entry) bool { return keeps(e, g) }) {
+		if g.Through != "" || hasAsWas(list, g) {
 			continue // what comes through a parent is the parent's
 		}
 		name := strings.TrimSpace(g.Kind + " " + g.ID)
-		if slices.ContainsFunc(list, func(e entry) bool { now := e.grant(); return now.Through == "" && now.Kind == g.Kind && now.ID == g.ID }) {
+		if has(list, g) {
 			name += " (has other access now)"
 		}
 		names, lost = append(names, name), append(lost, g)
@@ -94,10 +94,20 @@ func harmed(list []entry, seen []crm.Grant) (text string, lost []crm.Grant) {
 	return "since before the change these lost the record or what they might do with it, by it or by somebody else, and were not given it back: " + strings.Join(names, ", "), lost
 }
 
-// keeps says whether an entry gives what a grant gave.
-func keeps(e entry, g crm.Grant) bool {
-	now := e.grant()
-	return now.Through == "" && now.Kind == g.Kind && now.ID == g.ID && now.Access == g.Access && now.Related == g.Related
+// has says whether somebody who had a grant on the record itself has one in a list.
+func has(list []entry, g crm.Grant) bool {
+	return slices.ContainsFunc(list, func(e entry) bool {
+		now := e.grant()
+		return now.Through == "" && now.Kind == g.Kind && now.ID == g.ID
+	})
+}
+
+// hasAsWas says whether they have what the grant gave.
+func hasAsWas(list []entry, g crm.Grant) bool {
+	return slices.ContainsFunc(list, func(e entry) bool {
+		now := e.grant()
+		return now.Through == "" && now.Kind == g.Kind && now.ID == g.ID && now.Access == g.Access && now.Related == g.Related
+	})
 }
 
 // explain is what a row says of a write that was refused as a whole: because of whom,
@@ -111,7 +121,7 @@ func (c change) explain(f finding) string {
 	switch {
 	case named && at < len(c.entries) && c.owner[at] < 0:
 		return refusesList("because of "+c.entries[at].name(), f.Text)
-	case !named && !slices.ContainsFunc(c.owner, func(op int) bool { return op >= 0 }):
+	case !named && len(c.bystanders()) == len(c.entries):
 		return refusesList("and does not say because of whom ("+recipients(c.entries)+")", f.Text)
 	}
 	return f.Text

@@ -341,3 +341,26 @@ func TestRepairOfASilentCRMEnds(t *testing.T) {
 		})
 	}
 }
+
+// TestNoChangeFollowsAStop: what became of a PUT whose answer was lost is looked at after a
+// stop too, because bystanders may need a repair; the change itself is not sent again.
+func TestNoChangeFollowsAStop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.lists[quotes] = []share{user("5", "read_only"), user("6", "read_only")}
+		ctx, stop := context.WithCancelCause(t.Context())
+		f.steps = []step{
+			{"GET", func(_ *fake, carryOut func() answer) answer { return carryOut() }},
+			lose("PUT", false),
+			{"GET", func(_ *fake, carryOut func() answer) answer {
+				stop(errors.New("stopped"))
+				return carryOut()
+			}},
+		}
+		o := provider(t, f, Config{}, nil).Do(ctx, callOf(revoke("5")), &journal{})[0]
+		if got, want := brief(o), "not_sent maybe x1"; got != want || strings.Count(f.methods(), "PUT") != 1 {
+			t.Errorf("got %s after %s, want %s after one PUT", got, f.methods(), want)
+		}
+	})
+}

@@ -56,19 +56,6 @@ func found(c class, code, text string) finding {
 	return finding{Finding: transport.Finding{Class: c, Code: code, Text: text}}
 }
 
-// firstRefusal is what the CRM said to the first entry that it refused, else to the
-// first one of which it did not clearly say that it accepted it.
-func firstRefusal(f finding) result {
-	at := slices.IndexFunc(f.results, result.no)
-	if at < 0 {
-		at = slices.IndexFunc(f.results, result.doubtful)
-	}
-	if at < 0 {
-		return result{}
-	}
-	return f.results[at]
-}
-
 var (
 	busyText    = regexp.MustCompile(`(?i)^\s*scheduler is running`)
 	nothingText = regexp.MustCompile(`(?i)^\s*no sharing through this record`)
@@ -83,38 +70,45 @@ var (
 // number of entries that were sent, record the record that was looked at.
 func classify(v verb, record string, size int, r *transport.Response, err error) finding {
 	if err != nil || r == nil {
-		return unanswered(err)
+		f := finding{Finding: transport.Unanswered(err)}
+		if f.Class == ended {
+			f.Text = f.Ended.Error()
+		} else if errors.Is(err, errStale) {
+			f.Class = stale
+		}
+		return f
 	}
-	var p reply
-	body, parsed := transport.TrimJSON(r.Body), r.Object(&p)
+	p, parsed := transport.Object[reply](r)
 	f := finding{Finding: transport.Finding{Status: r.Status, Attempted: true}}
+	body, ok := transport.TrimJSON(r.Body), r.Status >= 200 && r.Status < 300
+	hasShare := parsed && !p.Share.Absent()
 	switch {
 	case r.Throttled || limited(r.Status, p, parsed):
 		f.Class, f.Text, f.Attempted = throttled, p.says(), false
-		return f
 	case r.Status >= 300 && r.Status < 400:
-		return f.end(crm.EndRedirect, fmt.Sprintf("the host answers with a redirect (HTTP %d) to %s", r.Status, r.RedirectedTo()),
-			"Set the data centre or the API URL of the account to the one that serves its API.")
-	}
-	ok := r.Status >= 200 && r.Status < 300
-	hasShare := parsed && !p.Share.Absent()
-	switch {
+		f.Redirected(r, "Set the data centre or the API URL of the account to the one that serves its API.")
 	case parsed && !hasShare && (p.Code != "" || p.complains()), parsed && v <= verbRead && ok && p.complains():
-		return f.judge(v, p)
+		f.judge(v, p)
 	case v == verbLook && ok:
-		return f.look(record, p, body, parsed)
+		f.look(record, p, body, parsed)
 	case hasShare:
-		return f.write(v, record, p, size)
+		f.write(v, record, p, size)
 	case v == verbRead && (nobody(r.Status, body) || ok && r.Status != http.StatusNoContent && parsed):
 		f.Class, f.body = shown, body
-		return f
+	case r.Status == http.StatusNotFound:
+		f.End(crm.EndHost, "the host does not know the path (HTTP 404)", "",
+			"Check the data centre or the API URL of the account, and its API version.")
+	default:
+		if f.Bare(); r.Status == http.StatusUnauthorized {
+			f.Class, f.Code, f.Attempted = token, crm.CodeNoAnswer, false
+		}
 	}
-	return f.bare()
+	return f
 }
 
 // judge decides for a reply that is one error, or one success, about the whole
 // request.
-func (f finding) judge(v verb, p reply) finding {
+func (f *finding) judge(v verb, p *reply) {
 	f.Code, f.Text, f.details = string(p.Code), p.says(), p.Details
 	if f.Code == "" {
 		f.Code = string(p.Error)
@@ -123,34 +117,42 @@ func (f finding) judge(v verb, p reply) finding {
 		f.Code, f.Text = crm.CodeError, crm.Join("an error without a code", f.Text)
 	}
 	code := strings.ToUpper(f.Code)
+	known := knownRefusal(code)
 	switch {
-	case p.Error == "" && code != "INTERNAL_ERROR" && verdict(f.Status, p.Status, p.Code) != no:
+	case p.Error == "" && code != internalError && verdict(f.Status, p.Status, p.Code) != no:
 		// A success that does not say of what is none that can be relied on, and one that
 		// comes with a refusal is neither.
-		f.Class, f.Code, f.Text = uncertain, crm.CodeNoAnswer, "an answer that does not say what was done: "+p.words()
+		f.noAnswer(p)
 	case busyText.MatchString(f.Text):
 		f.Class = busy
-	case code == "INVALID_TOKEN" || code == "AUTHENTICATION_FAILURE" || f.Status == http.StatusUnauthorized && !knownRefusal(code):
+	case code == "INVALID_TOKEN" || code == "AUTHENTICATION_FAILURE" || f.Status == http.StatusUnauthorized && !known:
 		f.Class, f.Attempted = token, false
-	case code == "INTERNAL_ERROR":
+	case code == internalError:
 		f.Class = uncertain
 	case v == verbDelete && nothingText.MatchString(f.Text):
 		f.Class = nothing
-	case f.Status < 300 && !knownRefusal(code) && p.Error == "" && p.Status == "":
-		f.Class, f.Code, f.Text = uncertain, crm.CodeNoAnswer, "an answer that does not say what was done: "+p.words()
-	case f.Status >= 500 && !knownRefusal(code):
+	case f.Status < 300 && !known && p.Error == "" && p.Status == "":
+		f.noAnswer(p)
+	case f.Status >= 500 && !known:
 		f.Class = uncertain
 	default:
 		f.Class = refused
 	}
-	return f
 }
+
+// noAnswer makes the finding that of a reply whose words are no answer.
+func (f *finding) noAnswer(p *reply) {
+	f.Class, f.Code, f.Text = uncertain, crm.CodeNoAnswer, "an answer that does not say what was done: "+p.words()
+}
+
+// internalError is the code that says nothing of what was done.
+const internalError = "INTERNAL_ERROR"
 
 // knownRefusal says whether a code is a refusal whatever status it comes with.
 func knownRefusal(code string) bool {
 	switch code {
 	case "INVALID_DATA", "INVALID_MODULE", "NOT_ALLOWED", "INVALID_REQUEST_METHOD", "INVALID_URL_PATTERN",
-		"OAUTH_SCOPE_MISMATCH", "NO_PERMISSION", "AUTHORIZATION_FAILED", "CANNOT_PROCESS", "BAD_REQUEST",
+		scopeMismatch, "NO_PERMISSION", "AUTHORIZATION_FAILED", "CANNOT_PROCESS", "BAD_REQUEST",
 		"SHARE_LIMIT_EXCEEDED", "LIMIT_EXCEEDED", "AMBIGUITY_DURING_PROCESSING", "PATTERN_NOT_MATCHED",
 		"DUPLICATE_DATA", "MANDATORY_NOT_FOUND", "ENTITY_ID_INVALID", "API_NOT_SUPPORTED":
 		return true
@@ -161,22 +163,19 @@ func knownRefusal(code string) bool {
 // look reads the list of a look that was answered. A list that is not whole, can not
 // be read, or comes with a status that speaks of something else, is no list: a write
 // would drop who is missing from it.
-func (f finding) look(record string, p reply, body []byte, parsed bool) finding {
-	f.Code = crm.CodeNoAnswer
+func (f *finding) look(record string, p *reply, body []byte, parsed bool) {
 	if nobody(f.Status, body) {
-		f.Class, f.Code, f.list = shown, "", []entry{}
-		return f
-	}
-	if f.Status != http.StatusOK || !parsed || p.Share.Absent() {
-		f.Text = fmt.Sprintf("HTTP %d without a list of shares", f.Status)
-		if f.Status != http.StatusOK && len(body) > 0 {
-			f.Text = fmt.Sprintf("HTTP %d does not go with a list of shares", f.Status)
-		}
-		return f
+		f.Class, f.list = shown, []entry{}
+		return
 	}
 	list, err := readList(p.Share, record)
 	about, whole := readInfo(p.Info)
+	f.Code = crm.CodeNoAnswer
 	switch {
+	case f.Status != http.StatusOK && len(body) > 0:
+		f.Text = fmt.Sprintf("HTTP %d does not go with a list of shares", f.Status)
+	case f.Status != http.StatusOK || !parsed || p.Share.Absent():
+		f.Text = fmt.Sprintf("HTTP %d without a list of shares", f.Status)
 	case err != nil:
 		f.Text = err.Error()
 	case !whole || about.more() || !about.fits(1, len(list)):
@@ -184,35 +183,35 @@ func (f finding) look(record string, p reply, body []byte, parsed bool) finding 
 	default:
 		f.Class, f.Code, f.list = shown, "", list
 	}
-	return f
 }
 
 // write reads what a write was answered with: an object for DELETE, a list with a
 // result for each entry for the others. What it says is believed as far as all of it
 // agrees.
-func (f finding) write(v verb, record string, p reply, size int) finding {
+func (f *finding) write(v verb, record string, p *reply, size int) {
 	f.Code = crm.CodeNoAnswer
-	var one result
-	var list []result
-	isOne, isList := json.Unmarshal(p.Share, &one) == nil, json.Unmarshal(p.Share, &list) == nil
+	one, list, isOne, isList := readResults(p.Share)
 	if isList && len(list) == 1 && (v == verbDelete || v == verbLook) {
 		isOne, one = true, list[0]
 	}
 	one.said = verdict(f.Status, one.Status, one.Code)
+	said := &reply{Code: one.Code, Message: one.Message, Status: one.Status, Details: one.Details}
 	switch {
 	case isOne && v == verbDelete && one.ok() && !p.complains() && one.about(record):
 		f.Class, f.Code = accepted, ""
-		return f
+		return
 	case isOne && one.no():
-		return f.judge(v, reply{Code: one.Code, Message: one.Message, Status: one.Status, Details: one.Details})
+		f.judge(v, said)
+		return
 	case p.complains() && isList && len(list) == 0:
-		return f.judge(v, p)
+		f.judge(v, p)
+		return
 	case isOne && !isList:
-		f.Text = "an answer that does not say what was done: " + reply{Code: one.Code, Message: one.Message, Status: one.Status}.words()
-		return f
+		f.noAnswer(said)
+		return
 	case !isList || v == verbDelete || v == verbLook || v == verbRead:
 		f.Text = "an answer that can not be read"
-		return f
+		return
 	}
 	f.results = inOrder(list, size, f.Status, p.complains())
 	good, waiting := 0, 0
@@ -235,15 +234,6 @@ func (f finding) write(v verb, record string, p reply, size int) finding {
 	default:
 		f.Class, f.Code = partial, ""
 	}
-	return f
-}
-
-// about says whether the result is about the record, as far as it tells.
-func (r result) about(record string) bool {
-	var details struct {
-		ID text `json:"id"`
-	}
-	return r.Details.Absent() || json.Unmarshal(r.Details, &details) == nil && (details.ID == "" || string(details.ID) == record)
 }
 
 // inOrder puts results in the order of the entries that were sent. A success is told
@@ -251,7 +241,7 @@ func (r result) about(record string) bool {
 // a whole complains, no place is certain, and only a refusal that names its entry is
 // believed. Of an entry that none is about nothing is known.
 func inOrder(list []result, size, status int, complains bool) []result {
-	out := make([]result, size)
+	out := slices.Repeat([]result{{Code: crm.CodeNoAnswer, Message: "the answer says nothing of this entry"}}, size)
 	told := make([]bool, size)
 	for n, r := range list {
 		r.said = verdict(status, r.Status, r.Code)
@@ -259,14 +249,8 @@ func inOrder(list []result, size, status int, complains bool) []result {
 		if !named && (len(list) != size || complains && r.ok()) {
 			r.said = unclear
 		}
-		if at < 0 || at >= size || told[at] && !r.no() {
-			continue
-		}
-		out[at], told[at] = r, true
-	}
-	for i := range out {
-		if !told[i] {
-			out[i] = result{Code: crm.CodeNoAnswer, Message: "the answer says nothing of this entry"}
+		if at < size && (!told[at] || r.no()) {
+			out[at], told[at] = r, true
 		}
 	}
 	return out
@@ -281,74 +265,42 @@ func perhapsHeld(r result) bool {
 // single turns the refusal of a request into that of its entries, where only a look
 // can tell what it means and one operation is all that it can be about.
 func single(f finding, c change) finding {
-	owned := 0
-	for _, owner := range c.owner {
-		if owner >= 0 {
-			owned++
+	owned := len(c.entries) - len(c.bystanders())
+	one := result{Code: text(f.Code), Message: text(f.Text), Status: "error", said: no}
+	if f.Class == refused && owned == 1 && len(c.ops) == 1 && perhapsHeld(one) {
+		f.Class, f.results = partial, slices.Repeat([]result{one}, len(c.entries))
+	}
+	return f
+}
+
+// firstRefusal is what the CRM said to the first entry that it refused, else to the
+// first one of which it did not clearly say that it accepted it.
+func firstRefusal(f finding) result {
+	for _, such := range []func(result) bool{result.no, result.doubtful} {
+		if at := slices.IndexFunc(f.results, such); at >= 0 {
+			return f.results[at]
 		}
 	}
-	one := result{Code: text(f.Code), Message: text(f.Text), Status: "error", said: no}
-	if f.Class != refused || owned != 1 || len(c.ops) != 1 || !perhapsHeld(one) {
-		return f
-	}
-	f.Class, f.results = partial, make([]result, len(c.entries))
-	for i := range f.results {
-		f.results[i] = one
-	}
-	return f
+	return result{}
 }
 
-// bare decides for a reply that says nothing in the vendor's form.
-func (f finding) bare() finding {
-	f.Code, f.Text = crm.CodeNoAnswer, fmt.Sprintf("HTTP %d with a body that can not be read as an answer", f.Status)
+// limited recognises a refusal by a limit in all its forms, also where the results of a
+// write are, if it is all that is there. LIMIT_EXCEEDED is none: it is about the number
+// of shares.
+func limited(status int, p *reply, parsed bool) bool {
 	switch {
-	case f.Status == http.StatusUnauthorized:
-		f.Class, f.Attempted = token, false
-	case f.Status == http.StatusNotFound:
-		return f.end(crm.EndHost, "the host does not know the path (HTTP 404)",
-			"Check the data centre or the API URL of the account, and its API version.")
-	case f.Status >= 400 && f.Status < 500 && f.Status != http.StatusRequestTimeout && f.Status != http.StatusTooEarly:
-		f.Class, f.Code = refused, "http_"+strconv.Itoa(f.Status)
-	}
-	return f
-}
-
-// end makes the finding one that ends the account.
-func (f finding) end(code, what, hint string) finding {
-	f.Finding = f.End(code, what, hint)
-	return f
-}
-
-// unanswered decides for an attempt without an answer.
-func unanswered(err error) finding {
-	f := finding{Finding: transport.Unanswered(err)}
-	switch {
-	case f.Class == ended:
-		f.Text = f.Ended.Error()
-	case errors.Is(err, errStale):
-		f.Class = stale
-	}
-	return f
-}
-
-// limited recognises a refusal by a limit in all its forms. LIMIT_EXCEEDED is none:
-// it is about the number of shares.
-func limited(status int, p reply, parsed bool) bool {
-	if status == http.StatusTooManyRequests {
+	case status == http.StatusTooManyRequests:
+		return true
+	case !parsed:
+		return false
+	case isThrottle(p.Code) || isThrottle(p.Error) || tokenThrottle(p):
 		return true
 	}
-	return parsed && (isThrottle(p.Code) || isThrottle(p.Error) || tokenThrottle(p) || shareThrottle(p.Share))
-}
-
-// shareThrottle recognises the refusal where the results of a write are, if it is
-// all that is there.
-func shareThrottle(raw once) bool {
-	var one result
-	if json.Unmarshal(raw, &one) == nil {
-		return isThrottle(one.Code)
+	one, list, isOne, _ := readResults(p.Share)
+	if isOne {
+		list = []result{one}
 	}
-	var list []result
-	return json.Unmarshal(raw, &list) == nil && len(list) > 0 && !slices.ContainsFunc(list, func(r result) bool { return !isThrottle(r.Code) })
+	return len(list) > 0 && !slices.ContainsFunc(list, func(r result) bool { return !isThrottle(r.Code) })
 }
 
 func isThrottle(code text) bool {
@@ -357,7 +309,7 @@ func isThrottle(code text) bool {
 
 // tokenThrottle recognises the token service's refusal to give out more access
 // tokens, which comes as 200 or 400.
-func tokenThrottle(p reply) bool {
+func tokenThrottle(p *reply) bool {
 	return strings.EqualFold(string(p.Error), "Access Denied") &&
 		strings.Contains(strings.ToLower(string(p.Description)), "too many requests")
 }
@@ -376,8 +328,7 @@ var (
 // up. Where both are named nothing is known, and the gate finds out; where neither
 // is, it is taken for too many at a time first.
 func inspect(r *transport.Response) transport.Signal {
-	var p reply
-	parsed := r.Object(&p)
+	p, parsed := transport.Object[reply](r)
 	if !limited(r.Status, p, parsed) {
 		// Errors of the CRM's own that come with a 5xx are no outage.
 		return transport.Signal{Answered: parsed && knownRefusal(strings.ToUpper(string(p.Code)))}
@@ -398,4 +349,73 @@ func inspect(r *transport.Response) transport.Signal {
 		t.Concurrency = true // if nothing is said, fewer at a time do no harm
 	}
 	return transport.Signal{Throttled: true, Throttle: t}
+}
+
+// said is what an answer, or one result in it, says of what was asked.
+type said uint8
+
+const (
+	// unclear: its parts contradict each other or are missing. The zero value: neither
+	// "done" nor "refused" may be believed.
+	unclear said = iota
+	yes
+	no
+)
+
+// verdict is the one rule by which an answer is believed: what its status word, its
+// code and the HTTP status say together. A success has both words and an HTTP status
+// of success; a refusal has a code or the word, and nothing that speaks of success.
+// An internal error says nothing of what was done before it.
+func verdict(status int, word, code text) said {
+	w, c := strings.ToLower(string(word)), strings.ToUpper(string(code))
+	failure := w == "error" || w == "failure" || w == "failed"
+	switch {
+	case w == "success" && c == "SUCCESS" && status >= 200 && status < 300:
+		return yes
+	case w == "success" || c == "SUCCESS" || c == internalError:
+		return unclear
+	case failure, w == "" && c != "":
+		return no
+	}
+	return unclear
+}
+
+// info is what a list says of itself. Every part of it may be missing.
+type info struct {
+	Count text `json:"count"`
+	Page  text `json:"page"`
+	More  text `json:"more_records"`
+}
+
+// readInfo returns what a list says of itself, which may be nothing; false where that
+// can not be read.
+func readInfo(raw once) (i info, ok bool) {
+	ok = raw.Absent() || json.Unmarshal(raw, &i) == nil
+	return i, ok
+}
+
+// more says whether there is more than what the list holds.
+func (i info) more() bool {
+	switch strings.ToLower(string(i.More)) {
+	case "", "false", "0", "no":
+		return false
+	}
+	return true
+}
+
+// fits says whether the list can be the given page with the given number of
+// entries, as far as it tells. More entries than it counts are no loss.
+func (i info) fits(page, entries int) bool {
+	n, err := strconv.Atoi(string(i.Count))
+	if i.Count != "" && (err != nil || n > entries) {
+		return false
+	}
+	n, err = strconv.Atoi(string(i.Page))
+	return i.Page == "" || err == nil && n == page
+}
+
+// nobody says whether an answer is that of a record that nobody has: the status says
+// that there is no content, and there is none.
+func nobody(status int, body []byte) bool {
+	return status == http.StatusNoContent && (len(body) == 0 || string(body) == "null" || string(body) == `""`)
 }

@@ -36,37 +36,46 @@ type compositeLooks struct {
 // bundle is the looks that go in one request.
 type bundle struct {
 	looks []wanted
-	full  chan struct{} // closed when no more go in
 	done  chan struct{} // closed when found is there
 	found []finding     // as the looks
 }
 
 type wanted struct{ object, record string }
 
-func newCompositeLooks(p *Provider) *compositeLooks { return &compositeLooks{p: p} }
-
-// look asks who has a record. The first look of a bundle sends it.
+// look asks who has a record. A bundle is sent by the look that fills it, or by its first
+// one when that has waited long enough.
 func (t *compositeLooks) look(ctx context.Context, object, record string) finding {
 	t.mu.Lock()
 	if t.off {
 		t.mu.Unlock()
 		return t.p.look(ctx, "", object, record)
 	}
-	b := t.open
-	first := b == nil
-	if first {
-		b = &bundle{full: make(chan struct{}), done: make(chan struct{})}
-		t.open = b
+	if t.open == nil {
+		t.open = &bundle{done: make(chan struct{})}
 	}
-	at := len(b.looks)
+	b, at := t.open, len(t.open.looks)
 	b.looks = append(b.looks, wanted{object, record})
-	if len(b.looks) == mostComposite {
+	sends := len(b.looks) == mostComposite
+	if sends {
 		t.open = nil
-		close(b.full)
 	}
 	t.mu.Unlock()
-	if first {
-		t.gather(ctx, b)
+
+	if at == 0 {
+		timer := time.NewTimer(gatherFor)
+		defer timer.Stop()
+		select {
+		case <-b.done:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		t.mu.Lock()
+		if sends = t.open == b; sends {
+			t.open = nil
+		}
+		t.mu.Unlock()
+	}
+	if sends {
 		b.found = t.send(ctx, b.looks)
 		close(b.done)
 	}
@@ -78,23 +87,6 @@ func (t *compositeLooks) look(ctx context.Context, object, record string) findin
 	case <-ctx.Done():
 	}
 	return t.p.look(ctx, "", object, record)
-}
-
-// gather waits until the bundle is full or has waited long enough, and closes it.
-func (t *compositeLooks) gather(ctx context.Context, b *bundle) {
-	timer := time.NewTimer(gatherFor)
-	defer timer.Stop()
-	select {
-	case <-b.full:
-		return
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.open == b {
-		t.open = nil
-	}
 }
 
 // subRequest is an element of a composite request.
@@ -118,12 +110,20 @@ func (t *compositeLooks) send(ctx context.Context, looks []wanted) []finding {
 	// One after the other: the answers do not say what they answer, and the order in
 	// which looks that run side by side are answered is not documented.
 	body, _ := json.Marshal(map[string]any{"__composite_requests": subs, "parallel_execution": false}) // texts: it can not fail
-	f := t.p.ask(ctx, verbRead, "", transport.Request{
+	f := t.p.read(ctx, verbRead, "", transport.Request{
 		Op: "Composite", Method: http.MethodPost, Path: "/crm/" + version + "/__composite_requests",
 		Body: body, MaxBody: mostComposite << 20, Units: compositeUnits,
 	})
 	if f.Class == refused {
-		t.giveUp(f)
+		// What the CRM has refused it would refuse again, at the price of a request each time.
+		f = t.p.explainRead(f, scopeComposite)
+		t.mu.Lock()
+		first := !t.off
+		t.off = true
+		t.mu.Unlock()
+		if first {
+			t.p.log.Warn("the CRM refuses composite requests; looks are made one by one", "code", f.Code, "message", f.Text)
+		}
 	}
 	if f.Class != shown {
 		return found
@@ -136,27 +136,18 @@ func (t *compositeLooks) send(ctx context.Context, looks []wanted) []finding {
 	return inPlace(found, looks)
 }
 
-// giveUp has all further looks made one by one: what the CRM has refused it would
-// refuse again, at the price of a request each time.
-func (t *compositeLooks) giveUp(f finding) {
-	f = t.p.explainRead(f, scopeComposite)
-	t.mu.Lock()
-	first := !t.off
-	t.off = true
-	t.mu.Unlock()
-	if first {
-		t.p.log.Warn("the CRM refuses composite requests; looks are made one by one", "code", f.Code, "message", f.Text)
-	}
-}
-
-// inPlace leaves out what may be the answer to another look. If one list can not be
-// that of its look, none is believed; and an empty one, which names nothing, only
-// where all are empty: a leaver's record must not pass for one that nobody has.
+// inPlace leaves out what may be the answer to another look, because the answers do not
+// say what they answer. If one list names another record of the bundle as where it comes
+// from, none is believed; and an empty one, which names nothing, only where all are empty:
+// a leaver's record must not pass for one that nobody has.
 func inPlace(found []finding, looks []wanted) []finding {
 	some := false
 	for i, f := range found {
-		if f.Class == shown && !plausible(f.list, looks, i) {
-			return make([]finding, len(looks))
+		for _, e := range f.list {
+			_, id, _ := strings.Cut(e.through, "/")
+			if id != "" && slices.ContainsFunc(looks, func(l wanted) bool { return l.record == id && l != looks[i] }) {
+				return make([]finding, len(looks))
+			}
 		}
 		some = some || f.Class != shown || len(f.list) > 0
 	}
@@ -201,14 +192,4 @@ func readComposite(body []byte, size int) []*transport.Response {
 		}
 	}
 	return out
-}
-
-// plausible says whether a list can be that of the look at the given place: one
-// that names another record of the bundle as where it comes from may have got into
-// the wrong place, because the answers do not say what they answer.
-func plausible(list []entry, looks []wanted, at int) bool {
-	return !slices.ContainsFunc(list, func(e entry) bool {
-		_, id, _ := strings.Cut(e.through, "/")
-		return id != "" && slices.ContainsFunc(looks, func(l wanted) bool { return l.record == id && l != looks[at] })
-	})
 }

@@ -1,6 +1,7 @@
 package zoho
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -13,10 +14,9 @@ import (
 // record itself any more, and Failed with the code inherited if the record is theirs
 // through a parent still; groups and roles that have the record are a message. A
 // share is Done when the user has what was asked for. A revoke_all is Done when
-// nobody has a share. An outcome that ends the matter names those of Item.Stay who
-// are no longer there as they were, with what they
-// have lost. Whatever is not so yet, or could not be looked at, is Accepted
-// with the reason.
+// nobody has a share. An outcome that ends the matter names those of Item.Stay who are no
+// longer there as they were, with what they have lost. Whatever is not so yet, or could
+// not be looked at, is Accepted with the reason.
 //
 // The state is that of the last of the items' records, of which there should be one.
 func (p *Provider) Confirm(ctx context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
@@ -31,30 +31,20 @@ func (p *Provider) Confirm(ctx context.Context, items []crm.Item) ([]crm.Outcome
 		}
 		f, ok := looks[key(op)]
 		if !ok {
-			f = p.confirmingLook(ctx, op)
+			look := func(ctx context.Context, object, record string) finding { return p.look(ctx, "", object, record) }
+			if p.composite != nil {
+				look = p.composite.look
+			}
+			f = look(ctx, op.Object, op.Record)
 			looks[key(op)], seen = f, crm.State{}
 			if f.Class == shown {
-				seen = stateOf(f.list)
+				seen = crm.State{Looked: true, Grants: grants(f.list)}
+				p.pending.hides(key(op), f.list, time.Now(), true) // what is seen, the next write need not wait for
 			}
 		}
 		out[n] = confirmed(op, item, f)
 	}
 	return out, seen
-}
-
-// confirmingLook looks at a record, with the looks at others if that is set.
-func (p *Provider) confirmingLook(ctx context.Context, op crm.Operation) finding {
-	var f finding
-	if p.composite != nil {
-		f = p.composite.look(ctx, op.Object, op.Record)
-	} else {
-		f = p.look(ctx, "", op.Object, op.Record)
-	}
-	if f.Class == shown {
-		// What this look shows need not be waited for by the next write.
-		p.pending.hides(key(op), f.list, time.Now(), true)
-	}
-	return f
 }
 
 // confirmed is what a look says of an accepted operation.
@@ -72,8 +62,7 @@ func confirmed(op crm.Operation, item crm.Item, f finding) crm.Outcome {
 			return e.isUser(op.User) || op.Action == crm.RevokeAll && e.through == ""
 		})
 	}
-	var harm string
-	harm, o.Lost = harmed(f.list, item.Stay)
+	harm, lost := harmed(f.list, item.Stay)
 	j := judge(list, op)
 	o.Code, o.Message = j.code, j.message
 	switch j.standing {
@@ -82,16 +71,13 @@ func confirmed(op crm.Operation, item crm.Item, f finding) crm.Outcome {
 	case denied:
 		o.Verdict, o.Ticket, o.Happened = crm.Failed, "", true
 	default:
-		if o.Code = crm.CodeNotYet; item.Ticket != "" {
-			o.Lost = nil // the change is not in force yet
+		if o.Code = crm.CodeNotYet; item.Ticket == "" { // else the change is not in force yet
+			o.Lost = lost
 		}
 		return o
 	}
 	if harm != "" {
-		o.Message = crm.Join(o.Message, harm)
-		if o.Code == "" {
-			o.Code = crm.CodeStayerLost
-		}
+		o.Message, o.Lost, o.Code = crm.Join(o.Message, harm), lost, cmp.Or(o.Code, crm.CodeStayerLost)
 	}
 	return o
 }

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
 // datacenter is one of Zoho's regions.
@@ -34,10 +36,6 @@ func datacenters() []datacenter {
 	}
 }
 
-// apiLabels are the first labels of Zoho's API hosts: production, and the two kinds
-// of test environment, which tokens are bound to.
-func apiLabels() []string { return []string{"www", "sandbox", "developer"} }
-
 // Hosts returns the hosts, with their ports if they are not the usual ones, that an
 // account with this configuration talks to: what a ledger is bound to and what an
 // account's state is named after. A URL takes precedence over the data centre's.
@@ -52,13 +50,16 @@ func Hosts(dc, apiURL, accountsURL string) (api, accounts string, err error) {
 // endpoints returns the base URLs of the API and of the token service.
 func endpoints(dc, apiURL, accountsURL string) (api, accounts *url.URL, err error) {
 	if dc != "" {
-		i := slices.IndexFunc(datacenters(), func(d datacenter) bool { return strings.EqualFold(d.name, strings.TrimSpace(dc)) })
-		if i < 0 {
-			return nil, nil, fmt.Errorf("data centre %q: must be one of %s", dc, strings.Join(datacenterNames(), ", "))
+		var names []string
+		for _, d := range datacenters() {
+			names = append(names, d.name)
+			if strings.EqualFold(d.name, strings.TrimSpace(dc)) {
+				api, accounts = &url.URL{Scheme: "https", Host: "www." + d.api}, &url.URL{Scheme: "https", Host: d.accounts}
+			}
 		}
-		d := datacenters()[i]
-		api = &url.URL{Scheme: "https", Host: "www." + d.api}
-		accounts = &url.URL{Scheme: "https", Host: d.accounts}
+		if api == nil {
+			return nil, nil, fmt.Errorf("data centre %q: must be one of %s", dc, strings.Join(names, ", "))
+		}
 	}
 	if apiURL != "" {
 		if api, err = readBase(apiURL); err != nil {
@@ -76,14 +77,6 @@ func endpoints(dc, apiURL, accountsURL string) (api, accounts *url.URL, err erro
 	return api, accounts, nil
 }
 
-func datacenterNames() []string {
-	var names []string
-	for _, d := range datacenters() {
-		names = append(names, d.name)
-	}
-	return names
-}
-
 // hostName is a host name or an IPv4 address.
 var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
 
@@ -97,26 +90,23 @@ func readBase(s string) (*url.URL, error) {
 	if err != nil {
 		return nil, errors.New("can not be read as a URL")
 	}
-	u.Host = strings.ToLower(u.Host)
-	ip := net.ParseIP(u.Hostname())
+	host, name := strings.ToLower(u.Host), strings.ToLower(u.Hostname())
 	switch {
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
 		return nil, errors.New("may hold a host and nothing after it, such as https://www.zohoapis.eu")
-	case ip == nil && !hostName.MatchString(u.Hostname()):
+	case net.ParseIP(name) == nil && !hostName.MatchString(name):
 		return nil, errors.New("names no host")
-	case u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()):
-	case u.Scheme != "https":
-		return nil, errors.New("must be https; plain http is for loopback only")
+	case u.Scheme == "https":
+		return &url.URL{Scheme: "https", Host: strings.TrimSuffix(host, ":443")}, nil
+	case u.Scheme == "http" && transport.Loopback(name):
+		return &url.URL{Scheme: "http", Host: host}, nil
 	}
-	host := u.Host
-	if u.Scheme == "https" {
-		host = strings.TrimSuffix(host, ":443")
-	}
-	return &url.URL{Scheme: u.Scheme, Host: host}, nil
+	return nil, errors.New("must be https; plain http is for loopback only")
 }
 
-// apiDomain reads the host that a token reply names. It is taken only if it is one
-// of Zoho's own, or the configured one: the access token is sent there.
+// apiDomain reads the host that a token reply names. It is taken only if it is the
+// configured one, or one of Zoho's own, for production or for one of the two kinds of test
+// environment, which tokens are bound to: the access token is sent there.
 func apiDomain(named string, configured *url.URL) (*url.URL, error) {
 	if named == "" {
 		return configured, nil
@@ -125,15 +115,11 @@ func apiDomain(named string, configured *url.URL) (*url.URL, error) {
 	if err != nil {
 		return nil, errors.New("the token reply names an API host that can not be read")
 	}
-	if *u == *configured {
+	label, rest, _ := strings.Cut(u.Host, ".")
+	known := slices.ContainsFunc(datacenters(), func(d datacenter) bool { return d.api == rest })
+	ours := u.Scheme == "https" && known && (label == "www" || label == "sandbox" || label == "developer")
+	if *u == *configured || ours {
 		return u, nil
-	}
-	if u.Scheme == "https" {
-		label, rest, _ := strings.Cut(u.Host, ".")
-		known := slices.ContainsFunc(datacenters(), func(d datacenter) bool { return d.api == rest })
-		if known && slices.Contains(apiLabels(), label) {
-			return u, nil
-		}
 	}
 	return nil, fmt.Errorf("the token reply names %s as the API host, which is neither Zoho's nor the configured one", u.Host)
 }

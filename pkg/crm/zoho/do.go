@@ -14,9 +14,6 @@ const (
 	// busyFor is when to come back to a record that has a job under way; the vendor
 	// does not say how long jobs take.
 	busyFor = 2 * time.Second
-	// comeBack is when to return to what never left this machine. The transport has
-	// tried three times by then and ends an account that stays away.
-	comeBack = 5 * time.Second
 	// mostUncertain is how many answers to the writes of a call may be lost, and mostMixed
 	// how many may be refusals of single entries, before what is open is given up.
 	mostUncertain = 3
@@ -24,6 +21,9 @@ const (
 	// mostRepairs is how often a repair is tried that no answer takes up: the record is
 	// busy, a limit or an old token is in the way, or the answer was lost.
 	mostRepairs = 5
+	// drainFor is how long after a stop what was begun may go on, so that it is through
+	// within the 25 s that crm.Provider allows, whatever the CRM does.
+	drainFor = 24 * time.Second
 )
 
 // row is an operation of a call.
@@ -39,16 +39,6 @@ type row struct {
 	decided bool // out is its outcome
 }
 
-// counters are of what would go round for ever otherwise.
-type counters struct {
-	uncertain int       // answers to writes that were lost or unclear: mostUncertain
-	mixed     int       // answers that refused single entries: mostMixed
-	waited    int       // waits for a record that is busy with one of those: as many as waits has
-	stale     int       // looks that had become too old at the gate
-	renewed   int       // access tokens that were refused: mostRenewals
-	limited   time.Time // since when a limit has refused every write: longRefused; zero: it has not
-}
-
 // recordCall is the part of a call that is about one record.
 type recordCall struct {
 	p              *Provider
@@ -58,10 +48,17 @@ type recordCall struct {
 	object, record string
 	rows           []*row
 
-	counters
 	looked   time.Time // when the last look was answered
 	accepted bool      // a write was accepted: no other one follows
 	notes    notes     // for all rows that were sent
+
+	// What would go round for ever otherwise.
+	uncertain int       // answers to writes that were lost or unclear: mostUncertain
+	mixed     int       // answers that refused single entries: mostMixed
+	waited    int       // waits for a record that is busy with one of those: as many as waits has
+	stale     int       // looks that had become too old at the gate
+	renewed   int       // access tokens that were refused: mostRenewals
+	limited   time.Time // since when a limit has refused every write: longRefused; zero: it has not
 }
 
 // Do makes the operations of a record true together, with one look and at most one
@@ -103,11 +100,6 @@ func (p *Provider) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.O
 	return out
 }
 
-// bounds returns what bounds the writes of the call.
-func (w *recordCall) bounds() bounds {
-	return bounds{usersOnly: w.p.dialect.userKey, protected: func(id string) bool { return slices.Contains(w.protected, id) }}
-}
-
 // run looks, decides, writes and reads the answer until every row is decided or a
 // write is accepted. What it decides by is pure: plan from a look, after from the look
 // after a write whose answer was not plain.
@@ -117,83 +109,74 @@ func (w *recordCall) run(ctx context.Context) {
 	begun, cancel := draining(ctx)
 	defer cancel()
 	for len(parts) > 0 && !w.accepted {
-		stopped := ctx.Err() != nil
-		ctx := ctx
-		if a != nil && a.change.verb == verbPut {
-			ctx = begun // it may have taken the record from bystanders: a stop does not end that
-		}
 		rows := undecided(parts[0])
 		if len(rows) == 0 {
 			parts = parts[1:]
 			continue
 		}
 
-		// Look, and judge the write before by it.
-		look := w.look(ctx, a)
-		var c change
+		// Look, and judge by it what the write before has come to.
+		stopped, within := ctx.Err() != nil, ctx
+		if a != nil && a.change.verb == verbPut {
+			within = begun // it may have taken the record from bystanders: a stop does not end that
+		}
+		look := w.look(within, a)
 		if a != nil {
 			n := after(*a, w.notes, look, w.bounds(), stopped)
 			w.notes, w.accepted = n.notes, n.accepted
 			if n.hidden.verb != verbNone {
 				w.p.pending.add(w.key(), n.hidden, time.Now())
 			}
-			if c = n.repair; c.verb != verbNone {
+			if n.repair.verb != verbNone {
 				a.missing = n.missing
-			} else {
-				for i, r := range a.rows {
-					w.decide(r, n.decisions[i])
+				said := w.send(within, look.list, n.repair, nil) // it serves no row
+				if a.repaired(n.repair, said, look); said.Class == busy {
+					wait(within, w.p.verifyAfter)
 				}
-				a, rows = nil, undecided(rows)
-				if w.accepted || len(rows) == 0 {
-					continue
-				}
+				continue
+			}
+			for i, r := range a.rows {
+				w.decide(r, n.decisions[i])
+			}
+			if a, rows = nil, undecided(rows); w.accepted || len(rows) == 0 {
+				continue
 			}
 		}
 
 		// Decide what to write.
-		if a == nil {
-			if look.Class == shown && w.p.pending.hides(w.key(), look.list, time.Now(), w.fresh()) {
-				look.Class, look.Code, look.Text = busy, crm.CodeNotYet, "an earlier change is accepted and not to be seen yet"
-			}
-			if look.Class != shown {
-				w.waitOrLeave(ctx, rows, look)
-				continue
-			}
-			for _, r := range rows {
-				if len(r.seen) > 0 {
-					r.harm, r.lost = harmed(look.list, r.seen)
-					r.seen = nil
-				}
-			}
-			var rulings []ruling
-			rulings, c = plan(look.list, operations(rows), w.bounds())
-			for i, r := range rows {
-				if rulings[i].standing != open {
-					w.decide(r, ruled(r, rulings[i], look.Status))
-				}
-			}
-			if rows = undecided(rows); len(rows) == 0 {
-				continue
-			}
+		if look.Class == shown && w.p.pending.hides(w.key(), look.list, time.Now(), w.fresh()) {
+			look.Class, look.Code, look.Text = busy, crm.CodeNotYet, "an earlier change is accepted and not to be seen yet"
 		}
-
-		// Write. A repair serves no row.
-		if a != nil {
-			rows = nil
-		}
-		said := w.send(ctx, look.list, c, rows)
-
-		// Read the answer.
-		if a != nil {
-			if a.repaired(c, said, look); said.Class == busy {
-				wait(ctx, w.p.verifyAfter)
-			}
+		if look.Class != shown {
+			w.waitOrLeave(ctx, rows, look)
 			continue
 		}
+		for _, r := range rows {
+			if len(r.seen) > 0 {
+				r.harm, r.lost = harmed(look.list, r.seen)
+				r.seen = nil
+			}
+		}
+		rulings, c := plan(look.list, operations(rows), w.bounds())
+		for i, r := range rows {
+			if rulings[i].standing != open {
+				w.decide(r, ruled(r, rulings[i], look.Status))
+			}
+		}
+		if rows = undecided(rows); len(rows) == 0 {
+			continue
+		}
+
+		// Write, and read the answer.
+		said := w.send(ctx, look.list, c, rows)
 		switch said.Class {
 		case throttled, token, stale: // nothing was done
-		case accepted, nothing:
-			w.accept(rows, c, said)
+		case accepted, nothing: // the confirming look says what has come of it
+			if w.accepted = true; c.verb == verbPut {
+				w.notes.atRisk = "" // it has every bystander
+			}
+			w.p.pending.add(w.key(), c, time.Now())
+			w.decideAll(rows, final(crm.Outcome{Verdict: crm.Accepted, HTTPStatus: said.Status, Code: said.Code, Message: said.Text}))
 		case uncertain, partial:
 			a = w.unclear(ctx, rows, c, said)
 		case refused:
@@ -208,22 +191,12 @@ func (w *recordCall) run(ctx context.Context) {
 	}
 }
 
-// drainFor is how long after a stop what was begun may go on, so that it is through within
-// the 25 s that crm.Provider allows, whatever the CRM does.
-const drainFor = 24 * time.Second
-
 // draining returns a context that is done only some time after ctx is, and then ends the
 // requests that are open under it too.
 func draining(ctx context.Context) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(drainFor)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel(transport.ErrCutOff)
-		case <-longer.Done():
-		}
+		time.AfterFunc(drainFor, func() { cancel(transport.ErrCutOff) })
 	})
 	return longer, func() { stop(); cancel(nil) }
 }
@@ -257,14 +230,14 @@ func divide(rows []*row, f finding) [][]*row {
 			revokes = append(revokes, r)
 		}
 	}
+	m := len(shares) / 2
 	switch {
-	case len(revokes) > 0 && len(shares) > 0:
+	case len(shares) == 0:
+		return nil
+	case len(revokes) > 0:
 		return [][]*row{revokes, shares}
-	case len(shares) > 1:
-		m := len(shares) / 2
-		return [][]*row{shares[:m], shares[m:]}
 	}
-	return nil
+	return [][]*row{shares[:m], shares[m:]}
 }
 
 // divisible says whether a request that was refused could be taken with fewer
@@ -281,13 +254,7 @@ func divisible(f finding) bool {
 }
 
 func undecided(rows []*row) []*row {
-	var out []*row
-	for _, r := range rows {
-		if !r.decided {
-			out = append(out, r)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(rows), func(r *row) bool { return r.decided })
 }
 
 func operations(rows []*row) []crm.Operation {
@@ -299,6 +266,11 @@ func operations(rows []*row) []crm.Operation {
 }
 
 func (w *recordCall) key() string { return w.object + "/" + w.record }
+
+// bounds returns what bounds the writes of the call.
+func (w *recordCall) bounds() bounds {
+	return bounds{usersOnly: w.p.dialect.userKey, protected: func(id string) bool { return slices.Contains(w.protected, id) }}
+}
 
 // waitOrLeave decides rows that a finding keeps from going any further. But where the
 // record is busy with a write of this very call, of which the answer was lost or a part

@@ -45,6 +45,17 @@ type change struct {
 	gone    []entry // the direct entries that it takes away
 }
 
+// bystanders are the entries of the change that nobody asks for.
+func (c change) bystanders() []entry {
+	var out []entry
+	for i, e := range c.entries {
+		if c.owner[i] < 0 {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // bounds are what bounds a write besides the list.
 type bounds struct {
 	usersOnly bool                   // the version writes no groups and roles
@@ -310,9 +321,8 @@ func added(op crm.Operation) entry {
 
 // unsafe says why a PUT must not be sent; "" for no reason.
 func unsafe(c change, b bounds) (code, message string) {
-	for i, e := range c.entries {
+	for _, e := range c.bystanders() {
 		switch {
-		case c.owner[i] >= 0:
 		case !e.sound():
 			return crm.CodeUnreadable, "the entry of " + e.name() + " can not be written back exactly as it is, and nobody else is to lose or gain anything"
 		case b.usersOnly && e.kind != kindUser:

@@ -1,9 +1,10 @@
 package zoho
 
 import (
-	"time"
+	"cmp"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
 // decision is the outcome of a row; one that is not decided is left open for another
@@ -38,17 +39,6 @@ func (w *recordCall) decideAll(rows []*row, v decision) {
 	}
 }
 
-// accept decides the rows of a write that the CRM accepted, or of a DELETE that found
-// nothing any more: the confirming look says what has come of it.
-func (w *recordCall) accept(rows []*row, c change, f finding) {
-	w.accepted = true
-	if c.verb == verbPut {
-		w.notes.atRisk = "" // it has every bystander
-	}
-	w.p.pending.add(w.key(), c, time.Now())
-	w.decideAll(rows, final(crm.Outcome{Verdict: crm.Accepted, HTTPStatus: f.Status, Code: f.Code, Message: f.Text}))
-}
-
 // ruled is the decision on a row as a look shows it.
 func ruled(r *row, j ruling, status int) decision {
 	o := crm.Outcome{Code: j.code, Message: j.message, HTTPStatus: status}
@@ -70,7 +60,7 @@ func ruled(r *row, j ruling, status int) decision {
 func stuck(f finding, b bounds, stopped bool) decision {
 	o := crm.Outcome{Verdict: crm.NotSent, Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Ended: f.Ended}
 	switch {
-	case f.Class == refused && b.usersOnly && versionUnknown(f.Code):
+	case f.Class == refused && b.usersOnly && (f.Code == "API_NOT_SUPPORTED" || f.Code == "INVALID_URL_PATTERN"): // it knows no v8
 		o.Verdict, o.Code = crm.Failed, crm.CodeNeedsV8
 		o.Message = "the list can not be looked at by API v8, and the older versions do not show groups and roles: " + f.Text
 	case f.Class == refused:
@@ -78,37 +68,26 @@ func stuck(f finding, b bounds, stopped bool) decision {
 	case f.Class == busy:
 		o.Later = busyFor
 	case f.Ended == nil && !stopped:
-		o.Later = comeBack
+		o.Later = transport.ComeBack
 	}
 	return final(o)
 }
 
-// versionUnknown says whether a code means that the API version does not exist.
-func versionUnknown(code string) bool {
-	return code == "API_NOT_SUPPORTED" || code == "INVALID_URL_PATTERN"
-}
-
 // annotate adds to a row's outcome that it was sent again, and what befell bystanders.
 func (w *recordCall) annotate(r *row) {
-	if v := r.out.Verdict; r.harm != "" && (v == crm.Done || v == crm.Failed) { // else it is found again
-		r.out.Message, r.out.Lost = crm.Join(r.out.Message, r.harm), r.lost
-		if r.out.Code == "" {
-			r.out.Code = crm.CodeStayerLost
-		}
+	o := &r.out
+	if r.harm != "" && (o.Verdict == crm.Done || o.Verdict == crm.Failed) { // else it is found again
+		o.Message, o.Lost, o.Code = crm.Join(o.Message, r.harm), r.lost, cmp.Or(o.Code, crm.CodeStayerLost)
 	}
 	if r.sent == 0 {
 		return
 	}
-	if v := r.out.Verdict; v == crm.Accepted || v == crm.Failed {
-		r.out.Message = crm.Join(r.out.Message, r.prior.SentAgain(w.uncertain > 0 && r.sent > 1))
+	if o.Verdict == crm.Accepted || o.Verdict == crm.Failed {
+		o.Message = crm.Join(o.Message, r.prior.SentAgain(w.uncertain > 0 && r.sent > 1))
 	}
-	code := w.notes.code
-	if code == "" && w.notes.atRisk != "" {
-		code = crm.CodeStayerRefused
-	}
-	r.out.Message = crm.Join(crm.Join(r.out.Message, w.notes.text), w.notes.atRisk)
-	r.out.Lost = append(r.out.Lost, w.notes.lost...)
-	if r.out.Code == "" {
-		r.out.Code = code
+	o.Message = crm.Join(crm.Join(o.Message, w.notes.text), w.notes.atRisk)
+	o.Lost = append(o.Lost, w.notes.lost...)
+	if o.Code = cmp.Or(o.Code, w.notes.code); o.Code == "" && w.notes.atRisk != "" {
+		o.Code = crm.CodeStayerRefused
 	}
 }

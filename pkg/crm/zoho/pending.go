@@ -3,6 +3,7 @@ package zoho
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,21 +32,10 @@ type pending struct {
 	swept  time.Time
 }
 
+// pendingWrite is what a look has to show of a write.
 type pendingWrite struct {
-	change change
-	until  time.Time
-}
-
-// keptWrite is what the store keeps of a write: what a look has to show of it.
-type keptWrite struct {
-	Gone, Given []keptEntry
-}
-
-type keptEntry struct {
-	Kind       string
-	ID         string
-	Permission string     `json:",omitempty"`
-	Related    crm.Choice `json:",omitempty"`
+	Gone, Given []crm.Grant
+	until       time.Time
 }
 
 func pendingName(key string) string {
@@ -68,19 +58,15 @@ func (r *pending) add(key string, c change, now time.Time) {
 			}
 		}
 	}
-	w := pendingWrite{c, now.Add(r.lasts)}
-	r.writes[key] = w
-	var kept keptWrite
-	for _, e := range c.gone {
-		kept.Gone = append(kept.Gone, keptEntry{Kind: e.kind, ID: e.id})
-	}
+	w := pendingWrite{Gone: grants(c.gone), until: now.Add(r.lasts)}
 	for i, e := range c.entries {
 		if c.owner[i] >= 0 {
-			kept.Given = append(kept.Given, keptEntry{e.kind, e.id, e.permission, e.related})
+			w.Given = append(w.Given, e.grant())
 		}
 	}
+	r.writes[key] = w
 	// Where it can not be kept, the next process does without, as it would after a minute.
-	_ = r.store.Remember(pendingName(key), kept, w.until)
+	_ = r.store.Remember(pendingName(key), w, w.until)
 }
 
 // hides says whether a record was written and the list does not show it yet. others says
@@ -89,26 +75,16 @@ func (r *pending) hides(key string, list []entry, now time.Time, others bool) bo
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w, ok := r.writes[key]
-	if ok && !now.Before(w.until) {
-		r.forget(key)
+	if !ok && (!others || !r.store.Recall(pendingName(key), &w)) {
 		return false
 	}
-	var kept keptWrite
-	if !ok && (!others || !r.store.Recall(pendingName(key), &kept)) {
-		return false
+	over := ok && !now.Before(w.until)
+	if !over && (slices.ContainsFunc(w.Gone, func(g crm.Grant) bool { return has(list, g) }) ||
+		slices.ContainsFunc(w.Given, func(g crm.Grant) bool { return !hasAsWas(list, g) })) {
+		return true
 	}
-	for _, e := range kept.Gone {
-		w.change.gone = append(w.change.gone, entry{kind: e.Kind, id: e.ID})
-	}
-	for _, e := range kept.Given {
-		w.change.entries = append(w.change.entries, entry{kind: e.Kind, id: e.ID, permission: e.Permission, related: e.Related})
-		w.change.owner = append(w.change.owner, 0)
-	}
-	if visible(list, w.change) {
-		r.forget(key)
-		return false
-	}
-	return true
+	r.forget(key)
+	return false
 }
 
 // forget drops a write, here and in the store.

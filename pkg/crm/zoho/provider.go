@@ -1,6 +1,7 @@
 package zoho
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -59,38 +61,34 @@ type Provider struct {
 	redact      *transport.Redactor
 	store       *transport.Store // nil: nothing is remembered
 	pending     pending
-	modules     modules
+	closed      sync.Map        // by request: the finding of a module that is closed to the token
 	composite   *compositeLooks // nil: each look is a request of its own
 }
 
 var _ crm.Provider = (*Provider)(nil)
 
 // New returns a provider that sends through a client of its own, made from tr: New
-// fills in Base, Authorize, Inspect and Redact (a redactor that is there already
-// learns the secrets, and each access token as it comes). store may be nil; then
-// neither who owns the token nor the access token is remembered.
+// fills in Base, Authorize, Inspect and Redact, which learns each access token as it
+// comes. store may be nil; then neither who owns the token nor the access token is
+// remembered.
 func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, error) {
 	p, accounts, err := cfg.provider()
 	if err != nil {
 		return nil, fmt.Errorf("zoho: %w", err)
 	}
-	if tr.Redact == nil {
-		tr.Redact = transport.NewRedactor()
-	}
-	tr.Redact.Add(cfg.ClientSecret)
-	tr.Redact.Add(cfg.RefreshToken)
-	p.redact, p.store = tr.Redact, store
-	p.pending.store = store
+	tr.Redact = transport.NewRedactor(cfg.ClientSecret, cfg.RefreshToken)
+	p.redact, p.store, p.pending.store = tr.Redact, store, store
+	p.log = cmp.Or(tr.Log, slog.New(slog.DiscardHandler))
 	store.Sweep(pendingPrefix)
-	if tr.Log != nil {
-		p.log = tr.Log
+	p.tokens = &tokens{
+		clientID: cfg.ClientID, secret: cfg.ClientSecret, refresh: cfg.RefreshToken, url: accounts.String() + "/oauth/v2/token",
+		configured: p.configured, redact: tr.Redact, store: store, flight: make(chan struct{}, 1),
 	}
-	p.tokens = newTokens(cfg, p.configured, accounts, tr.Redact, store)
 	tr.Base, tr.Inspect, tr.Authorize = p.configured, inspect, p.tokens.authorize
 	if p.client, err = transport.New(tr); err != nil {
 		return nil, fmt.Errorf("zoho: %w", err)
 	}
-	p.tokens.use(p.client)
+	p.tokens.client = p.client
 	return p, nil
 }
 
@@ -117,13 +115,10 @@ func (c Config) provider() (*Provider, *url.URL, error) {
 	if c.VerifyAfter < 0 {
 		return nil, nil, errors.New("the time to the first look can not be negative")
 	}
-	p := &Provider{account: c.Account, log: slog.New(slog.DiscardHandler), dialect: d, verifyAfter: c.VerifyAfter, configured: api}
-	if p.verifyAfter == 0 {
-		p.verifyAfter = defaultVerifyAfter
-	}
+	p := &Provider{account: c.Account, dialect: d, verifyAfter: cmp.Or(c.VerifyAfter, defaultVerifyAfter), configured: api}
 	p.pending.lasts = pendingLooks * p.verifyAfter
 	if c.Composite {
-		p.composite = newCompositeLooks(p)
+		p.composite = &compositeLooks{p: p}
 	}
 	return p, accounts, nil
 }
@@ -131,8 +126,7 @@ func (c Config) provider() (*Provider, *url.URL, error) {
 // Check says what is wrong with the configuration, as far as that can be found out
 // without asking anybody: what New would refuse.
 func (c Config) Check() error {
-	_, _, err := c.provider()
-	if err != nil {
+	if _, _, err := c.provider(); err != nil {
 		return fmt.Errorf("zoho: %w", err)
 	}
 	return nil
@@ -156,30 +150,25 @@ const (
 // of an expired access token comes of it; the transport repeats it after a refusal by
 // a limit.
 func (p *Provider) read(ctx context.Context, v verb, record string, req transport.Request) finding {
-	req.Method = http.MethodGet
-	return p.ask(ctx, v, record, req)
-}
-
-// ask is read for any method, of a request that changes nothing.
-func (p *Provider) ask(ctx context.Context, v verb, record string, req transport.Request) finding {
+	req.Method = cmp.Or(req.Method, http.MethodGet)
 	for failed, renewed := 0, 0; ; {
 		if ctx.Err() != nil {
 			return finding{Finding: transport.Stopped(ctx)}
 		}
 		used, err := p.tokens.ready(ctx)
 		if err != nil {
-			return p.clean(classifyToken(ctx, err))
+			return p.tokenless(ctx, err)
 		}
 		r, err := p.client.Read(ctx, req)
 		f := p.clean(classify(v, record, 0, r, err))
-		switch f.Class {
-		case token:
-			if f, again := p.renew(used, f, &renewed); !again {
-				return f
+		switch {
+		case f.Class == token:
+			if p.renew(used, &f, &renewed) {
+				continue
 			}
-			continue
-		case uncertain:
-			if failed++; f.Code == "INTERNAL_ERROR" && failed < mostReads && p.client.Backoff(ctx, failed) {
+			return f
+		case f.Class == uncertain:
+			if failed++; f.Code == internalError && failed < mostReads && p.client.Backoff(ctx, failed) {
 				continue
 			}
 		}
@@ -190,17 +179,26 @@ func (p *Provider) ask(ctx context.Context, v verb, record string, req transport
 	}
 }
 
+// tokenless is the finding for a request that had no token to go with.
+func (p *Provider) tokenless(ctx context.Context, err error) finding {
+	if end, ok := errors.AsType[*crm.AccountError](err); ok {
+		return p.clean(classify(verbNone, "", 0, nil, end))
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return p.clean(found(unsent, "", err.Error()))
+}
+
 // renew drops a refused access token, so that the next request gets a new one. A
 // new one that is refused as well ends the account.
-func (p *Provider) renew(used int, f finding, renewed *int) (finding, bool) {
+func (p *Provider) renew(used accessToken, f *finding, renewed *int) (again bool) {
 	if *renewed++; *renewed <= mostRenewals && p.tokens.drop(used) {
-		return f, true
+		return true
 	}
-	what := fmt.Sprintf("the CRM refuses a new access token (HTTP %d)", f.Status)
-	if f.Text != "" {
-		what += ": " + f.Text
-	}
-	return f.end(crm.EndKeys, what, "Check that the user who authorised the refresh token is still active and may use the API."), false
+	f.End(crm.EndKeys, fmt.Sprintf("the CRM refuses a new access token (HTTP %d)", f.Status), f.Text,
+		"Check that the user who authorised the refresh token is still active and may use the API.")
+	return false
 }
 
 // clean takes secrets out of a finding's texts and bounds them.

@@ -2,6 +2,7 @@ package zoho
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -10,36 +11,47 @@ import (
 // What the requests need to be allowed, as the vendor's pages name it.
 const (
 	scopeUsers     = "ZohoCRM.users.READ"
+	scopeOrg       = "ZohoCRM.org.READ"
 	scopeComposite = "ZohoCRM.composite_requests.CUSTOM"
 )
 
-// scopeModules are the words for modules inside a scope; every other module is custom.
-var scopeModules = map[string]bool{
-	"leads": true, "accounts": true, "contacts": true, "deals": true, "campaigns": true, "cases": true, "solutions": true,
-	"products": true, "vendors": true, "pricebooks": true, "quotes": true, "salesorders": true, "purchaseorders": true, "invoices": true,
-}
+// scopeMismatch is the code of a refusal for want of a scope.
+const scopeMismatch = "OAUTH_SCOPE_MISMATCH"
 
 // shareScope names the scope that a request about a module's shares needs, and those
-// that hold it.
+// that hold it. It names the standard modules; every other one is custom.
 func shareScope(v verb, object string) string {
-	word := strings.ReplaceAll(strings.ToLower(object), "_", "")
-	if !scopeModules[word] {
-		word = "custom"
+	word := "custom"
+	if slices.Contains(StandardModules(), object) {
+		word = strings.ReplaceAll(strings.ToLower(object), "_", "")
 	}
 	may := map[verb]string{verbLook: "READ", verbPost: "CREATE", verbPut: "UPDATE", verbDelete: "DELETE"}[v]
 	return "ZohoCRM.share." + word + "." + may + " (or ZohoCRM.share." + word + ".ALL, or ZohoCRM.share.all)"
 }
 
+// request is what is asked of a module's records. What the CRM refuses to the token for
+// want of a scope it refuses for every record of the module in the same words, so that
+// asking once in a run is enough; Provider.closed remembers it. A module may be open to
+// looks and closed to some writes.
+type request struct {
+	verb   verb
+	module string
+}
+
 // explainShare says what a refusal of a request about a module's shares comes from,
 // and what would do it. The CRM has one code for a scope that is missing and for
-// modules whose records nobody shares.
+// modules whose records nobody shares; such a refusal is remembered.
 func (p *Provider) explainShare(f finding, v verb, object string) finding {
 	if f.Class != refused {
 		return f
 	}
 	switch strings.ToUpper(f.Code) {
-	case "OAUTH_SCOPE_MISMATCH":
-		return p.lacks(f, shareScope(v, object), ", or "+object+" is no module whose records can be shared")
+	case scopeMismatch:
+		f = p.explainRead(f, shareScope(v, object)+", or "+object+" is no module whose records can be shared")
+		again := f
+		again.Text = crm.Join(f.Text, "said of another record of this module; this one was not asked about")
+		again.Status, again.Attempted = 0, false
+		p.closed.Store(request{v, object}, again)
 	case "NO_PERMISSION", "AUTHORIZATION_FAILED":
 		why := "the profile of the user whose token" + p.whose() + " it is does not let them use sharing on " + object
 		if may := permissions(f.details); may != "" {
@@ -50,17 +62,12 @@ func (p *Provider) explainShare(f finding, v verb, object string) finding {
 	return f
 }
 
-// explainRead does the same for other reads.
+// explainRead does the same for other reads, which take a scope.
 func (p *Provider) explainRead(f finding, scope string) finding {
-	if f.Class == refused && strings.EqualFold(f.Code, "OAUTH_SCOPE_MISMATCH") {
-		return p.lacks(f, scope, "")
+	if f.Class == refused && strings.EqualFold(f.Code, scopeMismatch) {
+		f.Text = crm.Join(f.Text, "the token"+p.whose()+" lacks the scope "+scope+
+			": authorise the client again with all scopes that the README names, and give the account the new refresh token")
 	}
-	return f
-}
-
-func (p *Provider) lacks(f finding, scope, or string) finding {
-	f.Text = crm.Join(f.Text, "the token"+p.whose()+" lacks the scope "+scope+or+
-		": authorise the client again with all scopes that the README names, and give the account the new refresh token")
 	return f
 }
 

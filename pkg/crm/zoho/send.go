@@ -3,7 +3,6 @@ package zoho
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -75,15 +74,13 @@ func wait(ctx context.Context, d time.Duration) bool {
 // which shows groups and roles too. A module that is closed to the token is asked
 // once.
 func (p *Provider) look(ctx context.Context, callID, object, record string) finding {
-	if f, ok := p.modules.refused(verbLook, object); ok {
-		return f
+	if f, ok := p.closed.Load(request{verbLook, object}); ok {
+		return f.(finding)
 	}
 	f := p.read(ctx, verbLook, record, transport.Request{
 		Op: "Share.Get", CallID: callID, Path: sharePath(p.dialect.looks(), object, record),
 	})
-	f = p.explainShare(f, verbLook, object)
-	p.modules.note(verbLook, object, f)
-	return f
+	return p.explainShare(f, verbLook, object)
 }
 
 // send sends a write that is built on the list of a look that has just been made.
@@ -93,16 +90,15 @@ func (w *recordCall) send(ctx context.Context, before []entry, c change, rows []
 	if ctx.Err() != nil {
 		return finding{Finding: transport.Stopped(ctx)}
 	}
-	if f, ok := w.p.modules.refused(c.verb, w.object); ok {
-		return f
+	if f, ok := w.p.closed.Load(request{c.verb, w.object}); ok {
+		return f.(finding)
 	}
 	used, err := w.p.tokens.ready(ctx)
 	if err != nil {
-		return w.p.clean(classifyToken(ctx, err))
+		return w.p.tokenless(ctx, err)
 	}
 	fresh := w.looked.Add(lookLasts << min(w.stale, 8))
-	state := stateOf(before)
-	state.Rewrites, state.Fresh = c.verb == verbPut, w.fresh()
+	state := crm.State{Looked: true, Grants: grants(before), Rewrites: c.verb == verbPut, Fresh: w.fresh()}
 	req := transport.Request{
 		Op: "Share." + method(c.verb), CallID: w.callID, Method: strings.ToUpper(method(c.verb)),
 		Path: sharePath(w.p.dialect.version, w.object, w.record),
@@ -119,20 +115,31 @@ func (w *recordCall) send(ctx context.Context, before []entry, c change, rows []
 	r, err := w.p.client.Send(ctx, req)
 	f := single(w.p.clean(classify(c.verb, w.record, len(c.entries), r, err)), c)
 	f = w.p.explainShare(f, c.verb, w.object)
-	w.p.modules.note(c.verb, w.object, f)
 	if f.Attempted {
 		for _, r := range rows {
 			r.sent++
 		}
 	}
-	f = w.outlast(f)
 	switch f.Class {
+	case unsent:
 	case stale:
 		w.stale++
 	case token:
-		f, _ = w.p.renew(used, f, &w.renewed)
+		w.p.renew(used, &f, &w.renewed)
+	case throttled:
+		// Looks that are answered and writes that are not must not alternate for ever.
+		if w.limited.IsZero() {
+			w.limited = time.Now()
+		}
+		if time.Since(w.limited) >= longRefused {
+			f.End(crm.EndQuota, crm.Join("a limit has refused every change of a record for "+longRefused.String(), f.Text), "",
+				"Run again when the account's calls have been renewed; what is done is not done again.")
+		}
 	case accepted, partial, nothing:
 		w.p.tokens.worked(used)
+		fallthrough
+	default:
+		w.limited = time.Time{}
 	}
 	return f
 }
@@ -142,40 +149,7 @@ func (w *recordCall) fresh() bool {
 	return w.uncertain+w.mixed == 0 && !slices.ContainsFunc(w.rows, func(r *row) bool { return r.prior != crm.PriorNone })
 }
 
-// outlast ends the account where a limit has refused every write for too long, so
-// that looks that are answered and writes that are not do not alternate for ever.
-func (w *recordCall) outlast(f finding) finding {
-	switch now := time.Now(); {
-	case f.Class == stale || f.Class == unsent || f.Class == token:
-	case f.Class != throttled:
-		w.limited = time.Time{}
-	case w.limited.IsZero():
-		w.limited = now
-	case now.Sub(w.limited) >= longRefused:
-		return f.end(crm.EndQuota, crm.Join("a limit has refused every change of a record for "+longRefused.String(), f.Text),
-			"Run again when the account's calls have been renewed; what is done is not done again.")
-	}
-	return f
-}
-
-// stateOf is a list as the journal keeps it.
-func stateOf(list []entry) crm.State {
-	s := crm.State{Looked: true, Grants: make([]crm.Grant, len(list))}
-	for i, e := range list {
-		s.Grants[i] = e.grant()
-	}
-	return s
-}
-
 // method is a write's name in logs, and in upper case its HTTP method.
 func method(v verb) string {
-	switch v {
-	case verbPost:
-		return "Post"
-	case verbPut:
-		return "Put"
-	case verbDelete:
-		return "Delete"
-	}
-	return http.MethodGet
+	return map[verb]string{verbPost: "Post", verbPut: "Put", verbDelete: "Delete"}[v]
 }

@@ -38,14 +38,16 @@ type tokens struct {
 	configured *url.URL
 	redact     *transport.Redactor
 	store      *transport.Store
-	client     *transport.Client
-	flight     chan struct{} // holds the right to ask for a token
+	client     *transport.Client // through whose gate it asks
 
-	mu      sync.Mutex // guards what follows
+	// Whoever holds the one place in flight may get a token, and has what follows.
+	flight  chan struct{}
 	refresh transport.Secret
-	now     accessToken
-	asked   bool              // the store was asked
-	ended   *crm.AccountError // no token will ever come
+	asked   bool // the store was asked
+
+	mu    sync.Mutex // guards what follows
+	now   accessToken
+	ended *crm.AccountError // no token will ever come
 }
 
 // accessToken is a token and the host that it is for.
@@ -57,10 +59,6 @@ type accessToken struct {
 	worked bool      // a request was answered with it, perhaps in an earlier run
 }
 
-func (a accessToken) valid(now time.Time) bool {
-	return !a.secret.IsZero() && now.Before(a.until)
-}
-
 // rememberedToken is what lies in the store.
 type rememberedToken struct {
 	Access string    `json:"access"`
@@ -68,74 +66,58 @@ type rememberedToken struct {
 	Until  time.Time `json:"until"`
 }
 
-func newTokens(cfg Config, api, accounts *url.URL, redact *transport.Redactor, store *transport.Store) *tokens {
-	return &tokens{
-		clientID: cfg.ClientID, secret: cfg.ClientSecret, url: accounts.String() + "/oauth/v2/token",
-		configured: api, redact: redact, store: store, refresh: cfg.RefreshToken,
-		flight: make(chan struct{}, 1),
-	}
-}
-
-// use gives the holder the client through whose gate it asks.
-func (t *tokens) use(c *transport.Client) { t.client = c }
-
 // authorize adds the token to a request, and sends it to the host that the token is
 // for, which may be that of a test environment.
 func (t *tokens) authorize(ctx context.Context, r *http.Request) error {
-	if _, err := t.ready(ctx); err != nil {
+	a, err := t.ready(ctx)
+	if err != nil {
 		return err
-	}
-	t.mu.Lock()
-	a := t.now
-	t.mu.Unlock()
-	if a.secret.IsZero() {
-		return errors.New("the access token was refused just now")
 	}
 	r.URL.Scheme, r.URL.Host, r.Host = a.api.Scheme, a.api.Host, a.api.Host
 	r.Header.Set("Authorization", "Zoho-oauthtoken "+a.secret.Reveal())
 	return nil
 }
 
-// ready returns when there is a token, with its number. The error is an
-// *crm.AccountError where there will be none in this run.
-func (t *tokens) ready(ctx context.Context) (int, error) {
-	if n, ok, err := t.current(); ok || err != nil {
-		return n, err
+// ready returns the token, when there is one: that of this process, that of an earlier
+// run, which is asked for once, or a new one. The error is an *crm.AccountError where
+// there will be none in this run.
+func (t *tokens) ready(ctx context.Context) (accessToken, error) {
+	if a, ok, err := t.current(); ok || err != nil {
+		return a, err
 	}
 	select {
 	case t.flight <- struct{}{}:
 		defer func() { <-t.flight }()
 	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+		return accessToken{}, context.Cause(ctx)
 	}
-	if n, ok, err := t.current(); ok || err != nil {
-		return n, err
+	a, ok, err := t.current()
+	if ok || err != nil {
+		return a, err
 	}
-	if t.recall() {
-		n, _, err := t.current()
-		return n, err
+	if a, ok = t.recall(); !ok {
+		a, err = t.renew(ctx)
 	}
-	err := t.renew(ctx)
-	if end, ok := errors.AsType[*crm.AccountError](err); ok {
-		t.mu.Lock()
-		t.ended = end
-		t.mu.Unlock()
-	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if err != nil {
-		return 0, err
+		t.ended, _ = errors.AsType[*crm.AccountError](err)
+		return accessToken{}, err
 	}
-	n, _, err := t.current()
-	return n, err
+	t.redact.Add(a.secret)
+	a.number = t.now.number + 1
+	t.now = a
+	return a, nil
 }
 
-// current returns the number of the token that there is.
-func (t *tokens) current() (number int, ok bool, err error) {
+// current returns the token that there is.
+func (t *tokens) current() (a accessToken, ok bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ended != nil {
-		return 0, false, t.ended
+		return a, false, t.ended
 	}
-	return t.now.number, t.now.valid(time.Now()), nil
+	return t.now, !t.now.secret.IsZero() && time.Now().Before(t.now.until), nil
 }
 
 // host is the API host that requests go to now.
@@ -149,20 +131,20 @@ func (t *tokens) host() string {
 }
 
 // worked notes that the CRM has answered a request with the token.
-func (t *tokens) worked(number int) {
+func (t *tokens) worked(used accessToken) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.now.number == number {
+	if t.now.number == used.number {
 		t.now.worked = true
 	}
 }
 
 // drop forgets a token that the CRM refused. It returns false if another one would
 // be refused too: this one is new and has never worked.
-func (t *tokens) drop(number int) bool {
+func (t *tokens) drop(used accessToken) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.now.number != number || t.now.secret.IsZero() {
+	if t.now.number != used.number || t.now.secret.IsZero() {
 		return true // replaced already
 	}
 	t.now.secret = transport.Secret{}
@@ -170,74 +152,47 @@ func (t *tokens) drop(number int) bool {
 	return t.now.worked
 }
 
-// recall takes the token of an earlier run, once. Its host is judged like that of a
+// recall returns the token of an earlier run, once. Its host is judged like that of a
 // new one.
-func (t *tokens) recall() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.asked {
-		return false
+func (t *tokens) recall() (a accessToken, ok bool) {
+	var old rememberedToken
+	if t.asked || !t.store.Recall(tokenName, &old) {
+		t.asked = true
+		return a, false
 	}
 	t.asked = true
-	var old rememberedToken
-	if !t.store.Recall(tokenName, &old) || old.Access == "" {
-		return false
-	}
 	api, err := apiDomain(old.API, t.configured)
-	if err != nil {
-		return false
-	}
-	a := accessToken{secret: transport.NewSecret(old.Access), api: api, until: old.Until, worked: true}
-	if !a.valid(time.Now()) || a.until.After(time.Now().Add(24*time.Hour)) {
-		return false
-	}
-	t.adopt(a)
-	return true
-}
-
-// adopt makes a token the present one. t.mu is held.
-func (t *tokens) adopt(a accessToken) {
-	t.redact.Add(a.secret)
-	a.number = t.now.number + 1
-	t.now = a
+	left := time.Until(old.Until)
+	return accessToken{secret: transport.NewSecret(old.Access), api: api, until: old.Until, worked: true},
+		err == nil && old.Access != "" && left > 0 && left <= 24*time.Hour
 }
 
 // renew asks for a new token until one comes, or none will. A refusal because of
 // too many tokens pauses the account's gate, which the next request waits for.
-func (t *tokens) renew(ctx context.Context) error {
+func (t *tokens) renew(ctx context.Context) (accessToken, error) {
 	for failed := 0; ; {
 		tok, err := t.fetch(ctx)
 		if err == nil {
 			return t.take(tok)
 		}
-		what, err := judgeGrant(err)
+		err = judgeGrant(err)
+		end, over := errors.AsType[*crm.AccountError](err)
 		switch {
-		case ctx.Err() != nil && what != grantEnded:
-			return context.Cause(ctx)
-		case what == grantThrottled:
+		case over:
+			return accessToken{}, transport.Over(end).Clean(t.redact).Ended
+		case ctx.Err() != nil:
+			return accessToken{}, context.Cause(ctx)
+		case errors.Is(err, errTokenThrottle):
 			continue
-		case what == grantAgain:
-			if failed++; failed < mostReads && t.client.Backoff(ctx, failed) {
-				continue
-			}
 		}
-		return t.hide(err)
+		if failed++; failed >= mostReads || !t.client.Backoff(ctx, failed) {
+			return accessToken{}, errors.New(t.redact.Clean(err.Error()))
+		}
 	}
-}
-
-// hide takes secrets out of an error's text.
-func (t *tokens) hide(err error) error {
-	if end, ok := errors.AsType[*crm.AccountError](err); ok {
-		return transport.Over(end).Clean(t.redact).Ended
-	}
-	return errors.New(t.redact.Clean(err.Error()))
 }
 
 // fetch asks once. The parameters go in the form body, which is logged nowhere.
 func (t *tokens) fetch(ctx context.Context) (*oauth2.Token, error) {
-	t.mu.Lock()
-	refresh := t.refresh
-	t.mu.Unlock()
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
 		Transport:     plainJSON{t.client.RoundTripper("Token")},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -246,34 +201,28 @@ func (t *tokens) fetch(ctx context.Context) (*oauth2.Token, error) {
 		ClientID: t.clientID, ClientSecret: t.secret.Reveal(),
 		Endpoint: oauth2.Endpoint{TokenURL: t.url, AuthStyle: oauth2.AuthStyleInParams},
 	}
-	return conf.TokenSource(ctx, &oauth2.Token{RefreshToken: refresh.Reveal()}).Token()
+	return conf.TokenSource(ctx, &oauth2.Token{RefreshToken: t.refresh.Reveal()}).Token()
 }
 
-// take adopts a new token and remembers it.
-func (t *tokens) take(tok *oauth2.Token) error {
+// take reads a new token and remembers it.
+func (t *tokens) take(tok *oauth2.Token) (accessToken, error) {
 	named, _ := tok.Extra("api_domain").(string)
 	api, err := apiDomain(named, t.configured)
 	if err != nil {
-		return &crm.AccountError{
+		return accessToken{}, &crm.AccountError{
 			Code: crm.EndHost, Err: err,
 			Hint: "If this host is right, set it as the API URL of the account.",
 		}
 	}
-	lasts := life(tok)
-	a := accessToken{
-		secret: transport.NewSecret(tok.AccessToken), api: api,
-		until: time.Now().Add(lasts - min(renewBefore, lasts/2)),
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if tok.RefreshToken != "" && tok.RefreshToken != t.refresh.Reveal() {
 		t.refresh = transport.NewSecret(tok.RefreshToken)
 		t.redact.Add(t.refresh)
 	}
-	t.adopt(a)
+	lasts := life(tok)
+	until := time.Now().Add(lasts - min(renewBefore, lasts/2))
 	// Forgetting it costs one more token in the next run, no more.
-	_ = t.store.Remember(tokenName, rememberedToken{tok.AccessToken, api.String(), a.until}, a.until)
-	return nil
+	_ = t.store.Remember(tokenName, rememberedToken{tok.AccessToken, api.String(), until}, until)
+	return accessToken{secret: transport.NewSecret(tok.AccessToken), api: api, until: until}, nil
 }
 
 // life is how long a token lives. In the legacy form expires_in_sec has the
@@ -292,46 +241,35 @@ func life(tok *oauth2.Token) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// grantKind is what a failed request for a token has come to.
-type grantKind uint8
+// errTokenThrottle: too many tokens; the gate is paused.
+var errTokenThrottle = errors.New("too many access tokens")
 
-const (
-	grantAgain     grantKind = iota // nothing of use came; another try may help
-	grantThrottled                  // too many tokens; the gate is paused
-	grantEnded                      // the error is an *crm.AccountError
-)
-
-// judgeGrant decides what a failed request for a token means. It is pure. The token
-// service answers most errors with HTTP 200.
-func judgeGrant(err error) (grantKind, error) {
+// judgeGrant decides what a failed request for a token means: an *crm.AccountError, which
+// says which of the three values is at fault, errTokenThrottle, or that nothing of use came
+// and another try may help. It is pure. The token service answers most errors with HTTP 200.
+func judgeGrant(err error) error {
 	if end, ok := errors.AsType[*crm.AccountError](err); ok {
-		return grantEnded, end
+		return end
 	}
 	re, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err // its text has the whole URL
 		}
-		return grantAgain, fmt.Errorf("get an access token: %w", err)
+		return fmt.Errorf("get an access token: %w", err)
 	}
 	status := 0
 	if re.Response != nil {
 		status = re.Response.StatusCode
 	}
-	says := reply{Error: text(re.ErrorCode), Description: text(re.ErrorDescription)}
-	if limited(status, says, true) {
-		return grantThrottled, fmt.Errorf("get an access token: %s: %s", re.ErrorCode, re.ErrorDescription)
+	switch {
+	case limited(status, &reply{Error: text(re.ErrorCode), Description: text(re.ErrorDescription)}, true):
+		return errTokenThrottle
+	case status >= 500 || status == http.StatusRequestTimeout:
+		return fmt.Errorf("get an access token: HTTP %d", status)
 	}
-	if status >= 500 || status == http.StatusRequestTimeout {
-		return grantAgain, fmt.Errorf("get an access token: HTTP %d", status)
-	}
-	return grantEnded, refusedGrant(re.ErrorCode, re.ErrorDescription, status)
-}
-
-// refusedGrant says which of the three values is at fault.
-func refusedGrant(code, description string, status int) *crm.AccountError {
 	end := &crm.AccountError{Code: crm.EndKeys}
-	switch code {
+	switch re.ErrorCode {
 	case "invalid_code":
 		end.Err = errors.New("the token service refuses the refresh token (invalid_code)")
 		end.Hint = "The refresh token is wrong, revoked, or of another data centre than the account's."
@@ -348,21 +286,10 @@ func refusedGrant(code, description string, status int) *crm.AccountError {
 		}
 		end.Hint = "Check the data centre or the accounts URL of the account."
 	default:
-		end.Err = fmt.Errorf("the token service refuses: %s %s", code, description)
+		end.Err = fmt.Errorf("the token service refuses: %s %s", re.ErrorCode, re.ErrorDescription)
 		end.Hint = "Check client id, client secret and refresh token, and that all three are of the account's data centre."
 	}
 	return end
-}
-
-// classifyToken is classify for a request that had no token to go with.
-func classifyToken(ctx context.Context, err error) finding {
-	if end, ok := errors.AsType[*crm.AccountError](err); ok {
-		return unanswered(end)
-	}
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return found(unsent, "", err.Error())
 }
 
 // plainJSON lets a JSON reply be read as what it is, whatever it calls itself: as

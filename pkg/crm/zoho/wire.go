@@ -2,6 +2,7 @@ package zoho
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"regexp"
@@ -52,38 +53,44 @@ func (e entry) sound() bool {
 	return e.kind != "" && number.MatchString(e.id) && e.permission != "" && e.related != crm.Unsaid
 }
 
+// kindOf is the domain's word for a kind of recipient, which messages use too.
+func kindOf(kind string) string {
+	switch kind {
+	case kindUser:
+		return crm.KindUser
+	case kindGroup:
+		return crm.KindGroup
+	case kindRole:
+		return crm.KindRole
+	}
+	return kind
+}
+
 // name is the entry's recipient for messages.
 func (e entry) name() string {
-	switch e.kind {
-	case kindUser:
-		return "user " + e.id
-	case kindGroup:
-		return "group " + e.id
-	case kindRole:
-		return "role " + e.id
-	case "":
+	if e.kind == "" {
 		return "everybody"
 	}
-	return e.kind + " " + e.id
+	return kindOf(e.kind) + " " + e.id
 }
 
 // grant is the entry as the journal keeps it.
 func (e entry) grant() crm.Grant {
-	g := crm.Grant{ID: e.id, Related: e.related == crm.Yes, Type: e.sort, Through: e.through}
+	g := crm.Grant{Kind: kindOf(e.kind), ID: e.id, Related: e.related == crm.Yes, Type: e.sort, Through: e.through}
 	g.Access, _ = crm.ParseAccess(e.permission)
-	switch {
-	case e.public():
+	if e.public() {
 		g.Kind = crm.KindPublic
-	case e.kind == kindUser:
-		g.Kind = crm.KindUser
-	case e.kind == kindGroup:
-		g.Kind = crm.KindGroup
-	case e.kind == kindRole:
-		g.Kind = crm.KindRole
-	default:
-		g.Kind = e.kind
 	}
 	return g
+}
+
+// grants are entries as the journal keeps them.
+func grants(list []entry) []crm.Grant {
+	all := make([]crm.Grant, len(list))
+	for i, e := range list {
+		all[i] = e.grant()
+	}
+	return all
 }
 
 // permissionOf is the vendor's word for a level.
@@ -117,28 +124,19 @@ type reply struct {
 }
 
 // says is the text of an error reply.
-func (p reply) says() string {
-	if p.Message == "" {
-		return string(p.Description)
-	}
-	return string(p.Message)
-}
+func (p *reply) says() string { return string(cmp.Or(p.Message, p.Description)) }
 
 // words are the reply's own, for messages about one that contradicts itself.
-func (p reply) words() string {
-	var parts []string
-	for _, one := range []struct {
-		name string
-		text text
-	}{{"status", p.Status}, {"code", p.Code}, {"message", text(p.says())}} {
-		if one.text != "" {
-			parts = append(parts, one.name+" "+strconv.Quote(string(one.text)))
-		}
-	}
-	if parts == nil {
-		return "no status, code or message"
-	}
-	return strings.Join(parts, ", ")
+func (p *reply) words() string {
+	words := transport.Quoted([2]string{"status", string(p.Status)}, [2]string{"code", string(p.Code)}, [2]string{"message", p.says()})
+	return cmp.Or(words, "no status, code or message")
+}
+
+// complains says whether the reply as a whole speaks of anything but success,
+// whatever else is in it: a list beside an error is no list.
+func (p *reply) complains() bool {
+	word := strings.ToLower(string(p.Status))
+	return p.Error != "" || p.Code != "" && !strings.EqualFold(string(p.Code), "SUCCESS") || word != "" && word != "success"
 }
 
 // result is what a write says of one entry, or of a whole request.
@@ -150,12 +148,16 @@ type result struct {
 	said    said
 }
 
-// ok says whether the entry was accepted, and no whether it was refused. It may be
+// readResults reads what a write says, which is one result or a list of them.
+func readResults(raw once) (one result, list []result, isOne, isList bool) {
+	isOne, isList = json.Unmarshal(raw, &one) == nil, json.Unmarshal(raw, &list) == nil
+	return one, list, isOne, isList
+}
+
+// ok says whether the entry was accepted, no whether it was refused, doubtful that it is
 // neither.
-func (r result) ok() bool { return r.said == yes }
-
-func (r result) no() bool { return r.said == no }
-
+func (r result) ok() bool       { return r.said == yes }
+func (r result) no() bool       { return r.said == no }
 func (r result) doubtful() bool { return r.said == unclear }
 
 // entryPath is how an error names the entry that it is about.
@@ -167,15 +169,20 @@ func (r result) place(own int) (at int, named bool) {
 	var details struct {
 		Path text `json:"json_path"`
 	}
-	if json.Unmarshal(r.Details, &details) == nil {
-		if m := entryPath.FindStringSubmatch(string(details.Path)); m != nil && r.no() {
-			n, err := strconv.Atoi(m[1])
-			if err == nil {
-				return n, true
-			}
-		}
+	_ = json.Unmarshal(r.Details, &details) // what can not be read names nothing
+	if m := entryPath.FindStringSubmatch(string(details.Path)); m != nil && r.no() {
+		at, _ = strconv.Atoi(m[1]) // four digits at most
+		return at, true
 	}
 	return own, false
+}
+
+// about says whether the result is about the record, as far as it tells.
+func (r result) about(record string) bool {
+	var details struct {
+		ID text `json:"id"`
+	}
+	return r.Details.Absent() || json.Unmarshal(r.Details, &details) == nil && (details.ID == "" || string(details.ID) == record)
 }
 
 // wireEntry is an entry as the CRM shows it: with "shared_with", or with "user" in
@@ -191,88 +198,64 @@ type wireEntry struct {
 
 var errUnreadable = errors.New("the list of shares can not be read")
 
-// readList reads the list that a look at record brought.
+// readList reads the list that a look at record brought. What it takes for granted is no
+// more than what a decision needs: an entry that is odd in other ways stays in the list
+// and is not sound.
 func readList(raw once, record string) ([]entry, error) {
 	var wire []wireEntry
 	if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) || json.Unmarshal(raw, &wire) != nil {
 		return nil, errUnreadable
 	}
-	list := make([]entry, 0, len(wire))
-	for _, w := range wire {
-		e, err := w.entry(record)
-		if err != nil {
-			return nil, err
+	list := make([]entry, len(wire))
+	for i, w := range wire {
+		e := entry{permission: string(w.Permission), sort: strings.ToLower(string(w.Type))}
+		related := strings.ToLower(string(w.Related))
+		e.related = map[string]crm.Choice{"true": crm.Yes, "false": crm.No}[related]
+		var whom, from bool
+		e.kind, e.id, whom = w.recipient()
+		e.through, from = readThrough(w.Through, record)
+		bare := e.kind == "" && e.sort != typePublic && e.permission == ""
+		if !whom || !from || bare || related != "" && e.related == crm.Unsaid {
+			return nil, errUnreadable
 		}
-		list = append(list, e)
+		list[i] = e
 	}
 	return list, nil
 }
 
-// entry reads one entry. What it takes for granted is no more than what a decision
-// needs: an entry that is odd in other ways stays in the list and is not sound.
-func (w wireEntry) entry(record string) (entry, error) {
-	e := entry{permission: string(w.Permission), sort: strings.ToLower(string(w.Type))}
-	switch strings.ToLower(string(w.Related)) {
-	case "true":
-		e.related = crm.Yes
-	case "false":
-		e.related = crm.No
-	case "":
-	default:
-		return e, errUnreadable
-	}
-	var err error
-	if e.kind, e.id, err = w.recipient(); err != nil {
-		return e, err
-	}
-	if e.kind == "" && e.sort != typePublic && e.permission == "" {
-		return e, errUnreadable
-	}
-	e.through, err = readThrough(w.Through, record)
-	return e, err
-}
-
-// recipient reads whom the entry is about; nobody where it names nobody. A user whose
-// id is none may be anybody, the leaver too, and so may one who is named twice.
-func (w wireEntry) recipient() (kind, id string, err error) {
-	for _, named := range []struct {
-		raw  once
-		kind string
-	}{{w.SharedWith, ""}, {w.User, kindUser}} {
-		if named.raw.Absent() {
+// recipient reads whom the entry is about; nobody where it names nobody. It is not ok where
+// that can not be told: a user whose id is none may be anybody, the leaver too, and so may
+// one who is named twice.
+func (w wireEntry) recipient() (kind, id string, ok bool) {
+	for i, raw := range []once{w.SharedWith, w.User} {
+		if raw.Absent() {
 			continue
 		}
 		var one struct{ ID, Type text }
-		if json.Unmarshal(named.raw, &one) != nil {
-			return "", "", errUnreadable
+		if json.Unmarshal(raw, &one) != nil {
+			return "", "", false
 		}
-		k := named.kind
-		if one.Type != "" {
-			k = strings.ToLower(string(one.Type))
-		}
+		k := cmp.Or(strings.ToLower(string(one.Type)), []string{"", kindUser}[i])
 		if one.ID == "" || k == "" || k == kindUser && !number.MatchString(string(one.ID)) || id != "" && (id != string(one.ID) || kind != k) {
-			return "", "", errUnreadable
+			return "", "", false
 		}
 		kind, id = k, string(one.ID)
 	}
-	return kind, id, nil
+	return kind, id, true
 }
 
 // readThrough names the parent that an entry is inherited from; "" where it is the
 // record itself, or none is named.
-func readThrough(raw once, record string) (string, error) {
-	if raw.Absent() {
-		return "", nil
-	}
+func readThrough(raw once, record string) (parent string, ok bool) {
 	var through struct {
 		ID     text
 		Module once
 	}
-	if json.Unmarshal(raw, &through) != nil {
-		return "", errUnreadable
+	if !raw.Absent() && json.Unmarshal(raw, &through) != nil {
+		return "", false
 	}
 	if through.ID == "" || string(through.ID) == record {
-		return "", nil
+		return "", true
 	}
 	var module struct {
 		APIName text `json:"api_name"`
@@ -280,12 +263,9 @@ func readThrough(raw once, record string) (string, error) {
 	}
 	var name text
 	if json.Unmarshal(through.Module, &module) == nil {
-		name = module.APIName
-		if name == "" {
-			name = module.Name
-		}
+		name = cmp.Or(module.APIName, module.Name)
 	} else if !through.Module.Absent() {
 		_ = name.UnmarshalJSON(through.Module) // takes every value
 	}
-	return string(name) + "/" + string(through.ID), nil
+	return string(name) + "/" + string(through.ID), true
 }

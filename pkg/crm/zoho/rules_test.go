@@ -79,7 +79,7 @@ func TestCheck(t *testing.T) {
 				if diff := cmp.Diff(tt.want, got); diff != "" {
 					t.Errorf("operation (-want +got):\n%s", diff)
 				}
-				if again, err := check(got); err != nil || again != got {
+				if again, err := (Rules{}).Check(got); err != nil || again != got {
 					t.Errorf("checked again it is %+v, %v", again, err)
 				}
 			case !wrong || fault.Column != tt.column || !strings.Contains(fault.Reason, tt.reason):
