@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"time"
@@ -24,8 +25,6 @@ type Config struct {
 	// RetryAfter is the header's value on a refusal; empty for no header, which is
 	// what the vendor does.
 	RetryAfter string
-	// CountRefused makes refused calls fill the window too.
-	CountRefused bool
 
 	// Latency is how long a reply takes, asked once for each; nil for none.
 	Latency func() time.Duration
@@ -78,10 +77,9 @@ type Config struct {
 	// Pending are the ShareStatus codes that a request goes through, an equal part of
 	// its processing time each; none stands for 1, 3. Success is the code after them;
 	// 0 stands for 6, the only one that the vendor documents. A request that failed
-	// in processing has Failure; 0 stands for 7.
+	// in processing has 7.
 	Pending []int
 	Success int
-	Failure int
 
 	// Zoho is how the Zoho half behaves.
 	Zoho ZohoConfig
@@ -106,22 +104,23 @@ const (
 	Refuse403
 )
 
-// statuses returns the status codes of the set, in the order of the constants.
-func (f Refusal) statuses() []int {
-	var codes []int
-	for i, code := range []int{http.StatusTooManyRequests, http.StatusOK, http.StatusForbidden} {
-		if f&(1<<i) != 0 {
-			codes = append(codes, code)
+// members returns the forms of a set, in the order of their constants.
+func members[T ~uint8](set T) (forms []T) {
+	for form := T(1); form != 0; form <<= 1 {
+		if set&form != 0 {
+			forms = append(forms, form)
 		}
 	}
-	return codes
+	return forms
 }
 
-// The identity that a server has if none is configured.
+// The identities that a server has if none are configured.
 const (
-	defaultOwnerID    = "5a0d0b0c-0000-4000-8000-000000000001"
-	defaultOwnerEmail = "admin@sandbox.example"
-	defaultOrg        = "50001"
+	defaultOwnerID     = "5a0d0b0c-0000-4000-8000-000000000001"
+	defaultOwnerEmail  = "admin@sandbox.example"
+	defaultOrg         = "50001"
+	defaultZohoOwnerID = "5000000000000000001"
+	defaultZohoOrg     = "60012345678"
 )
 
 // withDefaults returns c with every zero value replaced by what it stands for.
@@ -135,47 +134,30 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Refusal >= Refuse403<<1 {
 		return c, fmt.Errorf("unknown form of refusal %#x", uint8(c.Refusal))
 	}
-	if c.Limit == 0 {
-		c.Limit = 25
-	}
-	if c.Window == 0 {
-		c.Window = 5 * time.Second
-	}
-	if c.Refusal == 0 {
-		c.Refusal = Refuse429
-	}
 	if c.Owner == (crm.User{}) {
 		c.Owner = crm.User{ID: defaultOwnerID, Email: defaultOwnerEmail, Active: true}
-	}
-	if c.Org == "" {
-		c.Org = defaultOrg
-	}
-	if c.MaxEntries == 0 {
-		c.MaxEntries = 25
-	}
-	if c.MaxGroupUsers == 0 {
-		c.MaxGroupUsers = 25
-	}
-	if c.ErrorStatus == 0 {
-		c.ErrorStatus = http.StatusInternalServerError
 	}
 	if len(c.Pending) == 0 {
 		c.Pending = []int{1, 3}
 	}
-	if c.Success == 0 {
-		c.Success = 6
+	none := func() time.Duration { return 0 }
+	if c.Latency == nil {
+		c.Latency = none
 	}
-	if c.Failure == 0 {
-		c.Failure = 7
+	if c.Processing == nil {
+		c.Processing = none
 	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Latency == nil {
-		c.Latency = func() time.Duration { return 0 }
-	}
-	if c.Processing == nil {
-		c.Processing = func() time.Duration { return 0 }
-	}
+	c.Limit = cmp.Or(c.Limit, 25)
+	c.Window = cmp.Or(c.Window, 5*time.Second)
+	c.Refusal = cmp.Or(c.Refusal, Refuse429)
+	c.Org = cmp.Or(c.Org, defaultOrg)
+	c.MaxEntries = cmp.Or(c.MaxEntries, 25)
+	c.MaxGroupUsers = cmp.Or(c.MaxGroupUsers, 25)
+	c.ErrorStatus = cmp.Or(c.ErrorStatus, http.StatusInternalServerError)
+	c.Success = cmp.Or(c.Success, 6)
+	c.Zoho = c.Zoho.withDefaults(c.Processing)
 	return c, nil
 }

@@ -27,11 +27,10 @@ type ZohoConfig struct {
 	// if positive, is how many calls it is good for.
 	TokenLife  time.Duration
 	TokenCalls int
-	// TokenLimit new tokens are given to one refresh token in TokenWindow; zero values
-	// stand for 10 and 10 minutes, a negative TokenLimit for no limit. The refusal is
-	// a body with TokenThrottleStatus; 0 stands for 200, and 400 was seen too.
+	// TokenLimit new tokens are given to one refresh token in 10 minutes; 0 stands for
+	// 10, a negative one for no limit. The refusal is a body with TokenThrottleStatus;
+	// 0 stands for 200, and 400 was seen too.
 	TokenLimit          int
-	TokenWindow         time.Duration
 	TokenThrottleStatus int
 	// LiveTokens is how many access tokens of one refresh token live at once, the
 	// oldest dying first; 0 stands for 10.
@@ -89,11 +88,6 @@ type ZohoConfig struct {
 	Backwards bool
 	// PageSize is the longest page of users; 0 stands for 200.
 	PageSize int
-
-	// AfterLook, if not nil, is called after each successful read of a record with
-	// its list, and returns what somebody else makes of it before the reader's next
-	// call arrives. It must not call the server.
-	AfterLook func(module, record string, grants []crm.Grant) []crm.Grant
 }
 
 // PartialPut is the fate of those whom a PUT with failing entries is about, which
@@ -126,41 +120,21 @@ const (
 	ThrottlePage
 )
 
-// forms returns the members of the set, in the order of the constants.
-func (t ZohoThrottle) forms() []ZohoThrottle {
-	var list []ZohoThrottle
-	for form := ThrottleJSON; form <= ThrottlePage; form <<= 1 {
-		if t&form != 0 {
-			list = append(list, form)
-		}
-	}
-	if list == nil {
-		return []ZohoThrottle{ThrottleJSON}
-	}
-	return list
-}
-
-// The identity that the Zoho half has if none is configured.
-const (
-	defaultZohoOwnerID = "5000000000000000001"
-	defaultZohoOrg     = "60012345678"
-)
-
 // withDefaults returns c with every zero value replaced by what it stands for.
-// common is the configuration that it is a part of, with its defaults.
-func (c ZohoConfig) withDefaults(common Config) ZohoConfig {
+// processing is that of the configuration that it is a part of.
+func (c ZohoConfig) withDefaults(processing func() time.Duration) ZohoConfig {
 	if c.Owner == (crm.User{}) {
 		c.Owner = crm.User{ID: defaultZohoOwnerID, Email: defaultOwnerEmail, Active: true}
 	}
 	if c.Processing == nil {
-		c.Processing = common.Processing
+		c.Processing = processing
 	}
 	c.Org = cmp.Or(c.Org, defaultZohoOrg)
 	c.TokenLife = cmp.Or(c.TokenLife, time.Hour)
 	c.TokenLimit = cmp.Or(c.TokenLimit, 10)
-	c.TokenWindow = cmp.Or(c.TokenWindow, 10*time.Minute)
 	c.TokenThrottleStatus = cmp.Or(c.TokenThrottleStatus, http.StatusOK)
 	c.LiveTokens = cmp.Or(c.LiveTokens, 10)
+	c.Throttle = cmp.Or(c.Throttle, ThrottleJSON)
 	c.Concurrency = cmp.Or(c.Concurrency, 20)
 	c.BusyStatus = cmp.Or(c.BusyStatus, http.StatusBadRequest)
 	c.SuccessStatus = cmp.Or(c.SuccessStatus, http.StatusCreated)
