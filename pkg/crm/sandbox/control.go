@@ -40,12 +40,12 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 	rep := textReply(http.StatusNotFound, "sandbox: no such path; see the package's documentation")
 	switch r.Method + " " + r.URL.Path[len(controlPrefix):] {
 	case "GET state":
-		rep = jsonReply(http.StatusOK, State{orEmpty(s.Shares()), orEmpty(s.Requests()), s.OpenOnOneTarget(), ZohoState{
+		rep = jsonReply(http.StatusOK, State{append([]Share{}, s.Shares()...), append([]Request{}, s.Requests()...), s.OpenOnOneTarget(), ZohoState{
 			Records: s.Records(), Mails: s.Mails(), TokenRequests: s.TokenRequests(),
 			WritesWithoutLook: s.WritesWithoutLook(), StaleWrites: s.StaleWrites(),
 		}})
 	case "GET arrivals":
-		rep = jsonReply(http.StatusOK, orEmpty(s.Arrivals()))
+		rep = jsonReply(http.StatusOK, append([]Arrival{}, s.Arrivals()...))
 	case "POST faults":
 		rep = each(w, r, s.controlFault)
 	case "DELETE faults":
@@ -61,14 +61,6 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 	send(r.Context(), w, rep, nil)
 }
 
-// orEmpty makes a list without elements one that JSON shows as [].
-func orEmpty[T any](list []T) []T {
-	if list == nil {
-		return []T{}
-	}
-	return list
-}
-
 // each reads the body as one T or an array of them and does what do says with
 // each, after all have been read and found right.
 func each[T any](w http.ResponseWriter, r *http.Request, do func(T) (func(), error)) *reply {
@@ -80,12 +72,10 @@ func each[T any](w http.ResponseWriter, r *http.Request, do func(T) (func(), err
 	if body = bytes.TrimSpace(body); !bytes.HasPrefix(body, []byte("[")) {
 		body = slices.Concat([]byte("["), body, []byte("]"))
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&list); err != nil {
+	if err := decodeStrictly(body, &list); err != nil {
 		return textReply(http.StatusBadRequest, "sandbox: "+err.Error())
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+	if !json.Valid(body) {
 		return textReply(http.StatusBadRequest, "sandbox: something follows the JSON")
 	}
 	var effects []func()

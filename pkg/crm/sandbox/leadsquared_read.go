@@ -10,16 +10,8 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// statusReply answers the question what became of a request. Like all replies it has
-// the vendor's order of keys.
-type statusReply struct {
-	Status       string
-	Message      struct{ ResponseText string }
-	ShareStatus  int
-	ErrorMessage *string
-}
-
-// userEntry is an element of the user list.
+// userEntry is an element of the user list. Like all replies it has the vendor's order
+// of keys.
 type userEntry struct {
 	ID               string
 	FirstName        string
@@ -31,30 +23,10 @@ type userEntry struct {
 	IsPhoneCallAgent bool
 }
 
-// whoAmIReply answers the question whose keys a request came with.
-type whoAmIReply struct {
-	Id           string
-	Name         string
-	Role         string
-	EmailAddress *string
-	OrgId        string
-	OrgShortCode string
-	TimeZone     string
-	UserType     int
-
-	LSQCommonServiceURLs struct {
-		API string `json:"api"`
-		Web string `json:"web"`
-	}
-}
-
 // groupEntry is an element of the list of groups.
 type groupEntry struct {
-	GroupId     string
-	Name        string
-	Description string
-	CreatedOn   string
-	UserCount   string // a number, as text
+	GroupId, Name, Description, CreatedOn string
+	UserCount                             string // a number, as text
 }
 
 // status tells what has become of a request. An Id that is not known is an
@@ -71,7 +43,12 @@ func (l *leadSquared) status(x *exchange) *reply {
 		return l.invalid("Parameter Name: id")
 	}
 	view := l.view(req, now)
-	rep := statusReply{Status: "Success", ShareStatus: view.Status, ErrorMessage: orNull(view.Error)}
+	rep := struct {
+		Status       string
+		Message      struct{ ResponseText string }
+		ShareStatus  int
+		ErrorMessage *string
+	}{Status: "Success", ShareStatus: view.Status, ErrorMessage: orNull(view.Error)}
 	switch {
 	case view.Error != "":
 		rep.Message.ResponseText = "Request failed."
@@ -102,13 +79,21 @@ func (l *leadSquared) users(*exchange) *reply {
 func (l *leadSquared) whoAmI(x *exchange) *reply {
 	owner, _ := l.people.find(l.cfg.Owner.ID)
 	_, _, name := owner.names()
-	rep := whoAmIReply{
+	type urls struct {
+		API string `json:"api"`
+		Web string `json:"web"`
+	}
+	return jsonReply(http.StatusOK, struct {
+		Id, Name, Role                string
+		EmailAddress                  *string
+		OrgId, OrgShortCode, TimeZone string
+		UserType                      int
+		LSQCommonServiceURLs          urls
+	}{
 		Id: owner.ID, Name: name, Role: owner.Role, EmailAddress: orNull(owner.Email),
 		OrgId: l.cfg.Org, OrgShortCode: "SANDBOX", TimeZone: "UTC",
-	}
-	rep.LSQCommonServiceURLs.API = "https://" + cmp.Or(l.cfg.Host, x.r.Host) + "/v2/"
-	rep.LSQCommonServiceURLs.Web = "https://web.sandbox.example/"
-	return jsonReply(http.StatusOK, rep)
+		LSQCommonServiceURLs: urls{"https://" + cmp.Or(l.cfg.Host, x.r.Host) + "/v2/", "https://web.sandbox.example/"},
+	})
 }
 
 // groups lists every group that is known, or those that the user in the query is

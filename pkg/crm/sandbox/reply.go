@@ -113,9 +113,8 @@ func send(ctx context.Context, w http.ResponseWriter, rep *reply, f *Fault) bool
 	w.WriteHeader(rep.status)
 	switch {
 	case f.is(FaultTruncate):
-		if _, err := w.Write(rep.body[:len(rep.body)/2]); err == nil {
-			flush(w)
-		}
+		_, _ = w.Write(rep.body[:len(rep.body)/2]) // a client that is gone already is as good
+		_ = http.NewResponseController(w).Flush()
 		cut(w, false)
 		return false
 	case f.is(FaultTrickle):
@@ -126,7 +125,7 @@ func send(ctx context.Context, w http.ResponseWriter, rep *reply, f *Fault) bool
 			if _, err := w.Write(rep.body[i : i+1]); err != nil {
 				return false
 			}
-			flush(w)
+			_ = http.NewResponseController(w).Flush() // a writer that can not do so sends it at the end
 		}
 		return true
 	}
@@ -146,14 +145,6 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return true
 	case <-ctx.Done():
 		return false
-	}
-}
-
-// flush sends on what has been written; a writer that cannot do so sends it at
-// the end.
-func flush(w http.ResponseWriter) {
-	if f, ok := w.(http.Flusher); ok {
-		f.Flush()
 	}
 }
 

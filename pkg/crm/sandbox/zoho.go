@@ -74,7 +74,7 @@ func newZoho(s *Server) *zoho {
 
 // zohoPlace is what a path of the API addresses, and through which version.
 type zohoPlace struct {
-	version        zohoVersion
+	version        int
 	module, record string // a record's shares; both empty for the rest
 	rest           string // "users", "org" or "__composite_requests"
 	user           string // one of the users, empty for all
@@ -86,20 +86,15 @@ func parseZohoPath(path string) (p zohoPlace, ok bool) {
 	if m == nil || m[5] != "" && m[4] != "users" {
 		return p, false
 	}
-	return zohoPlace{zohoVersion(m[1][0] - '0'), m[2], m[3], m[4], m[5]}, true
+	return zohoPlace{int(m[1][0] - '0'), m[2], m[3], m[4], m[5]}, true
 }
 
 func (p zohoPlace) key() string { return p.module + "/" + p.record }
 
-// zohoVersion is the number of an API version.
-type zohoVersion int
-
-// usersOnly says that a version knows no recipients but users, under the key
-// "user".
-func (v zohoVersion) usersOnly() bool { return v < 4 }
-
-// typed says that entries have a type, private or public.
-func (v zohoVersion) typed() bool { return v >= 3 }
+// usersOnly says that the version knows no recipients but users, under the key
+// "user"; typed that its entries have a type, private or public.
+func (p zohoPlace) usersOnly() bool { return p.version < 4 }
+func (p zohoPlace) typed() bool     { return p.version >= 3 }
 
 func (z *zoho) route(x *exchange) func() *reply {
 	if x.r.URL.Path == "/oauth/v2/token" {

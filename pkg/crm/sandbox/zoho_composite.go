@@ -21,12 +21,11 @@ type subRequest struct {
 	URI     string            `json:"uri"`
 	Params  map[string]string `json:"params"`
 	Headers map[string]string `json:"headers"`
-	Body    json.RawMessage   `json:"body"`
 }
 
 // composite answers several reads at once. Reads of shares and of users are all
 // that the vendor allows there of what is served here.
-func (z *zoho) composite(x *exchange, version zohoVersion) *reply {
+func (z *zoho) composite(x *exchange, version int) *reply {
 	if version < 3 {
 		return zohoProblem(http.StatusBadRequest, "API_NOT_SUPPORTED", "The API is supported only in the latest versions").reply()
 	}
@@ -71,7 +70,7 @@ func (z *zoho) composite(x *exchange, version zohoVersion) *reply {
 
 // subRequest answers one request of a composite one. The error says why it was not
 // triggered.
-func (z *zoho) subRequest(x *exchange, sub subRequest, version zohoVersion) (*reply, *zohoAnswer) {
+func (z *zoho) subRequest(x *exchange, sub subRequest, version int) (*reply, *zohoAnswer) {
 	if !subRequestID.MatchString(sub.ID) {
 		return nil, zohoProblem(0, "INVALID_DATA", "invalid data", "api_name", "sub_request_id")
 	}

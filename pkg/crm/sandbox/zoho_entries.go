@@ -41,7 +41,7 @@ func (c *entryCheck) entry(i int, raw json.RawMessage) (g crm.Grant, wrong *zoho
 	}
 	// v2 has no type, and v4 has been seen with both keys of the recipient.
 	switch typ, there := f["type"]; {
-	case !there && c.place.version.typed():
+	case !there && c.place.typed():
 		return g, missingField(i, "type")
 	case !there:
 		g.Type = "private"
@@ -52,7 +52,7 @@ func (c *entryCheck) entry(i int, raw json.RawMessage) (g crm.Grant, wrong *zoho
 		}
 	}
 	key := "shared_with"
-	if _, user := f["user"]; c.place.version.usersOnly() || c.place.version == 4 && user {
+	if _, user := f["user"]; c.place.usersOnly() || c.place.version == 4 && user {
 		key = "user"
 	}
 	g.Kind = crm.KindPublic

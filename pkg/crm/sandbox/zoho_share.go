@@ -141,19 +141,19 @@ func (z *zoho) read(x *exchange, place zohoPlace, query url.Values) *reply {
 func (z *zoho) show(place zohoPlace, rec *zohoRecord, sharedTo string) *reply {
 	list := []zohoShare{}
 	for i, h := range rec.list {
-		if place.version.usersOnly() && h.Kind != crm.KindUser || sharedTo != "" && h.ID != sharedTo {
+		if place.usersOnly() && h.Kind != crm.KindUser || sharedTo != "" && h.ID != sharedTo {
 			continue
 		}
 		s := zohoShare{Related: h.Related, Permission: zohoPermissions[h.Access]}
 		who := &zohoPrincipal{Name: h.Kind + " " + h.ID, ID: h.ID}
 		switch {
-		case place.version.usersOnly():
+		case place.usersOnly():
 			s.User = who
 		case h.Kind != crm.KindPublic:
 			who.Type = h.Kind + "s"
 			s.SharedWith = who
 		}
-		if place.version.typed() {
+		if place.typed() {
 			s.Type = h.Type
 		}
 		if module, id, inherited := strings.Cut(h.Through, "/"); inherited {

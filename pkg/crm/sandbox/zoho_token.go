@@ -42,9 +42,13 @@ func (z *zoho) token(x *exchange) *reply {
 	if x.r.Method != http.MethodPost {
 		return htmlReply(http.StatusMethodNotAllowed, "Method not allowed")
 	}
-	form, ok := tokenForm(x)
-	if !ok {
+	media, _, _ := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	form, err := url.ParseQuery(string(x.body))
+	if err != nil || len(x.body) > 0 && media != "application/x-www-form-urlencoded" {
 		return tokenError("general_error")
+	}
+	for name, values := range x.query { // where the parameters may stand too
+		form[name] = append(form[name], values...)
 	}
 	if form.Get("grant_type") != "refresh_token" {
 		return tokenError("unsupported_grant_type")
@@ -94,22 +98,6 @@ func (z *zoho) token(x *exchange) *reply {
 
 func tokenError(code string) *reply {
 	return jsonReply(http.StatusOK, map[string]string{"error": code})
-}
-
-// tokenForm returns the parameters of a token request, from its form or query.
-func tokenForm(x *exchange) (url.Values, bool) {
-	if len(x.body) == 0 {
-		return x.query, true
-	}
-	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-	if err != nil || media != "application/x-www-form-urlencoded" {
-		return nil, false
-	}
-	form, err := url.ParseQuery(string(x.body))
-	for name, values := range x.query {
-		form[name] = append(form[name], values...)
-	}
-	return form, err == nil
 }
 
 // grantee returns what is known of a refresh token.

@@ -58,7 +58,7 @@ func (z *zoho) write(x *exchange, place zohoPlace, rec *zohoRecord) *reply {
 		spared = rec.direct()
 	}
 	if over := check.over(accepted, spared); over != "" && !z.cfg.LimitPerEntry {
-		if over == crm.KindUser && (check.put || place.version.usersOnly()) {
+		if over == crm.KindUser && (check.put || place.usersOnly()) {
 			return zohoProblem(http.StatusForbidden, "SHARE_LIMIT_EXCEEDED",
 				fmt.Sprintf("Cannot share a record to more than %d users.", zohoLimits[over])).reply()
 		}
