@@ -33,12 +33,6 @@ type acceptedReply struct {
 	}
 }
 
-// groupReply answers a change of a group that was taken.
-type groupReply struct {
-	Status   string
-	Response struct{ RequestType, RequestId string }
-}
-
 // change takes shares or revokes, or users into a group or out of it. What it asks for
 // is noted as open from here until its client has the answer and it has taken effect.
 // One entry that can not be taken refuses the whole request.
@@ -98,12 +92,12 @@ func (l *leadSquared) change(x *exchange) *reply {
 		rep.Message.Id = req.ID
 		return jsonReply(http.StatusOK, rep)
 	}
-	rep := groupReply{Status: "Success"}
-	rep.Response.RequestType, rep.Response.RequestId = "Add Group Users", req.ID
-	if c.kind == kindRevoke {
-		rep.Response.RequestType = "Remove Group Users"
-	}
-	return jsonReply(http.StatusOK, rep)
+	type response struct{ RequestType, RequestId string }
+	what := map[string]string{kindShare: "Add Group Users", kindRevoke: "Remove Group Users"}[c.kind]
+	return jsonReply(http.StatusOK, struct {
+		Status   string
+		Response response
+	}{"Success", response{what, req.ID}})
 }
 
 // refusal says why an entry cannot be taken, nil if it can.

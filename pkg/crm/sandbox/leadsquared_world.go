@@ -119,16 +119,6 @@ func (l *leadSquared) shares(now time.Time) []Share {
 	return list
 }
 
-// requestsNow returns every request as it stands now.
-func (l *leadSquared) requestsNow() []Request {
-	now := l.cfg.Now()
-	list := make([]Request, len(l.requests))
-	for i, req := range l.requests {
-		list[i] = l.view(req, now)
-	}
-	return list
-}
-
 // view returns a request as it stands at now. The pending codes divide the time of
 // its processing evenly, so that it does not matter how often somebody asks.
 func (l *leadSquared) view(req *request, now time.Time) Request {

@@ -83,11 +83,9 @@ func (o *openChanges) resume(req *request) {
 // or about a sales group, whose repetition does no harm, or sent because the
 // answer was lost.
 func (c *change) repeats(earlier *change, target Share) bool {
-	return c.kind == earlier.kind && c.about(target) == earlier.about(target) &&
+	of := func(c *change) Share { // its first entry of the target
+		return c.entries[slices.IndexFunc(c.entries, func(s Share) bool { return s.target() == target })]
+	}
+	return c.kind == earlier.kind && of(c) == of(earlier) &&
 		(c.kind == kindRevoke || target.Object == crm.SalesGroup || earlier.lost)
-}
-
-// about returns the entry of a target, the first if there are several.
-func (c *change) about(target Share) Share {
-	return c.entries[slices.IndexFunc(c.entries, func(s Share) bool { return s.target() == target })]
 }

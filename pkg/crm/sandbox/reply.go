@@ -148,17 +148,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// cutter is a response writer that can break its connection by itself.
-type cutter interface {
-	cut(reset bool)
-}
-
 // cut breaks the connection under w, with a reset or in the middle of things. With
 // a writer that offers no other way it panics with http.ErrAbortHandler, which
 // makes a server do the same.
 func cut(w http.ResponseWriter, reset bool) {
-	if c, ok := w.(cutter); ok {
-		c.cut(reset)
+	if m, ok := w.(*memoryWriter); ok {
+		m.cut(reset)
 		return
 	}
 	conn, _, err := http.NewResponseController(w).Hijack()

@@ -123,7 +123,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return refusal
 	})
 	if rep == nil {
-		rep = x.readBody(w)
+		var err error
+		x.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			rep = htmlReply(http.StatusRequestEntityTooLarge, "Request Entity Too Large")
+		} else if err != nil {
+			rep = htmlReply(http.StatusBadRequest, "Bad Request")
+		}
 	}
 	if rep == nil {
 		rep = locked(s, func() *reply {
@@ -136,20 +142,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	s.answer(w, x, rep)
-}
-
-// readBody reads the request's body and returns the refusal of one that can not be
-// read. The server's mutex is not held.
-func (x *exchange) readBody(w http.ResponseWriter) *reply {
-	body, err := io.ReadAll(http.MaxBytesReader(w, x.r.Body, maxBody))
-	x.body = body
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return htmlReply(http.StatusRequestEntityTooLarge, "Request Entity Too Large")
-	}
-	if err != nil {
-		return htmlReply(http.StatusBadRequest, "Bad Request")
-	}
-	return nil
 }
 
 // answer waits as long as a reply takes and sends it. What the exchange was about
@@ -272,7 +264,13 @@ func (s *Server) Shares() []Share {
 // Requests returns every change that was accepted, in that order, as it stands
 // now.
 func (s *Server) Requests() []Request {
-	return locked(s, s.lsq.requestsNow)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]Request, len(s.lsq.requests))
+	for i, req := range s.lsq.requests {
+		list[i] = s.lsq.view(req, s.cfg.Now())
+	}
+	return list
 }
 
 // Arrivals returns every request that came since the start, in that order. Those

@@ -162,8 +162,16 @@ func (z *zoho) admit(x *exchange) *reply {
 	if writes(x.r.Method) {
 		place, _ = parseZohoPath(x.r.URL.Path)
 	}
-	if place.module != "" {
-		z.attempt(place.key(), x.at)
+	if place.module != "" { // an attempt to write, even if it is refused: the client does not know what happens until the next
+		rec := z.record(place.key())
+		rec.advance(x.at)
+		switch {
+		case !rec.looked:
+			z.blind++
+		case rec.seen != rec.changes:
+			z.stale++
+		}
+		rec.looked = false
 	}
 	if z.cfg.Concurrency >= 0 && z.units+units > z.cfg.Concurrency {
 		return z.throttle(causeConcurrency)
@@ -182,21 +190,6 @@ func (z *zoho) admit(x *exchange) *reply {
 
 func writes(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodDelete
-}
-
-// attempt notes that a client is about to write a record. Whether it is let in
-// does not matter: it does not know what has happened in between when it tries
-// again.
-func (z *zoho) attempt(key string, now time.Time) {
-	rec := z.record(key)
-	rec.advance(now)
-	switch {
-	case !rec.looked:
-		z.blind++
-	case rec.seen != rec.changes:
-		z.stale++
-	}
-	rec.looked = false
 }
 
 // refuse is the reply to a call that a fault throttles.
@@ -257,12 +250,10 @@ func zohoProblem(status int, code, message string, details ...any) *zohoAnswer {
 	return a
 }
 
-// zohoSuccess is a success, with one detail if it has a name.
-func zohoSuccess(message, detail string, value any) *zohoAnswer {
-	a := &zohoAnswer{Code: "SUCCESS", Details: map[string]any{}, Message: message, Status: "success"}
-	if detail != "" {
-		a.Details[detail] = value
-	}
+// zohoSuccess is a success, with details like those of an error.
+func zohoSuccess(message string, details ...any) *zohoAnswer {
+	a := zohoProblem(0, "SUCCESS", message, details...)
+	a.Status = "success"
 	return a
 }
 

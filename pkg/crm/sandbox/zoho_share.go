@@ -41,18 +41,15 @@ type zohoShare struct {
 // zohoPermissions are the words for the levels, at the index of their level.
 var zohoPermissions = []string{crm.Read: "read_only", crm.Write: "read_write", crm.Full: "full_access"}
 
-// zohoModules are the modules that every organisation has and whose records can be
-// shared. Custom ones exist where they were seeded.
-var zohoModules = []string{
-	"Leads", "Accounts", "Contacts", "Deals", "Campaigns", "Cases", "Solutions", "Products", "Vendors",
-	"Price_Books", "Quotes", "Sales_Orders", "Purchase_Orders", "Invoices",
-}
-
-// zohoNotShared are modules whose records can not be shared, zohoNoModules the
-// words of the other vendor's sheets.
 var (
-	zohoNotShared = []string{"Tasks", "Events", "Calls", "Activities"}
-	zohoNoModules = []string{crm.Lead, crm.Opportunity, crm.SalesGroup}
+	// zohoModules are the modules that every organisation has and whose records can be
+	// shared. Custom ones exist where they were seeded.
+	zohoModules = []string{
+		"Leads", "Accounts", "Contacts", "Deals", "Campaigns", "Cases", "Solutions", "Products", "Vendors",
+		"Price_Books", "Quotes", "Sales_Orders", "Purchase_Orders", "Invoices",
+	}
+	zohoNotShared = []string{"Tasks", "Events", "Calls", "Activities"}  // no record of theirs can be shared
+	zohoNoModules = []string{crm.Lead, crm.Opportunity, crm.SalesGroup} // words of the other vendor's sheets
 )
 
 // share answers at a record's shares.

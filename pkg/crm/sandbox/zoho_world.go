@@ -199,35 +199,24 @@ func (z *zoho) seed(sd seed) bool {
 	if first {
 		list = append(list, z.colleague(op, 0))
 	}
-	switch {
-	case op.Action == crm.Revoke:
-		list = withLeaver(list, normalised(crm.Grant{Kind: crm.KindUser, ID: op.User, Access: op.Access}))
-	case first:
-		list = append(list, z.colleague(op, 1))
-	}
-	rec.put(list, sd.At)
-	return true
-}
-
-// withLeaver adds a user to a list, at the cost of its first entry if it is full.
-// A list that is full of leavers stays as it is.
-func withLeaver(list []crm.Grant, g crm.Grant) []crm.Grant {
-	if contains(list, g) {
-		return list
-	}
+	leaver := normalised(crm.Grant{Kind: crm.KindUser, ID: op.User, Access: op.Access})
 	users := 0
-	for _, h := range list {
-		if h.Kind == crm.KindUser && h.Through == "" {
+	for _, g := range list {
+		if g.Kind == crm.KindUser && g.Through == "" {
 			users++
 		}
 	}
-	if users < zohoLimits[crm.KindUser] {
-		return append(list, g)
+	switch {
+	case op.Action == crm.RevokeAll && first:
+		list = append(list, z.colleague(op, 1))
+	case op.Action == crm.RevokeAll || contains(list, leaver):
+	case users < zohoLimits[crm.KindUser]:
+		list = append(list, leaver)
+	case strings.HasPrefix(list[0].ID, colleagueIDs): // a list that is full of leavers stays as it is
+		list = append(list[1:], leaver)
 	}
-	if strings.HasPrefix(list[0].ID, colleagueIDs) {
-		return append(list[1:], g)
-	}
-	return list
+	rec.put(list, sd.At)
+	return true
 }
 
 // colleagueIDs is how the ids begin of those who are on seeded records beside the

@@ -38,7 +38,7 @@ func (z *zoho) write(x *exchange, place zohoPlace, rec *zohoRecord) *reply {
 			results[i], failed = bad, append(failed, grant)
 			continue
 		}
-		results[i] = zohoSuccess("record will be shared successfully", "", nil)
+		results[i] = zohoSuccess("record will be shared successfully")
 		check.accepted = append(check.accepted, grant)
 	}
 	accepted := check.accepted
