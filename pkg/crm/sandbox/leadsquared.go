@@ -20,10 +20,11 @@ const (
 	opRemoveUsers = "UserGroup.RemoveUsers"
 )
 
-// The roles that matter here.
+// The roles and, of Zoho, the profiles that matter here.
 const (
-	roleAdmin = "Administrator"
-	roleSales = "Sales_User"
+	roleAdmin    = "Administrator"
+	roleSales    = "Sales_User"
+	roleStandard = "Standard"
 )
 
 // leadSquared is one organisation of LeadSquared and its API.
@@ -107,7 +108,8 @@ func (l *leadSquared) admit(x *exchange) *reply {
 
 func (l *leadSquared) refuse() *reply {
 	forms := members(l.cfg.Refusal)
-	status := map[Refusal]int{Refuse429: http.StatusTooManyRequests, Refuse200: http.StatusOK, Refuse403: http.StatusForbidden}[forms[l.refused%len(forms)]]
+	status := map[Refusal]int{Refuse429: http.StatusTooManyRequests, Refuse200: http.StatusOK,
+		Refuse403: http.StatusForbidden}[forms[l.refused%len(forms)]]
 	l.refused++
 	limit := l.cfg.Limit
 	if limit < 0 {

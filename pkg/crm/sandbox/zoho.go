@@ -68,7 +68,7 @@ func newZoho(s *Server) *zoho {
 		credits: window{limit: s.cfg.Zoho.Credits, length: 24 * time.Hour},
 	}
 	id := func(sum []byte) string { return fmt.Sprintf("5%018d", binary.BigEndian.Uint64(sum)%1e18) }
-	z.people = newPeople(profileStandard, id, person{User: z.cfg.Owner, Role: profileAdmin})
+	z.people = newPeople(roleStandard, id, person{User: z.cfg.Owner, Role: roleAdmin})
 	return z
 }
 

@@ -10,12 +10,6 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// profileAdmin and profileStandard are the profiles that Zoho ships.
-const (
-	profileAdmin    = "Administrator"
-	profileStandard = "Standard"
-)
-
 // ZohoUser is an entry of Zoho's user list. One who is not active has the status
 // disabled; the unconfirmed have not accepted their invitation. Records can be
 // shared with neither of them.
@@ -61,7 +55,7 @@ func (p person) zohoEntry() zohoUserEntry {
 	if e.Confirm {
 		e.ZUID = zuid(p.ID)
 	}
-	if p.Role == profileAdmin {
+	if p.Role == roleAdmin {
 		e.Role, e.Profile.ID = zohoPrincipal{Name: "CEO", ID: "5000000000000000500"}, "5000000000000000600"
 	}
 	return e
@@ -85,8 +79,8 @@ var zohoUserTypes = map[string]func(person) bool{
 	"NotConfirmedUsers":     func(p person) bool { return p.Unconfirmed && !p.Deleted },
 	"DeletedUsers":          func(p person) bool { return p.Deleted },
 	"ActiveConfirmedUsers":  person.reachable,
-	"AdminUsers":            func(p person) bool { return p.Role == profileAdmin && !p.Deleted },
-	"ActiveConfirmedAdmins": func(p person) bool { return p.Role == profileAdmin && p.reachable() },
+	"AdminUsers":            func(p person) bool { return p.Role == roleAdmin && !p.Deleted },
+	"ActiveConfirmedAdmins": func(p person) bool { return p.Role == roleAdmin && p.reachable() },
 }
 
 // users lists a page of users, or the one with an id.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"mime"
 	"net/http"
@@ -31,10 +30,7 @@ type zohoGrantee struct {
 }
 
 // digest stands for a token.
-func digest(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
-}
+func digest(token string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(token))) }
 
 // token answers at the token endpoint. What is wrong with a request is told in a
 // body with status 200, as the vendor does.
