@@ -57,11 +57,13 @@ func newLeadSquared(s *Server) *leadSquared {
 	if s.cfg.NotAdmin {
 		owner.Role = roleSales
 	}
-	guid := func(sum []byte) string {
-		return fmt.Sprintf("%x-%x-%x-%x-%x", sum[0:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
-	}
 	l.people = newPeople(roleSales, guid, owner)
 	return l
+}
+
+// guid writes the first 16 bytes of b as a GUID.
+func guid(b []byte) string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
 }
 
 // endpoints are the paths of the API.

@@ -80,7 +80,7 @@ func (l *leadSquared) change(x *exchange) *reply {
 		req.Stuck = cmp.Or(f.Code, 9)
 	}
 	if group {
-		req.ID = fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
+		req.ID = guid(id[:])
 	}
 	if err := l.server.write(record{Request: req}); err != nil {
 		return notWritten(err)
