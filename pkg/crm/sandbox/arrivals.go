@@ -35,3 +35,33 @@ func MostInWindow(arrivals []Arrival, w time.Duration) int {
 	}
 	return most
 }
+
+// window counts calls as the vendor does: at most limit of them in a length of
+// time, sliding or fixed.
+type window struct {
+	limit  int // negative: no limit
+	length time.Duration
+	fixed  bool        // windows follow one another on multiples of length since the epoch
+	calls  []time.Time // those that still count, oldest first
+}
+
+// admit says whether a call that arrives at now is within the limit, and counts it
+// if it is. A sliding window is half-open: a call exactly one length ago is out of
+// it. Calls must be admitted in the order of their times.
+func (w *window) admit(now time.Time) bool {
+	if w.limit < 0 {
+		return true
+	}
+	from := now.Add(-w.length)
+	if w.fixed {
+		from = now.Add(-time.Duration(now.UnixNano()%int64(w.length)) - 1) // the last instant before this window
+	}
+	for len(w.calls) > 0 && !w.calls[0].After(from) {
+		w.calls = w.calls[1:]
+	}
+	if len(w.calls) >= w.limit {
+		return false
+	}
+	w.calls = append(w.calls, now)
+	return true
+}

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,19 +27,30 @@ type State struct {
 	Zoho            ZohoState `json:"zoho"`
 }
 
+// ZohoState is the part of the reply of GET /_sandbox/state that is about Zoho.
+type ZohoState struct {
+	Records           map[string][]crm.Grant `json:"records"` // by "Module/id"
+	Mails             int                    `json:"mails"`
+	TokenRequests     int                    `json:"token_requests"`
+	WritesWithoutLook int                    `json:"writes_without_look"`
+	StaleWrites       int                    `json:"stale_writes"`
+}
+
 func (s *Server) control(w http.ResponseWriter, r *http.Request) {
-	ctx := r.Context()
 	rep := textReply(http.StatusNotFound, "sandbox: no such path; see the package's documentation")
 	switch r.Method + " " + r.URL.Path[len(controlPrefix):] {
 	case "GET state":
-		rep = jsonReply(http.StatusOK, State{orEmpty(s.Shares()), orEmpty(s.Requests()), s.OpenOnOneTarget(), s.zohoState()})
+		rep = jsonReply(http.StatusOK, State{append([]Share{}, s.Shares()...), append([]Request{}, s.Requests()...), s.OpenOnOneTarget(), ZohoState{
+			Records: s.Records(), Mails: s.Mails(), TokenRequests: s.TokenRequests(),
+			WritesWithoutLook: s.WritesWithoutLook(), StaleWrites: s.StaleWrites(),
+		}})
 	case "GET arrivals":
-		rep = jsonReply(http.StatusOK, orEmpty(s.Arrivals()))
+		rep = jsonReply(http.StatusOK, append([]Arrival{}, s.Arrivals()...))
 	case "POST faults":
 		rep = each(w, r, s.controlFault)
 	case "DELETE faults":
 		s.ClearFaults()
-		rep = reply{status: http.StatusNoContent}
+		rep = &reply{status: http.StatusNoContent}
 	case "POST users":
 		rep = each(w, r, s.controlUser)
 	case "POST records":
@@ -46,20 +58,12 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 	case "POST seed":
 		rep = each(w, r, s.controlSeed)
 	}
-	s.send(ctx, w, rep, nil)
-}
-
-// orEmpty makes a list without elements one that JSON shows as [].
-func orEmpty[T any](list []T) []T {
-	if list == nil {
-		return []T{}
-	}
-	return list
+	send(r.Context(), w, rep, nil)
 }
 
 // each reads the body as one T or an array of them and does what do says with
 // each, after all have been read and found right.
-func each[T any](w http.ResponseWriter, r *http.Request, do func(T) (func(), error)) reply {
+func each[T any](w http.ResponseWriter, r *http.Request, do func(T) (func(), error)) *reply {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxControlBody))
 	if err != nil {
 		return textReply(http.StatusBadRequest, "sandbox: read body: "+err.Error())
@@ -68,12 +72,10 @@ func each[T any](w http.ResponseWriter, r *http.Request, do func(T) (func(), err
 	if body = bytes.TrimSpace(body); !bytes.HasPrefix(body, []byte("[")) {
 		body = slices.Concat([]byte("["), body, []byte("]"))
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&list); err != nil {
+	if err := decodeStrictly(body, &list); err != nil {
 		return textReply(http.StatusBadRequest, "sandbox: "+err.Error())
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+	if !json.Valid(body) {
 		return textReply(http.StatusBadRequest, "sandbox: something follows the JSON")
 	}
 	var effects []func()
@@ -87,12 +89,12 @@ func each[T any](w http.ResponseWriter, r *http.Request, do func(T) (func(), err
 	for _, effect := range effects {
 		effect()
 	}
-	return reply{status: http.StatusNoContent}
+	return &reply{status: http.StatusNoContent}
 }
 
 func (s *Server) controlFault(f Fault) (func(), error) {
-	if !slices.Contains(faultKinds, f.Kind) {
-		return nil, fmt.Errorf("no fault of kind %q; there are %v", f.Kind, faultKinds)
+	if kinds := FaultKinds(); !slices.Contains(kinds, f.Kind) {
+		return nil, fmt.Errorf("no fault of kind %q; there are %v", f.Kind, kinds)
 	}
 	return func() { s.Fault(f) }, nil
 }
@@ -135,4 +137,42 @@ func (s *Server) controlSeed(c controlledSeed) (func(), error) {
 	}
 	op := crm.Operation{Action: action, Object: c.Object, Record: c.Record, Context: c.Context, User: c.User, Access: access}
 	return func() { s.Seed(op) }, nil
+}
+
+// controlledRecord is a record's list as POST /_sandbox/records takes it.
+type controlledRecord struct {
+	Module string           `json:"module"`
+	Record string           `json:"record_id"`
+	Grants []controlledPart `json:"grants"`
+}
+
+// controlledPart is a grant with its level in words.
+type controlledPart struct {
+	Kind    string `json:"kind"`
+	ID      string `json:"id"`
+	Access  string `json:"access"`
+	Related bool   `json:"related"`
+	Through string `json:"through"`
+}
+
+func (s *Server) controlRecord(c controlledRecord) (func(), error) {
+	if !zohoModule.MatchString(c.Module) || !zohoID.MatchString(c.Record) {
+		return nil, errors.New("a record needs a module and an id")
+	}
+	var grants []crm.Grant
+	for _, part := range c.Grants {
+		access, ok := crm.ParseAccess(part.Access)
+		if !ok {
+			return nil, errors.New("unknown access " + part.Access)
+		}
+		kind := cmp.Or(part.Kind, crm.KindUser)
+		if _, ok := zohoLimits[kind]; !ok && kind != crm.KindPublic {
+			return nil, errors.New("unknown kind " + part.Kind)
+		}
+		if kind != crm.KindPublic && !zohoID.MatchString(part.ID) {
+			return nil, errors.New("a grant needs an id of digits")
+		}
+		grants = append(grants, crm.Grant{Kind: kind, ID: part.ID, Access: access, Related: part.Related, Through: part.Through})
+	}
+	return func() { s.SeedZoho(c.Module, c.Record, grants...) }, nil
 }

@@ -1,11 +1,14 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // FaultKind names what goes wrong.
@@ -45,15 +48,30 @@ const (
 	FaultUnlisted      FaultKind = "unlisted"       // processed, but ShareStatus stays at Code (0: 9)
 )
 
-var faultKinds = []FaultKind{
-	FaultResetBefore, FaultResetAfter, FaultHang, FaultSlow, FaultTrickle, FaultTruncate,
-	FaultEmpty500, FaultHTML, FaultEmptyObject, FaultNoID, FaultHuge, FaultGzipBomb,
-	FaultVerbatim, FaultRedirect, FaultThrottle, FaultException, FaultWrongHost,
-	FaultNeverProcess, FaultProcessFailed, FaultUnlisted, FaultMeddle, FaultRefuseEntry, FaultDropEntry,
-}
+// The faults that only Zoho's shares know. The request is carried out.
+const (
+	// FaultMeddle: after a read that succeeds, somebody else changes the record's
+	// list as Body says, a Meddling in JSON. A Body that is none makes every later
+	// change fail, with that in its text.
+	FaultMeddle FaultKind = "meddle"
+	// FaultRefuseEntry: the entry of a write whose recipient is Match, or if Match is
+	// empty the one with the index Code, fails with Type and Text.
+	FaultRefuseEntry FaultKind = "refuse_entry"
+	// FaultDropEntry: a write is accepted in full, and when it is processed the
+	// recipient Match gets nothing.
+	FaultDropEntry FaultKind = "drop_entry"
+)
+
+// The kinds of a fault, by what becomes of the answer.
+var (
+	cutFaults      = []FaultKind{FaultResetBefore, FaultResetAfter, FaultHang, FaultSlow, FaultTrickle, FaultTruncate}
+	replacedFaults = []FaultKind{FaultEmpty500, FaultHTML, FaultEmptyObject, FaultNoID, FaultHuge, FaultGzipBomb,
+		FaultVerbatim, FaultRedirect, FaultThrottle, FaultException, FaultWrongHost}
+	acceptedFaults = []FaultKind{FaultNeverProcess, FaultProcessFailed, FaultUnlisted, FaultMeddle, FaultRefuseEntry, FaultDropEntry}
+)
 
 // FaultKinds returns every kind there is.
-func FaultKinds() []FaultKind { return slices.Clone(faultKinds) }
+func FaultKinds() []FaultKind { return slices.Concat(cutFaults, replacedFaults, acceptedFaults) }
 
 // Fault is something that goes wrong on demand. Where several fit a request, the
 // one that was added first acts. A request that the rate limit refuses meets no
@@ -94,13 +112,8 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 		*plain
 		Delay json.RawMessage `json:"delay"`
 	}{plain: (*plain)(f)}
-	dec := json.NewDecoder(strings.NewReader(string(data)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&wire); err != nil {
+	if err := decodeStrictly(data, &wire); err != nil || len(wire.Delay) == 0 {
 		return err
-	}
-	if len(wire.Delay) == 0 {
-		return nil
 	}
 	var text string
 	if json.Unmarshal(wire.Delay, &text) != nil {
@@ -112,4 +125,85 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 	}
 	f.Delay = d
 	return nil
+}
+
+// decodeStrictly reads the JSON value at the start of data. Unknown fields are errors.
+func decodeStrictly(data []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	return dec.Decode(v)
+}
+
+// armed is a fault with what it has met so far.
+type armed struct {
+	Fault
+	seen, fired int
+}
+
+// Fault adds a fault. A kind that does not exist answers every request that fits
+// with status 501 and its name.
+func (s *Server) Fault(f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, &armed{Fault: f})
+}
+
+// ClearFaults makes an end of all faults, except for requests that are under way.
+func (s *Server) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
+// pick returns the fault that a request meets, nil for none.
+func (s *Server) pick(x *exchange) *Fault {
+	for _, a := range s.faults {
+		fits := (a.Op == "" || a.Op == "*" || a.Op == x.op) && (bytes.Contains(x.body, []byte(a.Match)) ||
+			strings.Contains(x.r.URL.RawQuery, a.Match) || strings.Contains(x.r.URL.Path, a.Match))
+		if !fits {
+			continue
+		}
+		a.seen++
+		if a.seen > a.After && (a.Times <= 0 || a.fired < a.Times) {
+			a.fired++
+			return new(a.Fault)
+		}
+	}
+	return nil
+}
+
+// is says whether f is of one of the kinds; no fault is of none.
+func (f *Fault) is(kinds ...FaultKind) bool { return f != nil && slices.Contains(kinds, f.Kind) }
+
+// silent says that nothing at all is answered to a request that meets f.
+func (f *Fault) silent() bool { return f.is(FaultResetBefore, FaultResetAfter, FaultHang) }
+
+// replaces says that the answer to a request that meets f is not the true one. That
+// to a kind that does not exist says so.
+func (f *Fault) replaces() bool { return f != nil && !f.is(cutFaults...) && !f.is(acceptedFaults...) }
+
+// carriedOut says whether a request that meets f is carried out all the same.
+func (f *Fault) carriedOut() bool {
+	return f == nil || f.Processed || !f.replaces() && !f.is(FaultResetBefore, FaultHang)
+}
+
+// loses says that a client that meets f does not learn what the true answer was.
+func (f *Fault) loses() bool { return f.silent() || f.replaces() || f.is(FaultTruncate) }
+
+// Meddling is a change of a record's list by somebody else.
+type Meddling struct {
+	Clear  bool        `json:"clear,omitempty"`  // everything is taken away first
+	Remove []string    `json:"remove,omitempty"` // recipients by id
+	Add    []crm.Grant `json:"add,omitempty"`    // in place of entries with the same recipient
+}
+
+// apply returns a list as the change leaves it.
+func (m Meddling) apply(list []crm.Grant) []crm.Grant {
+	for i, g := range m.Add {
+		m.Add[i] = normalised(g)
+	}
+	next := slices.DeleteFunc(list, func(g crm.Grant) bool {
+		return m.Clear || slices.Contains(m.Remove, g.ID) || contains(m.Add, g)
+	})
+	return append(next, m.Add...)
 }

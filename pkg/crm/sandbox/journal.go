@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"time"
 
@@ -26,88 +27,42 @@ type seed struct {
 	Op crm.Operation `json:"op"`
 }
 
-// journal is an open journal file; nil is a server without one.
-type journal struct {
-	file *os.File
+// zohoEvent is something that changed the Zoho world.
+type zohoEvent struct {
+	User  *ZohoUser  `json:"user,omitempty"`
+	Token *zohoToken `json:"token,omitempty"`
+	List  *zohoList  `json:"list,omitempty"`
+	Job   *zohoJob   `json:"job,omitempty"`
 }
 
-// readJournal reads what was written so far. A file that does not exist is an
-// empty one. A last line that a kill cut off is taken off the file; its request
-// was never answered.
-func readJournal(name string) ([]record, error) {
-	data, err := os.ReadFile(name)
+// readJournal does again what was written so far. A file that does not exist is an
+// empty one. A last line that a kill cut off is taken off the file; its request was
+// never answered. Nobody else knows the server yet.
+func (s *Server) readJournal() error {
+	data, err := os.ReadFile(s.cfg.Journal)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	whole := bytes.LastIndexByte(data, '\n') + 1
 	if whole < len(data) {
-		if err := os.Truncate(name, int64(whole)); err != nil {
-			return nil, err
+		if err := os.Truncate(s.cfg.Journal, int64(whole)); err != nil {
+			return err
 		}
 	}
-	var records []record
 	for n, line := range bytes.Split(data[:whole], []byte("\n")) {
 		if len(line) == 0 {
 			continue
 		}
 		var rec record
 		if err := json.Unmarshal(line, &rec); err != nil {
-			return nil, fmt.Errorf("line %d: %w", n+1, err)
+			return fmt.Errorf("line %d: %w", n+1, err)
 		}
-		records = append(records, rec)
+		s.replay(rec)
 	}
-	return records, nil
-}
-
-func openJournal(name string) (*journal, error) {
-	file, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	return &journal{file: file}, nil
-}
-
-func (j *journal) close() error {
-	if j == nil || j.file == nil {
-		return nil
-	}
-	err := j.file.Close()
-	j.file = nil
-	return err
-}
-
-func (j *journal) append(rec record) error {
-	if j == nil {
-		return nil
-	}
-	if j.file == nil {
-		return fs.ErrClosed
-	}
-	line, err := json.Marshal(rec)
-	if err != nil {
-		return err
-	}
-	_, err = j.file.Write(append(line, '\n'))
-	return err
-}
-
-// keep writes a record of the test's own doing. A journal that takes no more shows
-// at the next change, which is refused.
-func (s *Server) keep(rec record) {
-	if err := s.journal.append(rec); err != nil && s.journalErr == nil {
-		s.journalErr = err
-	}
-}
-
-// accept writes a request before it is answered.
-func (s *Server) accept(req *request) error {
-	if s.journalErr != nil {
-		return s.journalErr
-	}
-	return s.journal.append(record{Request: req})
+	return nil
 }
 
 // replay does again what a record says was done.
@@ -120,7 +75,38 @@ func (s *Server) replay(rec record) {
 	case rec.Request != nil:
 		s.lsq.add(rec.Request)
 		s.open.resume(rec.Request)
-	case rec.Zoho != nil:
-		s.zoho.replay(rec.Zoho)
+	case rec.Zoho == nil:
+	case rec.Zoho.User != nil:
+		s.zoho.people.put(rec.Zoho.User.person())
+	case rec.Zoho.Token != nil:
+		s.zoho.grantee(rec.Zoho.Token.Refresh).window.admit(rec.Zoho.Token.At)
+		s.zoho.issue(rec.Zoho.Token)
+	case rec.Zoho.List != nil:
+		s.zoho.enlist(rec.Zoho.List)
+	case rec.Zoho.Job != nil:
+		s.zoho.take(rec.Zoho.Job)
 	}
+}
+
+// write adds a record to the journal. Its error means that what the record tells of
+// may not happen.
+func (s *Server) write(rec record) error {
+	if s.broken != nil || s.journal == nil {
+		return s.broken
+	}
+	line, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	_, err = s.journal.Write(append(line, '\n'))
+	return err
+}
+
+// keep writes a record of what happens in any case. A journal that takes no more shows
+// at the next change, which is refused.
+func (s *Server) keep(rec record) { s.broken = s.write(rec) }
+
+// notWritten is the reply to a change that the journal did not take.
+func notWritten(err error) *reply {
+	return textReply(http.StatusInternalServerError, "sandbox: write journal: "+err.Error())
 }

@@ -2,8 +2,8 @@ package sandbox
 
 import (
 	"cmp"
-	"container/heap"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -35,101 +35,82 @@ type Request struct {
 	Callback string `json:"callback,omitempty"`
 }
 
-// request is a change that was accepted, as the journal has it.
+// request is a change that was accepted, as the journal has it: without Status and
+// Error, which view fills in.
 type request struct {
-	ID      string    `json:"id"`
-	At      time.Time `json:"at"`
-	Due     time.Time `json:"due"`
-	Kind    string    `json:"kind"`
-	Entries []Share   `json:"entries"`
-	Never   bool      `json:"never,omitempty"` // it stays pending
-	Fails   string    `json:"fails,omitempty"` // its ErrorMessage when it is due, instead of an effect
-	Stuck   int       `json:"stuck,omitempty"` // its ShareStatus for ever
-
-	Callback string `json:"callback,omitempty"`
+	Request
+	Never bool   `json:"never,omitempty"` // it stays pending
+	Fails string `json:"fails,omitempty"` // its ErrorMessage when it is due, instead of an effect
+	Stuck int    `json:"stuck,omitempty"` // its ShareStatus for ever
 }
+
+// failure is the ShareStatus of a request that failed in processing.
+const failure = 7
 
 // grant is a share in force.
 type grant struct {
-	access  crm.Access
-	minutes int
-	until   time.Time
-
-	permissions crm.Permissions // sales groups
+	Share
+	until time.Time
 }
 
-// dueQueue is a heap of requests, the one that is due first on top; of those due
-// at once, the one accepted first.
-type dueQueue []queued
-
-type queued struct {
-	*request
-	n int
-}
-
-func (q dueQueue) Len() int      { return len(q) }
-func (q dueQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q dueQueue) Less(i, j int) bool {
-	return cmp.Or(q[i].Due.Compare(q[j].Due), cmp.Compare(q[i].n, q[j].n)) < 0
-}
-func (q *dueQueue) Push(x any) { *q = append(*q, x.(queued)) }
-func (q *dueQueue) Pop() any {
-	last := (*q)[len(*q)-1]
-	*q = (*q)[:len(*q)-1]
-	return last
-}
+// never is when a membership of a sales group runs out.
+var never = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // add takes up a request that was accepted, now or in an earlier process. The
-// status of a change of a sales group can not be asked for.
+// status of a change of a sales group can not be asked for. Of requests that are due
+// at once, the one accepted first acts first.
 func (l *leadSquared) add(req *request) {
 	l.requests = append(l.requests, req)
 	if req.Entries[0].Object != crm.SalesGroup {
 		l.byID[req.ID] = req
 	}
 	for _, s := range req.Entries {
-		l.settled[s.target()] = true
+		l.touched[s.target()] = true
 	}
-	if !req.Never && req.Fails == "" {
-		heap.Push(&l.waiting, queued{req, len(l.requests)})
+	if req.Never || req.Fails != "" {
+		return
 	}
+	i := sort.Search(len(l.waiting), func(i int) bool { return l.waiting[i].Due.After(req.Due) })
+	l.waiting = slices.Insert(l.waiting, i, req)
 }
 
-// settle lets everything take effect that is due.
-func (l *leadSquared) settle(now time.Time) {
+// advance lets everything take effect that is due.
+func (l *leadSquared) advance(now time.Time) {
 	for len(l.waiting) > 0 && !l.waiting[0].Due.After(now) {
-		req := heap.Pop(&l.waiting).(queued)
+		req := l.waiting[0]
+		l.waiting = l.waiting[1:]
 		for _, s := range req.Entries {
 			l.effect(req.Kind, s, req.Due)
 		}
 	}
 }
 
+// effect lets an entry of a change take effect.
 func (l *leadSquared) effect(kind string, s Share, at time.Time) {
-	target := s.target()
+	target, until := s.target(), at.Add(time.Duration(s.Minutes)*time.Minute)
+	old, in := l.held[target]
 	if s.Object == crm.SalesGroup {
-		l.regroup(kind, s)
-		return
+		l.records[s.Object+"/"+s.Record] = true
+		until = never
 	}
-	if kind == kindShare {
-		l.held[target] = grant{access: s.Access, minutes: s.Minutes, until: at.Add(time.Duration(s.Minutes) * time.Minute)}
-		return
+	switch {
+	case kind == kindShare && s.Object == crm.SalesGroup && in && l.cfg.KeepPermissions:
+	case kind == kindShare:
+		l.held[target] = grant{s, until}
+	case s.Object != crm.SalesGroup && l.cfg.RevokeExact && old.Access != s.Access:
+	default:
+		delete(l.held, target)
 	}
-	if l.cfg.RevokeExact && l.held[target].access != s.Access {
-		return
-	}
-	delete(l.held, target)
 }
 
 // shares returns what is in force at now.
 func (l *leadSquared) shares(now time.Time) []Share {
-	l.settle(now)
+	l.advance(now)
 	var list []Share
-	for target, g := range l.held {
-		if !now.Before(g.until) {
-			continue
+	for _, g := range l.held {
+		if now.Before(g.until) {
+			list = append(list, g.Share)
 		}
-		target.Access, target.Minutes, target.Permissions = g.access, g.minutes, g.permissions
-		list = append(list, target)
 	}
 	slices.SortFunc(list, func(a, b Share) int {
 		return cmp.Or(cmp.Compare(a.Object, b.Object), cmp.Compare(a.Record, b.Record),
@@ -138,19 +119,11 @@ func (l *leadSquared) shares(now time.Time) []Share {
 	return list
 }
 
-func (l *leadSquared) requestsAt(now time.Time) []Request {
-	list := make([]Request, len(l.requests))
-	for i, req := range l.requests {
-		list[i] = l.view(req, now)
-	}
-	return list
-}
-
 // view returns a request as it stands at now. The pending codes divide the time of
 // its processing evenly, so that it does not matter how often somebody asks.
 func (l *leadSquared) view(req *request, now time.Time) Request {
-	v := Request{ID: req.ID, At: req.At, Due: req.Due, Kind: req.Kind, Entries: slices.Clone(req.Entries), Callback: req.Callback}
-	codes := l.cfg.Pending
+	v, codes := req.Request, l.cfg.Pending
+	v.Entries = slices.Clone(req.Entries)
 	switch {
 	case req.Stuck != 0:
 		v.Status = req.Stuck
@@ -160,7 +133,7 @@ func (l *leadSquared) view(req *request, now time.Time) Request {
 	case req.Never:
 		v.Status = codes[len(codes)-1]
 	case req.Fails != "":
-		v.Status, v.Error = l.cfg.Failure, req.Fails
+		v.Status, v.Error = failure, req.Fails
 	default:
 		v.Status = l.cfg.Success
 	}
@@ -182,13 +155,16 @@ func (l *leadSquared) seed(sd seed) bool {
 		changed = changed || !l.records[name]
 		l.records[name] = true
 	}
-	if l.settled[target] {
+	if l.touched[target] {
 		return changed
 	}
-	l.settled[target] = true
+	l.touched[target] = true
 	if op.Action == crm.Revoke {
-		l.effect(kindShare, Share{Object: target.Object, Record: target.Record, Context: target.Context,
-			User: target.User, Access: max(op.Access, crm.Read), Minutes: defaultMinutes}, sd.At)
+		s := target
+		if s.Object != crm.SalesGroup {
+			s.Access, s.Minutes = max(op.Access, crm.Read), defaultMinutes
+		}
+		l.effect(kindShare, s, sd.At)
 	}
 	return true
 }

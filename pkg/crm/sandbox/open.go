@@ -14,7 +14,7 @@ const (
 )
 
 // change is a request to change something, from its arrival until it has taken
-// effect. The server's mutex guards it.
+// effect. Of Zoho it is a write of a record, and ends with the answer.
 type change struct {
 	kind     string
 	entries  []Share
@@ -37,26 +37,21 @@ func (s Share) target() Share {
 }
 
 // begin notes that c is in flight, and counts every change that is open on one of
-// its targets already.
+// its targets already, except those that it may repeat.
 func (o *openChanges) begin(c *change, now time.Time) {
 	c.inFlight = true
 	for _, entry := range c.entries {
-		o.enter(c, entry.target(), now)
-	}
-}
-
-func (o *openChanges) enter(c *change, target Share, now time.Time) {
-	still := o.byTarget[target][:0]
-	for _, earlier := range o.byTarget[target] {
-		if !earlier.inFlight && !earlier.processing(now) {
-			continue
+		target := entry.target()
+		open := slices.DeleteFunc(o.byTarget[target], func(earlier *change) bool {
+			return !earlier.inFlight && !earlier.never && !earlier.due.After(now)
+		})
+		for _, earlier := range open {
+			if earlier.inFlight || !c.repeats(earlier, target) {
+				o.conflicts++
+			}
 		}
-		still = append(still, earlier)
-		if earlier.inFlight || !repeats(c, earlier, target) {
-			o.conflicts++
-		}
+		o.byTarget[target] = append(open, c)
 	}
-	o.byTarget[target] = append(still, c)
 }
 
 // end notes that c's client waits no longer.
@@ -68,29 +63,10 @@ func (o *openChanges) end(c *change, delivered bool) {
 	for _, entry := range c.entries {
 		target := entry.target()
 		rest := slices.DeleteFunc(o.byTarget[target], func(other *change) bool { return other == c })
-		if len(rest) == 0 {
+		if o.byTarget[target] = rest; len(rest) == 0 {
 			delete(o.byTarget, target)
-			continue
 		}
-		o.byTarget[target] = rest
 	}
-}
-
-func (c *change) processing(now time.Time) bool { return c.never || c.due.After(now) }
-
-// about returns the entry of a target, the first if there are several.
-func (c *change) about(target Share) Share {
-	i := slices.IndexFunc(c.entries, func(s Share) bool { return s.target() == target })
-	return c.entries[i]
-}
-
-// repeats says that c is a legitimate repetition, as far as a target goes, of an
-// earlier change that is still being processed: equal to it, and either a revoke
-// or about a sales group, whose repetition does no harm, or sent because the
-// answer was lost.
-func repeats(c, earlier *change, target Share) bool {
-	return c.kind == earlier.kind && c.about(target) == earlier.about(target) &&
-		(c.kind == kindRevoke || target.Object == crm.SalesGroup || earlier.lost)
 }
 
 // resume takes up a request of an earlier process, whose answer may have been
@@ -100,4 +76,16 @@ func (o *openChanges) resume(req *request) {
 	for _, entry := range c.entries {
 		o.byTarget[entry.target()] = append(o.byTarget[entry.target()], c)
 	}
+}
+
+// repeats says that c is a legitimate repetition, as far as a target goes, of an
+// earlier change that is still being processed: equal to it, and either a revoke
+// or about a sales group, whose repetition does no harm, or sent because the
+// answer was lost.
+func (c *change) repeats(earlier *change, target Share) bool {
+	of := func(c *change) Share { // its first entry of the target
+		return c.entries[slices.IndexFunc(c.entries, func(s Share) bool { return s.target() == target })]
+	}
+	return c.kind == earlier.kind && of(c) == of(earlier) &&
+		(c.kind == kindRevoke || target.Object == crm.SalesGroup || earlier.lost)
 }

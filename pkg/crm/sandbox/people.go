@@ -2,41 +2,53 @@ package sandbox
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// The roles that matter here.
-const (
-	roleAdmin = "Administrator"
-	roleSales = "Sales_User"
-)
-
-// person is an entry of the user list.
+// person is an entry of a user list.
 type person struct {
 	crm.User
-	Role string
+	Role        string // of Zoho the name of the profile
+	Unconfirmed bool   `json:",omitempty"` // Zoho
+	Deleted     bool   `json:",omitempty"` // Zoho
 }
 
-// people is a user list, in the order in which they were added. The server's mutex
-// guards it.
+// reachable says that a record can be shared with p.
+func (p person) reachable() bool { return p.live() && !p.Unconfirmed }
+
+// live says that p can use the CRM.
+func (p person) live() bool { return p.Active && !p.Deleted }
+
+// names makes a name from the address.
+func (p person) names() (first, last, full string) {
+	local, _, _ := strings.Cut(p.Email, "@")
+	first, last, _ = strings.Cut(local, ".")
+	return first, last, strings.TrimSpace(first + " " + last)
+}
+
+// people is a user list, in the order in which they were added.
 type people struct {
+	role   string                  // of those who come without one
+	makeID func(sum []byte) string // makes an id from the digest of an address
+
 	list    []person
 	byID    map[string]int // by lower-case id
 	byEmail map[string]int // by lower-case address; the latest to have it
 }
 
-func newPeople() people {
-	return people{byID: map[string]int{}, byEmail: map[string]int{}}
+func newPeople(role string, makeID func([]byte) string, owner person) people {
+	l := people{role: role, makeID: makeID, byID: map[string]int{}, byEmail: map[string]int{}}
+	l.put(owner)
+	return l
 }
 
 // put adds p or replaces the entry with its id, and says whether that changed
 // anything.
 func (l *people) put(p person) bool {
 	if p.Role == "" {
-		p.Role = roleSales
+		p.Role = l.role
 	}
 	id := strings.ToLower(p.ID)
 	i, known := l.byID[id]
@@ -71,17 +83,17 @@ func (l *people) find(id string) (person, bool) {
 // One who is not known is added: an address gets an id made from it, so that the
 // same sheet makes the same user everywhere; an id gets an address made from it.
 func (l *people) named(name string) (id string, added bool) {
+	lower := strings.ToLower(name)
 	if !strings.Contains(name, "@") {
-		id = strings.ToLower(name)
-		if _, ok := l.find(id); ok {
-			return id, false
+		if _, ok := l.find(lower); ok {
+			return lower, false
 		}
-		return id, l.put(person{User: crm.User{ID: id, Email: id + "@sandbox.example", Active: true}})
+		return lower, l.put(person{User: crm.User{ID: lower, Email: lower + "@sandbox.example", Active: true}})
 	}
-	if i, ok := l.byEmail[strings.ToLower(name)]; ok {
+	if i, ok := l.byEmail[lower]; ok {
 		return strings.ToLower(l.list[i].ID), false
 	}
-	sum := sha256.Sum256([]byte(strings.ToLower(name)))
-	id = fmt.Sprintf("%x-%x-%x-%x-%x", sum[0:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+	sum := sha256.Sum256([]byte(lower))
+	id = l.makeID(sum[:])
 	return id, l.put(person{User: crm.User{ID: id, Email: name, Active: true}})
 }

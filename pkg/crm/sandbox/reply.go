@@ -21,45 +21,49 @@ type reply struct {
 	stream func(io.Writer) error // writes the body instead, where it is too large to hold
 }
 
+func newReply(status int, media string, body []byte) *reply {
+	return &reply{status: status, header: map[string]string{"Content-Type": media + "; charset=utf-8"}, body: body}
+}
+
 // jsonReply answers with v, which must be something that has a JSON form.
-func jsonReply(status int, v any) reply {
+func jsonReply(status int, v any) *reply {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return textReply(http.StatusInternalServerError, "sandbox: "+err.Error())
 	}
-	return reply{status: status, header: map[string]string{"Content-Type": "application/json; charset=utf-8"}, body: body}
+	return newReply(status, "application/json", body)
 }
 
-func textReply(status int, text string) reply {
-	return reply{status: status, header: map[string]string{"Content-Type": "text/plain; charset=utf-8"}, body: []byte(text + "\n")}
+func textReply(status int, text string) *reply {
+	return newReply(status, "text/plain", []byte(text+"\n"))
 }
 
-func htmlReply(status int, title string) reply {
+func htmlReply(status int, title string) *reply {
 	page := "<!DOCTYPE html>\n<html><head><title>" + title + "</title></head><body><h1>" + title + "</h1></body></html>\n"
-	return reply{status: status, header: map[string]string{"Content-Type": "text/html; charset=utf-8"}, body: []byte(page)}
+	return newReply(status, "text/html", []byte(page))
 }
 
 // replacement is what a fault answers instead of the truth. Its caller has seen to
 // it that the fault replaces the answer.
-func replacement(v vendor, f *Fault) reply {
+func replacement(v vendor, f *Fault) *reply {
 	switch f.Kind {
 	case FaultEmpty500:
-		return reply{status: http.StatusInternalServerError}
+		return &reply{status: http.StatusInternalServerError}
 	case FaultHTML:
 		return htmlReply(http.StatusOK, "Service temporarily unavailable")
 	case FaultEmptyObject:
 		return jsonReply(http.StatusOK, struct{}{})
 	case FaultHuge:
-		size := cmp.Or(f.Bytes, 16<<20)
-		return reply{status: http.StatusOK, stream: func(w io.Writer) error { return writeHuge(w, size) }}
+		return &reply{status: http.StatusOK, stream: func(w io.Writer) error { return writeHuge(w, cmp.Or(f.Bytes, 16<<20)) }}
 	case FaultGzipBomb:
-		size := cmp.Or(f.Bytes, 64<<20)
-		return reply{status: http.StatusOK, header: map[string]string{"Content-Encoding": "gzip"},
-			stream: func(w io.Writer) error { return writeBomb(w, size) }}
+		return &reply{status: http.StatusOK, header: map[string]string{"Content-Encoding": "gzip"}, stream: func(w io.Writer) error {
+			zip := gzip.NewWriter(w)
+			return cmp.Or(writeHuge(zip, cmp.Or(f.Bytes, 64<<20)), zip.Close())
+		}}
 	case FaultVerbatim:
-		return reply{status: cmp.Or(f.Status, http.StatusOK), body: []byte(f.Body)}
+		return &reply{status: cmp.Or(f.Status, http.StatusOK), body: []byte(f.Body)}
 	case FaultRedirect:
-		return reply{status: cmp.Or(f.Status, http.StatusFound), header: map[string]string{"Location": f.URL}}
+		return &reply{status: cmp.Or(f.Status, http.StatusFound), header: map[string]string{"Location": f.URL}}
 	case FaultThrottle:
 		return v.refuse()
 	case FaultNoID, FaultException, FaultWrongHost:
@@ -84,17 +88,9 @@ func writeHuge(w io.Writer, size int64) error {
 	return err
 }
 
-func writeBomb(w io.Writer, size int64) error {
-	zip := gzip.NewWriter(w)
-	if err := writeHuge(zip, size); err != nil {
-		return err
-	}
-	return zip.Close()
-}
-
 // send gives the reply to the client as the fault wants it, and says whether the
 // client can have got all of it.
-func (s *Server) send(ctx context.Context, w http.ResponseWriter, rep reply, f *Fault) bool {
+func send(ctx context.Context, w http.ResponseWriter, rep *reply, f *Fault) bool {
 	if f.silent() {
 		cut(w, true)
 		return false
@@ -117,29 +113,24 @@ func (s *Server) send(ctx context.Context, w http.ResponseWriter, rep reply, f *
 	w.WriteHeader(rep.status)
 	switch {
 	case f.is(FaultTruncate):
-		if _, err := w.Write(rep.body[:len(rep.body)/2]); err == nil {
-			flush(w)
-		}
+		_, _ = w.Write(rep.body[:len(rep.body)/2]) // a client that is gone already is as good
+		_ = http.NewResponseController(w).Flush()
 		cut(w, false)
 		return false
 	case f.is(FaultTrickle):
-		return trickle(ctx, w, rep.body, cmp.Or(f.Delay, 100*time.Millisecond))
+		for i := range rep.body {
+			if !sleep(ctx, cmp.Or(f.Delay, 100*time.Millisecond)) {
+				return false
+			}
+			if _, err := w.Write(rep.body[i : i+1]); err != nil {
+				return false
+			}
+			_ = http.NewResponseController(w).Flush() // a writer that can not do so sends it at the end
+		}
+		return true
 	}
 	_, err := w.Write(rep.body)
 	return err == nil
-}
-
-func trickle(ctx context.Context, w http.ResponseWriter, body []byte, pause time.Duration) bool {
-	for i := range body {
-		if !sleep(ctx, pause) {
-			return false
-		}
-		if _, err := w.Write(body[i : i+1]); err != nil {
-			return false
-		}
-		flush(w)
-	}
-	return true
 }
 
 // sleep waits for d and says whether ctx let it.
@@ -157,25 +148,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// flush sends on what has been written; a writer that cannot do so sends it at
-// the end.
-func flush(w http.ResponseWriter) {
-	if f, ok := w.(http.Flusher); ok {
-		f.Flush()
-	}
-}
-
-// cutter is a response writer that can break its connection by itself.
-type cutter interface {
-	cut(reset bool)
-}
-
 // cut breaks the connection under w, with a reset or in the middle of things. With
 // a writer that offers no other way it panics with http.ErrAbortHandler, which
 // makes a server do the same.
 func cut(w http.ResponseWriter, reset bool) {
-	if c, ok := w.(cutter); ok {
-		c.cut(reset)
+	if m, ok := w.(*memoryWriter); ok {
+		m.cut(reset)
 		return
 	}
 	conn, _, err := http.NewResponseController(w).Hijack()
@@ -183,11 +161,9 @@ func cut(w http.ResponseWriter, reset bool) {
 		panic(http.ErrAbortHandler)
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok && reset {
-		if err := tcp.SetLinger(0); err != nil {
-			panic(http.ErrAbortHandler)
-		}
+		err = tcp.SetLinger(0)
 	}
-	if err := conn.Close(); err != nil {
+	if err != nil || conn.Close() != nil {
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -25,16 +26,12 @@ type memoryTransport struct{ server *Server }
 func (t memoryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
 	in := r.Clone(ctx)
-	in.RequestURI = r.URL.RequestURI()
-	in.RemoteAddr = "127.0.0.1:0"
-	if in.Host == "" {
-		in.Host = r.URL.Host
-	}
+	in.RequestURI, in.RemoteAddr, in.Host = r.URL.RequestURI(), "127.0.0.1:0", cmp.Or(in.Host, r.URL.Host)
 	if in.Body == nil {
 		in.Body = http.NoBody
 	}
-	if ctx.Err() != nil {
-		return nil, errClose(in.Body, context.Cause(ctx))
+	if ctx.Err() != nil { // a transport owes it to its caller to close the body
+		return nil, cmp.Or(in.Body.Close(), context.Cause(ctx))
 	}
 	body, pipe := io.Pipe()
 	w := &memoryWriter{request: r, header: http.Header{}, answered: make(chan struct{}), pipe: pipe, body: body}
@@ -43,7 +40,8 @@ func (t memoryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer stop()
 		defer in.Body.Close()
 		t.server.ServeHTTP(w, in)
-		w.end()
+		w.WriteHeader(http.StatusOK) // if nothing has answered
+		w.pipe.Close()
 	}()
 	select {
 	case <-w.answered:
@@ -53,15 +51,6 @@ func (t memoryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, context.Cause(ctx)
 	}
 	return w.response, w.broken
-}
-
-// errClose closes a request's body, which a transport owes its caller, and returns
-// err.
-func errClose(body io.Closer, err error) error {
-	if closeErr := body.Close(); closeErr != nil {
-		return closeErr
-	}
-	return err
 }
 
 // memoryWriter is the server's end of an exchange in memory. Only the server's
@@ -101,12 +90,6 @@ func (w *memoryWriter) Write(p []byte) (int, error) {
 		return 0, nil
 	}
 	return w.pipe.Write(p)
-}
-
-// end makes the body end, and answers if that has not happened.
-func (w *memoryWriter) end() {
-	w.WriteHeader(http.StatusOK)
-	w.pipe.Close()
 }
 
 // cut breaks the connection: before the answer the exchange fails, within it the

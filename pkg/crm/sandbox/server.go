@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -24,30 +25,32 @@ type Server struct {
 	closed chan struct{} // closed by Close
 	once   sync.Once
 
-	// mu guards everything below, and the state of the vendors.
-	mu         sync.Mutex
-	arrivals   []Arrival
-	faults     []*armed
-	open       openChanges
-	journal    *journal
-	journalErr error // the first write that the journal did not take
-	lsq        *leadSquared
-	zoho       *zoho
+	// mu guards everything below, with all that the vendors know. The exported methods
+	// and ServeHTTP lock it; whatever they call is called with it held, unless its
+	// comment says otherwise.
+	mu       sync.Mutex
+	arrivals []Arrival
+	faults   []*armed
+	open     openChanges
+	journal  *os.File // nil for none
+	broken   error    // why no change can be written to the journal any more
+	lsq      *leadSquared
+	zoho     *zoho
 }
 
 // vendor is one of the APIs that the server stands in for.
 type vendor interface {
-	// route names the operation that a request asks for, "" for none, and how it is
-	// handled, never nil.
-	route(r *http.Request) (op string, handle func(*exchange) reply)
-	// admit counts a call that arrives now and says whether it is within the rate
-	// limit. The server's mutex is held.
-	admit(now time.Time) bool
+	// route puts the operation that a request asks for into the exchange, "" for none,
+	// and returns what handles it, never nil.
+	route(x *exchange) func() *reply
+	// admit counts a call that has arrived and returns its refusal, nil if it is within
+	// the limits.
+	admit(x *exchange) *reply
 	// refuse is the reply to a call over the rate limit.
-	refuse() reply
+	refuse() *reply
 	// faulty is the reply to a fault whose form is the vendor's own: FaultNoID,
 	// FaultException, FaultWrongHost.
-	faulty(f *Fault) reply
+	faulty(f *Fault) *reply
 }
 
 // exchange is a request on its way through the server.
@@ -55,10 +58,14 @@ type exchange struct {
 	r     *http.Request
 	query url.Values
 	body  []byte
+	op    string
+	n     int // the number of its arrival
+	at    time.Time
 	fault *Fault // what it meets, nil for nothing
 	// change is what it wants to change, once that has been understood; nil for
 	// requests that change nothing.
 	change *change
+	units  int // of Zoho's concurrency that it takes
 }
 
 // New makes a server, with the world that its journal holds. The error says what
@@ -73,14 +80,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Journal == "" {
 		return s, nil
 	}
-	records, err := readJournal(cfg.Journal)
-	if err != nil {
+	if err := s.readJournal(); err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
-	for _, rec := range records {
-		s.replay(rec)
-	}
-	if s.journal, err = openJournal(cfg.Journal); err != nil {
+	if s.journal, err = os.OpenFile(cfg.Journal, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	return s, nil
@@ -88,11 +91,16 @@ func New(cfg Config) (*Server, error) {
 
 // Close lets go of the requests that hang, and of the journal. Changes are refused
 // from then on where there is a journal. It may be called again.
-func (s *Server) Close() error {
-	s.once.Do(func() { close(s.closed) })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.journal.close()
+func (s *Server) Close() (err error) {
+	s.once.Do(func() {
+		close(s.closed)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.journal != nil {
+			err = s.journal.Close()
+		}
+	})
+	return err
 }
 
 // ServeHTTP answers a request to the CRM or to the sandbox's own paths.
@@ -101,80 +109,73 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.control(w, r)
 		return
 	}
-	v := s.vendorOf(r.URL.Path)
-	op, handle := v.route(r)
-	n, ok := s.arrive(v, r, op)
-	if !ok {
-		s.answer(w, r, n, v.refuse(), &exchange{})
-		return
+	var v vendor = s.lsq
+	if strings.HasPrefix(r.URL.Path, "/crm/") || strings.HasPrefix(r.URL.Path, "/oauth/") {
+		v = s.zoho
 	}
-	if refusal, ok := s.zoho.enter(n, r, op); !ok {
-		s.answer(w, r, n, refusal, &exchange{})
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		rep := htmlReply(http.StatusBadRequest, "Bad Request")
+	x := &exchange{r: r, query: r.URL.Query()}
+	handle := v.route(x)
+	rep := locked(s, func() *reply {
+		x.n, x.at = len(s.arrivals), s.cfg.Now()
+		s.arrivals = append(s.arrivals, Arrival{At: x.at, Method: r.Method, Path: r.URL.Path, Op: x.op})
+		refusal := v.admit(x)
+		s.arrivals[x.n].Refused = refusal != nil
+		return refusal
+	})
+	if rep == nil {
+		var err error
+		x.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 		if _, large := errors.AsType[*http.MaxBytesError](err); large {
 			rep = htmlReply(http.StatusRequestEntityTooLarge, "Request Entity Too Large")
+		} else if err != nil {
+			rep = htmlReply(http.StatusBadRequest, "Bad Request")
 		}
-		s.answer(w, r, n, rep, &exchange{})
-		return
 	}
-	x := &exchange{r: r, query: r.URL.Query(), body: body}
-	x.fault = s.pick(op, x)
-	rep := handle(x)
-	if x.fault.replaces() {
-		rep = replacement(v, x.fault)
+	if rep == nil {
+		rep = locked(s, func() *reply {
+			x.fault = s.pick(x)
+			answer := handle()
+			if x.fault.replaces() {
+				answer = replacement(v, x.fault)
+			}
+			return answer
+		})
 	}
-	s.answer(w, r, n, rep, x)
-}
-
-// arrive notes a request and says whether it is within the rate limit. The number
-// is that of its arrival.
-func (s *Server) arrive(v vendor, r *http.Request, op string) (n int, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.cfg.Now()
-	ok = v.admit(now)
-	s.arrivals = append(s.arrivals, Arrival{At: now, Method: r.Method, Path: r.URL.Path, Op: op, Refused: !ok})
-	return len(s.arrivals) - 1, ok
+	s.answer(w, x, rep)
 }
 
 // answer waits as long as a reply takes and sends it. What the exchange was about
-// is closed right before: its client may come with the next change as soon as it
-// has the answer.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, n int, rep reply, x *exchange) {
-	f := x.fault
-	there := s.wait(r.Context(), f)
+// is closed right before: its client may come with the next change, or with the next
+// call of as many as may be in flight, as soon as it has the answer. The server's
+// mutex is not held.
+func (s *Server) answer(w http.ResponseWriter, x *exchange, rep *reply) {
+	ctx, f := x.r.Context(), x.fault
+	there := s.wait(ctx, f)
 	s.mu.Lock()
 	if x.change != nil {
 		s.open.end(x.change, there && !f.loses())
 	}
-	s.zoho.leave(n)
+	s.zoho.units -= x.units
 	if there && !f.silent() {
-		s.arrivals[n].Status = rep.status
-		s.arrivals[n].Refused = s.arrivals[n].Refused || f.is(FaultThrottle)
+		arrival := &s.arrivals[x.n]
+		arrival.Status, arrival.Refused = rep.status, arrival.Refused || f.is(FaultThrottle)
 	}
 	s.mu.Unlock()
-	if !there {
-		return
+	if there && !send(ctx, w, rep, f) && x.change != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		x.change.lost = true
 	}
-	if s.send(r.Context(), w, rep, f) || x.change == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	x.change.lost = true
 }
 
 // wait lasts as long as a reply takes, and says whether the client is still there.
+// The server's mutex is not held.
 func (s *Server) wait(ctx context.Context, f *Fault) bool {
 	d := s.cfg.Latency()
-	if f.is(FaultSlow) {
-		d += f.Delay
-	}
-	if !f.is(FaultHang) {
+	switch {
+	case f.is(FaultSlow):
+		return sleep(ctx, d+f.Delay)
+	case !f.is(FaultHang):
 		return sleep(ctx, d)
 	}
 	select {
@@ -183,6 +184,13 @@ func (s *Server) wait(ctx context.Context, f *Fault) bool {
 	case <-s.closed:
 		return true
 	}
+}
+
+// locked returns what get returns with the server's mutex held.
+func locked[T any](s *Server, get func() T) T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return get()
 }
 
 // AddUser makes a user known, or changes the one with the same id. An empty role
@@ -202,6 +210,15 @@ func (s *Server) AddUser(u crm.User, role string) {
 	}
 }
 
+// AddZohoUser makes a user known to Zoho, or changes the one with the same id.
+func (s *Server) AddZohoUser(u ZohoUser) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.zoho.people.put(u.person()) {
+		s.keep(record{Zoho: &zohoEvent{User: &u}})
+	}
+}
+
 // Seed makes the world one in which op is worth doing: its user and its record
 // exist, and if it is a revoke, the share exists. A user given by e-mail address
 // is known by that address. A target that has been seeded or changed before is
@@ -218,12 +235,30 @@ func (s *Server) Seed(op crm.Operation) {
 	}
 }
 
+// seed makes the world of an operation, with the vendor that has its object, and
+// says whether that changed anything.
+func (s *Server) seed(sd seed) bool {
+	switch sd.Op.Object {
+	case crm.Lead, crm.Opportunity, crm.SalesGroup:
+		return s.lsq.seed(sd)
+	}
+	return s.zoho.seed(sd)
+}
+
+// SeedZoho makes grants the list of a record, at once and by somebody else's hand,
+// and makes the module, the record and the users known. A grant's Kind is "user"
+// if it is empty, and its Access at least read; one with Through is inherited. It
+// counts as a change of the list that no client knows of.
+func (s *Server) SeedZoho(module, record string, grants ...crm.Grant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.zoho.meddle(module, record, grants)
+}
+
 // Shares returns what is shared now, processing that is due included, in the
 // order of object, record, context and user.
 func (s *Server) Shares() []Share {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lsq.shares(s.cfg.Now())
+	return locked(s, func() []Share { return s.lsq.shares(s.cfg.Now()) })
 }
 
 // Requests returns every change that was accepted, in that order, as it stands
@@ -231,15 +266,17 @@ func (s *Server) Shares() []Share {
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lsq.requestsAt(s.cfg.Now())
+	list := make([]Request, len(s.lsq.requests))
+	for i, req := range s.lsq.requests {
+		list[i] = s.lsq.view(req, s.cfg.Now())
+	}
+	return list
 }
 
 // Arrivals returns every request that came since the start, in that order. Those
 // to the sandbox's own paths are not among them.
 func (s *Server) Arrivals() []Arrival {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.arrivals)
+	return locked(s, func() []Arrival { return slices.Clone(s.arrivals) })
 }
 
 // OpenOnOneTarget returns how often a change arrived while another one of the
@@ -247,8 +284,50 @@ func (s *Server) Arrivals() []Arrival {
 // equal revoke, or an equal share whose first answer was lost, may be repeated
 // while the first is being processed: that is how a client recovers; so may a change
 // of a sales group. Of Zoho, two writes of a record in flight are counted.
-func (s *Server) OpenOnOneTarget() int {
+func (s *Server) OpenOnOneTarget() int { return locked(s, func() int { return s.open.conflicts }) }
+
+// Grants returns a record's list as it is in force now, in the order in which it
+// came about.
+func (s *Server) Grants(module, record string) []crm.Grant {
+	return locked(s, func() []crm.Grant {
+		rec, ok := s.zoho.records[module+"/"+record]
+		if !ok {
+			return nil
+		}
+		rec.advance(s.cfg.Now())
+		return rec.grants()
+	})
+}
+
+// Records returns the list of every record of Zoho that was seeded or written, by
+// "Module/id".
+func (s *Server) Records() map[string][]crm.Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.open.conflicts
+	all := map[string][]crm.Grant{}
+	for key, rec := range s.zoho.records {
+		rec.advance(s.cfg.Now())
+		if rec.known {
+			all[key] = rec.grants()
+		}
+	}
+	return all
 }
+
+// Mails returns how many mails Zoho has sent because of writes. It stays 0 for a
+// client that declines them all.
+func (s *Server) Mails() int { return locked(s, func() int { return s.zoho.mails }) }
+
+// TokenRequests returns how many requests came to Zoho's token endpoint.
+func (s *Server) TokenRequests() int { return locked(s, func() int { return s.zoho.tokenRequests }) }
+
+// WritesWithoutLook returns how many writes of a Zoho record came although its
+// list had not been read since the attempt to write it before, or ever. An attempt
+// counts whatever became of it, refusals included. It stays 0 for a good client.
+func (s *Server) WritesWithoutLook() int { return locked(s, func() int { return s.zoho.blind }) }
+
+// StaleWrites returns how many writes of a Zoho record came after its list had
+// changed since it was read last: by somebody else, or by a write of its own that was
+// still in processing. Nothing in the API lets a client prevent this; the fewer, the
+// closer it writes upon its looks.
+func (s *Server) StaleWrites() int { return locked(s, func() int { return s.zoho.stale }) }

@@ -21,10 +21,8 @@ func TestWindowAdmits(t *testing.T) {
 		{"sliding, just outside", window{limit: 2}, []int{0, second, 5 * second}, []bool{true, true, true}},
 		{"sliding, second slot comes back later", window{limit: 2}, []int{0, second, 5 * second, 6*second - 1, 6 * second}, []bool{true, true, true, false, true}},
 		{"sliding, refused calls do not count", window{limit: 1}, []int{0, 4 * second, 5 * second}, []bool{true, false, true}},
-		{"sliding, refused calls count", window{limit: 1, countRefused: true}, []int{0, 4 * second, 5 * second, 10 * second}, []bool{true, false, false, true}},
 		{"fixed, at the edge", window{limit: 2, fixed: true}, []int{4998, 4999, 5000, 5001, 5002}, []bool{true, true, true, true, false}},
 		{"fixed, full until the edge", window{limit: 1, fixed: true}, []int{0, 4999, 5000}, []bool{true, false, true}},
-		{"fixed, refused calls count in their own window only", window{limit: 1, fixed: true, countRefused: true}, []int{0, 4999, 5000}, []bool{true, false, true}},
 		{"no limit", window{limit: -1}, []int{0, 0, 0, 0}, []bool{true, true, true, true}},
 	}
 	for _, tt := range tests {

@@ -2,6 +2,9 @@ package sandbox
 
 import (
 	"cmp"
+	"encoding/binary"
+	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -13,38 +16,39 @@ import (
 
 // The operations of Zoho, as Fault.Op and Arrival.Op have them.
 const (
-	zohoOps         = "Zoho."
-	opZohoToken     = zohoOps + "Token"
-	opZohoUsers     = zohoOps + "Users"
-	opZohoOrg       = zohoOps + "Org"
-	opZohoComposite = zohoOps + "Composite"
-	opZohoShare     = zohoOps + "Share." // and Get, Post, Put or Delete
+	opZohoToken     = "Zoho.Token"
+	opZohoUsers     = "Zoho.Users"
+	opZohoOrg       = "Zoho.Org"
+	opZohoComposite = "Zoho.Composite"
+	opZohoShare     = "Zoho.Share." // and Get, Post, Put or Delete
 )
 
 var (
-	zohoSharePath = regexp.MustCompile(`^/crm/(v[0-9.]+)/([^/]+)/([^/]+)/actions/share$`)
-	zohoOtherPath = regexp.MustCompile(`^/crm/(v[0-9.]+)/(users|users/[^/]+|org|__composite_requests)$`)
-	zohoID        = regexp.MustCompile(`^[0-9]{1,20}$`)
-	zohoModule    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
+	zohoPath   = regexp.MustCompile(`^/crm/v(2\.1|[2-8])/(?:([^/]+)/([^/]+)/actions/share|(users|org|__composite_requests)(?:/([^/]+))?)$`)
+	zohoID     = regexp.MustCompile(`^[0-9]{1,20}$`)
+	zohoModule = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 )
 
-// zoho is one organisation of Zoho CRM, its API and its token endpoint. The
-// server's mutex guards its state.
+// The causes of a refusal, in the vendor's words.
+const (
+	causeConcurrency = "The concurrency limit of the application has been exceeded"
+	causeCredits     = "The API credits of the last 24 hours have been used up"
+)
+
+// zoho is one organisation of Zoho CRM, its API and its token endpoint.
 type zoho struct {
 	server *Server
 	cfg    ZohoConfig
 
-	people  zohoPeople
+	people  people
 	modules map[string]bool // that were seeded
 	records map[string]*zohoRecord
-	settled map[crm.Target]bool // targets that were seeded or written
+	touched map[crm.Target]bool // targets that were seeded or written
 
 	tokens  map[string]*zohoToken // those that live, by access token
 	grants  map[string]*zohoGrantee
 	credits window
-	calls   map[int]zohoCall // in flight, by the number of their arrival
-	units   int              // of concurrency that those take
-	writing map[string]int   // how many of those write a record
+	units   int // of concurrency that the calls in flight take
 
 	throttled     int // how many calls were, to take the forms of refusal in turn
 	mails         int
@@ -55,177 +59,212 @@ type zoho struct {
 func newZoho(s *Server) *zoho {
 	z := &zoho{
 		server:  s,
-		cfg:     s.cfg.Zoho.withDefaults(s.cfg),
-		people:  zohoPeople{byID: map[string]int{}},
+		cfg:     s.cfg.Zoho,
 		modules: map[string]bool{},
 		records: map[string]*zohoRecord{},
-		settled: map[crm.Target]bool{},
+		touched: map[crm.Target]bool{},
 		tokens:  map[string]*zohoToken{},
 		grants:  map[string]*zohoGrantee{},
-		calls:   map[int]zohoCall{},
-		writing: map[string]int{},
+		credits: window{limit: s.cfg.Zoho.Credits, length: 24 * time.Hour},
 	}
-	z.credits = window{limit: z.cfg.Credits, length: 24 * time.Hour}
-	z.people.put(ZohoUser{User: z.cfg.Owner, Profile: profileAdmin})
+	id := func(sum []byte) string { return fmt.Sprintf("5%018d", binary.BigEndian.Uint64(sum)%1e18) }
+	z.people = newPeople(roleStandard, id, person{User: z.cfg.Owner, Role: roleAdmin})
 	return z
 }
 
-// vendorOf returns the API that a path belongs to.
-func (s *Server) vendorOf(path string) vendor {
-	if strings.HasPrefix(path, "/crm/") || strings.HasPrefix(path, "/oauth/") {
-		return s.zoho
-	}
-	return s.lsq
-}
-
-// zohoVersion is the number of an API version. v2.1 counts as 2: its shares look
-// the same.
-type zohoVersion int
-
-func parseZohoVersion(s string) (zohoVersion, bool) {
-	if s == "v2.1" {
-		return 2, true
-	}
-	n, err := strconv.Atoi(strings.TrimPrefix(s, "v"))
-	return zohoVersion(n), err == nil && n >= 2 && n <= 8
-}
-
-// usersOnly says that a version knows no recipients but users, under the key
-// "user".
-func (v zohoVersion) usersOnly() bool { return v < 4 }
-
-// typed says that entries have a type, private or public.
-func (v zohoVersion) typed() bool { return v >= 3 }
-
-// zohoPlace is a record and the version through which it is addressed.
+// zohoPlace is what a path of the API addresses, and through which version.
 type zohoPlace struct {
-	version        zohoVersion
-	module, record string
+	version        int
+	module, record string // a record's shares; both empty for the rest
+	rest           string // "users", "org" or "__composite_requests"
+	user           string // one of the users, empty for all
+}
+
+// parseZohoPath reads a path of the API. v2.1 counts as 2: its shares look the same.
+func parseZohoPath(path string) (p zohoPlace, ok bool) {
+	m := zohoPath.FindStringSubmatch(path)
+	if m == nil || m[5] != "" && m[4] != "users" {
+		return p, false
+	}
+	return zohoPlace{int(m[1][0] - '0'), m[2], m[3], m[4], m[5]}, true
 }
 
 func (p zohoPlace) key() string { return p.module + "/" + p.record }
 
-// parseZohoPlace reads the path of a record's shares.
-func parseZohoPlace(path string) (zohoPlace, bool) {
-	m := zohoSharePath.FindStringSubmatch(path)
-	if m == nil {
-		return zohoPlace{}, false
-	}
-	version, ok := parseZohoVersion(m[1])
-	return zohoPlace{version, m[2], m[3]}, ok
-}
+// usersOnly says that the version knows no recipients but users, under the key
+// "user"; typed that its entries have a type, private or public.
+func (p zohoPlace) usersOnly() bool { return p.version < 4 }
+func (p zohoPlace) typed() bool     { return p.version >= 3 }
 
-func (z *zoho) route(r *http.Request) (string, func(*exchange) reply) {
-	if r.URL.Path == "/oauth/v2/token" {
-		return opZohoToken, z.token
+func (z *zoho) route(x *exchange) func() *reply {
+	if x.r.URL.Path == "/oauth/v2/token" {
+		x.op = opZohoToken
+		return func() *reply { return z.token(x) }
 	}
-	if place, ok := parseZohoPlace(r.URL.Path); ok {
-		return opZohoShare + verb(r.Method), z.authorised(func(x *exchange) reply { return z.share(x, place) })
-	}
-	m := zohoOtherPath.FindStringSubmatch(r.URL.Path)
-	if m == nil {
-		return "", func(*exchange) reply { return zohoNoSuchPath().reply() }
-	}
-	version, ok := parseZohoVersion(m[1])
+	place, ok := parseZohoPath(x.r.URL.Path)
 	if !ok {
-		return "", func(*exchange) reply { return zohoNoSuchPath().reply() }
+		return zohoProblem(http.StatusNotFound, "INVALID_URL_PATTERN", "Please check if the URL trying to access is a correct one").reply
 	}
-	op, method := opZohoUsers, http.MethodGet
-	handle := func(x *exchange) reply { return z.users(x.query, strings.TrimPrefix(m[2], "users")) }
-	switch m[2] {
+	method := http.MethodGet
+	var handle func() *reply
+	switch place.rest {
+	case "":
+		verb := cmp.Or(x.r.Method, method)
+		method = x.r.Method // whose verbs share knows
+		x.op = opZohoShare + verb[:1] + strings.ToLower(verb[1:])
+		handle = func() *reply { return z.share(x, place) }
+	case "users":
+		x.op, handle = opZohoUsers, func() *reply { return z.users(x.query, place.user) }
 	case "org":
-		op, handle = opZohoOrg, z.org
-	case "__composite_requests":
-		op, method = opZohoComposite, http.MethodPost
-		handle = func(x *exchange) reply { return z.composite(x, version) }
+		x.op, handle = opZohoOrg, z.org
+	default:
+		x.op, method, handle = opZohoComposite, http.MethodPost, func() *reply { return z.composite(x, place.version) }
 	}
-	return op, z.authorised(func(x *exchange) reply {
-		if x.r.Method != method {
-			return zohoWrongVerb().reply()
+	// Every reply to a call with a good token has headers about it and the credits: from
+	// one half of the day's credits used on.
+	return func() *reply {
+		expiry, wrong := z.authenticate(x.r)
+		if wrong != nil {
+			return wrong.reply()
 		}
-		return handle(x)
-	})
+		if x.r.Method != method {
+			handle = zohoWrongVerb().reply
+		}
+		rep := handle()
+		if rep == nil {
+			return nil
+		}
+		header := map[string]string{"X-ACCESSTOKEN-RESET": expiry.Format(time.RFC3339)}
+		if used := len(z.credits.calls); z.cfg.Credits > 0 && 2*used >= z.cfg.Credits {
+			header["X-API-CREDITS-REMAINING"] = strconv.Itoa(z.cfg.Credits - used)
+		}
+		maps.Copy(header, rep.header)
+		rep.header = header
+		return rep
+	}
 }
 
-// verb returns a method as the names of operations have it.
-func verb(method string) string {
-	method = cmp.Or(method, http.MethodGet)
-	return method[:1] + strings.ToLower(method[1:])
+// admit counts a call against the limits, which are about the API alone, and notes the
+// attempt to write a record. Two writes of a record in flight are two changes open at
+// once.
+func (z *zoho) admit(x *exchange) *reply {
+	switch x.op {
+	case "":
+		return nil
+	case opZohoToken:
+		z.tokenRequests++
+		return nil
+	}
+	units, place := 1, zohoPlace{}
+	if x.op == opZohoComposite {
+		units = 5
+	}
+	if writes(x.r.Method) {
+		place, _ = parseZohoPath(x.r.URL.Path)
+	}
+	if place.module != "" { // an attempt to write, even if it is refused: the client does not know what happens until the next
+		rec := z.record(place.key())
+		rec.advance(x.at)
+		switch {
+		case !rec.looked:
+			z.blind++
+		case rec.seen != rec.changes:
+			z.stale++
+		}
+		rec.looked = false
+	}
+	if z.cfg.Concurrency >= 0 && z.units+units > z.cfg.Concurrency {
+		return z.throttle(causeConcurrency)
+	}
+	if z.cfg.Credits > 0 && !z.credits.admit(x.at) {
+		return z.throttle(causeCredits)
+	}
+	x.units = units
+	z.units += units
+	if place.module != "" {
+		x.change = &change{entries: []Share{{Object: place.module, Record: place.record}}}
+		z.server.open.begin(x.change, x.at)
+	}
+	return nil
 }
 
-// admit lets every call in: what Zoho counts is told by enter, which knows the
-// call.
-func (z *zoho) admit(time.Time) bool { return true }
+func writes(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodDelete
+}
 
 // refuse is the reply to a call that a fault throttles.
-func (z *zoho) refuse() reply {
-	z.server.mu.Lock()
-	defer z.server.mu.Unlock()
-	return z.refusal(causeConcurrency)
+func (z *zoho) refuse() *reply { return z.throttle(causeConcurrency) }
+
+// throttle is the reply to a call over a limit.
+func (z *zoho) throttle(cause string) (rep *reply) {
+	forms := members(z.cfg.Throttle)
+	form := forms[z.throttled%len(forms)]
+	z.throttled++
+	switch form {
+	case ThrottlePage:
+		rep = htmlReply(http.StatusTooManyRequests, "Too Many Requests")
+	case ThrottleNumber:
+		rep = jsonReply(http.StatusTooManyRequests, map[string]any{"code": 429, "message": cause, "status": "error"})
+	case ThrottleError:
+		rep = jsonReply(http.StatusTooManyRequests, map[string]any{"error": "TOO_MANY_REQUESTS", "message": cause})
+	case ThrottleVague:
+		rep = zohoProblem(http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "You have made too many requests").reply()
+	default:
+		rep = zohoProblem(http.StatusTooManyRequests, "TOO_MANY_REQUESTS", cause).reply()
+	}
+	if after := z.server.cfg.RetryAfter; after != "" {
+		rep.header["Retry-After"] = after
+	}
+	return rep
 }
 
-func (z *zoho) faulty(f *Fault) reply {
+func (z *zoho) faulty(f *Fault) *reply {
 	switch f.Kind {
 	case FaultNoID:
 		return jsonReply(http.StatusOK, map[string]any{"status": "success"})
 	case FaultWrongHost:
-		return (&zohoError{status: http.StatusUnauthorized, Code: "INVALID_TOKEN",
-			Message: "invalid oauth token; use the host " + cmp.Or(f.URL, "https://www.zohoapis.eu")}).reply()
+		return zohoProblem(http.StatusUnauthorized, "INVALID_TOKEN",
+			"invalid oauth token; use the host "+cmp.Or(f.URL, "https://www.zohoapis.eu")).reply()
 	}
-	return (&zohoError{status: cmp.Or(f.Status, http.StatusInternalServerError),
-		Code: cmp.Or(f.Type, "INTERNAL_ERROR"), Message: cmp.Or(f.Text, "Internal Server Error")}).reply()
+	return zohoProblem(cmp.Or(f.Status, http.StatusInternalServerError),
+		cmp.Or(f.Type, "INTERNAL_ERROR"), cmp.Or(f.Text, "Internal Server Error")).reply()
 }
 
-// zohoError is an error as Zoho reports it, of a whole request or of one entry.
-type zohoError struct {
-	status  int
+// zohoAnswer is what Zoho says of a whole request or of one entry.
+type zohoAnswer struct {
+	status  int            // of the reply, if it is about a whole request
 	Code    string         `json:"code"`
 	Details map[string]any `json:"details"`
 	Message string         `json:"message"`
 	Status  string         `json:"status"`
 }
 
-func (e *zohoError) reply() reply {
-	return jsonReply(e.status, e.wire())
-}
+func (a *zohoAnswer) reply() *reply { return jsonReply(a.status, a) }
 
-// wire returns the error with what every error has.
-func (e *zohoError) wire() zohoError {
-	full := *e
-	full.Status = cmp.Or(full.Status, "error")
-	if full.Details == nil {
-		full.Details = map[string]any{}
+// zohoProblem is an error, with names and values of its details in turn.
+func zohoProblem(status int, code, message string, details ...any) *zohoAnswer {
+	a := &zohoAnswer{status: status, Code: code, Details: map[string]any{}, Message: message, Status: "error"}
+	for i := 0; i < len(details); i += 2 {
+		a.Details[details[i].(string)] = details[i+1]
 	}
-	return full
+	return a
 }
 
-func zohoNoSuchPath() *zohoError {
-	return &zohoError{status: http.StatusNotFound, Code: "INVALID_URL_PATTERN",
-		Message: "Please check if the URL trying to access is a correct one"}
+// zohoSuccess is a success, with details like those of an error.
+func zohoSuccess(message string, details ...any) *zohoAnswer {
+	a := zohoProblem(0, "SUCCESS", message, details...)
+	a.Status = "success"
+	return a
 }
 
-func zohoWrongVerb() *zohoError {
-	return &zohoError{status: http.StatusBadRequest, Code: "INVALID_REQUEST_METHOD",
-		Message: "The http request method type is not a valid one"}
+func zohoWrongVerb() *zohoAnswer {
+	return zohoProblem(http.StatusBadRequest, "INVALID_REQUEST_METHOD", "The http request method type is not a valid one")
 }
 
-// authorised wraps a handler of the API: it checks the access token, and adds the
-// headers that every reply has.
-func (z *zoho) authorised(handle func(*exchange) reply) func(*exchange) reply {
-	return func(x *exchange) reply {
-		expiry, wrong := z.authenticate(x.r)
-		if wrong != nil {
-			return wrong.reply()
-		}
-		rep := handle(x)
-		header := map[string]string{"X-ACCESSTOKEN-RESET": expiry.Format(time.RFC3339)}
-		if left, tell := z.creditsLeft(); tell {
-			header["X-API-CREDITS-REMAINING"] = strconv.Itoa(left)
-		}
-		for name, value := range rep.header {
-			header[name] = value
-		}
-		rep.header = header
-		return rep
-	}
+func badQuery(name string) *zohoAnswer {
+	return zohoProblem(http.StatusBadRequest, "PATTERN_NOT_MATCHED", "Please check whether the input values are correct", "api_name", name)
+}
+
+func invalidBody(name, path string, details ...any) *zohoAnswer {
+	return zohoProblem(http.StatusBadRequest, "INVALID_DATA", "invalid data", append(details, "api_name", name, "json_path", path)...)
 }

@@ -21,15 +21,13 @@ type subRequest struct {
 	URI     string            `json:"uri"`
 	Params  map[string]string `json:"params"`
 	Headers map[string]string `json:"headers"`
-	Body    json.RawMessage   `json:"body"`
 }
 
 // composite answers several reads at once. Reads of shares and of users are all
 // that the vendor allows there of what is served here.
-func (z *zoho) composite(x *exchange, version zohoVersion) reply {
+func (z *zoho) composite(x *exchange, version int) *reply {
 	if version < 3 {
-		return (&zohoError{status: http.StatusBadRequest, Code: "API_NOT_SUPPORTED",
-			Message: "The API is supported only in the latest versions"}).reply()
+		return zohoProblem(http.StatusBadRequest, "API_NOT_SUPPORTED", "The API is supported only in the latest versions").reply()
 	}
 	var body struct {
 		Rollback bool         `json:"rollback_on_fail"`
@@ -37,20 +35,17 @@ func (z *zoho) composite(x *exchange, version zohoVersion) reply {
 		Requests []subRequest `json:"__composite_requests"`
 	}
 	if json.Unmarshal(x.body, &body) != nil || len(body.Requests) == 0 || len(body.Requests) > maxSubRequests {
-		e := invalidBody("__composite_requests", "$.__composite_requests")
-		e.Details["maximum_length"] = maxSubRequests
-		return e.reply()
+		return invalidBody("__composite_requests", "$.__composite_requests", "maximum_length", maxSubRequests).reply()
 	}
 	if body.Rollback && body.Parallel != nil && *body.Parallel {
-		return (&zohoError{status: http.StatusBadRequest, Code: "NOT_ALLOWED",
-			Message: "parallel_execution cannot be used with rollback_on_fail"}).reply()
+		return zohoProblem(http.StatusBadRequest, "NOT_ALLOWED", "parallel_execution cannot be used with rollback_on_fail").reply()
 	}
 	triggered := 0
-	answers := make([]zohoError, len(body.Requests))
+	answers := make([]*zohoAnswer, len(body.Requests))
 	for i, sub := range body.Requests {
 		rep, wrong := z.subRequest(x, sub, version)
 		if wrong != nil {
-			answers[i] = wrong.wire()
+			answers[i] = wrong
 			continue
 		}
 		triggered++
@@ -58,8 +53,7 @@ func (z *zoho) composite(x *exchange, version zohoVersion) reply {
 		if len(rep.body) > 0 {
 			response["body"] = json.RawMessage(rep.body)
 		}
-		answers[i] = zohoError{Code: "SUCCESS", Status: "success", Message: "composite sub request executed successfully",
-			Details: map[string]any{"response": response}}
+		answers[i] = zohoSuccess("composite sub request executed successfully", "response", response)
 	}
 	if z.cfg.Backwards {
 		slices.Reverse(answers)
@@ -76,48 +70,31 @@ func (z *zoho) composite(x *exchange, version zohoVersion) reply {
 
 // subRequest answers one request of a composite one. The error says why it was not
 // triggered.
-func (z *zoho) subRequest(x *exchange, sub subRequest, version zohoVersion) (reply, *zohoError) {
+func (z *zoho) subRequest(x *exchange, sub subRequest, version int) (*reply, *zohoAnswer) {
 	if !subRequestID.MatchString(sub.ID) {
-		return reply{}, &zohoError{Code: "INVALID_DATA", Message: "invalid data", Details: map[string]any{"api_name": "sub_request_id"}}
+		return nil, zohoProblem(0, "INVALID_DATA", "invalid data", "api_name", "sub_request_id")
 	}
 	for name := range sub.Headers {
 		if strings.EqualFold(name, "authorization") || strings.EqualFold(name, "x-crm-org") {
-			return reply{}, &zohoError{Code: "NOT_ALLOWED", Message: "the header is not allowed", Details: map[string]any{"api_name": name}}
+			return nil, zohoProblem(0, "NOT_ALLOWED", "the header is not allowed", "api_name", name)
 		}
 	}
 	uri, err := url.Parse(sub.URI)
 	if err != nil {
-		return reply{}, &zohoError{Code: "INVALID_DATA", Message: "invalid data", Details: map[string]any{"api_name": "uri"}}
+		return nil, zohoProblem(0, "INVALID_DATA", "invalid data", "api_name", "uri")
 	}
 	query := uri.Query()
 	for name, value := range sub.Params {
 		query.Set(name, value)
 	}
-	unsupported := &zohoError{Code: "NOT_SUPPORTED", Message: "the sub request is not supported",
-		Details: map[string]any{"allowed_services": []string{"Get Shared Record Details", "Get Users"}}}
-	if sub.Method != http.MethodGet {
-		return reply{}, unsupported
+	place, ok := parseZohoPath(uri.Path)
+	switch {
+	case !ok || sub.Method != http.MethodGet || place.version > version:
+	case place.rest == "":
+		return z.read(x, place, query), nil
+	case place.rest == "users":
+		return z.users(query, place.user), nil
 	}
-	if place, ok := parseZohoPlace(uri.Path); ok && place.version <= version {
-		return z.subLook(x, place, query), nil
-	}
-	if m := zohoOtherPath.FindStringSubmatch(uri.Path); m != nil && strings.HasPrefix(m[2], "users") {
-		if v, ok := parseZohoVersion(m[1]); ok && v <= version {
-			return z.users(query, strings.TrimPrefix(m[2], "users")), nil
-		}
-	}
-	return reply{}, unsupported
-}
-
-func (z *zoho) subLook(x *exchange, place zohoPlace, query url.Values) reply {
-	z.server.mu.Lock()
-	defer z.server.mu.Unlock()
-	if wrong := z.exists(place); wrong != nil {
-		return wrong.reply()
-	}
-	rep, looked := z.look(place, query.Get("view"), query.Get("sharedTo"))
-	if looked && arrives(x.fault) {
-		z.looked(x, place)
-	}
-	return rep
+	return nil, zohoProblem(0, "NOT_SUPPORTED", "the sub request is not supported",
+		"allowed_services", []string{"Get Shared Record Details", "Get Users"})
 }

@@ -1,9 +1,9 @@
 package sandbox
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,105 +12,97 @@ import (
 
 // entryCheck reads the entries of one write.
 type entryCheck struct {
-	z     *zoho
-	place zohoPlace
-	put   bool
-	rec   *zohoRecord
-	fault *Fault
+	z        *zoho
+	place    zohoPlace
+	put      bool
+	rec      *zohoRecord
+	fault    *Fault
+	accepted []crm.Grant // of the entries before, those that succeeded
+}
+
+// bad is an error about a field of the entry with the index i.
+func (c *entryCheck) bad(i int, name, message string, details ...any) *zohoAnswer {
+	return zohoProblem(0, "INVALID_DATA", message,
+		append([]any{"api_name", name, "json_path", entryPath(i, name)}, details...)...)
+}
+
+func missingField(i int, name string) *zohoAnswer {
+	return zohoProblem(0, "MANDATORY_NOT_FOUND", "required field not found", "api_name", name, "json_path", entryPath(i, name))
 }
 
 func entryPath(i int, name string) string { return fmt.Sprintf("$.share[%d].%s", i, name) }
 
-func missingField(i int, name string) *zohoError {
-	return &zohoError{Code: "MANDATORY_NOT_FOUND", Message: "required field not found",
-		Details: map[string]any{"api_name": name, "json_path": entryPath(i, name)}}
-}
-
-func invalidField(i int, name, message string) *zohoError {
-	return &zohoError{Code: "INVALID_DATA", Message: message,
-		Details: map[string]any{"api_name": name, "json_path": entryPath(i, name)}}
-}
-
-// entry reads the entry with the index i. accepted are those before it that
-// succeeded. The grant names the recipient even where the entry fails, as far as
-// it could be read.
-func (c *entryCheck) entry(i int, raw json.RawMessage, accepted []crm.Grant) (g crm.Grant, wrong *zohoError) {
-	var f fields
+// entry reads the entry with the index i. The grant names the recipient even where the
+// entry fails, as far as it could be read.
+func (c *entryCheck) entry(i int, raw json.RawMessage) (g crm.Grant, wrong *zohoAnswer) {
+	var f map[string]json.RawMessage
 	if json.Unmarshal(raw, &f) != nil || f == nil {
-		return g, &zohoError{Code: "INVALID_DATA", Message: "invalid data",
-			Details: map[string]any{"expected_data_type": "jsonobject", "json_path": fmt.Sprintf("$.share[%d]", i)}}
+		return g, zohoProblem(0, "INVALID_DATA", "invalid data", "expected_data_type", "jsonobject", "json_path", fmt.Sprintf("$.share[%d]", i))
 	}
-	g.Type, wrong = c.typ(i, f)
-	if wrong != nil {
-		return g, wrong
+	// v2 has no type, and v4 has been seen with both keys of the recipient.
+	switch typ, there := f["type"]; {
+	case !there && c.place.typed():
+		return g, missingField(i, "type")
+	case !there:
+		g.Type = "private"
+	default:
+		if err := json.Unmarshal(typ, &g.Type); err != nil || (g.Type != "private" && g.Type != "public") {
+			g.Type = ""
+			return g, c.bad(i, "type", "invalid data", "regex", "private|public")
+		}
+	}
+	key := "shared_with"
+	if _, user := f["user"]; c.place.usersOnly() || c.place.version == 4 && user {
+		key = "user"
 	}
 	g.Kind = crm.KindPublic
-	if wrong = c.recipient(i, f, &g); wrong != nil {
+	if wrong = c.recipient(i, key, f, &g); wrong != nil {
 		return g, wrong
 	}
 	if g.Access, wrong = c.permission(i, f); wrong != nil {
 		return g, wrong
 	}
 	if related, there := f["share_related_records"]; there && json.Unmarshal(related, &g.Related) != nil {
-		return g, invalidField(i, "share_related_records", "invalid data")
+		return g, c.bad(i, "share_related_records", "invalid data")
 	}
-	if wrong = c.keys(i, f); wrong != nil {
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		if c.z.cfg.StrictKeys && !slices.Contains([]string{key, "permission", "share_related_records", "type"}, name) {
+			return g, c.bad(i, name, "invalid data")
+		}
+	}
+	if c.put && contains(c.accepted, g) {
+		return g, zohoProblem(0, "DUPLICATE_DATA", "duplicate data", "api_name", "shared_with", "json_path", entryPath(i, "shared_with"))
+	}
+	if wrong = c.allowed(i, g); wrong != nil || !c.z.cfg.LimitPerEntry {
 		return g, wrong
 	}
-	if contains(accepted, g) && c.put {
-		return g, &zohoError{Code: "DUPLICATE_DATA", Message: "duplicate data",
-			Details: map[string]any{"api_name": "shared_with", "json_path": entryPath(i, "shared_with")}}
+	if c.over(append(slices.Clone(c.accepted), g), nil) == g.Kind {
+		return g, zohoProblem(0, "LIMIT_EXCEEDED", limitReached,
+			"limit", zohoLimits[g.Kind], "api_name", "type", "json_path", entryPath(i, "shared_with.type"))
 	}
-	return g, c.allowed(i, g, accepted)
+	return g, nil
 }
 
-// typ reads the type, which v2 does not have.
-func (c *entryCheck) typ(i int, f fields) (string, *zohoError) {
-	raw, there := f["type"]
-	if !there {
-		if c.place.version.typed() {
-			return "", missingField(i, "type")
-		}
-		return "private", nil
-	}
-	var s string
-	if json.Unmarshal(raw, &s) != nil || (s != "private" && s != "public") {
-		e := invalidField(i, "type", "invalid data")
-		e.Details["regex"] = "private|public"
-		return "", e
-	}
-	return s, nil
-}
-
-// recipientKey returns the key under which an entry names its recipient. v4 has
-// been seen with both.
-func (c *entryCheck) recipientKey(f fields) string {
-	_, user := f["user"]
-	if c.place.version.usersOnly() || c.place.version == 4 && user {
-		return "user"
-	}
-	return "shared_with"
-}
-
-// recipient reads whom an entry is about.
-func (c *entryCheck) recipient(i int, f fields, g *crm.Grant) *zohoError {
-	key := c.recipientKey(f)
+// recipient reads whom an entry is about, under a key of it.
+func (c *entryCheck) recipient(i int, key string, f map[string]json.RawMessage, g *crm.Grant) *zohoAnswer {
 	raw, there := f[key]
-	if g.Type == "public" {
-		if there {
-			return misfit(i)
-		}
-		return nil
+	misfit := func() *zohoAnswer {
+		return c.bad(i, "shared_with", "invalid data", "dependee", map[string]any{"api_name": "type", "json_path": entryPath(i, "type")})
 	}
-	if !there {
+	switch {
+	case g.Type == "public" && there:
+		return misfit()
+	case g.Type == "public":
+		return nil
+	case !there:
 		return missingField(i, key)
 	}
-	var who struct {
+	var who *struct {
 		ID   json.RawMessage `json:"id"`
 		Type *string         `json:"type"`
 	}
-	if json.Unmarshal(raw, &who) != nil || bytes.Equal(raw, []byte("null")) {
-		return invalidField(i, key, "invalid data")
+	if json.Unmarshal(raw, &who) != nil || who == nil {
+		return c.bad(i, key, "invalid data")
 	}
 	switch {
 	case key == "user" || who.Type != nil && *who.Type == "users":
@@ -122,23 +114,15 @@ func (c *entryCheck) recipient(i int, f fields, g *crm.Grant) *zohoError {
 	case *who.Type == "roles":
 		g.Kind = crm.KindRole
 	default:
-		return misfit(i)
+		return misfit()
 	}
 	if len(who.ID) == 0 {
 		return missingField(i, key+".id")
 	}
 	if json.Unmarshal(who.ID, &g.ID) != nil || !c.z.isRecipient(*g) {
-		e := invalidField(i, key+".id", "invalid "+g.Kind+" Id")
-		e.Details["api_name"] = "id"
-		return e
+		return c.bad(i, key+".id", "invalid "+g.Kind+" Id", "api_name", "id")
 	}
 	return nil
-}
-
-func misfit(i int) *zohoError {
-	e := invalidField(i, "shared_with", "invalid data")
-	e.Details["dependee"] = map[string]any{"api_name": "type", "json_path": entryPath(i, "type")}
-	return e
 }
 
 // isRecipient says that a user, group or role exists. Groups and roles exist where
@@ -147,16 +131,16 @@ func (z *zoho) isRecipient(g crm.Grant) bool {
 	if !zohoID.MatchString(g.ID) {
 		return false
 	}
-	if !z.server.cfg.Closed {
-		u, _ := z.people.find(g.ID)
-		return g.Kind != crm.KindUser || !u.Deleted
-	}
+	closed := z.server.cfg.Closed
 	if g.Kind == crm.KindUser {
-		u, ok := z.people.find(g.ID)
-		return ok && !u.Deleted
+		p, known := z.people.find(g.ID)
+		return !p.Deleted && (known || !closed)
+	}
+	if !closed {
+		return true
 	}
 	for _, rec := range z.records {
-		if slices.ContainsFunc(rec.list, func(h held) bool { return same(h.Grant, g) }) {
+		if contains(rec.grants(), g) {
 			return true
 		}
 	}
@@ -164,71 +148,67 @@ func (z *zoho) isRecipient(g crm.Grant) bool {
 }
 
 // permission reads the level. Where it may be left out, everything is allowed.
-func (c *entryCheck) permission(i int, f fields) (crm.Access, *zohoError) {
+func (c *entryCheck) permission(i int, f map[string]json.RawMessage) (crm.Access, *zohoAnswer) {
 	raw, there := f["permission"]
-	if !there {
-		if c.put || c.place.version < 5 {
-			return crm.Full, nil
-		}
+	switch {
+	case !there && (c.put || c.place.version < 5):
+		return crm.Full, nil
+	case !there:
 		return 0, missingField(i, "permission")
 	}
 	var s string
-	if json.Unmarshal(raw, &s) == nil && s != "" {
+	if err := json.Unmarshal(raw, &s); err == nil && s != "" {
 		if level := slices.Index(zohoPermissions, s); level > 0 {
 			return crm.Access(level), nil
 		}
 	}
-	e := invalidField(i, "permission", "invalid data")
-	e.Details["regex"] = strings.Join([]string{"read_only", "read_write", "full_access"}, "|")
-	return 0, e
-}
-
-// keys refuses keys that do not belong into an entry, where the configuration says
-// so.
-func (c *entryCheck) keys(i int, f fields) *zohoError {
-	if !c.z.cfg.StrictKeys {
-		return nil
-	}
-	for name := range f {
-		switch name {
-		case c.recipientKey(f), "permission", "share_related_records", "type":
-		default:
-			return invalidField(i, name, "invalid data")
-		}
-	}
-	return nil
+	return 0, c.bad(i, "permission", "invalid data", "regex", strings.Join(zohoPermissions[1:], "|"))
 }
 
 // allowed says why the record may not be shared like this, nil if it may.
-func (c *entryCheck) allowed(i int, g crm.Grant, accepted []crm.Grant) *zohoError {
+func (c *entryCheck) allowed(i int, g crm.Grant) *zohoAnswer {
+	const cannot = "cannot share to the user"
 	if f := c.fault; f.is(FaultRefuseEntry) && (f.Match == g.ID || f.Match == "" && f.Code == i) {
-		code, text := f.Type, f.Text
-		if code == "" {
-			code, text = "INVALID_DATA", "cannot share to the user"
+		wrong := c.bad(i, "shared_with", cannot)
+		if f.Type != "" {
+			wrong.Code, wrong.Message = f.Type, f.Text
 		}
-		return &zohoError{Code: code, Message: text,
-			Details: map[string]any{"api_name": "shared_with", "json_path": entryPath(i, "shared_with")}}
+		return wrong
 	}
-	if !c.put && c.visible(g, accepted) {
-		if c.z.cfg.AmbiguousVisible {
-			return invalidField(i, "shared_with", "cannot share to the user")
-		}
-		return invalidField(i, "shared_with", "record is already visible to the user.")
-	}
-	if g.Kind != crm.KindUser {
+	all := c.rec.grants()
+	visible := contains(all, g) || contains(c.accepted, g) || g.Kind == crm.KindUser && contains(all, crm.Grant{Kind: crm.KindPublic})
+	switch {
+	case visible && !c.put && c.z.cfg.AmbiguousVisible:
+		return c.bad(i, "shared_with", cannot)
+	case visible && !c.put:
+		return c.bad(i, "shared_with", "record is already visible to the user.")
+	case g.Kind != crm.KindUser:
 		return nil
 	}
-	u, known := c.z.people.find(g.ID)
-	if !known || u.reachable() || c.put && c.z.cfg.KeepInactive && contains(c.rec.direct(), g) {
+	p, known := c.z.people.find(g.ID)
+	if !known || p.reachable() || c.put && c.z.cfg.KeepInactive && contains(c.rec.direct(), g) {
 		return nil
 	}
-	return invalidField(i, "shared_with", "cannot share to the user")
+	return c.bad(i, "shared_with", cannot)
 }
 
-// visible says that a recipient has the record already, by whatever way its list
-// tells of.
-func (c *entryCheck) visible(g crm.Grant, accepted []crm.Grant) bool {
-	all := c.rec.grants()
-	return contains(all, g) || contains(accepted, g) ||
-		g.Kind == crm.KindUser && contains(all, crm.Grant{Kind: crm.KindPublic})
+// over returns the kind of recipient of which the record would have too many,
+// empty for none.
+func (c *entryCheck) over(accepted, spared []crm.Grant) string {
+	after, direct := slices.Clone(accepted), c.rec.direct()
+	if !c.put {
+		spared = direct
+	}
+	for _, g := range spared {
+		if !contains(after, g) && contains(direct, g) {
+			after = append(after, g)
+		}
+	}
+	count := map[string]int{}
+	for _, g := range after {
+		if count[g.Kind]++; g.Kind != crm.KindPublic && count[g.Kind] > zohoLimits[g.Kind] {
+			return g.Kind
+		}
+	}
+	return ""
 }

@@ -3,20 +3,11 @@ package sandbox
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
-)
-
-// profileAdmin and profileStandard are the profiles that Zoho ships.
-const (
-	profileAdmin    = "Administrator"
-	profileStandard = "Standard"
 )
 
 // ZohoUser is an entry of Zoho's user list. One who is not active has the status
@@ -29,72 +20,7 @@ type ZohoUser struct {
 	Deleted     bool   `json:",omitempty"`
 }
 
-// reachable says that a record can be shared with u.
-func (u ZohoUser) reachable() bool { return u.Active && !u.Unconfirmed && !u.Deleted }
-
-func (u ZohoUser) status() string {
-	switch {
-	case u.Deleted:
-		return "deleted"
-	case !u.Active:
-		return "disabled"
-	}
-	return "active"
-}
-
-// zohoPeople is a user list, in the order in which they were added. The server's
-// mutex guards it.
-type zohoPeople struct {
-	list []ZohoUser
-	byID map[string]int
-}
-
-// put adds u or replaces the entry with its id, and says whether that changed
-// anything.
-func (p *zohoPeople) put(u ZohoUser) bool {
-	if u.Profile == "" {
-		u.Profile = profileStandard
-	}
-	i, known := p.byID[u.ID]
-	if !known {
-		p.byID[u.ID] = len(p.list)
-		p.list = append(p.list, u)
-		return true
-	}
-	if p.list[i] == u {
-		return false
-	}
-	p.list[i] = u
-	return true
-}
-
-func (p *zohoPeople) find(id string) (ZohoUser, bool) {
-	i, ok := p.byID[id]
-	if !ok {
-		return ZohoUser{}, false
-	}
-	return p.list[i], true
-}
-
-// named returns the id of the user that a sheet names by id or by e-mail address.
-// One who is not known is added, with an id or an address made from the name, so
-// that the same sheet makes the same user everywhere.
-func (p *zohoPeople) named(name string) (id string, added bool) {
-	if !strings.Contains(name, "@") {
-		if _, ok := p.find(name); ok {
-			return name, false
-		}
-		return name, p.put(ZohoUser{User: crm.User{ID: name, Email: name + "@sandbox.example", Active: true}})
-	}
-	for _, u := range p.list {
-		if strings.EqualFold(u.Email, name) {
-			return u.ID, false
-		}
-	}
-	sum := sha256.Sum256([]byte(strings.ToLower(name)))
-	id = fmt.Sprintf("5%018d", binary.BigEndian.Uint64(sum[:8])%1e18)
-	return id, p.put(ZohoUser{User: crm.User{ID: id, Email: name, Active: true}})
-}
+func (u ZohoUser) person() person { return person{u.User, u.Profile, u.Unconfirmed, u.Deleted} }
 
 // zohoUserEntry is an entry of the reply of GET users.
 type zohoUserEntry struct {
@@ -110,20 +36,26 @@ type zohoUserEntry struct {
 	Profile   zohoPrincipal `json:"profile"`
 }
 
-// entry returns u as the API shows it. Those who were never confirmed have no
+// zohoEntry returns p as the API shows it. Those who were never confirmed have no
 // zuid.
-func (u ZohoUser) entry() zohoUserEntry {
-	first, last := nameOf(person{User: u.User})
+func (p person) zohoEntry() zohoUserEntry {
+	first, last, full := p.names()
 	e := zohoUserEntry{
-		ID: u.ID, Email: u.Email, FirstName: first, LastName: last, FullName: strings.TrimSpace(first + " " + last),
-		Status: u.status(), Confirm: !u.Unconfirmed,
+		ID: p.ID, Email: p.Email, FirstName: first, LastName: last, FullName: full,
+		Status: "active", Confirm: !p.Unconfirmed,
 		Role:    zohoPrincipal{Name: "Manager", ID: "5000000000000000501"},
-		Profile: zohoPrincipal{Name: u.Profile, ID: "5000000000000000601"},
+		Profile: zohoPrincipal{Name: p.Role, ID: "5000000000000000601"},
+	}
+	switch {
+	case p.Deleted:
+		e.Status = "deleted"
+	case !p.Active:
+		e.Status = "disabled"
 	}
 	if e.Confirm {
-		e.ZUID = zuid(u.ID)
+		e.ZUID = zuid(p.ID)
 	}
-	if u.Profile == profileAdmin {
+	if p.Role == roleAdmin {
 		e.Role, e.Profile.ID = zohoPrincipal{Name: "CEO", ID: "5000000000000000500"}, "5000000000000000600"
 	}
 	return e
@@ -137,37 +69,32 @@ func zuid(id string) string {
 }
 
 // zohoUserTypes says who is listed by a value of the parameter type.
-var zohoUserTypes = map[string]func(ZohoUser) bool{
-	"AllUsers":              func(u ZohoUser) bool { return !u.Deleted },
-	"ActiveUsers":           func(u ZohoUser) bool { return u.Active && !u.Deleted },
-	"AllActiveUsers":        func(u ZohoUser) bool { return u.Active && !u.Deleted },
-	"DeactiveUsers":         func(u ZohoUser) bool { return !u.Active && !u.Deleted },
-	"ConfirmedUsers":        func(u ZohoUser) bool { return !u.Unconfirmed && !u.Deleted },
-	"NotConfirmedUsers":     func(u ZohoUser) bool { return u.Unconfirmed && !u.Deleted },
-	"DeletedUsers":          func(u ZohoUser) bool { return u.Deleted },
-	"ActiveConfirmedUsers":  ZohoUser.reachable,
-	"AdminUsers":            func(u ZohoUser) bool { return u.Profile == profileAdmin && !u.Deleted },
-	"ActiveConfirmedAdmins": func(u ZohoUser) bool { return u.Profile == profileAdmin && u.reachable() },
+var zohoUserTypes = map[string]func(person) bool{
+	"":                      func(p person) bool { return !p.Deleted },
+	"AllUsers":              func(p person) bool { return !p.Deleted },
+	"ActiveUsers":           person.live,
+	"AllActiveUsers":        person.live,
+	"DeactiveUsers":         func(p person) bool { return !p.Active && !p.Deleted },
+	"ConfirmedUsers":        func(p person) bool { return !p.Unconfirmed && !p.Deleted },
+	"NotConfirmedUsers":     func(p person) bool { return p.Unconfirmed && !p.Deleted },
+	"DeletedUsers":          func(p person) bool { return p.Deleted },
+	"ActiveConfirmedUsers":  person.reachable,
+	"AdminUsers":            func(p person) bool { return p.Role == roleAdmin && !p.Deleted },
+	"ActiveConfirmedAdmins": func(p person) bool { return p.Role == roleAdmin && p.reachable() },
 }
 
-// users lists a page of users, or the one whose "/id" follows the path.
-func (z *zoho) users(query url.Values, one string) reply {
-	z.server.mu.Lock()
-	defer z.server.mu.Unlock()
-	if one != "" {
-		u, ok := z.people.find(one[1:])
+// users lists a page of users, or the one with an id.
+func (z *zoho) users(query url.Values, id string) *reply {
+	if id != "" {
+		p, ok := z.people.find(id)
 		if !ok {
-			return z.noUser().reply()
+			return zohoProblem(http.StatusBadRequest, "INVALID_DATA", "the id given seems to be invalid", "resource_path_index", 0).reply()
 		}
-		return jsonReply(http.StatusOK, map[string]any{"users": []zohoUserEntry{u.entry()}})
+		return jsonReply(http.StatusOK, map[string]any{"users": []zohoUserEntry{p.zohoEntry()}})
 	}
-	kind := query.Get("type")
-	if kind == "" {
-		kind = "AllUsers"
-	}
-	listed := zohoUserTypes[kind]
-	if kind == "CurrentUser" {
-		listed = func(u ZohoUser) bool { return u.ID == z.cfg.Owner.ID }
+	listed := zohoUserTypes[query.Get("type")]
+	if query.Get("type") == "CurrentUser" {
+		listed = func(p person) bool { return p.ID == z.cfg.Owner.ID }
 	}
 	if listed == nil {
 		return badQuery("type").reply()
@@ -177,32 +104,24 @@ func (z *zoho) users(query url.Values, one string) reply {
 	if !ok1 || !ok2 || perPage > 200 {
 		return badQuery("per_page").reply()
 	}
-	return z.userPage(listed, page, min(perPage, z.cfg.PageSize))
-}
-
-func (z *zoho) userPage(listed func(ZohoUser) bool, page, perPage int) reply {
-	all := slices.Collect(func(yield func(ZohoUser) bool) {
-		for _, u := range z.people.list {
-			if listed(u) && !yield(u) {
-				return
-			}
+	perPage = min(perPage, z.cfg.PageSize)
+	var entries []zohoUserEntry
+	n, start := 0, (page-1)*perPage
+	for _, p := range z.people.list {
+		if !listed(p) {
+			continue
 		}
-	})
-	start := min((page-1)*perPage, len(all))
-	end := min(start+perPage, len(all))
-	if start == end {
-		return reply{status: http.StatusNoContent}
+		if n >= start && n < start+perPage {
+			entries = append(entries, p.zohoEntry())
+		}
+		n++
 	}
-	entries := make([]zohoUserEntry, 0, end-start)
-	for _, u := range all[start:end] {
-		entries = append(entries, u.entry())
+	if len(entries) == 0 {
+		return &reply{status: http.StatusNoContent}
 	}
-	return jsonReply(http.StatusOK, map[string]any{
-		"users": entries,
-		"info": map[string]any{
-			"per_page": perPage, "count": len(entries), "page": page, "more_records": end < len(all),
-		},
-	})
+	return jsonReply(http.StatusOK, map[string]any{"users": entries, "info": map[string]any{
+		"per_page": perPage, "count": len(entries), "page": page, "more_records": n > start+perPage,
+	}})
 }
 
 // positive reads a number of the query, with a default for one that is not there.
@@ -215,18 +134,8 @@ func positive(query url.Values, name string, missing int) (int, bool) {
 	return n, err == nil && n > 0 && n < 1<<20
 }
 
-func badQuery(name string) *zohoError {
-	return &zohoError{status: http.StatusBadRequest, Code: "PATTERN_NOT_MATCHED",
-		Message: "Please check whether the input values are correct", Details: map[string]any{"api_name": name}}
-}
-
-func (z *zoho) noUser() *zohoError {
-	return &zohoError{status: http.StatusBadRequest, Code: "INVALID_DATA", Message: "the id given seems to be invalid",
-		Details: map[string]any{"resource_path_index": 0}}
-}
-
 // org tells which organisation the token is for.
-func (z *zoho) org(*exchange) reply {
+func (z *zoho) org() *reply {
 	return jsonReply(http.StatusOK, map[string]any{"org": []map[string]any{{
 		"id": "5000000000000000010", "zgid": z.cfg.Org, "company_name": "Sandbox", "primary_email": z.cfg.Owner.Email,
 		"time_zone": "UTC",

@@ -1,9 +1,10 @@
 package sandbox
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -29,106 +30,83 @@ type zohoGrantee struct {
 }
 
 // digest stands for a token.
-func digest(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
-}
+func digest(token string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(token))) }
 
 // token answers at the token endpoint. What is wrong with a request is told in a
 // body with status 200, as the vendor does.
-func (z *zoho) token(x *exchange) reply {
+func (z *zoho) token(x *exchange) *reply {
 	if x.r.Method != http.MethodPost {
 		return htmlReply(http.StatusMethodNotAllowed, "Method not allowed")
 	}
-	form, ok := tokenForm(x)
-	if !ok {
-		return tokenError(http.StatusOK, "general_error", "")
-	}
-	if code := z.refusesClient(form); code != "" {
-		return tokenError(http.StatusOK, code, "")
-	}
-	z.server.mu.Lock()
-	defer z.server.mu.Unlock()
-	now := z.server.cfg.Now()
-	if owner, _ := z.people.find(z.cfg.Owner.ID); !owner.Active || owner.Deleted {
-		return tokenError(http.StatusOK, "invalid_code", "")
-	}
-	if !x.fault.carriedOut() {
-		return reply{}
-	}
-	refresh := digest(form.Get("refresh_token"))
-	if w := &z.grantee(refresh).window; w.limit >= 0 && !w.admit(now) {
-		return tokenError(z.cfg.TokenThrottleStatus, "Access Denied",
-			"You have made too many requests continuously. Please try again after some time.")
-	}
-	var id [16]byte
-	rand.Read(id[:])
-	access := "1000." + hex.EncodeToString(id[:8]) + "." + hex.EncodeToString(id[8:])
-	token := &zohoToken{Access: digest(access), Refresh: refresh, At: now, Until: now.Add(z.cfg.TokenLife)}
-	if err := z.journal(zohoEvent{Token: token}); err != nil {
-		return journalFailed(err)
-	}
-	z.issue(token)
-	return z.tokenReply(x, access)
-}
-
-// tokenForm returns the parameters of a token request, from its form or query.
-func tokenForm(x *exchange) (url.Values, bool) {
-	if len(x.body) == 0 {
-		return x.query, true
-	}
-	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-	if err != nil || media != "application/x-www-form-urlencoded" {
-		return nil, false
-	}
+	media, _, _ := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	form, err := url.ParseQuery(string(x.body))
-	if err != nil {
-		return nil, false
+	if err != nil || len(x.body) > 0 && media != "application/x-www-form-urlencoded" {
+		return tokenError("general_error")
 	}
-	for name, values := range x.query {
+	for name, values := range x.query { // where the parameters may stand too
 		form[name] = append(form[name], values...)
 	}
-	return form, true
-}
-
-// refusesClient returns the error code for a client that is not the right one,
-// empty for none.
-func (z *zoho) refusesClient(form url.Values) string {
 	if form.Get("grant_type") != "refresh_token" {
-		return "unsupported_grant_type"
+		return tokenError("unsupported_grant_type")
 	}
 	for _, check := range []struct{ name, want, code string }{
 		{"client_id", z.cfg.ClientID, "invalid_client"},
 		{"client_secret", z.cfg.ClientSecret, "invalid_client_secret"},
 		{"refresh_token", z.cfg.RefreshToken, "invalid_code"},
 	} {
-		if got := form.Get(check.name); got == "" || (check.want != "" && got != check.want) {
-			return check.code
+		if got := form.Get(check.name); got == "" || got != cmp.Or(check.want, got) {
+			return tokenError(check.code)
 		}
 	}
-	return ""
-}
-
-func tokenError(status int, code, description string) reply {
-	body := map[string]string{"error": code}
-	if description != "" {
-		body["error_description"] = description
+	if owner, _ := z.people.find(z.cfg.Owner.ID); !owner.live() {
+		return tokenError("invalid_code")
 	}
-	return jsonReply(status, body)
+	if !x.fault.carriedOut() {
+		return nil
+	}
+	now, refresh := z.server.cfg.Now(), digest(form.Get("refresh_token"))
+	if !z.grantee(refresh).window.admit(now) {
+		return jsonReply(z.cfg.TokenThrottleStatus, map[string]string{"error": "Access Denied",
+			"error_description": "You have made too many requests continuously. Please try again after some time."})
+	}
+	var id [16]byte
+	rand.Read(id[:])
+	access := fmt.Sprintf("1000.%x.%x", id[:8], id[8:])
+	token := &zohoToken{Access: digest(access), Refresh: refresh, At: now, Until: now.Add(z.cfg.TokenLife)}
+	if err := z.server.write(record{Zoho: &zohoEvent{Token: token}}); err != nil {
+		return notWritten(err)
+	}
+	z.issue(token)
+	domain := "http://" + x.r.Host
+	if x.r.TLS != nil || x.r.URL.Scheme == "https" {
+		domain = "https://" + x.r.Host
+	}
+	life := int64(z.cfg.TokenLife / time.Second)
+	body := map[string]any{
+		"access_token": access, "api_domain": cmp.Or(z.cfg.APIDomain, domain), "token_type": "Bearer", "expires_in": life,
+		"scope": "ZohoCRM.share.ALL ZohoCRM.users.READ ZohoCRM.org.READ ZohoCRM.composite_requests.CUSTOM",
+	}
+	if z.cfg.LegacyExpiry {
+		body["expires_in"], body["expires_in_sec"] = z.cfg.TokenLife.Milliseconds(), life
+	}
+	return jsonReply(http.StatusOK, body)
 }
 
-// grantee returns what is known of a refresh token. The server's mutex is held.
+func tokenError(code string) *reply {
+	return jsonReply(http.StatusOK, map[string]string{"error": code})
+}
+
+// grantee returns what is known of a refresh token.
 func (z *zoho) grantee(refresh string) *zohoGrantee {
 	g, ok := z.grants[refresh]
 	if !ok {
-		g = &zohoGrantee{window: window{limit: z.cfg.TokenLimit, length: z.cfg.TokenWindow}}
+		g = &zohoGrantee{window: window{limit: z.cfg.TokenLimit, length: 10 * time.Minute}}
 		z.grants[refresh] = g
 	}
 	return g
 }
 
-// issue makes a token live, now or again after a restart. The server's mutex is
-// held.
+// issue makes a token live, now or again after a restart.
 func (z *zoho) issue(token *zohoToken) {
 	z.tokens[token.Access] = token
 	g := z.grantee(token.Refresh)
@@ -139,46 +117,20 @@ func (z *zoho) issue(token *zohoToken) {
 	}
 }
 
-func (z *zoho) tokenReply(x *exchange, access string) reply {
-	domain := z.cfg.APIDomain
-	if domain == "" {
-		domain = "http://" + x.r.Host
-		if x.r.TLS != nil || x.r.URL.Scheme == "https" {
-			domain = "https://" + x.r.Host
-		}
-	}
-	life := int64(z.cfg.TokenLife / time.Second)
-	body := map[string]any{
-		"access_token": access, "api_domain": domain, "token_type": "Bearer", "expires_in": life,
-		"scope": "ZohoCRM.share.ALL ZohoCRM.users.READ ZohoCRM.org.READ ZohoCRM.composite_requests.CUSTOM",
-	}
-	if z.cfg.LegacyExpiry {
-		body["expires_in"], body["expires_in_sec"] = z.cfg.TokenLife.Milliseconds(), life
-	}
-	return jsonReply(http.StatusOK, body)
-}
-
 // authenticate checks a call's access token, counts its use, and returns when it
 // ends.
-func (z *zoho) authenticate(r *http.Request) (until time.Time, wrong *zohoError) {
+func (z *zoho) authenticate(r *http.Request) (until time.Time, wrong *zohoAnswer) {
 	header, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Zoho-oauthtoken ")
 	if !ok || header == "" {
-		return time.Time{}, &zohoError{status: http.StatusUnauthorized, Code: "AUTHENTICATION_FAILURE",
-			Message: "Authentication failed"}
+		return until, zohoProblem(http.StatusUnauthorized, "AUTHENTICATION_FAILURE", "Authentication failed")
 	}
-	z.server.mu.Lock()
-	defer z.server.mu.Unlock()
-	invalid := &zohoError{status: http.StatusUnauthorized, Code: "INVALID_TOKEN", Message: "invalid oauth token"}
-	token, ok := z.tokens[digest(header)]
-	if !ok || !z.server.cfg.Now().Before(token.Until) {
-		return time.Time{}, invalid
-	}
-	if owner, _ := z.people.find(z.cfg.Owner.ID); !owner.Active || owner.Deleted {
-		return time.Time{}, invalid
-	}
-	if token.calls++; z.cfg.TokenCalls > 0 && token.calls > z.cfg.TokenCalls {
+	owner, _ := z.people.find(z.cfg.Owner.ID)
+	token := z.tokens[digest(header)]
+	if token != nil && z.server.cfg.Now().Before(token.Until) && owner.live() {
+		if token.calls++; z.cfg.TokenCalls <= 0 || token.calls <= z.cfg.TokenCalls {
+			return token.Until, nil
+		}
 		delete(z.tokens, token.Access)
-		return time.Time{}, invalid
 	}
-	return token.Until, nil
+	return until, zohoProblem(http.StatusUnauthorized, "INVALID_TOKEN", "invalid oauth token")
 }

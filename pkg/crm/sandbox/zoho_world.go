@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"net/http"
@@ -13,14 +14,6 @@ import (
 
 // zohoLimits is how many entries of a kind a record may have.
 var zohoLimits = map[string]int{crm.KindUser: 10, crm.KindGroup: 5, crm.KindRole: 5}
-
-// zohoEvent is something that changed the Zoho world, as the journal has it.
-type zohoEvent struct {
-	User  *ZohoUser  `json:"user,omitempty"`
-	Token *zohoToken `json:"token,omitempty"`
-	List  *zohoList  `json:"list,omitempty"`
-	Job   *zohoJob   `json:"job,omitempty"`
-}
 
 // zohoList is a record's list as somebody else made it.
 type zohoList struct {
@@ -67,8 +60,7 @@ type zohoRecord struct {
 	seen    int  // changes at that time
 }
 
-// record returns the record of a key, which is empty if nobody has it. The
-// server's mutex is held.
+// record returns the record of a key, which is empty if nobody has it.
 func (z *zoho) record(key string) *zohoRecord {
 	rec, ok := z.records[key]
 	if !ok {
@@ -78,18 +70,17 @@ func (z *zoho) record(key string) *zohoRecord {
 	return rec
 }
 
-// settle lets the record's job take effect if it is due.
-func (rec *zohoRecord) settle(now time.Time) {
+// advance lets the record's job take effect if it is due.
+func (rec *zohoRecord) advance(now time.Time) {
 	job := rec.job
 	if job == nil || job.Never || job.Due.After(now) {
 		return
 	}
 	rec.job = nil
-	if job.Void {
-		return
+	if !job.Void {
+		rec.list = job.apply(rec.list)
+		rec.changes++
 	}
-	rec.list = job.apply(rec.list)
-	rec.changes++
 }
 
 // apply returns a list as the job leaves it. Inherited access is beyond the reach
@@ -118,18 +109,11 @@ func (job *zohoJob) apply(list []held) []held {
 
 // direct returns the entries that are on the record itself.
 func (rec *zohoRecord) direct() []crm.Grant {
-	var list []crm.Grant
-	for _, h := range rec.list {
-		if h.Through == "" {
-			list = append(list, h.Grant)
-		}
-	}
-	return list
+	return slices.DeleteFunc(rec.grants(), func(g crm.Grant) bool { return g.Through != "" })
 }
 
 // grants returns the whole list.
-func (rec *zohoRecord) grants() []crm.Grant {
-	var list []crm.Grant
+func (rec *zohoRecord) grants() (list []crm.Grant) {
 	for _, h := range rec.list {
 		list = append(list, h.Grant)
 	}
@@ -155,25 +139,19 @@ func (rec *zohoRecord) put(grants []crm.Grant, at time.Time) {
 
 // normalised returns a grant with what it leaves out filled in.
 func normalised(g crm.Grant) crm.Grant {
-	if g.Kind == "" {
-		g.Kind = crm.KindUser
-	}
-	if g.Type == "" {
-		g.Type = "private"
-	}
+	g.Kind, g.Type, g.Access = cmp.Or(g.Kind, crm.KindUser), cmp.Or(g.Type, "private"), max(g.Access, crm.Read)
 	if g.Kind == crm.KindPublic {
 		g.Type, g.ID = "public", ""
 	}
-	g.Access = max(g.Access, crm.Read)
 	return g
 }
 
 // enlist puts a list in force that somebody else made, and the people on it into
-// the user list. The server's mutex is held.
+// the user list.
 func (z *zoho) enlist(l *zohoList) {
 	z.modules[l.Module] = true
 	rec := z.record(l.Module + "/" + l.Record)
-	rec.settle(l.At)
+	rec.advance(l.At)
 	rec.put(l.Grants, l.At)
 	for _, h := range rec.list {
 		if h.Kind == crm.KindUser {
@@ -182,70 +160,38 @@ func (z *zoho) enlist(l *zohoList) {
 	}
 }
 
-// take takes up a job that was accepted, now or in an earlier process. The
-// server's mutex is held.
+// take takes up a job that was accepted, now or in an earlier process.
 func (z *zoho) take(job *zohoJob) {
 	rec := z.record(job.Key)
-	rec.settle(job.At)
+	rec.advance(job.At)
 	rec.known = true
 	rec.job = job
 	module, record, _ := strings.Cut(job.Key, "/")
 	z.modules[module] = true
 	for _, g := range job.Entries {
-		z.settled[crm.Target{Object: module, Record: record, User: g.ID}] = true
+		z.touched[crm.Target{Object: module, Record: record, User: g.ID}] = true
 	}
 	z.mails += job.Mails
 }
 
-// journal writes an event. Its error means that what it tells of may not happen.
-// The server's mutex is held.
-func (z *zoho) journal(ev zohoEvent) error {
-	if z.server.journalErr != nil {
-		return z.server.journalErr
-	}
-	return z.server.journal.append(record{Zoho: &ev})
-}
-
-func journalFailed(err error) reply {
-	return textReply(http.StatusInternalServerError, "sandbox: write journal: "+err.Error())
-}
-
-// replay does again what the journal says was done. The server's mutex need not be
-// held: nobody else knows the server yet.
-func (z *zoho) replay(ev *zohoEvent) {
-	switch {
-	case ev.User != nil:
-		z.people.put(*ev.User)
-	case ev.Token != nil:
-		z.issue(ev.Token)
-		if w := &z.grantee(ev.Token.Refresh).window; w.limit >= 0 {
-			w.admit(ev.Token.At)
-		}
-	case ev.List != nil:
-		z.enlist(ev.List)
-	case ev.Job != nil:
-		z.take(ev.Job)
-	}
-}
-
 // seed makes the world of an operation and says whether that changed anything. The
 // first revoke that names a record also gives it to a colleague, who is told from
-// the record's id alone. The server's mutex is held.
+// the record's id alone.
 func (z *zoho) seed(sd seed) bool {
 	op, changed := sd.Op, false
 	if op.User != "" {
 		op.User, changed = z.people.named(op.User)
 	}
 	rec := z.record(op.Object + "/" + op.Record)
-	rec.settle(sd.At)
+	rec.advance(sd.At)
 	changed = changed || !z.modules[op.Object] || !rec.known
 	z.modules[op.Object] = true
 	first := !rec.known
 	rec.known = true
-	if z.settled[op.Target()] {
+	if z.touched[op.Target()] {
 		return changed
 	}
-	z.settled[op.Target()] = true
+	z.touched[op.Target()] = true
 	if op.Action == crm.Share {
 		return true
 	}
@@ -253,35 +199,24 @@ func (z *zoho) seed(sd seed) bool {
 	if first {
 		list = append(list, z.colleague(op, 0))
 	}
-	switch {
-	case op.Action == crm.Revoke:
-		list = withLeaver(list, normalised(crm.Grant{Kind: crm.KindUser, ID: op.User, Access: op.Access}))
-	case first:
-		list = append(list, z.colleague(op, 1))
-	}
-	rec.put(list, sd.At)
-	return true
-}
-
-// withLeaver adds a user to a list, at the cost of its first entry if it is full.
-// A list that is full of leavers stays as it is.
-func withLeaver(list []crm.Grant, g crm.Grant) []crm.Grant {
-	if contains(list, g) {
-		return list
-	}
+	leaver := normalised(crm.Grant{Kind: crm.KindUser, ID: op.User, Access: op.Access})
 	users := 0
-	for _, h := range list {
-		if h.Kind == crm.KindUser && h.Through == "" {
+	for _, g := range list {
+		if g.Kind == crm.KindUser && g.Through == "" {
 			users++
 		}
 	}
-	if users < zohoLimits[crm.KindUser] {
-		return append(list, g)
+	switch {
+	case op.Action == crm.RevokeAll && first:
+		list = append(list, z.colleague(op, 1))
+	case op.Action == crm.RevokeAll || contains(list, leaver):
+	case users < zohoLimits[crm.KindUser]:
+		list = append(list, leaver)
+	case strings.HasPrefix(list[0].ID, colleagueIDs): // a list that is full of leavers stays as it is
+		list = append(list[1:], leaver)
 	}
-	if strings.HasPrefix(list[0].ID, colleagueIDs) {
-		return append(list[1:], g)
-	}
-	return list
+	rec.put(list, sd.At)
+	return true
 }
 
 // colleagueIDs is how the ids begin of those who are on seeded records beside the
@@ -293,12 +228,12 @@ const colleagueIDs = "500000000000000010"
 func (z *zoho) colleague(op crm.Operation, n int) crm.Grant {
 	sum := sha256.Sum256([]byte(op.Object + "/" + op.Record))
 	who := (int(sum[0]) + n) % 10
-	if id := fmt.Sprintf("%s%d", colleagueIDs, who); id == op.User {
+	if op.User == fmt.Sprintf("%s%d", colleagueIDs, who) {
 		who = (who + 5) % 10
 	}
 	id := fmt.Sprintf("%s%d", colleagueIDs, who)
 	if _, ok := z.people.find(id); !ok {
-		z.people.put(ZohoUser{User: crm.User{ID: id, Email: fmt.Sprintf("colleague%d@sandbox.example", who), Active: true}})
+		z.people.put(person{User: crm.User{ID: id, Email: fmt.Sprintf("colleague%d@sandbox.example", who), Active: true}})
 	}
 	return normalised(crm.Grant{
 		Kind: crm.KindUser, ID: id, Access: crm.Read + crm.Access(sum[1])%3, Related: sum[2]%2 == 1,

@@ -57,22 +57,6 @@ func TestZohoMeddlingUnreadable(t *testing.T) {
 	z.expect("PUT", pathLead, shareBody(entry(zohoA, "users", "read_only")), 500, "read the body of fault meddle")
 }
 
-func TestZohoAfterLook(t *testing.T) {
-	t.Parallel()
-	var seen []crm.Grant
-	cfg := sandbox.ZohoConfig{AfterLook: func(module, record string, grants []crm.Grant) []crm.Grant {
-		seen = append(seen, grants...)
-		return append(grants, user(strconv.Itoa(len(grants)), crm.Read))
-	}}
-	z := newZohoClient(t, sandbox.Config{Zoho: cfg})
-	z.expect("GET", pathLead, "", 204, "")
-	z.expect("GET", pathLead, "", 200, `"id":"0"`)
-	z.checkGrants(user("0", crm.Read), user("1", crm.Read))
-	if diff := cmp.Diff([]crm.Grant{user("0", crm.Read)}, seen); diff != "" {
-		t.Errorf("seen (-want +got):\n%s", diff)
-	}
-}
-
 func TestZohoRefusedEntry(t *testing.T) {
 	t.Parallel()
 	body := shareBody(entry(zohoA, "users", "read_only"), entry(zohoB, "users", "read_only"))
