@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,10 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
-// standardInput is how a command line names it.
-const standardInput = "-"
+const (
+	standardInput = "-" // as a command line names it
+	ledgerEnding  = ".ledger.db"
+)
 
 // title is how messages call a sheet.
 func title(sheetName string) string {
@@ -30,33 +33,32 @@ type names struct {
 	output string // the result
 	ledger string
 	state  string // the sandbox's journal
+	tab    string // what the files of a workbook are named after beside it, if they are
+}
+
+// withLedger returns the names with another ledger, beside which the state stands.
+func (n names) withLedger(path string) names {
+	n.ledger, n.state = path, strings.TrimSuffix(path, ledgerEnding)+".state"
+	return n
 }
 
 // namesOf says what the files of a sheet are called. Results stand beside the
 // sheet, or where output says; the ledger is named after the sheet and stands
 // beside the result. A result file belongs to the ledger of the sheet that it came
-// from, and an undo sheet to that of the sheet that it undoes. With sandbox, names have ".sandbox" in them, so that nothing tried out
-// gets into the way of what is real.
+// from, and an undo sheet to that of the sheet that it undoes. With sandbox, names have
+// ".sandbox" in them, so that nothing tried out gets into the way of what is real.
 //
 // Standard input has no name; output and ledger must be given then.
 func namesOf(sheetName, output, ledgerName string, isResult, sandbox bool) (names, error) {
 	n := names{sheet: sheetName, output: output, ledger: ledgerName}
-	stem := ""
-	if sheetName == standardInput {
-		if output == "" || ledgerName == "" {
-			return n, refusef("For instance: bulkrevoke run - -o results.csv --ledger offboarding.ledger.db",
-				"a sheet from standard input needs -o and --ledger")
-		}
-	} else {
-		stem = stemOf(sheetName, isResult, sandbox)
+	if sheetName == standardInput && (output == "" || ledgerName == "") {
+		return n, refusef("For instance: bulkrevoke run - -o results.csv --ledger offboarding.ledger.db",
+			"a sheet from standard input needs -o and --ledger")
 	}
-	if n.output == "" {
-		n.output = stem + ".results.csv"
-	}
-	if n.ledger == "" {
-		n.ledger = filepath.Join(filepath.Dir(n.output), trimSuffixFold(filepath.Base(stem), undoEnding)+".ledger.db")
-	}
-	n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
+	stem := stemOf(sheetName, isResult, sandbox)
+	n.output = cmp.Or(output, stem+".results.csv")
+	beside := filepath.Join(filepath.Dir(n.output), trimSuffixFold(filepath.Base(stem), undoEnding)+ledgerEnding)
+	n = n.withLedger(cmp.Or(ledgerName, beside))
 	return n, n.check()
 }
 
@@ -65,17 +67,54 @@ func (n names) inPlace() bool {
 	return n.sheet != standardInput && filepath.Clean(n.output) == filepath.Clean(n.sheet)
 }
 
-// names says what the files of a sheet are called, by the options and by what is
-// there.
-func (o *options) names(ctx context.Context, sheetName, output string, isResult bool) (names, error) {
-	n, err := o.namesAfterTab(ctx, sheetName, output, o.ledger, isResult)
-	if err == nil && isResult && o.ledger == "" && !o.sandbox {
-		n, err = n.ofItsLedger(ctx, o.output)
+// names says what the files of a sheet are called, by the options and by what is there.
+// worksheet is the sheet of the workbook that is read, if that is known.
+func (o *options) names(ctx context.Context, sheetName, output, worksheet string, isResult bool) (n names, err error) {
+	tab := ""
+	if report.IsWorkbook(sheetName) && !isResult {
+		if tab, err = o.tabOf(ctx, sheetName, output, worksheet); err != nil {
+			return names{}, err
+		}
 	}
-	if err == nil && o.ledger == "" && sheetName != standardInput {
-		n, err = o.ofItsUndone(n, isResult)
+	if n, err = namesOf(withTab(sheetName, tab), output, o.ledger, isResult, o.sandbox); err != nil {
+		return n, err
 	}
-	return n, err
+	n.sheet, n.tab = sheetName, tab
+	if err = n.check(); err != nil || o.ledger != "" || sheetName == standardInput {
+		return n, err
+	}
+	if isResult && !o.sandbox {
+		if n, err = n.ofItsLedger(ctx, output); err != nil {
+			return n, err
+		}
+	}
+	return o.ofItsUndone(n, isResult)
+}
+
+// namesToRead says which ledger a command reads that only writes what it was asked
+// for: the one beside the sheet, or, if there is none, the one beside the output,
+// where a run with that -o has put it.
+func (j *job) namesToRead(ctx context.Context) (names, error) {
+	o, output := j.opts, ""
+	if j.sheet == standardInput {
+		if o.ledger == "" {
+			return names{}, refusef("For instance: bulkrevoke verify - --ledger offboarding.ledger.db", "a sheet from standard input needs --ledger")
+		}
+		output = standardInput // it has no name to make one of
+	}
+	isResult := looksLikeResult(j.sheet)
+	n, err := o.names(ctx, j.sheet, output, "", isResult)
+	beside := cmp.Or(o.output, o.runOutput)
+	if err != nil || beside == "" {
+		return n, err
+	}
+	if there, err := exists(n.ledger); !there && err == nil && o.ledger == "" {
+		if n, err = o.names(ctx, j.sheet, beside, "", isResult); err != nil {
+			return n, err
+		}
+	}
+	n.output = o.output
+	return n, n.check()
 }
 
 // ofItsLedger finds the ledger of a sheet that is a result file under a name that
@@ -85,17 +124,21 @@ func (o *options) names(ctx context.Context, sheetName, output string, isResult 
 // as a whole, and is refused; but for a name that only a result has, which was so
 // named to begin anew.
 func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
-	if n.sheet == standardInput {
-		return n, nil
-	}
 	if there, err := exists(n.ledger); there || err != nil {
 		return n, err
 	}
-	candidates, err := filepath.Glob(filepath.Join(globQuote(filepath.Dir(n.sheet)), "*.ledger.db"))
+	candidates, err := filepath.Glob(filepath.Join(globQuote(filepath.Dir(n.sheet)), "*"+ledgerEnding))
 	if err != nil {
 		return n, err
 	}
-	call := firstCall(n.sheet)
+	call := "" // the first that the sheet names
+	lookInto(n.sheet, "", func(r *sheet.Reader) {
+		for rec, err := range r.All() {
+			if call = rec.CallID; err != nil || call != "" {
+				return
+			}
+		}
+	})
 	var found []string
 	wroteIt := false
 	for _, path := range candidates {
@@ -112,11 +155,10 @@ func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
 	base := filepath.Base(n.sheet)
 	switch {
 	case len(found) == 1:
-		n.ledger = found[0]
-		n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
 		if wroteIt && output == "" {
 			n.output = n.sheet
 		}
+		n = n.withLedger(found[0])
 		return n, n.check()
 	case len(found) > 1:
 		return n, refusef("Name the one that it came from with --ledger.", "%s is a result file, and %s may have written it", n.sheet, strings.Join(found, " or "))
@@ -125,26 +167,6 @@ func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
 	}
 	return n, refusef("Name the ledger of the sheet that it came from with --ledger. With a ledger that does not exist yet, all of it is sent again.",
 		"%s is a result file, and the ledger that wrote it is not beside it", n.sheet)
-}
-
-// firstCall returns the first call that a result file names, "" if none does.
-func firstCall(name string) string {
-	file, err := peek(name)
-	if err != nil {
-		return ""
-	}
-	defer file.Close() // it is only read
-	r, err := sheet.Open(file, name, sheet.Options{Path: name, AnyHeader: true})
-	if err != nil {
-		return ""
-	}
-	defer r.Close()
-	for rec, err := range r.All() {
-		if err != nil || rec.CallID != "" {
-			return rec.CallID
-		}
-	}
-	return ""
 }
 
 // globQuote makes a pattern of a folder's name that matches it alone.
@@ -188,12 +210,6 @@ func (n names) check() error {
 	case same(n.ledger, n.output):
 		return refusef("", "the ledger and the result are the same file, %s", n.output)
 	}
-	return n.checkLength()
-}
-
-// checkLength refuses names that the file system can not hold, those of a ledger with
-// the longest that is made of them: the note of who holds its lock.
-func (n names) checkLength() error {
 	for _, f := range []struct{ what, path, made, flag string }{
 		{"the result", n.output, n.output, "-o"},
 		{"the ledger", n.ledger, n.ledger + ".lock.holder", "--ledger"},

@@ -47,6 +47,33 @@ func peek(name string) (*os.File, error) {
 	return os.Open(name)
 }
 
+// lookInto opens a sheet for a look at it before it is read, and says whether there is a
+// file to open. see is not called if it is no sheet.
+func lookInto(name, worksheet string, see func(*sheet.Reader)) (opened bool) {
+	if name == standardInput {
+		return false
+	}
+	file, err := peek(name)
+	if err != nil {
+		return false
+	}
+	defer file.Close() // it is only read
+	if r, err := sheet.Open(file, name, sheet.Options{Path: name, Sheet: worksheet, AnyHeader: true}); err == nil {
+		defer r.Close()
+		see(r)
+	}
+	return true
+}
+
+// looksLikeResult says whether a sheet is a result file: by its header, or by its
+// name if the sheet itself is gone.
+func looksLikeResult(name string) (is bool) {
+	if !lookInto(name, "", func(r *sheet.Reader) { is = r.Layout().IsResult }) {
+		return strings.Contains(strings.ToLower(name), ".results.")
+	}
+	return is
+}
+
 // within does what may have to wait for somebody else, such as opening a named pipe, or
 // reading one. If ctx is done first, that is left to itself and ends with the program:
 // it can not be called off.

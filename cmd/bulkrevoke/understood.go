@@ -11,14 +11,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// wantsJSON says whether what goes to standard error is to be JSON, before it is known
-// whether command line, environment and configuration are in order: a refusal of any of
-// them is to come in this form too.
-func (a *app) wantsJSON() bool {
-	o, _ := a.understood()
-	return o.logFormat.value == "json"
-}
-
 // understood returns the flags of `run` as far as they can be made out of a command
 // line, an environment and a configuration in which something may be wrong, and the
 // sheet, "" if that is not clear. What is wrong itself is told by whoever reads it in
