@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 func TestConfigurationHasEveryKey(t *testing.T) {
@@ -55,7 +56,7 @@ accounts:
 		t.Fatal(err)
 	}
 	want := config{
-		Default: "main", Protect: []string{"boss@example.com", "5a0d0b0c-0000-4000-8000-000000000009"},
+		Default: "main", Flags: map[string]yaml.Node{}, Protect: []string{"boss@example.com", "5a0d0b0c-0000-4000-8000-000000000009"},
 		Accounts: map[string]accountConfig{
 			"main": {
 				CRM: "leadsquared", Limit: "25/5s", Share: 0.8, Workers: 4, DailyCalls: 10000, CAFile: "/etc/ca.pem", Keys: &leadSquaredKeys{
