@@ -21,6 +21,9 @@ func (ks kinds) readAccounts(node *yaml.Node, accounts map[string]accountConfig)
 	if node.Kind != yaml.MappingNode {
 		return fmt.Errorf("line %d: %s", node.Line, example)
 	}
+	if err := node.Decode(new(map[string]yaml.Node)); err != nil { // two of one name
+		return inOneLine(err)
+	}
 	for name, account := range pairs(node) {
 		if account.Kind != yaml.MappingNode {
 			return fmt.Errorf("line %d: %s", name.Line, example)
