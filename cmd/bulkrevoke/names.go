@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -127,10 +128,6 @@ func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
 	if there, err := exists(n.ledger); there || err != nil {
 		return n, err
 	}
-	candidates, err := filepath.Glob(filepath.Join(globQuote(filepath.Dir(n.sheet)), "*"+ledgerEnding))
-	if err != nil {
-		return n, err
-	}
 	call := "" // the first that the sheet names
 	lookInto(n.sheet, "", func(r *sheet.Reader) {
 		for rec, err := range r.All() {
@@ -141,7 +138,8 @@ func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
 	})
 	var found []string
 	wroteIt := false
-	for _, path := range candidates {
+	for _, name := range ledgersIn(filepath.Dir(n.sheet)) {
+		path := filepath.Join(filepath.Dir(n.sheet), name)
 		led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
 		if err != nil {
 			continue // what can not be read has no say
@@ -169,12 +167,16 @@ func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
 		"%s is a result file, and the ledger that wrote it is not beside it", n.sheet)
 }
 
-// globQuote makes a pattern of a folder's name that matches it alone.
-func globQuote(dir string) string {
-	if filepath.Separator == '\\' {
-		return dir // there is no quoting, and brackets in a folder's name find nothing
+// ledgersIn returns the names of the ledgers in a folder, none where it can not be read:
+// whoever opens one is told.
+func ledgersIn(dir string) (names []string) {
+	entries, _ := os.ReadDir(dir)
+	for _, entry := range entries {
+		if strings.HasSuffix(entry.Name(), ledgerEnding) {
+			names = append(names, entry.Name())
+		}
 	}
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(dir)
+	return names
 }
 
 // stemOf returns the path of a sheet without what its other files have instead.

@@ -152,12 +152,8 @@ func noSuchCommand(root *cobra.Command, args []string) error {
 
 // looksLikeSheet says whether a word on the command line names a sheet.
 func looksLikeSheet(word string) bool {
-	switch strings.ToLower(filepath.Ext(word)) {
-	case ".csv", ".tsv", ".txt", ".xlsx":
-		return true
-	}
 	info, err := os.Stat(word)
-	return err == nil && info.Mode().IsRegular()
+	return slices.Contains(sheetEndings, strings.ToLower(filepath.Ext(word))) || err == nil && info.Mode().IsRegular()
 }
 
 // flagError says what is wrong with the flags of a command line.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"unicode"
@@ -97,17 +96,13 @@ func (o *options) longerLedgers(ctx context.Context, short, known string) (tabs 
 	if o.sandbox {
 		stem, ending = trimSuffixFold(stem, ".sandbox"), ".sandbox"+ledgerEnding
 	}
-	entries, err := os.ReadDir(filepath.Dir(short))
-	if err != nil {
-		return nil, nil // whoever opens the ledger is told
-	}
-	for _, entry := range entries {
-		inside, ok := strings.CutPrefix(entry.Name(), stem+".")
+	for _, name := range ledgersIn(filepath.Dir(short)) {
+		inside, ok := strings.CutPrefix(name, stem+".")
 		tab, isLedger := strings.CutSuffix(inside, ending)
 		if !ok || !isLedger || known != "" && !strings.EqualFold(tab, safeTab(known)) {
 			continue
 		}
-		sheets, err := ledgerSheets(ctx, filepath.Join(filepath.Dir(short), entry.Name()))
+		sheets, err := ledgerSheets(ctx, filepath.Join(filepath.Dir(short), name))
 		if err != nil {
 			if known == "" || o.fresh {
 				continue
@@ -124,7 +119,7 @@ func (o *options) longerLedgers(ctx context.Context, short, known string) (tabs 
 		case known == "" && (of == "" || safeTab(of) != tab): // another file's, or set aside
 			continue
 		case known != "" && of != "" && !strings.EqualFold(of, known):
-			return nil, refusef("Name another one with --ledger.", "the ledger %s is that of the sheet %q, and not of %q", entry.Name(), of, known)
+			return nil, refusef("Name another one with --ledger.", "the ledger %s is that of the sheet %q, and not of %q", name, of, known)
 		}
 		tabs = append(tabs, tab)
 	}
