@@ -96,17 +96,7 @@ func (j *job) checkEvidence() error {
 // run that failed too: the files of a job that refuses every night must say so, and
 // none of them may go on telling of the last night that went well.
 func (j *job) writeEvidence(ctx context.Context, failure error) error {
-	e := j.evidence
-	facts := report.Facts{
-		Sheet: j.sheet, Operator: operator(), Version: programVersion(), Args: j.args,
-		Plan: j.plan, ExitCode: j.code, Failure: failure,
-		Again: againCommand(j.args), AcceptedIsDone: j.opts.confirmOff(), Sandbox: j.opts.sandbox, Files: e,
-	}
-	facts.Files.Results, facts.Files.Ledger = j.names.output, j.names.ledger
-	facts.Host, _ = os.Hostname() // left out where the machine has no name
-	if failure != nil {
-		facts.ExitCode, _, facts.Hint = exit(failure)
-	}
+	e, facts := j.evidence, j.facts(failure)
 	_, held := errors.AsType[*heldError](failure)
 	var errs []error
 	switch {
@@ -128,6 +118,21 @@ func (j *job) writeEvidence(ctx context.Context, failure error) error {
 		return fmt.Errorf("write the evidence: %w", err)
 	}
 	return nil
+}
+
+// facts are what the evidence says beside the ledger and the engine.
+func (j *job) facts(failure error) report.Facts {
+	f := report.Facts{
+		Sheet: j.sheet, Operator: operator(), Version: programVersion(), Args: j.args,
+		Plan: j.plan, ExitCode: j.code, Failure: failure,
+		Again: againCommand(j.args), AcceptedIsDone: j.opts.confirmOff(), Sandbox: j.opts.sandbox, Files: j.evidence,
+	}
+	f.Files.Results, f.Files.Ledger = j.names.output, j.names.ledger
+	f.Host, _ = os.Hostname() // left out where the machine has no name
+	if failure != nil {
+		f.ExitCode, _, f.Hint = exit(failure)
+	}
+	return f
 }
 
 // refused writes the evidence of a run that ended with its command line, its environment

@@ -258,7 +258,9 @@ func fillFromConfig(fs *pflag.FlagSet, cfg config) error {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Flags)) {
 		node := cfg.Flags[name]
 		if known.Lookup(name) == nil || name == "config" {
-			return refusef("", "%s: line %d: %q is neither a setting nor a flag of `run`%s", cfg.Path, node.Line, name, didYouMean(name, settings(known)))
+			settings := slices.Sorted(maps.Keys(yamlFields(reflect.TypeFor[config]())))
+			known.VisitAll(func(f *pflag.Flag) { settings = append(settings, f.Name) })
+			return refusef("", "%s: line %d: %q is neither a setting nor a flag of `run`%s", cfg.Path, node.Line, name, didYouMean(name, settings))
 		}
 		if name == "map" {
 			return refusef("", "%s: line %d: map is for one sheet; what columns stand for in all sheets is said under `columns:`, one a line, such as `Lead No: record_id`", cfg.Path, node.Line)
@@ -275,13 +277,6 @@ func fillFromConfig(fs *pflag.FlagSet, cfg config) error {
 		}
 	}
 	return nil
-}
-
-// settings returns what may stand at the top of a configuration.
-func settings(flags *pflag.FlagSet) []string {
-	names := slices.Sorted(maps.Keys(yamlFields(reflect.TypeFor[config]())))
-	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return names
 }
 
 // plainFlagError says what is wrong with a flag's value, in words for whoever wrote

@@ -145,8 +145,9 @@ func (j *job) run(ctx context.Context) (err error) {
 		var b strings.Builder
 		if err := report.WriteSummary(&b, summary, j.text); err != nil {
 			runErr = errors.Join(runErr, err)
+		} else {
+			j.screen.Tell(report.Event{Text: b.String()}) // machines are told last of all
 		}
-		j.screen.Tell(report.Event{Text: b.String()}) // machines are told last of all
 	}
 	j.code = verdict(summary, j.opts.confirmOff())
 	return j.started(runErr)

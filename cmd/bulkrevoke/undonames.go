@@ -65,43 +65,36 @@ func (o *options) ofItsUndone(n names, isResult bool) (names, error) {
 	if err != nil {
 		return n, err
 	}
-	if !there {
-		beside := filepath.Join(filepath.Dir(n.sheet), filepath.Base(n.ledger))
+	if beside := filepath.Join(filepath.Dir(n.sheet), filepath.Base(n.ledger)); !there {
 		if there, err = exists(beside); err != nil {
 			return n, err
-		}
-		if there {
+		} else if there {
 			n = n.withLedger(beside)
 		}
 	}
-	from := ""
-	if undoes != "" {
-		from = " of " + undoes
+	if !there {
+		from := ""
+		if undoes != "" {
+			from = " of " + undoes
+		}
+		return n, refusef(fmt.Sprintf("Name the ledger%s with --ledger. With any other one, the sheet that this undoes would still count as done.", from),
+			"%s is an undo sheet, and there is no ledger %s that it could have come from", n.sheet, n.ledger)
 	}
-	hint := fmt.Sprintf("Name the ledger%s with --ledger. With any other one, the sheet that this undoes would still count as done.", from)
-	switch ours, err := cameFrom(n.ledger, mark); {
-	case !there:
-		return n, refusef(hint, "%s is an undo sheet, and there is no ledger %s that it could have come from", n.sheet, n.ledger)
-	case err != nil:
-		return n, err
-	case !ours && !o.sandbox: // nothing is at stake in a sandbox
-		return n, refusef("Write it anew with `bulkrevoke undo`, or name the ledger that it came from with --ledger.",
-			"%s is an undo sheet, and it was not written from the ledger %s", n.sheet, n.ledger)
+	if mark != "" { // without one it has only its name to go by
+		led, err := ledger.Open(n.ledger, ledger.Options{ReadOnly: true})
+		if err != nil {
+			return n, err
+		}
+		ours := batch.IsCallOf(led, mark)
+		if err := led.Close(); err != nil {
+			return n, err
+		}
+		if !ours && !o.sandbox { // nothing is at stake in a sandbox
+			return n, refusef("Write it anew with `bulkrevoke undo`, or name the ledger that it came from with --ledger.",
+				"%s is an undo sheet, and it was not written from the ledger %s", n.sheet, n.ledger)
+		}
 	}
 	return n, n.check()
-}
-
-// cameFrom says whether the mark of an undo sheet is that of a ledger. A sheet without
-// one has only its name to go by.
-func cameFrom(path, mark string) (bool, error) {
-	if there, err := exists(path); mark == "" || !there || err != nil {
-		return mark == "", err
-	}
-	led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
-	if err != nil {
-		return false, err
-	}
-	return batch.IsCallOf(led, mark), led.Close()
 }
 
 // sheetID is what tells a sheet apart from the others of its ledger: "" for the one
