@@ -106,8 +106,7 @@ func checkValue(key, value *yaml.Node, t reflect.Type) error {
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[yaml.Unmarshaler]()) {
 		return nil // it says itself what is wrong
 	}
-	switch t.Kind() {
-	case reflect.Slice:
+	if t.Kind() == reflect.Slice {
 		if value.Kind != yaml.SequenceNode {
 			return bad(" is not a list; write [one, another]")
 		}
@@ -153,15 +152,12 @@ func quoted(value *yaml.Node) string {
 	if value.Kind != yaml.ScalarNode || value.Tag == "!!null" {
 		return ""
 	}
-	return strconv.Quote(cut(value.Value, 60))
-}
-
-// cut shortens a text to n characters.
-func cut(s string, n int) string {
-	if runes := []rune(s); len(runes) > n {
-		return string(runes[:n]) + "..."
+	const most = 60
+	text := value.Value
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most]) + "..."
 	}
-	return s
+	return strconv.Quote(text)
 }
 
 // pairs ranges over the keys and values of a mapping.

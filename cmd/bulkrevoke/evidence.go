@@ -14,14 +14,13 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
-// evidence is what the options want to be written of how a run ended.
+// evidence returns the files that are to tell how a run ended.
 func (o *options) evidence() report.Files {
 	return report.Files{Report: o.report, Summary: o.summary, Metrics: o.metricsFile}
 }
 
-// checkOutput makes sure that the result can be written before anything is sent. Over the
-// sheet it can not if that is no result, or the result of another ledger, which knows what
-// of it was done, or of one that is not there.
+// checkOutput makes sure that the result can be written before anything is sent. It may take
+// the place of the sheet only where this ledger has written the sheet as a result.
 func (j *job) checkOutput(ctx context.Context) error {
 	ours, err := j.led.HasWritten(ctx, j.names.output)
 	if err != nil {
@@ -37,8 +36,8 @@ func (j *job) checkOutput(ctx context.Context) error {
 	return j.withoutLedger(known)
 }
 
-// withoutLedger refuses to write the result over the sheet, whose ledger, if known is not
-// set, is not there.
+// withoutLedger refuses a result in the place of a sheet that the ledger has not written.
+// known says that the ledger has had a sheet.
 func (j *job) withoutLedger(known bool) error {
 	if j.reader != nil && !j.reader.Layout().IsResult {
 		return refusef("Name another file; without -o the result stands beside the sheet.", "-o %s: is the sheet itself", j.names.output)
@@ -138,7 +137,7 @@ func (j *job) facts(failure error) report.Facts {
 // refused writes the evidence of a run that ended with its command line, its environment
 // or its configuration, as far as these can be made out, and returns the error.
 func (a *app) refused(ctx context.Context, err error) error {
-	o, name := a.understood()
+	o, name := a.looseOptions()
 	a.sheet = cmp.Or(a.sheet, name)
 	a.job = &job{app: a, opts: o, log: newLog(a.screen, o), isRun: !o.dryRun}
 	if o.dryRun || a.sheet == "" {

@@ -19,8 +19,8 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
-// job is one sheet on its way through a command: what is asked, which settle has read, and
-// what is open for it, which close gives back.
+// job is one sheet on its way through a command: what the command was asked, as readOptions
+// has read it, and what is open, until close gives it back.
 type job struct {
 	*app
 	opts *options
@@ -46,10 +46,10 @@ type job struct {
 
 	// Of a run alone.
 	isRun    bool
-	evidence report.Files       // what of it is written: what can not be is told once, and not tried again
-	plan     *batch.Plan        // nil before
-	ended    batch.Summary      // the zero value before
-	text     report.SummaryText // what is told beside it
+	evidence report.Files       // what can not be written is told once, and taken out
+	plan     *batch.Plan        // what Prepare said; nil before
+	ended    batch.Summary      // how the run ended; the zero value before
+	text     report.SummaryText // what is told beside ended
 }
 
 // later has close call f.

@@ -118,12 +118,12 @@ func (j *job) namesToRead(ctx context.Context) (names, error) {
 	return n, n.check()
 }
 
-// ofItsLedger finds the ledger of a sheet that is a result file under a name that
-// does not tell: of those beside it, the one whose calls stand in it, or, where it
-// has none, the one that wrote it. A result that this ledger wrote is replaced where
-// it is, unless there is an output. One whose ledger is not found would be sent again
-// as a whole, and is refused; but for a name that only a result has, which was so
-// named to begin anew.
+// ofItsLedger finds the ledger of a result file whose name does not tell it: of those
+// beside it, the one whose calls stand in it, or, where it has none, the one that wrote it.
+// A result that this ledger wrote is replaced where it is, unless there is an output.
+//
+// A result without a ledger would be sent again as a whole, and is refused. Only where its
+// name ends in .results is the ledger's name known: it was taken away to begin anew.
 func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
 	if there, err := exists(n.ledger); there || err != nil {
 		return n, err

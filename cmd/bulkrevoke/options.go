@@ -19,7 +19,7 @@ import (
 )
 
 // options are the flags of `run`, and what the other commands share with it. They are
-// read once, by settle, and never changed.
+// read once, by readOptions, and never changed.
 type options struct {
 	output, ledger string
 	runOutput      string // the result of runs, where output is a file of another command
@@ -160,9 +160,9 @@ func (o *options) check() error {
 	return nil
 }
 
-// settle reads, once, what a command works with: what the command line says, and what it
+// readOptions reads, once, what a command works with: what the command line says, and what it
 // leaves to environment and configuration.
-func (a *app) settle(cmd *cobra.Command, o *options) (*job, error) {
+func (a *app) readOptions(cmd *cobra.Command, o *options) (*job, error) {
 	flags := cmd.Flags()
 	outputGiven, worksheetGiven, accountGiven := flags.Changed("output"), flags.Changed("sheet"), flags.Changed("account")
 	if err := fillFromEnvironment(flags, a.lookup); err != nil {
@@ -176,8 +176,8 @@ func (a *app) settle(cmd *cobra.Command, o *options) (*job, error) {
 		return nil, err
 	}
 	if !outputGiven && (o.open || cmd.Name() == "verify" || cmd.Name() == "undo") {
-		// Environment and configuration name the result of runs, which only says where the
-		// ledger may be.
+		// What environment and configuration name is the result of runs. It only says where
+		// the ledger may be.
 		o.output, o.runOutput = "", o.output
 	}
 	j := &job{app: a, opts: o, cfg: cfg, log: newLog(a.screen, o)}

@@ -54,8 +54,8 @@ func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 
 // execute runs the command line and returns the exit code.
 func (a *app) execute(ctx context.Context) int {
-	if o, _ := a.understood(); o.logFormat.value == "json" {
-		a.screen.UseJSON() // also for the refusal of a command line, a configuration
+	if o, _ := a.looseOptions(); o.logFormat.value == "json" {
+		a.screen.UseJSON() // a refusal of the command line or of a setting comes in this form too
 	}
 	ctx, stop := a.telling(ctx)
 	defer a.shown.Flush()
@@ -106,8 +106,8 @@ Stopping it at any instant loses nothing: the same command goes on where it ende
 	return root
 }
 
-// sheetCommand makes cmd a command that works on one sheet, with options that declare
-// flags of its own and are filled in before do is called.
+// sheetCommand makes cmd a command that works on one sheet. The caller declares its flags
+// on o, which is filled in before do is called.
 func (a *app) sheetCommand(o *options, cmd *cobra.Command, do func(context.Context, *job) error) *cobra.Command {
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {
@@ -120,7 +120,7 @@ func (a *app) sheetCommand(o *options, cmd *cobra.Command, do func(context.Conte
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		a.sheet = args[0]
-		if a.job, err = a.settle(cmd, o); err != nil {
+		if a.job, err = a.readOptions(cmd, o); err != nil {
 			return err
 		}
 		err = do(cmd.Context(), a.job)

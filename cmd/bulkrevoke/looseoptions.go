@@ -10,11 +10,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// understood returns the flags of `run` as far as they can be made out of a command
+// looseOptions returns the flags of `run` as far as they can be made out of a command
 // line, an environment and a configuration in which something may be wrong, and the
 // sheet, "" if that is not clear. What is wrong itself is told by whoever reads it in
 // earnest.
-func (a *app) understood() (o *options, name string) {
+func (a *app) looseOptions() (o *options, name string) {
 	o = newOptions()
 	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
 	o.addRunFlags(flags)
