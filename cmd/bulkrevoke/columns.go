@@ -11,7 +11,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
-	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 // mapFlag is --map: what columns of the sheet stand for, as "Lead No=record_id". It
@@ -58,8 +57,7 @@ func (c *columnNames) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind != yaml.MappingNode {
 		return fmt.Errorf("line %d: columns: takes a line for each column, such as `Lead No: record_id`", node.Line)
 	}
-	for i := 0; i < len(node.Content); i += 2 {
-		header, column := node.Content[i], node.Content[i+1]
+	for header, column := range pairs(node) {
 		if column.Kind != yaml.ScalarNode || column.Tag == "!!null" {
 			return fmt.Errorf("line %d: columns: %s: names one column of ours, such as `Lead No: record_id`", header.Line, header.Value)
 		}
@@ -97,30 +95,18 @@ func (f *headerRowFlag) Set(s string) error {
 	return nil
 }
 
-// sheetOptions says how a sheet is read, which may be found at path too. What --map
+// sheetOptions says how the sheet is read, which may be found at path too. What --map
 // says of a column, or of one of ours, stands over the configuration.
-func (a *app) sheetOptions(path string) sheet.Options {
-	maps := slices.DeleteFunc(slices.Clone(a.cfg.Columns), func(m sheet.Mapping) bool {
-		return slices.ContainsFunc(a.opts.columns, func(given sheet.Mapping) bool {
+func (j *job) sheetOptions(path string) sheet.Options {
+	maps := slices.DeleteFunc(slices.Clone(j.cfg.Columns), func(m sheet.Mapping) bool {
+		return slices.ContainsFunc(j.opts.columns, func(given sheet.Mapping) bool {
 			ours := sheet.ColumnNamed(given.Column)
 			return sheet.SameName(given.Header, m.Header) || ours != "" && ours == sheet.ColumnNamed(m.Column)
 		})
 	})
+	hidden := map[string]sheet.HiddenRows{"refuse": sheet.RefuseHidden, "send": sheet.SendHidden, "skip": sheet.SkipHidden}
 	return sheet.Options{
-		Sheet: a.opts.sheet, HiddenRows: a.opts.hidden(), Map: append(maps, a.opts.columns...), HeaderRow: int(a.opts.headerRow), AllowEmpty: a.opts.allowEmpty, Path: path,
+		Sheet: j.opts.worksheet, HiddenRows: hidden[j.opts.hiddenRows.value], Map: append(maps, j.opts.columns...),
+		HeaderRow: int(j.opts.headerRow), AllowEmpty: j.opts.allowEmpty, Path: path,
 	}
-}
-
-// checkSheetFlag makes sure that --sheet is given for a workbook: a text has no
-// sheets. Where environment or configuration say it, they mean the workbooks.
-func (a *app) checkSheetFlag(given bool) error {
-	if a.opts.sheet == "" || report.IsWorkbook(a.sheet) {
-		return nil
-	}
-	if given {
-		return refusef("Leave --sheet out, or name the workbook.", "--sheet %s: %s is text, which has no sheets", a.opts.sheet, title(a.sheet))
-	}
-	a.log.Warn("--sheet has no say: a text has no sheets", "sheet", a.opts.sheet, "file", a.sheet)
-	a.opts.sheet = ""
-	return nil
 }

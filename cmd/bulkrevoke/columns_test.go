@@ -100,7 +100,7 @@ func TestFlagOverConfiguredColumns(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			a := &app{cfg: cfg, opts: newOptions()}
+			a := &job{cfg: cfg, opts: newOptions()}
 			must(t, a.opts.columns.Set(tc.flag))
 			want := append(slices.Clone(tc.kept), a.opts.columns...)
 			if diff := cmp.Diff(want, a.sheetOptions("").Map); diff != "" {

@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,12 +24,11 @@ import (
 type config struct {
 	Path     string                   `yaml:"-"` // "" without a file
 	Default  string                   `yaml:"default"`
-	Accounts map[string]accountConfig `yaml:"-"`
-	Nodes    map[string]yaml.Node     `yaml:"accounts"` // what Accounts are read from
+	Accounts map[string]accountConfig `yaml:"accounts"`
 	Protect  []string                 `yaml:"protect"`
 	Columns  columnNames              `yaml:"columns"`
 	// Flags holds everything else: flags of `run` by their long names.
-	Flags map[string]yaml.Node `yaml:",inline"`
+	Flags map[string]yaml.Node `yaml:"-"`
 }
 
 // accountConfig is one account as the file has it.
@@ -100,8 +98,9 @@ func readConfigFile(ctx context.Context, path string, known kinds) (config, erro
 	return cfg, nil
 }
 
-// parseConfig reads YAML and refuses what it does not know. That the flags among
-// the keys exist is checked where flags are known.
+// parseConfig reads YAML and refuses what it does not know, so that whoever wrote it is told
+// the line, the key and what could stand there. That the flags among the keys exist is
+// checked where flags are known.
 func parseConfig(data []byte, known kinds) (config, error) {
 	var cfg config
 	var doc yaml.Node
@@ -112,21 +111,36 @@ func parseConfig(data []byte, known kinds) (config, error) {
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return cfg, errors.New("a second document in the file; one is read")
 	}
-	if err := checkDocument(&doc, known); err != nil {
-		return cfg, err
+	root := &yaml.Node{Kind: yaml.MappingNode} // of an empty file
+	if len(doc.Content) > 0 && doc.Content[0].Tag != "!!null" {
+		root = doc.Content[0]
 	}
-	dec = yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	if err := dec.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
+	if root.Kind != yaml.MappingNode {
+		return cfg, fmt.Errorf("line %d: the file holds keys with values, such as default: main", root.Line)
+	}
+	fields, flags, accounts := yamlFields(reflect.TypeFor[config]()), map[string]yaml.Node{}, map[string]accountConfig{}
+	for key, value := range pairs(root) {
+		var err error
+		switch t, ours := fields[key.Value]; {
+		case key.Value == "account" && value.Kind == yaml.MappingNode:
+			err = fmt.Errorf("line %d: account: names the one account of rows that name none; a list of accounts stands under the key accounts", key.Line)
+		case key.Value == "accounts":
+			err = known.readAccounts(value, accounts)
+		case ours:
+			err = checkValue(key, value, t)
+		default:
+			flag := *value
+			flag.Line = key.Line
+			flags[key.Value] = flag
+		}
+		if err != nil {
+			return cfg, err
+		}
+	}
+	if err := root.Decode(&cfg); err != nil {
 		return cfg, inOneLine(err)
 	}
-	for name, node := range cfg.Flags {
-		node.Line = lineOf(&doc, name)
-		cfg.Flags[name] = node
-	}
-	if err := cfg.readAccounts(known); err != nil {
-		return cfg, err
-	}
+	cfg.Accounts, cfg.Flags = accounts, flags
 	for i, who := range cfg.Protect {
 		who = plainID(who)
 		cfg.Protect[i] = who
@@ -143,28 +157,6 @@ func parseConfig(data []byte, known kinds) (config, error) {
 		}
 	}
 	return cfg, nil
-}
-
-// readAccounts reads the accounts, whose keys have been checked.
-func (c *config) readAccounts(known kinds) error {
-	c.Accounts = make(map[string]accountConfig)
-	for _, name := range slices.Sorted(maps.Keys(c.Nodes)) {
-		node, conf := c.Nodes[name], accountConfig{}
-		err := node.Decode(&conf)
-		if k, ok := known.named(conf.CRM); ok && err == nil {
-			conf.Keys = k.keys()
-			err = node.Decode(conf.Keys)
-		}
-		if err != nil {
-			return inOneLine(err)
-		}
-		if err := known.checkAccount(name, conf); err != nil {
-			return fmt.Errorf("account %q: %w", name, err)
-		}
-		c.Accounts[name] = conf
-	}
-	c.Nodes = nil
-	return nil
 }
 
 // inOneLine returns what the library says of values that do not fit; what a type of ours

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 func TestConfigurationHasEveryKey(t *testing.T) {
@@ -55,7 +56,7 @@ accounts:
 		t.Fatal(err)
 	}
 	want := config{
-		Default: "main", Protect: []string{"boss@example.com", "5a0d0b0c-0000-4000-8000-000000000009"},
+		Default: "main", Flags: map[string]yaml.Node{}, Protect: []string{"boss@example.com", "5a0d0b0c-0000-4000-8000-000000000009"},
 		Accounts: map[string]accountConfig{
 			"main": {
 				CRM: "leadsquared", Limit: "25/5s", Share: 0.8, Workers: 4, DailyCalls: 10000, CAFile: "/etc/ca.pem", Keys: &leadSquaredKeys{
@@ -81,6 +82,8 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 	for _, tc := range []struct{ name, yaml, want string }{
 		{"unknown key of an account", good + "    hots: x\n", `line 7: hots is not a key of an account; did you mean host?`},
 		{"key twice", good + "    host: y\n", "line 7: host: is there already, in line 4"},
+		{"account twice", good + "  main:\n    crm: zoho\n", `line 7: mapping key "main" already defined at line 2`},
+		{"setting twice", "quiet: true\nquiet: false\n", `line 2: mapping key "quiet" already defined at line 1`},
 		{"no YAML", "a: [", "line 1: is not valid YAML: "},
 		{"a tab", "accounts:\n\tmain:\n", "line 2: is indented with a tab; in YAML only spaces indent"},
 		{"a misspelt key", good + "    acces_key: env:A\n", `account "main": line 7: acces_key is not a key of an account; did you mean access_key?`},

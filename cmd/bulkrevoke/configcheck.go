@@ -15,89 +15,70 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 )
 
-// checkDocument holds a configuration against what it is read into, so that whoever
-// wrote it is told the line, the key and what could stand there. That the keys beside
-// these are flags is checked where flags are known.
-func checkDocument(doc *yaml.Node, known kinds) error {
-	if doc.Kind == 0 || len(doc.Content) == 0 {
-		return nil // an empty file
+// readAccounts reads the accounts of a configuration.
+func (ks kinds) readAccounts(node *yaml.Node, accounts map[string]accountConfig) error {
+	example := "accounts: holds a name for each account, and below each name its keys, such as crm: " + ks[len(ks)-1].name
+	if node.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: %s", node.Line, example)
 	}
-	root := doc.Content[0]
-	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
-		return nil // nothing but comments
+	if err := node.Decode(new(map[string]yaml.Node)); err != nil { // two of one name
+		return inOneLine(err)
 	}
-	if root.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: the file holds keys with values, such as default: main", root.Line)
-	}
-	fields := yamlFields(reflect.TypeFor[config]())
-	for key, value := range pairs(root) {
-		switch t, ours := fields[key.Value]; {
-		case key.Value == "account" && value.Kind == yaml.MappingNode:
-			return fmt.Errorf("line %d: account: names the one account of rows that name none; a list of accounts stands under the key accounts", key.Line)
-		case key.Value == "accounts":
-			if err := checkAccounts(value, known); err != nil {
-				return err
-			}
-		case ours:
-			if err := checkValue(key, value, t); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func checkAccounts(accounts *yaml.Node, known kinds) error {
-	example := "accounts: holds a name for each account, and below each name its keys, such as crm: " + known[len(known)-1].name
-	if accounts.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: %s", accounts.Line, example)
-	}
-	for name, account := range pairs(accounts) {
+	for name, account := range pairs(node) {
 		if account.Kind != yaml.MappingNode {
 			return fmt.Errorf("line %d: %s", name.Line, example)
 		}
-		fields, others := known.fields(account)
-		seen := map[string]int{}
-		for key, value := range pairs(account) {
-			t, ours := fields[key.Value]
-			err := error(nil)
-			switch line, twice := seen[key.Value]; {
-			case others[key.Value]:
-				err = fmt.Errorf("line %d: %s: does not belong to a %s account", key.Line, key.Value, valueOf(account, "crm"))
-			case !ours:
-				err = fmt.Errorf("line %d: %s is not a key of an account%s", key.Line, key.Value, didYouMean(key.Value, slices.Sorted(maps.Keys(fields))))
-			case twice:
-				err = fmt.Errorf("line %d: %s: is there already, in line %d", key.Line, key.Value, line)
-			default:
-				seen[key.Value] = key.Line
-				err = checkValue(key, value, t)
-			}
-			if err != nil {
-				return fmt.Errorf("account %q: %w", name.Value, err)
-			}
+		if err := ks.checkKeys(account); err != nil {
+			return fmt.Errorf("account %q: %w", name.Value, err)
 		}
+		var conf accountConfig
+		err := account.Decode(&conf)
+		if k, ok := ks.named(conf.CRM); ok && err == nil {
+			conf.Keys = k.keys()
+			err = account.Decode(conf.Keys)
+		}
+		if err != nil {
+			return inOneLine(err)
+		}
+		if err := ks.checkAccount(name.Value, conf); err != nil {
+			return fmt.Errorf("account %q: %w", name.Value, err)
+		}
+		accounts[name.Value] = conf
 	}
 	return nil
 }
 
-// fields returns the types of the keys that an account can have, and which keys are those
-// of other CRMs. One of an unknown CRM can have all of them: what is wrong is its CRM.
-func (ks kinds) fields(account *yaml.Node) (fields map[string]reflect.Type, others map[string]bool) {
-	fields, others = yamlFields(reflect.TypeFor[accountConfig]()), make(map[string]bool)
+// checkKeys says whether an account has the keys that it can have, each once, with values
+// that can be read. One of an unknown CRM can have those of all CRMs: what is wrong is its
+// CRM.
+func (ks kinds) checkKeys(account *yaml.Node) error {
 	own, ok := ks.named(valueOf(account, "crm"))
+	fields, others := yamlFields(reflect.TypeFor[accountConfig]()), map[string]reflect.Type{}
 	for _, k := range ks {
-		for key, t := range yamlFields(reflect.TypeOf(k.keys()).Elem()) {
-			if !ok || k.name == own.name {
-				fields[key] = t
-			} else {
-				others[key] = true
-			}
+		into := others
+		if !ok || k.name == own.name {
+			into = fields
+		}
+		maps.Copy(into, yamlFields(reflect.TypeOf(k.keys()).Elem()))
+	}
+	seen := map[string]int{}
+	for key, value := range pairs(account) {
+		t, ours := fields[key.Value]
+		line, twice := seen[key.Value]
+		switch {
+		case !ours && others[key.Value] != nil:
+			return fmt.Errorf("line %d: %s: does not belong to a %s account", key.Line, key.Value, own.name)
+		case !ours:
+			return fmt.Errorf("line %d: %s is not a key of an account%s", key.Line, key.Value, didYouMean(key.Value, slices.Sorted(maps.Keys(fields))))
+		case twice:
+			return fmt.Errorf("line %d: %s: is there already, in line %d", key.Line, key.Value, line)
+		}
+		seen[key.Value] = key.Line
+		if err := checkValue(key, value, t); err != nil {
+			return err
 		}
 	}
-	for key := range fields {
-		delete(others, key)
-	}
-	return fields, others
+	return nil
 }
 
 // valueOf returns the value of a key, "" if it has none.
@@ -125,8 +106,7 @@ func checkValue(key, value *yaml.Node, t reflect.Type) error {
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[yaml.Unmarshaler]()) {
 		return nil // it says itself what is wrong
 	}
-	switch t.Kind() {
-	case reflect.Slice:
+	if t.Kind() == reflect.Slice {
 		if value.Kind != yaml.SequenceNode {
 			return bad(" is not a list; write [one, another]")
 		}
@@ -172,15 +152,12 @@ func quoted(value *yaml.Node) string {
 	if value.Kind != yaml.ScalarNode || value.Tag == "!!null" {
 		return ""
 	}
-	return strconv.Quote(cut(value.Value, 60))
-}
-
-// cut shortens a text to n characters.
-func cut(s string, n int) string {
-	if runes := []rune(s); len(runes) > n {
-		return string(runes[:n]) + "..."
+	const most = 60
+	text := value.Value
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most]) + "..."
 	}
-	return s
+	return strconv.Quote(text)
 }
 
 // pairs ranges over the keys and values of a mapping.
@@ -192,16 +169,6 @@ func pairs(mapping *yaml.Node) func(yield func(key, value *yaml.Node) bool) {
 			}
 		}
 	}
-}
-
-// lineOf returns the line in which a key at the top of the file stands, 0 if there is none.
-func lineOf(doc *yaml.Node, name string) int {
-	for key := range pairs(doc.Content[0]) {
-		if key.Value == name {
-			return key.Line
-		}
-	}
-	return 0
 }
 
 // yamlFields returns the types of a struct's fields by their keys.

@@ -10,46 +10,55 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
-// checkEvidence makes sure, before anything is sent, that the report, the summary
-// and the metrics can be written where the flags want them.
-func (j *job) checkEvidence() error {
-	o := j.opts
-	if err := j.checkDistinct(); err != nil {
-		o.report, o.summary, o.metricsFile = "", "", ""
-		return err
-	}
-	// What can not be written is told once, here, and not tried again.
-	var errs []error
-	check := func(path *string, err error) {
-		if err != nil {
-			errs = append(errs, err)
-			*path = ""
-		}
-	}
-	if o.report != "" {
-		check(&o.report, report.CheckReport(o.report, j.led.ID()))
-	}
-	if o.summary != "" {
-		check(&o.summary, report.CheckSummaryFile(o.summary))
-	}
-	if o.metricsFile != "" {
-		check(&o.metricsFile, report.CheckMetrics(o.metricsFile))
-	}
-	return errors.Join(errs...)
+// evidence returns the files that are to tell how a run ended.
+func (o *options) evidence() report.Files {
+	return report.Files{Report: o.report, Summary: o.summary, Metrics: o.metricsFile}
 }
 
-// checkDistinct refuses flags that name one file twice.
-func (j *job) checkDistinct() error {
-	o := j.opts
+// checkOutput makes sure that the result can be written before anything is sent. It may take
+// the place of the sheet only where this ledger has written the sheet as a result.
+func (j *job) checkOutput(ctx context.Context) error {
+	ours, err := j.led.HasWritten(ctx, j.names.output)
+	if err != nil {
+		return err
+	}
+	if ours || !j.names.inPlace() {
+		return report.CheckTarget(j.names.output, ours)
+	}
+	_, known, err := j.led.Source(ctx)
+	if err != nil {
+		return err
+	}
+	return j.withoutLedger(known)
+}
+
+// withoutLedger refuses a result in the place of a sheet that the ledger has not written.
+// known says that the ledger has had a sheet.
+func (j *job) withoutLedger(known bool) error {
+	if j.reader != nil && !j.reader.Layout().IsResult {
+		return refusef("Name another file; without -o the result stands beside the sheet.", "-o %s: is the sheet itself", j.names.output)
+	}
+	what := fmt.Sprintf("%s has not written it", j.names.ledger)
+	if !known {
+		what = fmt.Sprintf("its ledger %s is not there", j.names.ledger)
+	}
+	return refusef("Name the ledger with --ledger, or put it there. To start over, name another result with -o: all rows are sent again then.",
+		"%s is the result of an earlier run, and %s", j.names.sheet, what)
+}
+
+// checkEvidence makes sure, before anything is sent, that the report, the summary and the
+// metrics can be written where the flags want them, and that no flag names the file of
+// another. What can not be written is told here, and not tried again.
+func (j *job) checkEvidence() error {
+	e := &j.evidence
 	named := map[string]string{}
 	for _, f := range []struct{ what, path string }{
 		{"the sheet", j.names.sheet}, {"the ledger", j.names.ledger}, {"the result", j.names.output},
-		{"--report", o.report}, {"--summary", o.summary}, {"--metrics-file", o.metricsFile},
+		{"--report", e.Report}, {"--summary", e.Summary}, {"--metrics-file", e.Metrics},
 	} {
 		path, err := filepath.Abs(f.path)
 		if f.path == "" || f.path == standardInput || err != nil {
@@ -57,35 +66,52 @@ func (j *job) checkDistinct() error {
 		}
 		other, taken := named[path]
 		if taken && f.what != "the result" { // which may take the sheet's place
+			*e = report.Files{}
 			return refusef("Name another file.", "%s and %s are the same file, %s", other, f.what, f.path)
 		}
 		named[path] = f.what
 	}
-	return nil
+	var errs []error
+	for _, f := range []struct {
+		path  *string
+		check func(path string) error
+	}{
+		{&e.Report, func(path string) error { return report.CheckReport(path, j.led.ID()) }},
+		{&e.Summary, report.CheckSummaryFile},
+		{&e.Metrics, report.CheckMetrics},
+	} {
+		if *f.path == "" {
+			continue
+		}
+		if err := f.check(*f.path); err != nil {
+			errs = append(errs, err)
+			*f.path = ""
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // writeEvidence writes what --report, --summary and --metrics-file ask for, of a
 // run that failed too: the files of a job that refuses every night must say so, and
 // none of them may go on telling of the last night that went well.
 func (j *job) writeEvidence(ctx context.Context, failure error) error {
-	o := j.opts
-	facts := j.facts(failure)
+	e, facts := j.evidence, j.facts(failure)
 	_, held := errors.AsType[*heldError](failure)
 	var errs []error
 	switch {
-	case o.report == "":
+	case e.Report == "":
 	case j.adopted:
-		errs = append(errs, report.WriteHTML(ctx, j.led, j.ended, facts, o.report))
+		errs = append(errs, report.WriteHTML(ctx, j.led, j.ended, facts, e.Report))
 	case held && j.led == nil:
 		// Another run is at this sheet, and writes the page when it ends.
 	default:
-		errs = append(errs, report.WriteRefusal(ctx, j.ledgerOfReport(), facts, o.report))
+		errs = append(errs, report.WriteRefusal(ctx, j.ledgerOfReport(), facts, e.Report))
 	}
-	if o.summary != "" {
-		errs = append(errs, report.WriteSummaryJSON(ctx, j.led, j.ended, facts, o.summary))
+	if e.Summary != "" {
+		errs = append(errs, report.WriteSummaryJSON(ctx, j.led, j.ended, facts, e.Summary))
 	}
-	if o.metricsFile != "" {
-		errs = append(errs, report.WriteMetrics(ctx, j.led, j.ended, facts, o.metricsFile))
+	if e.Metrics != "" {
+		errs = append(errs, report.WriteMetrics(ctx, j.led, j.ended, facts, e.Metrics))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("write the evidence: %w", err)
@@ -93,56 +119,68 @@ func (j *job) writeEvidence(ctx context.Context, failure error) error {
 	return nil
 }
 
+// facts are what the evidence says beside the ledger and the engine.
+func (j *job) facts(failure error) report.Facts {
+	f := report.Facts{
+		Sheet: j.sheet, Operator: operator(), Version: programVersion(), Args: j.args,
+		Plan: j.plan, ExitCode: j.code, Failure: failure,
+		Again: againCommand(j.args), AcceptedIsDone: j.opts.confirmOff(), Sandbox: j.opts.sandbox, Files: j.evidence,
+	}
+	f.Files.Results, f.Files.Ledger = j.names.output, j.names.ledger
+	f.Host, _ = os.Hostname() // left out where the machine has no name
+	if failure != nil {
+		f.ExitCode, _, f.Hint = exit(failure)
+	}
+	return f
+}
+
 // refused writes the evidence of a run that ended with its command line, its environment
 // or its configuration, as far as these can be made out, and returns the error.
 func (a *app) refused(ctx context.Context, err error) error {
-	o, name := a.understood()
-	a.opts, a.sheet = o, cmp.Or(a.sheet, name)
-	if o.dryRun {
-		return err
-	}
-	a.runEnded = func(code int) report.Event { return report.RunEnded(batch.Summary{}, report.SummaryText{}, code) }
-	if a.sheet == "" {
+	o, name := a.looseOptions()
+	a.sheet = cmp.Or(a.sheet, name)
+	a.job = &job{app: a, opts: o, log: newLog(a.screen, o), isRun: !o.dryRun}
+	if o.dryRun || a.sheet == "" {
 		return err // nobody knows whose evidence it would be
 	}
-	for _, f := range []struct {
-		path    *string
-		endings []string
-	}{{&o.report, reportEndings}, {&o.summary, summaryEndings}, {&o.metricsFile, metricsEndings}} {
+	for _, f := range o.files()[2:] {
 		if strings.HasPrefix(*f.path, "--") || checkFormat("", *f.path, f.endings) != nil {
 			*f.path = "" // which may be what was refused
 		}
 	}
-	a.log = newLog(a.screen, o)
-	j := &job{app: a}
-	j.sayUntouched(err)
-	return errors.Join(err, j.writeEvidence(context.WithoutCancel(ctx), err))
+	a.job.evidence = o.evidence()
+	a.job.sayUntouched(err)
+	return errors.Join(err, a.job.writeEvidence(context.WithoutCancel(ctx), err))
+}
+
+// probableNames is what the files of the sheet are called, also where that was not
+// settled: the sheet could not be read, so that nobody knows whether it is a result.
+func (j *job) probableNames() (names, error) {
+	if j.names.ledger != "" {
+		return j.names, nil
+	}
+	return namesOf(j.sheet, j.opts.output, j.opts.ledger, looksLikeResult(j.sheet), j.opts.sandbox)
 }
 
 // ledgerOfReport returns the id of the ledger that the report of a refused run belongs
 // to, "" if the sheet has none that lasts.
 func (j *job) ledgerOfReport() string {
-	switch {
-	case j.made:
-		return ""
-	case j.led != nil:
-		return j.led.ID()
-	}
-	path := j.names.ledger
-	if path == "" {
-		// The sheet could not be read, so that nobody knows whether it is a result.
-		n, err := namesOf(j.sheet, j.opts.output, j.opts.ledger, looksLikeResult(j.sheet), j.opts.sandbox)
-		if err != nil {
+	if j.led != nil {
+		if j.made {
 			return ""
 		}
-		path = n.ledger
+		return j.led.ID()
 	}
-	led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
+	n, err := j.probableNames()
+	if err != nil {
+		return ""
+	}
+	led, err := ledger.Open(n.ledger, ledger.Options{ReadOnly: true})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return ""
 	case err != nil:
-		return report.ReportLedger(j.opts.report) // it cannot be read, and the page may be its
+		return report.ReportLedger(j.evidence.Report) // it cannot be read, and the page may be its
 	}
 	defer led.Close() // it was only read
 	return led.ID()
@@ -156,7 +194,7 @@ func (j *job) sayUntouched(failure error) {
 	}
 	n := j.names
 	if n.output == "" && errors.Is(failure, context.Canceled) { // so early that the names were not settled
-		n, _ = namesOf(j.sheet, j.opts.output, j.opts.ledger, looksLikeResult(j.sheet), j.opts.sandbox)
+		n, _ = j.probableNames()
 	}
 	if n.output == "" || n.inPlace() {
 		return
@@ -164,22 +202,4 @@ func (j *job) sayUntouched(failure error) {
 	if there, err := exists(n.output); there && err == nil {
 		j.log.Warn("nothing was sent, and the result file is not of this run", "results", n.output)
 	}
-}
-
-// facts are what the evidence says beside the ledger and the engine.
-func (j *job) facts(failure error) report.Facts {
-	f := report.Facts{
-		Sheet: j.sheet, Operator: operator(), Version: programVersion(), Args: j.args,
-		Plan: j.plan, ExitCode: j.code, Failure: failure,
-		Again: againCommand(j.args), AcceptedIsDone: j.opts.confirmOff(), Sandbox: j.opts.sandbox,
-		Files: report.Files{
-			Results: j.names.output, Ledger: j.names.ledger,
-			Report: j.opts.report, Summary: j.opts.summary, Metrics: j.opts.metricsFile,
-		},
-	}
-	f.Host, _ = os.Hostname() // left out where the machine has no name
-	if failure != nil {
-		f.ExitCode, _, f.Hint = exit(failure)
-	}
-	return f
 }

@@ -140,19 +140,20 @@ func hintFor(err error) string {
 	if _, ok := errors.AsType[*ledger.BindingError](err); ok {
 		return "Name another ledger with --ledger, or set the old one aside with --fresh."
 	}
-	switch {
-	case errors.Is(err, errNotShown):
-		return "Mend what is in the way of standard output, and run the command again."
-	case errors.Is(err, ledger.ErrForeign):
-		return "Move the file away, or name another ledger with --ledger."
-	case errors.Is(err, ledger.ErrNewer):
-		return "Use the newer bulkrevoke that wrote it."
-	case errors.Is(err, ledger.ErrDamaged):
-		return "Restore it from a backup, or set it aside with --fresh; what it knew would then be sent again."
-	case errors.Is(err, ledger.ErrBusy):
-		return "Close the program that has it open, a database browser or a backup for one, or give --wait 10m to wait for it."
-	case errors.Is(err, ledger.ErrStorage):
-		return "Make room on the disk, or make the folder writable."
+	for _, known := range []struct {
+		err  error
+		hint string
+	}{
+		{errNotShown, "Mend what is in the way of standard output, and run the command again."},
+		{ledger.ErrForeign, "Move the file away, or name another ledger with --ledger."},
+		{ledger.ErrNewer, "Use the newer bulkrevoke that wrote it."},
+		{ledger.ErrDamaged, "Restore it from a backup, or set it aside with --fresh; what it knew would then be sent again."},
+		{ledger.ErrBusy, "Close the program that has it open, a database browser or a backup for one, or give --wait 10m to wait for it."},
+		{ledger.ErrStorage, "Make room on the disk, or make the folder writable."},
+	} {
+		if errors.Is(err, known.err) {
+			return known.hint
+		}
 	}
 	return ""
 }

@@ -23,6 +23,7 @@ var formatNames = map[string]string{
 
 // The endings that each kind of file may have, beside those that promise nothing.
 var (
+	sheetEndings   = []string{".csv", ".tsv", ".txt", ".xlsx"} // of what is read
 	resultEndings  = []string{".csv", ".tsv", ".xlsx"}
 	textEndings    = []string{".csv", ".tsv"}
 	ledgerEndings  = []string{".db", ".sqlite"}

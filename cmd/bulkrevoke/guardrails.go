@@ -40,8 +40,7 @@ type rowsFlag struct {
 	given bool
 }
 
-func (f *rowsFlag) most() (int64, bool) { return f.n, f.given }
-func (f *rowsFlag) Type() string        { return "N" }
+func (f *rowsFlag) Type() string { return "N" }
 
 func (f *rowsFlag) String() string {
 	if !f.given {
@@ -80,9 +79,9 @@ func (f *digestFlag) Set(s string) error {
 // checkPlan refuses a plan that is larger than --max-rows allows, or another one
 // than --approve names.
 func (o *options) checkPlan(p *batch.Plan) error {
-	if most, ok := o.maxRows.most(); ok && p.ToSend > most {
+	if o.maxRows.given && p.ToSend > o.maxRows.n {
 		return refusef("Look at it with `bulkrevoke plan`, then raise --max-rows if that is what you want.",
-			"%s to send, and --max-rows allows %d", plural(p.ToSend, "row"), most)
+			"%s to send, and --max-rows allows %d", plural(p.ToSend, "row"), o.maxRows.n)
 	}
 	if o.approve == "" || p.Digest == string(o.approve) {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -18,12 +19,17 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
-// job is one sheet on its way through a command, with everything that is open for
-// it. Its close gives all of it back.
+// job is one sheet on its way through a command: what the command was asked, as readOptions
+// has read it, and what is open, until close gives it back.
 type job struct {
 	*app
+	opts *options
+	cfg  config
+	log  *slog.Logger
+
 	names    names
 	reader   *sheet.Reader
+	lock     *lock // of the ledger
 	led      *ledger.Ledger
 	world    *world // nil without --sandbox
 	accounts []*account
@@ -31,12 +37,19 @@ type job struct {
 	batch    *batch.Batch
 	since    string // the sheet that the ledger has taken up after the one that is read; "" if none
 
-	plan     *batch.Plan    // what Prepare said; nil before
-	ended    batch.Summary  // how the run ended; the zero value before
 	made     bool           // the ledger was made by this job
 	adopted  bool           // the sheet is the ledger's: from here on nothing is taken back
 	closers  []func() error // run backwards by close
 	takeBack []func() error // run by close, after closers, if the sheet was not adopted
+
+	code int // what the command has come to, if it ends without an error
+
+	// Of a run alone.
+	isRun    bool
+	evidence report.Files       // what can not be written is told once, and taken out
+	plan     *batch.Plan        // what Prepare said; nil before
+	ended    batch.Summary      // how the run ended; the zero value before
+	text     report.SummaryText // what is told beside ended
 }
 
 // later has close call f.
@@ -45,7 +58,8 @@ func (j *job) later(f func() error) { j.closers = append(j.closers, f) }
 // unlessAdopted has close call f if nothing came of the job.
 func (j *job) unlessAdopted(f func() error) { j.takeBack = append(j.takeBack, f) }
 
-// close gives everything back, and takes away what a refused job has made.
+// close gives everything back, takes away what a refused job has made, and lets go of the
+// ledger last.
 func (j *job) close() error {
 	var errs []error
 	for _, f := range slices.Backward(j.closers) {
@@ -56,58 +70,56 @@ func (j *job) close() error {
 			errs = append(errs, f())
 		}
 	}
-	j.closers, j.takeBack = nil, nil
+	if j.lock != nil {
+		errs = append(errs, j.lock.release())
+	}
 	return errors.Join(errs...)
 }
 
+// started marks an error, if it is one, of a job that may have sent something.
+func (j *job) started(err error) error {
+	if err == nil || !j.adopted {
+		return err
+	}
+	return &startedError{err}
+}
+
 // openSheet opens the sheet and settles what its files are called.
-func (j *job) openSheet(ctx context.Context, name string) error {
-	if err := j.openInput(ctx, name); err != nil {
+func (j *job) openSheet(ctx context.Context) (err error) {
+	if err := j.openInput(ctx); err != nil {
 		return err
 	}
 	layout := j.reader.Layout()
-	if err := j.checkBlock(layout); err != nil {
-		return err
+	// What was a result file and has been edited so that it is none any more would be
+	// sent again. Whoever names a ledger knows better.
+	block := sheet.ResultColumns()
+	missing := slices.DeleteFunc(slices.Clone(block), func(name string) bool { return slices.Contains(layout.Columns, name) })
+	if !layout.IsResult && j.opts.ledger == "" && len(missing) <= len(block)/2 {
+		what := "do not stand in their order at the end"
+		if len(missing) > 0 {
+			what = "are not whole, without " + strings.Join(missing, ", ")
+		}
+		return refusef(fmt.Sprintf("Let the columns end in %s, in this order. To begin anew, take them out, or name a ledger with --ledger: all rows are sent again then.",
+			strings.Join(block, ",")), "%s has the columns of a result, which %s", title(j.sheet), what)
 	}
 	for _, s := range j.reader.Suspects() {
 		j.log.Warn("a column is nearly called as one of ours, and means nothing here; --map can say what it is", "column", s.Header, "near", s.Column)
 	}
-	j.opts.worksheet = layout.Sheet
-	var err error
-	j.names, err = j.opts.names(ctx, name, j.opts.output, layout.IsResult)
+	j.names, err = j.opts.names(ctx, j.sheet, j.opts.output, layout.Sheet, layout.IsResult)
 	return err
 }
 
-// checkBlock refuses what was a result file and has been edited so that it is none any
-// more: its rows would be sent again. Whoever names a ledger knows better.
-func (j *job) checkBlock(layout sheet.Layout) error {
-	if layout.IsResult || j.opts.ledger != "" {
-		return nil
-	}
-	block := sheet.ResultColumns()
-	missing := slices.DeleteFunc(slices.Clone(block), func(name string) bool { return slices.Contains(layout.Columns, name) })
-	if len(missing) > len(block)/2 {
-		return nil
-	}
-	what := "do not stand in their order at the end"
-	if len(missing) > 0 {
-		what = "are not whole, without " + strings.Join(missing, ", ")
-	}
-	return refusef(fmt.Sprintf("Let the columns end in %s, in this order. To begin anew, take them out, or name a ledger with --ledger: all rows are sent again then.", strings.Join(block, ",")),
-		"%s has the columns of a result, which %s", title(j.sheet), what)
-}
-
 // openInput opens the sheet and reads its header.
-func (j *job) openInput(ctx context.Context, name string) (err error) {
+func (j *job) openInput(ctx context.Context) (err error) {
 	in, path := j.stdin, ""
-	if name != standardInput {
-		file, regular, err := openFile(ctx, name)
+	if j.sheet != standardInput {
+		file, regular, err := openFile(ctx, j.sheet)
 		if err != nil {
 			return err
 		}
 		j.later(file.Close)
 		if in = file; regular {
-			path = name
+			path = j.sheet
 		}
 	}
 	if path == "" {
@@ -115,14 +127,14 @@ func (j *job) openInput(ctx context.Context, name string) (err error) {
 		in, stop = untilDone(ctx, in)
 		j.later(stop)
 	}
-	if j.reader, err = sheet.Open(in, name, j.sheetOptions(path)); err == nil {
+	if j.reader, err = sheet.Open(in, j.sheet, j.sheetOptions(path)); err == nil {
 		j.later(j.reader.Close)
 	}
 	return err
 }
 
-// lockLedger takes the lock beside the ledger. It is released last of all.
-func (j *job) lockLedger(ctx context.Context) error {
+// lockLedger takes the lock beside the ledger.
+func (j *job) lockLedger(ctx context.Context, wait time.Duration) (err error) {
 	folder := filepath.Dir(j.names.ledger)
 	if _, err := os.Stat(folder); err != nil {
 		return refusef("Make the folder, or name another with -o and --ledger.", "the folder of the ledger, %s: %w", folder, report.Reason(err))
@@ -134,36 +146,58 @@ func (j *job) lockLedger(ctx context.Context) error {
 	if err := takesFiles(folder); err != nil {
 		return refusef(elsewhere, "the folder of the ledger, %s, takes no files: %w", folder, report.Reason(err))
 	}
-	l, err := acquireLock(ctx, lockOptions{
-		what: "ledger " + j.names.ledger, path: j.names.ledger + ".lock", remove: true, wait: j.opts.wait, holder: me(j.sheet),
+	j.lock, err = acquireLock(ctx, lockOptions{
+		what: "ledger " + j.names.ledger, path: j.names.ledger + ".lock", remove: true, wait: wait, holder: me(j.sheet),
 		hint: "Make room there. " + elsewhere,
 	})
+	return err
+}
+
+// takesFiles says whether a folder takes files, by making one and removing it.
+func takesFiles(dir string) error {
+	file, err := os.CreateTemp(dir, "bulkrevoke.*.tmp")
 	if err != nil {
 		return err
 	}
-	// Locks go last, after a refused job's files have been taken away.
-	j.closers = slices.Insert(j.closers, 0, func() error {
-		if j.adopted {
-			return l.release()
+	return errors.Join(file.Close(), os.Remove(file.Name()))
+}
+
+// sweep removes what a killed run of this sheet left under temporary names beside files
+// that have a name. The ledger's lock keeps other runs away. What can not be removed is
+// warned about: it holds people's data, and keeps nothing from being done.
+func (j *job) sweep(started time.Time, paths ...string) {
+	for _, path := range paths {
+		if path == "" {
+			continue
 		}
-		j.takeBack = slices.Insert(j.takeBack, 0, l.release)
-		return nil
-	})
-	return nil
+		if err := report.Sweep(path, started); err != nil {
+			j.log.Warn("what a killed run left could not be removed", "error", err)
+		}
+	}
 }
 
 // openLedger opens the ledger, or makes it.
 func (j *job) openLedger(ctx context.Context) error {
-	_, err := os.Lstat(j.names.ledger)
-	made := errors.Is(err, fs.ErrNotExist)
+	there, err := exists(j.names.ledger)
+	made := !there && err == nil
 	if err := j.openLedgerFile(ctx, ledger.Options{Create: true}); err != nil {
 		return err
 	}
 	if j.made = made; made {
-		j.unlessAdopted(func() error { return removeLedger(j.names.ledger) })
+		j.unlessAdopted(func() error {
+			var errs []error
+			for _, suffix := range ledgerFiles {
+				errs = append(errs, removeIfThere(j.names.ledger+suffix))
+			}
+			return errors.Join(errs...)
+		})
 	}
 	return j.checkPlace()
 }
+
+// ledgerFiles are the files that a ledger can consist of, by what they add to its
+// name.
+var ledgerFiles = [...]string{"", "-wal", "-shm"}
 
 // leastBusyWait is how long a ledger that another program holds is waited for without
 // --wait: as long as somebody's query takes, and the end of another command.
@@ -194,16 +228,29 @@ func (j *job) openLedgerFile(ctx context.Context, o ledger.Options) (err error) 
 	}
 }
 
-// ledgerFiles are the files that a ledger can consist of, by what they add to its
-// name.
-var ledgerFiles = [...]string{"", "-wal", "-shm"}
-
-func removeLedger(path string) error {
-	var errs []error
-	for _, suffix := range ledgerFiles {
-		errs = append(errs, removeIfThere(path+suffix))
+// ledgerIsThere refuses what needs a ledger where there is none.
+func (j *job) ledgerIsThere() error {
+	if _, err := os.Lstat(j.names.ledger); errors.Is(err, fs.ErrNotExist) {
+		return refusef("Run the sheet first, or name its ledger with --ledger.", "there is no ledger %s", j.names.ledger)
 	}
-	return errors.Join(errs...)
+	return nil
+}
+
+// openToRead finds the ledger that a command reads, holds runs off it, and opens it
+// for reading: a ledger whose chain is broken opens too.
+func (j *job) openToRead(ctx context.Context) (err error) {
+	if j.names, err = j.namesToRead(ctx); err != nil {
+		return err
+	}
+	if err := j.ledgerIsThere(); err != nil {
+		return err
+	}
+	err = j.lockLedger(ctx, j.opts.wait)
+	// Where no lock can be made, on a read-only disk for one, nobody can run either.
+	if _, held := errors.AsType[*heldError](err); held || err != nil && ctx.Err() != nil {
+		return err
+	}
+	return j.openLedgerFile(ctx, ledger.Options{ReadOnly: true})
 }
 
 // checkPlace keeps what was done in a sandbox and what was done in a CRM apart.

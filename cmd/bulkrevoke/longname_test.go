@@ -108,7 +108,7 @@ func TestAsideNamesEnd(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	jobIn := func(dir, name string) *job {
-		return &job{app: &app{opts: newOptions()}, names: names{
+		return &job{opts: newOptions(), names: names{
 			output: filepath.Join(dir, name+".results.csv"), ledger: filepath.Join(dir, name+".ledger.db"),
 		}}
 	}
@@ -128,7 +128,7 @@ func TestAsideNamesEnd(t *testing.T) {
 		want string
 	}{
 		{"all taken", jobIn(dir, "off"), "is taken"},
-		{"an ending without room", &job{app: &app{opts: newOptions()}, names: names{output: "off." + strings.Repeat("e", 250), ledger: "l.db"}}, "the name is too long"},
+		{"an ending without room", &job{opts: newOptions(), names: names{output: "off." + strings.Repeat("e", 250), ledger: "l.db"}}, "the name is too long"},
 		{"nobody can tell", jobIn(file, "off"), "not a directory"},
 	} {
 		if _, err := tc.job.asideNames(t.Context(), now); err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -13,8 +15,10 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
-// standardInput is how a command line names it.
-const standardInput = "-"
+const (
+	standardInput = "-" // as a command line names it
+	ledgerEnding  = ".ledger.db"
+)
 
 // title is how messages call a sheet.
 func title(sheetName string) string {
@@ -30,33 +34,32 @@ type names struct {
 	output string // the result
 	ledger string
 	state  string // the sandbox's journal
+	tab    string // what the files of a workbook are named after beside it, if they are
+}
+
+// withLedger returns the names with another ledger, beside which the state stands.
+func (n names) withLedger(path string) names {
+	n.ledger, n.state = path, strings.TrimSuffix(path, ledgerEnding)+".state"
+	return n
 }
 
 // namesOf says what the files of a sheet are called. Results stand beside the
 // sheet, or where output says; the ledger is named after the sheet and stands
 // beside the result. A result file belongs to the ledger of the sheet that it came
-// from, and an undo sheet to that of the sheet that it undoes. With sandbox, names have ".sandbox" in them, so that nothing tried out
-// gets into the way of what is real.
+// from, and an undo sheet to that of the sheet that it undoes. With sandbox, names have
+// ".sandbox" in them, so that nothing tried out gets into the way of what is real.
 //
 // Standard input has no name; output and ledger must be given then.
 func namesOf(sheetName, output, ledgerName string, isResult, sandbox bool) (names, error) {
 	n := names{sheet: sheetName, output: output, ledger: ledgerName}
-	stem := ""
-	if sheetName == standardInput {
-		if output == "" || ledgerName == "" {
-			return n, refusef("For instance: bulkrevoke run - -o results.csv --ledger offboarding.ledger.db",
-				"a sheet from standard input needs -o and --ledger")
-		}
-	} else {
-		stem = stemOf(sheetName, isResult, sandbox)
+	if sheetName == standardInput && (output == "" || ledgerName == "") {
+		return n, refusef("For instance: bulkrevoke run - -o results.csv --ledger offboarding.ledger.db",
+			"a sheet from standard input needs -o and --ledger")
 	}
-	if n.output == "" {
-		n.output = stem + ".results.csv"
-	}
-	if n.ledger == "" {
-		n.ledger = filepath.Join(filepath.Dir(n.output), trimSuffixFold(filepath.Base(stem), undoEnding)+".ledger.db")
-	}
-	n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
+	stem := stemOf(sheetName, isResult, sandbox)
+	n.output = cmp.Or(output, stem+".results.csv")
+	beside := filepath.Join(filepath.Dir(n.output), trimSuffixFold(filepath.Base(stem), undoEnding)+ledgerEnding)
+	n = n.withLedger(cmp.Or(ledgerName, beside))
 	return n, n.check()
 }
 
@@ -65,40 +68,78 @@ func (n names) inPlace() bool {
 	return n.sheet != standardInput && filepath.Clean(n.output) == filepath.Clean(n.sheet)
 }
 
-// names says what the files of a sheet are called, by the options and by what is
-// there.
-func (o *options) names(ctx context.Context, sheetName, output string, isResult bool) (names, error) {
-	n, err := o.namesAfterTab(ctx, sheetName, output, o.ledger, isResult)
-	if err == nil && isResult && o.ledger == "" && !o.sandbox {
-		n, err = n.ofItsLedger(ctx, o.output)
+// names says what the files of a sheet are called, by the options and by what is there.
+// worksheet is the sheet of the workbook that is read, if that is known.
+func (o *options) names(ctx context.Context, sheetName, output, worksheet string, isResult bool) (n names, err error) {
+	tab := ""
+	if report.IsWorkbook(sheetName) && !isResult {
+		if tab, err = o.tabOf(ctx, sheetName, output, worksheet); err != nil {
+			return names{}, err
+		}
 	}
-	if err == nil && o.ledger == "" && sheetName != standardInput {
-		n, err = o.ofItsUndone(n, isResult)
+	if n, err = namesOf(withTab(sheetName, tab), output, o.ledger, isResult, o.sandbox); err != nil {
+		return n, err
 	}
-	return n, err
+	n.sheet, n.tab = sheetName, tab
+	if err = n.check(); err != nil || o.ledger != "" || sheetName == standardInput {
+		return n, err
+	}
+	if isResult && !o.sandbox {
+		if n, err = n.ofItsLedger(ctx, output); err != nil {
+			return n, err
+		}
+	}
+	return o.ofItsUndone(n, isResult)
 }
 
-// ofItsLedger finds the ledger of a sheet that is a result file under a name that
-// does not tell: of those beside it, the one whose calls stand in it, or, where it
-// has none, the one that wrote it. A result that this ledger wrote is replaced where
-// it is, unless there is an output. One whose ledger is not found would be sent again
-// as a whole, and is refused; but for a name that only a result has, which was so
-// named to begin anew.
-func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
-	if n.sheet == standardInput {
-		return n, nil
+// namesToRead says which ledger a command reads that only writes what it was asked
+// for: the one beside the sheet, or, if there is none, the one beside the output,
+// where a run with that -o has put it.
+func (j *job) namesToRead(ctx context.Context) (names, error) {
+	o, output := j.opts, ""
+	if j.sheet == standardInput {
+		if o.ledger == "" {
+			return names{}, refusef("For instance: bulkrevoke verify - --ledger offboarding.ledger.db", "a sheet from standard input needs --ledger")
+		}
+		output = standardInput // it has no name to make one of
 	}
+	isResult := looksLikeResult(j.sheet)
+	n, err := o.names(ctx, j.sheet, output, "", isResult)
+	beside := cmp.Or(o.output, o.runOutput)
+	if err != nil || beside == "" {
+		return n, err
+	}
+	if there, err := exists(n.ledger); !there && err == nil && o.ledger == "" {
+		if n, err = o.names(ctx, j.sheet, beside, "", isResult); err != nil {
+			return n, err
+		}
+	}
+	n.output = o.output
+	return n, n.check()
+}
+
+// ofItsLedger finds the ledger of a result file whose name does not tell it: of those
+// beside it, the one whose calls stand in it, or, where it has none, the one that wrote it.
+// A result that this ledger wrote is replaced where it is, unless there is an output.
+//
+// A result without a ledger would be sent again as a whole, and is refused. Only where its
+// name ends in .results is the ledger's name known: it was taken away to begin anew.
+func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
 	if there, err := exists(n.ledger); there || err != nil {
 		return n, err
 	}
-	candidates, err := filepath.Glob(filepath.Join(globQuote(filepath.Dir(n.sheet)), "*.ledger.db"))
-	if err != nil {
-		return n, err
-	}
-	call := firstCall(n.sheet)
+	call := "" // the first that the sheet names
+	lookInto(n.sheet, "", func(r *sheet.Reader) {
+		for rec, err := range r.All() {
+			if call = rec.CallID; err != nil || call != "" {
+				return
+			}
+		}
+	})
 	var found []string
 	wroteIt := false
-	for _, path := range candidates {
+	for _, name := range ledgersIn(filepath.Dir(n.sheet)) {
+		path := filepath.Join(filepath.Dir(n.sheet), name)
 		led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
 		if err != nil {
 			continue // what can not be read has no say
@@ -112,11 +153,10 @@ func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
 	base := filepath.Base(n.sheet)
 	switch {
 	case len(found) == 1:
-		n.ledger = found[0]
-		n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
 		if wroteIt && output == "" {
 			n.output = n.sheet
 		}
+		n = n.withLedger(found[0])
 		return n, n.check()
 	case len(found) > 1:
 		return n, refusef("Name the one that it came from with --ledger.", "%s is a result file, and %s may have written it", n.sheet, strings.Join(found, " or "))
@@ -127,32 +167,16 @@ func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
 		"%s is a result file, and the ledger that wrote it is not beside it", n.sheet)
 }
 
-// firstCall returns the first call that a result file names, "" if none does.
-func firstCall(name string) string {
-	file, err := peek(name)
-	if err != nil {
-		return ""
-	}
-	defer file.Close() // it is only read
-	r, err := sheet.Open(file, name, sheet.Options{Path: name, AnyHeader: true})
-	if err != nil {
-		return ""
-	}
-	defer r.Close()
-	for rec, err := range r.All() {
-		if err != nil || rec.CallID != "" {
-			return rec.CallID
+// ledgersIn returns the names of the ledgers in a folder, none where it can not be read:
+// whoever opens one is told.
+func ledgersIn(dir string) (names []string) {
+	entries, _ := os.ReadDir(dir)
+	for _, entry := range entries {
+		if strings.HasSuffix(entry.Name(), ledgerEnding) {
+			names = append(names, entry.Name())
 		}
 	}
-	return ""
-}
-
-// globQuote makes a pattern of a folder's name that matches it alone.
-func globQuote(dir string) string {
-	if filepath.Separator == '\\' {
-		return dir // there is no quoting, and brackets in a folder's name find nothing
-	}
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(dir)
+	return names
 }
 
 // stemOf returns the path of a sheet without what its other files have instead.
@@ -188,12 +212,6 @@ func (n names) check() error {
 	case same(n.ledger, n.output):
 		return refusef("", "the ledger and the result are the same file, %s", n.output)
 	}
-	return n.checkLength()
-}
-
-// checkLength refuses names that the file system can not hold, those of a ledger with
-// the longest that is made of them: the note of who holds its lock.
-func (n names) checkLength() error {
 	for _, f := range []struct{ what, path, made, flag string }{
 		{"the result", n.output, n.output, "-o"},
 		{"the ledger", n.ledger, n.ledger + ".lock.holder", "--ledger"},

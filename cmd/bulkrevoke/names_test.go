@@ -14,30 +14,30 @@ func TestNames(t *testing.T) {
 		name                  string
 		sheet, output, ledger string
 		isResult, sandbox     bool
-		want                  names
+		want                  [4]string // the sheet and its result, ledger and state
 	}{
-		{"beside the sheet", "d/off.csv", "", "", false, false, names{"d/off.csv", "d/off.results.csv", "d/off.ledger.db", "d/off.state"}},
-		{"tabs", "off.tsv", "", "", false, false, names{"off.tsv", "off.results.csv", "off.ledger.db", "off.state"}},
-		{"no extension", "off", "", "", false, false, names{"off", "off.results.csv", "off.ledger.db", "off.state"}},
-		{"result elsewhere", "in/off.csv", "out/done.csv", "", false, false, names{"in/off.csv", "out/done.csv", "out/off.ledger.db", "out/off.state"}},
-		{"ledger elsewhere", "off.csv", "", "x/l.db", false, false, names{"off.csv", "off.results.csv", "x/l.db", "x/l.db.state"}},
-		{"sandbox", "d/off.csv", "", "", false, true, names{"d/off.csv", "d/off.sandbox.results.csv", "d/off.sandbox.ledger.db", "d/off.sandbox.state"}},
-		{"result as input", "off.results.csv", "", "", true, false, names{"off.results.csv", "off.results.csv", "off.ledger.db", "off.state"}},
-		{"result of a sandbox as input", "off.sandbox.results.csv", "", "", true, true, names{"off.sandbox.results.csv", "off.sandbox.results.csv", "off.sandbox.ledger.db", "off.sandbox.state"}},
-		{"result tried in a sandbox", "off.results.csv", "", "", true, true, names{"off.results.csv", "off.sandbox.results.csv", "off.sandbox.ledger.db", "off.sandbox.state"}},
-		{"called a result and none", "off.results.csv", "", "", false, false, names{"off.results.csv", "off.results.results.csv", "off.results.ledger.db", "off.results.state"}},
-		{"a result by another name", "mend.csv", "", "", true, false, names{"mend.csv", "mend.results.csv", "mend.ledger.db", "mend.state"}},
-		{"workbook", "off.xlsx", "", "", false, false, names{"off.xlsx", "off.results.csv", "off.ledger.db", "off.state"}},
-		{"workbook as the result", "d/off.csv", "d/off.results.xlsx", "", false, false, names{"d/off.csv", "d/off.results.xlsx", "d/off.ledger.db", "d/off.state"}},
-		{"workbook result as input", "off.results.xlsx", "", "", true, false, names{"off.results.xlsx", "off.results.csv", "off.ledger.db", "off.state"}},
-		{"undo sheet", "d/off.undo.csv", "", "", false, false, names{"d/off.undo.csv", "d/off.undo.results.csv", "d/off.ledger.db", "d/off.state"}},
-		{"undo sheet as a workbook", "off.Undo.xlsx", "", "", false, false, names{"off.Undo.xlsx", "off.Undo.results.csv", "off.ledger.db", "off.state"}},
-		{"undo sheet, result elsewhere", "d/off.undo.csv", "out/back.csv", "", false, false, names{"d/off.undo.csv", "out/back.csv", "out/off.ledger.db", "out/off.state"}},
-		{"result of an undo sheet", "off.undo.results.csv", "", "", true, false, names{"off.undo.results.csv", "off.undo.results.csv", "off.ledger.db", "off.state"}},
-		{"undo sheet of a sandbox", "off.sandbox.undo.csv", "", "", false, true, names{"off.sandbox.undo.csv", "off.sandbox.undo.results.csv", "off.sandbox.ledger.db", "off.sandbox.state"}},
-		{"undo sheet tried in a sandbox", "off.undo.csv", "", "", false, true, names{"off.undo.csv", "off.sandbox.undo.results.csv", "off.sandbox.ledger.db", "off.sandbox.state"}},
-		{"undo sheet with a ledger", "off.undo.csv", "", "l.ledger.db", false, false, names{"off.undo.csv", "off.undo.results.csv", "l.ledger.db", "l.state"}},
-		{"standard input", "-", "o.csv", "l.ledger.db", false, false, names{"-", "o.csv", "l.ledger.db", "l.state"}},
+		{"beside the sheet", "d/off.csv", "", "", false, false, [4]string{"d/off.csv", "d/off.results.csv", "d/off.ledger.db", "d/off.state"}},
+		{"tabs", "off.tsv", "", "", false, false, [4]string{"off.tsv", "off.results.csv", "off.ledger.db", "off.state"}},
+		{"no extension", "off", "", "", false, false, [4]string{"off", "off.results.csv", "off.ledger.db", "off.state"}},
+		{"result elsewhere", "in/off.csv", "out/done.csv", "", false, false, [4]string{"in/off.csv", "out/done.csv", "out/off.ledger.db", "out/off.state"}},
+		{"ledger elsewhere", "off.csv", "", "x/l.db", false, false, [4]string{"off.csv", "off.results.csv", "x/l.db", "x/l.db.state"}},
+		{"sandbox", "d/off.csv", "", "", false, true, [4]string{"d/off.csv", "d/off.sandbox.results.csv", "d/off.sandbox.ledger.db", "d/off.sandbox.state"}},
+		{"result as input", "off.results.csv", "", "", true, false, [4]string{"off.results.csv", "off.results.csv", "off.ledger.db", "off.state"}},
+		{"result of a sandbox as input", "off.sandbox.results.csv", "", "", true, true, [4]string{"off.sandbox.results.csv", "off.sandbox.results.csv", "off.sandbox.ledger.db", "off.sandbox.state"}},
+		{"result tried in a sandbox", "off.results.csv", "", "", true, true, [4]string{"off.results.csv", "off.sandbox.results.csv", "off.sandbox.ledger.db", "off.sandbox.state"}},
+		{"called a result and none", "off.results.csv", "", "", false, false, [4]string{"off.results.csv", "off.results.results.csv", "off.results.ledger.db", "off.results.state"}},
+		{"a result by another name", "mend.csv", "", "", true, false, [4]string{"mend.csv", "mend.results.csv", "mend.ledger.db", "mend.state"}},
+		{"workbook", "off.xlsx", "", "", false, false, [4]string{"off.xlsx", "off.results.csv", "off.ledger.db", "off.state"}},
+		{"workbook as the result", "d/off.csv", "d/off.results.xlsx", "", false, false, [4]string{"d/off.csv", "d/off.results.xlsx", "d/off.ledger.db", "d/off.state"}},
+		{"workbook result as input", "off.results.xlsx", "", "", true, false, [4]string{"off.results.xlsx", "off.results.csv", "off.ledger.db", "off.state"}},
+		{"undo sheet", "d/off.undo.csv", "", "", false, false, [4]string{"d/off.undo.csv", "d/off.undo.results.csv", "d/off.ledger.db", "d/off.state"}},
+		{"undo sheet as a workbook", "off.Undo.xlsx", "", "", false, false, [4]string{"off.Undo.xlsx", "off.Undo.results.csv", "off.ledger.db", "off.state"}},
+		{"undo sheet, result elsewhere", "d/off.undo.csv", "out/back.csv", "", false, false, [4]string{"d/off.undo.csv", "out/back.csv", "out/off.ledger.db", "out/off.state"}},
+		{"result of an undo sheet", "off.undo.results.csv", "", "", true, false, [4]string{"off.undo.results.csv", "off.undo.results.csv", "off.ledger.db", "off.state"}},
+		{"undo sheet of a sandbox", "off.sandbox.undo.csv", "", "", false, true, [4]string{"off.sandbox.undo.csv", "off.sandbox.undo.results.csv", "off.sandbox.ledger.db", "off.sandbox.state"}},
+		{"undo sheet tried in a sandbox", "off.undo.csv", "", "", false, true, [4]string{"off.undo.csv", "off.sandbox.undo.results.csv", "off.sandbox.ledger.db", "off.sandbox.state"}},
+		{"undo sheet with a ledger", "off.undo.csv", "", "l.ledger.db", false, false, [4]string{"off.undo.csv", "off.undo.results.csv", "l.ledger.db", "l.state"}},
+		{"standard input", "-", "o.csv", "l.ledger.db", false, false, [4]string{"-", "o.csv", "l.ledger.db", "l.state"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -45,8 +45,8 @@ func TestNames(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got.sheet, got.output, got.ledger, got.state = filepath.ToSlash(got.sheet), filepath.ToSlash(got.output), filepath.ToSlash(got.ledger), filepath.ToSlash(got.state)
-			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(names{})); diff != "" {
+			files := [4]string{filepath.ToSlash(got.sheet), filepath.ToSlash(got.output), filepath.ToSlash(got.ledger), filepath.ToSlash(got.state)}
+			if diff := cmp.Diff(tc.want, files); diff != "" {
 				t.Errorf("names (-want +got):\n%s", diff)
 			}
 		})

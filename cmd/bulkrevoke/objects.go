@@ -39,7 +39,7 @@ func (ks kinds) inSandbox() kinds {
 // variables returns the names of the environment variables that describe an account of a
 // CRM which the sandbox stands in for.
 func (k kind) variables() []string {
-	_, variables := k.sandbox("")
+	_, variables := k.sandbox("http://localhost") // whose values do not matter
 	for i, variable := range variables {
 		variables[i], _, _ = strings.Cut(variable, "=")
 	}

@@ -15,18 +15,17 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
-// options are the flags of `run`, and what the other commands share with it.
+// options are the flags of `run`, and what the other commands share with it. They are
+// read once, by readOptions, and never changed.
 type options struct {
 	output, ledger string
-	runOutput      string // of runs, where output is another command's own
+	runOutput      string // the result of runs, where output is a file of another command
 	config         string
 	account        string
-	sheet          string
-	worksheet      string // the sheet of the workbook that is read, by its own name
-	tab            string // what the files of a workbook are named after beside it
+	worksheet      string // --sheet
 	hiddenRows     oneOf
 	columns        mapFlag
 	headerRow      headerRowFlag
@@ -71,55 +70,17 @@ func newOptions() *options {
 // confirmOff says that accepted rows are not asked about.
 func (o *options) confirmOff() bool { return o.confirm.value == "off" }
 
-// addSheetFlag declares the flag that names a sheet of a workbook.
-func (o *options) addSheetFlag(fs *pflag.FlagSet) {
-	fs.StringVar(&o.sheet, "sheet", "", "read the sheet `NAME` of an .xlsx, and name its files after it (default: the visible one that has a header of ours and rows)")
-}
-
-// hidden says what becomes of the rows that a workbook hides.
-func (o *options) hidden() sheet.HiddenRows {
-	switch o.hiddenRows.value {
-	case "send":
-		return sheet.SendHidden
-	case "skip":
-		return sheet.SkipHidden
-	}
-	return sheet.RefuseHidden
-}
-
-// addFileFlags declares the flags that name the sheet's files.
-func (o *options) addFileFlags(fs *pflag.FlagSet) {
+// addRunFlags declares the flags of `run`, which `plan` shares.
+func (o *options) addRunFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&o.output, "output", "o", "", "write the result to `FILE`, a workbook if it ends in .xlsx (default: the sheet's name with .results.csv)")
 	fs.StringVar(&o.ledger, "ledger", "", "keep what was done in `FILE` (default: named after the sheet, beside the result)")
 	fs.BoolVar(&o.sandbox, "sandbox", false, "work against a sandbox inside this process, seeded from the sheet")
-}
-
-// addConfigFlag declares the flag that names the configuration.
-func (o *options) addConfigFlag(fs *pflag.FlagSet) {
 	fs.StringVar(&o.config, "config", "", "read the configuration from `FILE` (default: ./bulkrevoke.yaml, then the user's configuration folder)")
-}
-
-// addHeaderFlags declares the flags that say where and how the columns are named.
-func (o *options) addHeaderFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.account, "account", "", "the account `NAME` of rows that name none (default: the configuration's, or the only one)")
+	fs.StringVar(&o.worksheet, "sheet", "", "read the sheet `NAME` of an .xlsx, and name its files after it (default: the visible one that has a header of ours and rows)")
+	fs.Var(&o.hiddenRows, "hidden-rows", "what is meant where an .xlsx hides rows or filters them out: they are done too, or they are left alone")
 	fs.Var(&o.columns, "map", "what columns of the sheet stand for, as \"Lead No=record_id,Owner mail=user\"; none for nothing of ours")
 	fs.Var(&o.headerRow, "header-row", "the row that names the columns; what stands above it is passed over (default: the first that is not blank)")
-}
-
-// addLogFlags declares the flags that say what is told on standard error.
-func (o *options) addLogFlags(fs *pflag.FlagSet) {
-	fs.Var(&o.logFormat, "log-format", "how log lines are written")
-	fs.Var(&o.logLevel, "log-level", "the least important log lines that are written")
-	fs.BoolVar(&o.quiet, "quiet", false, "write errors only: no log, progress or summary")
-}
-
-// addRunFlags declares the flags of `run`, which `plan` shares.
-func (o *options) addRunFlags(fs *pflag.FlagSet) {
-	o.addFileFlags(fs)
-	o.addConfigFlag(fs)
-	fs.StringVar(&o.account, "account", "", "the account `NAME` of rows that name none (default: the configuration's, or the only one)")
-	o.addSheetFlag(fs)
-	fs.Var(&o.hiddenRows, "hidden-rows", "what is meant where an .xlsx hides rows or filters them out: they are done too, or they are left alone")
-	o.addHeaderFlags(fs)
 	fs.BoolVar(&o.dryRun, "dry-run", false, "check and show what would be done, as the command plan does")
 	fs.BoolVar(&o.skipInvalid, "skip-invalid", false, "do the good rows of a sheet that has invalid ones")
 	fs.BoolVar(&o.allowEmpty, "allow-empty", false, "take a sheet with a header and no row as done, for nights on which nobody leaves")
@@ -137,26 +98,52 @@ func (o *options) addRunFlags(fs *pflag.FlagSet) {
 	fs.Var(&o.limit, "limit", "make at most so many calls in so much time, such as 25/5s (default: the account's)")
 	fs.Var(&o.share, "share", "take this part of the limit, 1 for all of it (default: the account's, 0.8)")
 	fs.Var(&o.workers, "workers", "make at most `N` calls at once (default: as many as the limit lets be under way)")
-	o.addLogFlags(fs)
+	fs.Var(&o.logFormat, "log-format", "how log lines are written")
+	fs.Var(&o.logLevel, "log-level", "the least important log lines that are written")
+	fs.BoolVar(&o.quiet, "quiet", false, "write errors only: no log, progress or summary")
 	fs.Var(&o.progress, "progress", "show progress: a bar on a terminal (not with TERM=dumb), a line every 30 s elsewhere")
 	fs.StringVar(&o.summary, "summary", "", "write how the run ended to `FILE`, as JSON")
 	fs.StringVar(&o.report, "report", "", "write a page of evidence to `FILE`, as HTML")
 	fs.StringVar(&o.metricsFile, "metrics-file", "", "write metrics to `FILE`, in the Prometheus textfile format")
 }
 
+// addFlags declares some of the flags of `run` for another command, each as its name, or
+// as "name: what it means there".
+func (o *options) addFlags(fs *pflag.FlagSet, flags ...string) {
+	ofRun := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	o.addRunFlags(ofRun)
+	for _, flag := range flags {
+		name, usage, own := strings.Cut(flag, ": ")
+		f := ofRun.Lookup(name)
+		if own {
+			f.Usage = usage
+		}
+		fs.AddFlag(f)
+	}
+}
+
+// namedFile is a flag that names a file to write, and the endings that it may have.
+type namedFile struct {
+	flag    string
+	path    *string
+	endings []string
+}
+
+// files are the flags that name files to write, those of the evidence last.
+func (o *options) files() []namedFile {
+	return []namedFile{
+		{"-o", &o.output, resultEndings}, {"--ledger", &o.ledger, ledgerEndings},
+		{"--report", &o.report, reportEndings}, {"--summary", &o.summary, summaryEndings}, {"--metrics-file", &o.metricsFile, metricsEndings},
+	}
+}
+
 // check refuses values that a flag's type lets through.
 func (o *options) check() error {
-	for _, f := range []struct {
-		flag, path string
-		endings    []string
-	}{
-		{"-o", o.output, resultEndings}, {"--ledger", o.ledger, ledgerEndings}, {"--report", o.report, reportEndings},
-		{"--summary", o.summary, summaryEndings}, {"--metrics-file", o.metricsFile, metricsEndings},
-	} {
-		if strings.HasPrefix(f.path, "--") {
-			return refusef("Write the name of the file behind it.", "%s: the name of a file is missing before %s", f.flag, f.path)
+	for _, f := range o.files() {
+		if strings.HasPrefix(*f.path, "--") {
+			return refusef("Write the name of the file behind it.", "%s: the name of a file is missing before %s", f.flag, *f.path)
 		}
-		if err := checkFormat(f.flag, f.path, f.endings); err != nil {
+		if err := checkFormat(f.flag, *f.path, f.endings); err != nil {
 			return err
 		}
 	}
@@ -171,6 +158,46 @@ func (o *options) check() error {
 		return refusef("", "--confirm-timeout: must be more than 0")
 	}
 	return nil
+}
+
+// readOptions reads, once, what a command works with: what the command line says, and what it
+// leaves to environment and configuration.
+func (a *app) readOptions(cmd *cobra.Command, o *options) (*job, error) {
+	flags := cmd.Flags()
+	outputGiven, worksheetGiven, accountGiven := flags.Changed("output"), flags.Changed("sheet"), flags.Changed("account")
+	if err := fillFromEnvironment(flags, a.lookup); err != nil {
+		return nil, err
+	}
+	cfg, err := readConfig(cmd.Context(), o.config, a.crms, a.lookup)
+	if err != nil {
+		return nil, err
+	}
+	if err := fillFromConfig(flags, cfg); err != nil {
+		return nil, err
+	}
+	if !outputGiven && (o.open || cmd.Name() == "verify" || cmd.Name() == "undo") {
+		// What environment and configuration name is the result of runs. It only says where
+		// the ledger may be.
+		o.output, o.runOutput = "", o.output
+	}
+	j := &job{app: a, opts: o, cfg: cfg, log: newLog(a.screen, o)}
+	if o.worksheet != "" && !report.IsWorkbook(a.sheet) {
+		if worksheetGiven {
+			return nil, refusef("Leave --sheet out, or name the workbook.", "--sheet %s: %s is text, which has no sheets", o.worksheet, title(a.sheet))
+		}
+		j.log.Warn("--sheet has no say: a text has no sheets", "sheet", o.worksheet, "file", a.sheet)
+		o.worksheet = ""
+	}
+	if names := a.crms.inSandbox().names(); o.sandbox && accountGiven && !slices.Contains(names, strings.ToLower(o.account)) {
+		j.log.Warn("--account names none of the sandbox's accounts, "+and(names)+": a row without an account goes by its object", "account", o.account)
+	}
+	for _, warning := range unknownSettings(cmd.Root(), a.environ(), cfg) {
+		j.log.Warn(warning)
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	return j, nil
 }
 
 // environmentName returns the variable that stands for a flag.
@@ -231,7 +258,9 @@ func fillFromConfig(fs *pflag.FlagSet, cfg config) error {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Flags)) {
 		node := cfg.Flags[name]
 		if known.Lookup(name) == nil || name == "config" {
-			return refusef("", "%s: line %d: %q is neither a setting nor a flag of `run`%s", cfg.Path, node.Line, name, didYouMean(name, settings(known)))
+			settings := slices.Sorted(maps.Keys(yamlFields(reflect.TypeFor[config]())))
+			known.VisitAll(func(f *pflag.Flag) { settings = append(settings, f.Name) })
+			return refusef("", "%s: line %d: %q is neither a setting nor a flag of `run`%s", cfg.Path, node.Line, name, didYouMean(name, settings))
 		}
 		if name == "map" {
 			return refusef("", "%s: line %d: map is for one sheet; what columns stand for in all sheets is said under `columns:`, one a line, such as `Lead No: record_id`", cfg.Path, node.Line)
@@ -239,25 +268,15 @@ func fillFromConfig(fs *pflag.FlagSet, cfg config) error {
 		if node.Kind != yaml.ScalarNode || node.Tag == "!!null" {
 			return refusef("", "%s: line %d: %s: must be a single value", cfg.Path, node.Line, name)
 		}
-		flag := fs.Lookup(name)
-		if flag == nil || flag.Changed {
-			if err := known.Set(name, node.Value); err != nil {
-				return refusef("", "%s: line %d: %s: %w", cfg.Path, node.Line, name, plainFlagError(err))
-			}
-			continue
+		into := fs
+		if flag := fs.Lookup(name); flag == nil || flag.Changed {
+			into = known // the value is only checked
 		}
-		if err := fs.Set(name, node.Value); err != nil {
+		if err := into.Set(name, node.Value); err != nil {
 			return refusef("", "%s: line %d: %s: %w", cfg.Path, node.Line, name, plainFlagError(err))
 		}
 	}
 	return nil
-}
-
-// settings returns what may stand at the top of a configuration.
-func settings(flags *pflag.FlagSet) []string {
-	names := slices.Sorted(maps.Keys(yamlFields(reflect.TypeFor[config]())))
-	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return names
 }
 
 // plainFlagError says what is wrong with a flag's value, in words for whoever wrote
@@ -278,8 +297,9 @@ func plainFlagError(err error) error {
 		}
 		return fmt.Errorf("%q is not a time span; write 90s, 30m or 8h", value)
 	}
-	if why := invalid.Unwrap(); strings.HasPrefix(why.Error(), strconv.Quote(value)) {
+	why := invalid.Unwrap()
+	if strings.HasPrefix(why.Error(), strconv.Quote(value)) {
 		return why // which says the value itself
 	}
-	return fmt.Errorf("%q: %w", value, invalid.Unwrap())
+	return fmt.Errorf("%q: %w", value, why)
 }

@@ -55,7 +55,7 @@ func TestFlagOverEnvironmentOverConfigurationOverDefault(t *testing.T) {
 			},
 			nil, "",
 			func(o *options) {
-				o.output, o.ledger, o.config, o.account, o.sheet = "o.csv", "l.db", "c.yaml", "main", "June"
+				o.output, o.ledger, o.config, o.account, o.worksheet = "o.csv", "l.db", "c.yaml", "main", "June"
 				o.columns, o.headerRow, o.allowEmpty = mapFlag{{Header: "Lead No", Column: "record_id", Must: true}}, 3, true
 				o.allowRoundedIDs = true
 				o.sandbox, o.dryRun, o.skipInvalid, o.fresh, o.redoInDoubt, o.yes, o.quiet = true, true, true, true, true, true, true

@@ -6,19 +6,36 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/spf13/cobra"
+
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
-// planSheet shows what a run would do. It sends no change and leaves no file; it
-// reads the ledger if there is one.
-func (a *app) planSheet(ctx context.Context, name string) (err error) {
-	ctx, cancel := a.opts.bound(ctx)
+func (a *app) planCommand() *cobra.Command {
+	o := newOptions()
+	cmd := a.sheetCommand(o, &cobra.Command{
+		Use:   "plan SHEET",
+		Short: "Check the sheet and show what run would do; send no change, leave no file",
+		Long: `Check every row, ask the CRM who is who, and show what run would send, what is done already and
+how long it will take. No change is sent and no file is left. The flags are those of run.
+
+Exit codes: 0 the plan is shown; 2 refused, as run would be; 3 an account can not be worked with, or
+the plan could not be written; 4 another run is at it; 129, 130 and 143 interrupted.`,
+		Example: `  bulkrevoke plan offboarding.csv
+  bulkrevoke plan --json offboarding.csv | jq .to_send`,
+	}, func(ctx context.Context, j *job) error { return j.showPlan(ctx) })
+	o.addRunFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&o.json, "json", false, "write the plan as JSON")
+	return cmd
+}
+
+// showPlan shows what a run would do. It sends no change and leaves no file; it reads the
+// ledger if there is one.
+func (j *job) showPlan(ctx context.Context) error {
+	ctx, cancel := j.opts.bound(ctx)
 	defer cancel()
-	j := &job{app: a}
-	defer func() { err = errors.Join(err, j.close()) }()
-	if err := j.openSheet(ctx, name); err != nil {
+	if err := j.openSheet(ctx); err != nil {
 		return err
 	}
 	if err := j.openToLook(ctx); err != nil {
@@ -40,15 +57,19 @@ func (a *app) planSheet(ctx context.Context, name string) (err error) {
 	if err != nil {
 		return err
 	}
-	j.code = planVerdict(plan)
+	for _, acc := range plan.Accounts {
+		if acc.Ended != nil {
+			j.code = exitStopped
+		}
+	}
 	write := report.WritePlan
-	if a.opts.json {
+	if j.opts.json {
 		write = report.WritePlanJSON
 	}
-	if err := write(a.stdout, title(a.sheet), *plan); err != nil {
+	if err := write(j.stdout, title(j.sheet), *plan); err != nil {
 		return err
 	}
-	return a.opts.checkPlan(plan)
+	return j.opts.checkPlan(plan)
 }
 
 // openToLook opens the ledger for reading, or a scratch one if there is none or
@@ -71,24 +92,4 @@ func (j *job) openToLook(ctx context.Context) (err error) {
 		j.later(j.led.Close)
 	}
 	return err
-}
-
-// takesFiles says whether a folder takes files, by making one and removing it.
-func takesFiles(dir string) error {
-	file, err := os.CreateTemp(dir, "bulkrevoke.*.tmp")
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Close(), os.Remove(file.Name()))
-}
-
-// planVerdict returns the exit code of a plan: an account that can not be worked
-// with is told by it too.
-func planVerdict(p *batch.Plan) int {
-	for _, a := range p.Accounts {
-		if a.Ended != nil {
-			return exitStopped
-		}
-	}
-	return exitDone
 }

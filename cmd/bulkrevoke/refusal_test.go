@@ -267,3 +267,19 @@ func TestStopBeforeTheNamesSaysWhoseResultItIs(t *testing.T) {
 		}
 	}
 }
+
+// Without any account the command says how to describe one, for every CRM.
+func TestNoAccountIsRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	r.configure("# nothing yet\n")
+	path := r.sheet(leads(1)...)
+	for _, command := range []string{"run", "plan"} {
+		got := r.runs(exitRefused, command, path)
+		for _, want := range []string{"no account is configured", "LEADSQUARED_HOST, LEADSQUARED_ACCESS_KEY and LEADSQUARED_SECRET_KEY", "ZOHO_REFRESH_TOKEN"} {
+			if !strings.Contains(got.stderr, want) {
+				t.Errorf("%s does not say %q:\n%s", command, want, got.stderr)
+			}
+		}
+	}
+}

@@ -2,38 +2,90 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"log/slog"
-	"os"
-	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
-// writeResults writes the result file from the ledger, whatever state a run is in.
-func (a *app) writeResults(ctx context.Context, name string) (err error) {
-	j := &job{app: a, adopted: true}
-	defer func() { err = errors.Join(err, j.close()) }()
-	if j.names, err = a.opts.names(ctx, name, a.opts.output, looksLikeResult(name)); err != nil {
+func (a *app) resultsCommand() *cobra.Command {
+	o := newOptions()
+	cmd := a.sheetCommand(o, &cobra.Command{
+		Use:   "results SHEET",
+		Short: "Write the result file from the ledger, also during a run",
+		Long: `Write SHEET.results.csv again from the ledger, with what is known by now. It may be called while
+run is at work, and sends nothing.
+
+Exit codes: 0 written, whatever became of the rows; 2 refused, or the file could not be written; 3
+standard output could not be written to; 4 another program holds the ledger; 129, 130 and 143
+interrupted.`,
+		Example: `  bulkrevoke results offboarding.csv
+  bulkrevoke results --open offboarding.csv
+  bulkrevoke results --sandbox samples/offboarding.csv -o so-far.csv`,
+	}, func(ctx context.Context, j *job) error { return j.writeResults(ctx) })
+	o.addFlags(cmd.Flags(), "output", "config", "log-format", "log-level", "quiet",
+		"sheet: the sheet `NAME` of an .xlsx that was run (default: the one that has a ledger)",
+		"ledger: the ledger `FILE` (default: named after the sheet, beside the result)",
+		"sandbox: of what was done in a sandbox",
+		"wait: wait so long for another program that holds the ledger; a run is not waited for")
+	cmd.Flags().BoolVar(&o.open, "open", false, "write only the rows that need somebody, to standard output or the FILE of -o")
+	return cmd
+}
+
+// writeResults writes the result file from the ledger, whatever state a run is in, or
+// with --open its rows that need somebody, to standard output where no file was named.
+func (j *job) writeResults(ctx context.Context) (err error) {
+	o := j.opts
+	if o.open {
+		j.names, err = j.namesToRead(ctx)
+	} else {
+		j.names, err = o.names(ctx, j.sheet, o.output, "", looksLikeResult(j.sheet))
+	}
+	if err != nil {
 		return err
 	}
-	if err := j.openWritten(ctx, name); err != nil {
+	if err := j.ledgerIsThere(); err != nil {
+		return err
+	}
+	// While a run holds the ledger, it is only read; otherwise it is told of the file that
+	// is written, if any, so that the file can be replaced later.
+	began := time.Now()
+	toStdout := o.open && o.output == ""
+	readOnly := toStdout || j.lockLedger(ctx, 0) != nil
+	if !readOnly {
+		j.sweep(began, j.names.output) // nobody else writes it
+	}
+	if err := j.openLedgerFile(ctx, ledger.Options{ReadOnly: readOnly}); err != nil {
+		return err
+	}
+	if err := j.chooseSheet(ctx); err != nil {
+		return err
+	}
+	if toStdout {
+		_, err := report.PrintOpen(ctx, j.stdout, j.led)
 		return err
 	}
 	if err := j.checkOutput(ctx); err != nil {
 		return err
 	}
-	counts, err := report.WriteResults(ctx, j.led, report.Target{Path: j.names.output})
-	if err != nil {
+	target := report.Target{Path: j.names.output}
+	event, format := "results written", "%s: %s written"
+	if o.open {
+		target.Keep, event, format = report.NeedsSomebody, "open rows written", "%s: %s that need somebody"
+	}
+	counts, err := report.WriteResults(ctx, j.led, target)
+	if err != nil || o.quiet {
 		return err
 	}
-	if !a.opts.quiet {
-		a.say("results written", written(j.names.output, counts.Rows), "%s: %s written", j.names.output, plural(counts.Rows, "row"))
-		j.tellSince(counts.NotAttempted)
+	j.say(event, written(j.names.output, counts.Rows), format, j.names.output, plural(counts.Rows, "row"))
+	if j.since != "" && counts.NotAttempted > 0 {
+		of := j.ofLedger()
+		j.say("undone since", []slog.Attr{slog.String("by", j.since), slog.Int64("rows", counts.NotAttempted)},
+			"%s was run after %s, in the same ledger: of the rows, %d not done, or not any more; run %s again to do what is missing",
+			j.since, of, counts.NotAttempted, of)
 	}
 	return nil
 }
@@ -41,51 +93,4 @@ func (a *app) writeResults(ctx context.Context, name string) (err error) {
 // written are the figures of a file that was written.
 func written(path string, rows int64) []slog.Attr {
 	return []slog.Attr{slog.String("file", path), slog.Int64("rows", rows)}
-}
-
-// openWritten opens the ledger. While a run holds it, it is only read; otherwise
-// it is told of the file that is written, if any, so that the file can be replaced later.
-func (j *job) openWritten(ctx context.Context, name string) error {
-	if _, err := os.Lstat(j.names.ledger); errors.Is(err, fs.ErrNotExist) {
-		return refusef("Run the sheet first, or name its ledger with --ledger.", "there is no ledger %s", j.names.ledger)
-	}
-	wait := j.opts.wait
-	j.opts.wait = 0 // for no run
-	started := time.Now()
-	readOnly := j.opts.open && j.opts.output == "" || j.lockLedger(ctx) != nil
-	j.opts.wait = wait
-	if !readOnly {
-		j.sweepFiles(started, j.names.output) // nobody else writes it
-	}
-	if err := j.openLedgerFile(ctx, ledger.Options{ReadOnly: readOnly}); err != nil {
-		return err
-	}
-	return j.chooseSheet(ctx, name)
-}
-
-// tellSince says that rows of the sheet are not done any more, because another sheet of
-// the ledger has undone them.
-func (j *job) tellSince(open int64) {
-	if j.since == "" || open == 0 {
-		return
-	}
-	j.say("undone since", []slog.Attr{slog.String("by", j.since), slog.Int64("rows", open)},
-		"%s was run after %s, in the same ledger: of the rows, %d not done, or not any more; run %s again to do what is missing",
-		j.since, j.ofLedger(j.sheet), open, j.ofLedger(j.sheet))
-}
-
-// looksLikeResult says whether a sheet is a result file: by its header, or by its
-// name if the sheet itself is gone.
-func looksLikeResult(name string) bool {
-	file, err := peek(name)
-	if err != nil {
-		return strings.Contains(strings.ToLower(name), ".results.")
-	}
-	defer file.Close()
-	r, err := sheet.Open(file, name, sheet.Options{Path: name, AnyHeader: true})
-	if err != nil {
-		return false
-	}
-	defer r.Close()
-	return r.Layout().IsResult
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,15 +32,10 @@ type app struct {
 	environ func() []string
 	// terminal says whether a stream is one.
 	terminal func(stream any) bool
+	crms     kinds
 
-	crms  kinds
-	opts  *options
-	cfg   config
-	log   *slog.Logger
-	sheet string // as given, for messages
-	code  int    // what the command has come to, if it ended without an error
-	// runEnded, of a run, is the last that machines are told, with the exit code.
-	runEnded func(code int) report.Event
+	sheet string // as given, "" before that is known
+	job   *job   // what the command works at, nil before its options are known
 
 	// What the answer to a signal needs, which comes in a goroutine of its own.
 	working atomic.Pointer[batch.Batch] // once there is one
@@ -54,14 +48,14 @@ func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 	shown.Missed = screen.Missed
 	return &app{
 		args: args, stdin: stdin, stdout: &dataOut{w: stdout}, stderr: stderr, shown: shown, screen: screen,
-		lookup: os.LookupEnv, environ: os.Environ, terminal: isTerminal, crms: knownCRMs(), opts: newOptions(), log: slog.New(slog.DiscardHandler),
+		lookup: os.LookupEnv, environ: os.Environ, terminal: isTerminal, crms: knownCRMs(),
 	}
 }
 
 // execute runs the command line and returns the exit code.
 func (a *app) execute(ctx context.Context) int {
-	if a.wantsJSON() {
-		a.screen.UseJSON()
+	if o, _ := a.looseOptions(); o.logFormat.value == "json" {
+		a.screen.UseJSON() // a refusal of the command line or of a setting comes in this form too
 	}
 	ctx, stop := a.telling(ctx)
 	defer a.shown.Flush()
@@ -72,15 +66,17 @@ func (a *app) execute(ctx context.Context) int {
 	root.SetOut(a.stdout)
 	root.SetErr(a.screen)
 	cmd, err := root.ExecuteContextC(ctx)
-	code := a.code
-	if err != nil {
-		if a.runEnded == nil && cmd.Name() == "run" { // it was refused before anything else
-			err = a.refused(ctx, err)
-		}
-		code = printError(a.screen, a.sheet, err)
+	if err != nil && a.job == nil && cmd.Name() == "run" {
+		err = a.refused(ctx, err)
 	}
-	if a.runEnded != nil && !a.opts.quiet {
-		a.screen.Tell(a.runEnded(code))
+	j, code := a.job, exitDone
+	if err != nil {
+		code = printError(a.screen, a.sheet, err)
+	} else if j != nil {
+		code = j.code
+	}
+	if j != nil && j.isRun && !j.opts.quiet {
+		a.screen.Tell(report.RunEnded(j.ended, j.text, code))
 	}
 	return code
 }
@@ -110,109 +106,27 @@ Stopping it at any instant loses nothing: the same command goes on where it ende
 	return root
 }
 
-func (a *app) runCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "run SHEET",
-		Short: "Do what the sheet asks for: check, plan, execute, confirm, write results",
-		Long: `Check every row, show what would be done, do it, ask the CRM whether it is really so, and
-write SHEET.results.csv beside the sheet. SHEET is a .csv, .tsv, .txt or
-.xlsx file, or - for standard input.
-
-Every flag can be given as an environment variable too (--skip-invalid as BULKREVOKE_SKIP_INVALID)
-or in the configuration (skip-invalid: true).
-
-Exit codes: 0 every row is done or unchanged; 1 some rows are failed, invalid, in doubt or
-unconfirmed; 2 refused, nothing was sent; 3 stopped early, run again to go on; 4 another run or
-program is at it; 129, 130 and 143 interrupted by SIGHUP, SIGINT or SIGTERM, run again to go on.`,
-		Example: `  bulkrevoke run --sandbox samples/offboarding.csv
-  bulkrevoke run offboarding.csv
-  bulkrevoke run --account sales-eu --skip-invalid offboarding.csv -o done/offboarding.csv
-  query-leavers | bulkrevoke run - -o leavers.csv --ledger leavers.ledger.db`,
-		Args: a.oneSheet,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.settle(cmd); err != nil {
-				return err
-			}
-			if a.opts.dryRun {
-				return a.planSheet(cmd.Context(), args[0])
-			}
-			return a.runSheet(cmd.Context(), args[0])
-		},
+// sheetCommand makes cmd a command that works on one sheet. The caller declares its flags
+// on o, which is filled in before do is called.
+func (a *app) sheetCommand(o *options, cmd *cobra.Command, do func(context.Context, *job) error) *cobra.Command {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return refusef(fmt.Sprintf("See `%s --help`.", cmd.CommandPath()), "%s takes one sheet, not %d", cmd.Name(), len(args))
+		}
+		if args[0] == "" {
+			return refusef("Name the sheet: a variable in the command may be empty.", "%s: the name of the sheet is empty", cmd.Name())
+		}
+		return nil
 	}
-	a.opts.addRunFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		a.sheet = args[0]
+		if a.job, err = a.readOptions(cmd, o); err != nil {
+			return err
+		}
+		err = do(cmd.Context(), a.job)
+		return errors.Join(err, a.job.started(a.job.close()))
+	}
 	return cmd
-}
-
-func (a *app) planCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "plan SHEET",
-		Short: "Check the sheet and show what run would do; send no change, leave no file",
-		Long: `Check every row, ask the CRM who is who, and show what run would send, what is done already and
-how long it will take. No change is sent and no file is left. The flags are those of run.
-
-Exit codes: 0 the plan is shown; 2 refused, as run would be; 3 an account can not be worked with, or
-the plan could not be written; 4 another run is at it; 129, 130 and 143 interrupted.`,
-		Example: `  bulkrevoke plan offboarding.csv
-  bulkrevoke plan --json offboarding.csv | jq .to_send`,
-		Args: a.oneSheet,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.settle(cmd); err != nil {
-				return err
-			}
-			return a.planSheet(cmd.Context(), args[0])
-		},
-	}
-	a.opts.addRunFlags(cmd.Flags())
-	cmd.Flags().BoolVar(&a.opts.json, "json", false, "write the plan as JSON")
-	return cmd
-}
-
-func (a *app) resultsCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "results SHEET",
-		Short: "Write the result file from the ledger, also during a run",
-		Long: `Write SHEET.results.csv again from the ledger, with what is known by now. It may be called while
-run is at work, and sends nothing.
-
-Exit codes: 0 written, whatever became of the rows; 2 refused, or the file could not be written; 3
-standard output could not be written to; 4 another program holds the ledger; 129, 130 and 143
-interrupted.`,
-		Example: `  bulkrevoke results offboarding.csv
-  bulkrevoke results --open offboarding.csv
-  bulkrevoke results --sandbox samples/offboarding.csv -o so-far.csv`,
-		Args: a.oneSheet,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.settle(cmd); err != nil {
-				return err
-			}
-			if a.opts.open {
-				return a.writeOpen(cmd.Context(), args[0])
-			}
-			return a.writeResults(cmd.Context(), args[0])
-		},
-	}
-	a.opts.addFileFlags(cmd.Flags())
-	a.opts.addSheetFlag(cmd.Flags())
-	cmd.Flags().Lookup("sheet").Usage = "the sheet `NAME` of an .xlsx that was run (default: the one that has a ledger)"
-	cmd.Flags().BoolVar(&a.opts.open, "open", false, "write only the rows that need somebody, to standard output or the FILE of -o")
-	cmd.Flags().Lookup("ledger").Usage = "the ledger `FILE` (default: named after the sheet, beside the result)"
-	cmd.Flags().Lookup("sandbox").Usage = "of what was done in a sandbox"
-	cmd.Flags().DurationVar(&a.opts.wait, "wait", 0, "wait so long for another program that holds the ledger; a run is not waited for")
-	a.opts.addConfigFlag(cmd.Flags())
-	a.opts.addLogFlags(cmd.Flags())
-	return cmd
-}
-
-// oneSheet takes exactly one argument, the sheet.
-func (a *app) oneSheet(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return refusef(fmt.Sprintf("See `%s --help`.", cmd.CommandPath()), "%s takes one sheet, not %d", cmd.Name(), len(args))
-	}
-	if args[0] == "" {
-		return refusef("Name the sheet: a variable in the command may be empty.", "%s: the name of the sheet is empty", cmd.Name())
-	}
-	a.sheet = args[0]
-	return nil
 }
 
 // noSuchCommand refuses words of a command line that begins with no command, and says
@@ -238,12 +152,8 @@ func noSuchCommand(root *cobra.Command, args []string) error {
 
 // looksLikeSheet says whether a word on the command line names a sheet.
 func looksLikeSheet(word string) bool {
-	switch strings.ToLower(filepath.Ext(word)) {
-	case ".csv", ".tsv", ".txt", ".xlsx":
-		return true
-	}
 	info, err := os.Stat(word)
-	return err == nil && info.Mode().IsRegular()
+	return slices.Contains(sheetEndings, strings.ToLower(filepath.Ext(word))) || err == nil && info.Mode().IsRegular()
 }
 
 // flagError says what is wrong with the flags of a command line.
@@ -281,37 +191,6 @@ func (a *app) commandWith(root *cobra.Command, flag string) (name string) {
 		}
 	}
 	return name
-}
-
-// settle fills in what the command line leaves to environment and configuration,
-// and starts the log.
-func (a *app) settle(cmd *cobra.Command) (err error) {
-	given, sheetGiven, accountGiven := cmd.Flags().Changed("output"), cmd.Flags().Changed("sheet"), cmd.Flags().Changed("account")
-	if err := fillFromEnvironment(cmd.Flags(), a.lookup); err != nil {
-		return err
-	}
-	if a.cfg, err = readConfig(cmd.Context(), a.opts.config, a.crms, a.lookup); err != nil {
-		return err
-	}
-	if err := fillFromConfig(cmd.Flags(), a.cfg); err != nil {
-		return err
-	}
-	if !given && (a.opts.open || cmd.Name() == "verify" || cmd.Name() == "undo") {
-		// That of runs, where it is set once and for all, is the result's, and says where
-		// the ledger may be.
-		a.opts.output, a.opts.runOutput = "", a.opts.output
-	}
-	a.log = newLog(a.screen, a.opts)
-	if err := a.checkSheetFlag(sheetGiven); err != nil {
-		return err
-	}
-	if names := a.crms.inSandbox().names(); a.opts.sandbox && accountGiven && !slices.Contains(names, strings.ToLower(a.opts.account)) {
-		a.log.Warn("--account names none of the sandbox's accounts, "+and(names)+": a row without an account goes by its object", "account", a.opts.account)
-	}
-	for _, warning := range unknownSettings(cmd.Root(), a.environ(), a.cfg) {
-		a.log.Warn(warning)
-	}
-	return a.opts.check()
 }
 
 // isTerminal says whether a stream is a terminal.

@@ -10,7 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/spf13/cobra"
+
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
@@ -18,57 +19,63 @@ import (
 // errDeclined is a no at the question.
 var errDeclined = errors.New("declined, nothing was sent")
 
-// runSheet does what a sheet asks for. Until Adopt an error is a refusal: nothing
-// was sent, and nothing that was made along the way stays.
-func (a *app) runSheet(ctx context.Context, name string) (err error) {
-	ctx, cancel := a.opts.bound(ctx)
+func (a *app) runCommand() *cobra.Command {
+	o := newOptions()
+	cmd := a.sheetCommand(o, &cobra.Command{
+		Use:   "run SHEET",
+		Short: "Do what the sheet asks for: check, plan, execute, confirm, write results",
+		Long: `Check every row, show what would be done, do it, ask the CRM whether it is really so, and
+write SHEET.results.csv beside the sheet. SHEET is a .csv, .tsv, .txt or
+.xlsx file, or - for standard input.
+
+Every flag can be given as an environment variable too (--skip-invalid as BULKREVOKE_SKIP_INVALID)
+or in the configuration (skip-invalid: true).
+
+Exit codes: 0 every row is done or unchanged; 1 some rows are failed, invalid, in doubt or
+unconfirmed; 2 refused, nothing was sent; 3 stopped early, run again to go on; 4 another run or
+program is at it; 129, 130 and 143 interrupted by SIGHUP, SIGINT or SIGTERM, run again to go on.`,
+		Example: `  bulkrevoke run --sandbox samples/offboarding.csv
+  bulkrevoke run offboarding.csv
+  bulkrevoke run --account sales-eu --skip-invalid offboarding.csv -o done/offboarding.csv
+  query-leavers | bulkrevoke run - -o leavers.csv --ledger leavers.ledger.db`,
+	}, func(ctx context.Context, j *job) error {
+		if o.dryRun {
+			return j.showPlan(ctx)
+		}
+		return j.run(ctx)
+	})
+	o.addRunFlags(cmd.Flags())
+	return cmd
+}
+
+// run does what the sheet asks for. Until Adopt an error is a refusal: nothing was sent,
+// and nothing that was made along the way stays.
+func (j *job) run(ctx context.Context) (err error) {
+	ctx, cancel := j.opts.bound(ctx)
 	defer cancel()
-	j := &job{app: a}
-	a.runEnded = func(code int) report.Event { return report.RunEnded(j.ended, report.SummaryText{}, code) }
+	j.isRun, j.evidence = true, j.opts.evidence()
 	defer func() {
 		if !j.adopted && j.batch != nil {
 			j.ended.Accounts = j.batch.Usage() // the checks have made calls
 		}
 		j.sayUntouched(err)
-		told := j.writeEvidence(context.WithoutCancel(ctx), err)
-		if told != nil && j.adopted {
-			told = &startedError{told}
-		}
-		err = errors.Join(err, told)
-		closed := j.close()
-		if closed != nil && j.adopted {
-			closed = &startedError{closed}
-		}
-		err = errors.Join(err, closed)
+		err = errors.Join(err, j.started(j.writeEvidence(context.WithoutCancel(ctx), err)))
 	}()
-	if err := j.prepareRun(ctx, name); err != nil {
-		return err
-	}
-	plan, err := j.batch.Prepare(ctx)
-	if err != nil {
-		return err
-	}
-	j.plan = plan
-	if err := j.opts.checkPlan(plan); err != nil {
-		return err
-	}
-	if err := j.ask(ctx, plan); err != nil {
-		return err
-	}
-	return j.carryOut(ctx)
-}
 
-// prepareRun opens, locks and checks everything that can be checked without
-// asking a CRM.
-func (j *job) prepareRun(ctx context.Context, name string) error {
-	if err := j.openSheet(ctx, name); err != nil {
+	// Read the header of the sheet, which says what its files are called.
+	if err := j.openSheet(ctx); err != nil {
 		return err
 	}
-	started := time.Now()
-	if err := j.lockLedger(ctx); err != nil {
+
+	// Open the ledger, and see that all files can be written.
+	began := time.Now()
+	if err := j.lockLedger(ctx, j.opts.wait); err != nil {
 		return err
 	}
-	j.sweep(started)
+	if err := ledger.Sweep(j.names.ledger, began); err != nil {
+		j.log.Warn("what a killed run left could not be removed", "error", err)
+	}
+	j.sweep(began, j.names.output, j.evidence.Report, j.evidence.Summary, j.evidence.Metrics)
 	if j.opts.fresh {
 		if err := j.setAside(ctx); err != nil {
 			return err
@@ -85,72 +92,85 @@ func (j *job) prepareRun(ctx context.Context, name string) error {
 	if err := j.checkEvidence(); err != nil {
 		return err
 	}
+
+	// Import the rows, and connect the accounts that they name.
 	if err := j.openAccounts(true); err != nil {
 		return err
 	}
 	if err := j.load(ctx); err != nil {
 		return err
 	}
-	return j.connect(ctx, j.batch.Used())
-}
-
-// sweep removes what a killed run of this sheet left under temporary names beside its
-// ledger, its result and its evidence. The ledger's lock keeps other runs away. What can not be
-// removed is warned about: it holds people's data, and keeps nothing from being done.
-func (j *job) sweep(started time.Time) {
-	if err := ledger.Sweep(j.names.ledger, started); err != nil {
-		j.log.Warn("what a killed run left could not be removed", "error", err)
-	}
-	j.sweepFiles(started, j.names.output, j.opts.report, j.opts.summary, j.opts.metricsFile)
-}
-
-// sweepFiles is sweep for files that the command writes, those of them that have a name.
-func (j *job) sweepFiles(started time.Time, paths ...string) {
-	for _, path := range paths {
-		if path == "" {
-			continue
-		}
-		if err := report.Sweep(path, started); err != nil {
-			j.log.Warn("what a killed run left could not be removed", "error", err)
-		}
-	}
-}
-
-// checkOutput makes sure that the result can be written before anything is sent.
-func (j *job) checkOutput(ctx context.Context) error {
-	ours, err := j.led.HasWritten(ctx, j.names.output)
-	if err != nil {
+	if err := j.connect(ctx, j.batch.Used()); err != nil {
 		return err
 	}
-	if !ours && j.names.inPlace() {
-		_, known, err := j.led.Source(ctx)
-		if err != nil {
-			return err
-		}
-		return j.withoutLedger(known)
+
+	// Plan, and ask.
+	if j.plan, err = j.batch.Prepare(ctx); err != nil {
+		return err
 	}
-	return report.CheckTarget(j.names.output, ours)
+	if err := j.opts.checkPlan(j.plan); err != nil {
+		return err
+	}
+	if err := j.ask(ctx); err != nil {
+		return err
+	}
+
+	// Execute. From the adoption on, errors are those of a run that had begun.
+	if err := j.batch.Adopt(ctx); err != nil {
+		return err
+	}
+	j.adopted = true
+	path, err := filepath.Abs(j.names.output)
+	if err == nil {
+		err = j.led.Wrote(ctx, path)
+	}
+	if err != nil {
+		return j.started(err)
+	}
+	stop := j.showProgress()
+	summary, runErr := j.batch.Run(ctx)
+	stop()
+	j.conns.rest() // where few files may be open at once, the result needs their place
+
+	// Report what was done in any case, also to somebody who has interrupted it.
+	var reasons report.Reasons
+	if _, err := report.WriteResults(context.WithoutCancel(ctx), j.led, report.Target{Path: j.names.output, Reasons: &reasons}); err != nil {
+		runErr = errors.Join(runErr, fmt.Errorf("%w: %w", report.ErrNoOutput, err))
+	}
+	j.ended, j.text = summary, report.SummaryText{
+		Sheet: title(j.sheet), Output: j.names.output, Failed: errors.Is(runErr, report.ErrNoOutput), Again: againCommand(j.args),
+		Failure: runErr, AcceptedIsDone: j.opts.confirmOff(), Reasons: &reasons,
+	}
+	if !j.opts.quiet && !summary.Started.IsZero() { // else it could not even begin
+		var b strings.Builder
+		if err := report.WriteSummary(&b, summary, j.text); err != nil {
+			runErr = errors.Join(runErr, err)
+		} else {
+			j.screen.Tell(report.Event{Text: b.String()}) // machines are told last of all
+		}
+	}
+	j.code = verdict(summary, j.opts.confirmOff())
+	return j.started(runErr)
 }
 
-// withoutLedger refuses to write the result over the sheet: over one that is no result,
-// and over a result file whose ledger, which knows what of it was done, is another, or is
-// not there. known says that the one by this name
-// has had a sheet.
-func (j *job) withoutLedger(known bool) error {
-	if j.reader != nil && !j.reader.Layout().IsResult {
-		return refusef("Name another file; without -o the result stands beside the sheet.", "-o %s: is the sheet itself", j.names.output)
+// load reads the sheet to its end and checks every row, and that its result can be
+// written as it was asked for.
+func (j *job) load(ctx context.Context) error {
+	if err := j.batch.LoadSheet(ctx, j.reader); err != nil {
+		return err
 	}
-	what := fmt.Sprintf("%s has not written it", j.names.ledger)
-	if !known {
-		what = fmt.Sprintf("its ledger %s is not there", j.names.ledger)
+	if j.world != nil {
+		if err := j.world.seedAll(j.batch.Rows(ctx)); err != nil {
+			return err
+		}
 	}
-	return refusef("Name the ledger with --ledger, or put it there. To start over, name another result with -o: all rows are sent again then.",
-		"%s is the result of an earlier run, and %s", j.names.sheet, what)
+	return report.CheckSize(j.names.output, j.reader.Extent())
 }
 
 // ask shows the plan and asks whether to go on, where a person can answer: on a
 // terminal, with changes to send to a real CRM, and unless --yes.
-func (j *job) ask(ctx context.Context, plan *batch.Plan) error {
+func (j *job) ask(ctx context.Context) error {
+	plan := j.plan
 	if j.opts.yes || j.opts.sandbox || plan.ToSend == 0 || !j.terminal(j.stdin) || !j.terminal(j.stderr) {
 		for _, note := range plan.Notes { // nobody sees the plan
 			j.log.Warn("the plan has a note", "note", note)
@@ -192,60 +212,6 @@ func plural(n int64, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// carryOut adopts the sheet, runs it and reports. From the adoption on, errors are
-// those of a run that had begun.
-func (j *job) carryOut(ctx context.Context) error {
-	if err := j.batch.Adopt(ctx); err != nil {
-		return err
-	}
-	j.adopted = true
-	path, err := filepath.Abs(j.names.output)
-	if err == nil {
-		err = j.led.Wrote(ctx, path)
-	}
-	if err != nil {
-		return &startedError{err}
-	}
-	stop := j.showProgress()
-	summary, runErr := j.batch.Run(ctx)
-	stop()
-	j.conns.rest() // where few files may be open at once, the result needs their place
-	// What was done is told in any case, also to somebody who has interrupted it.
-	ctx = context.WithoutCancel(ctx)
-	var reasons report.Reasons
-	if _, err := report.WriteResults(ctx, j.led, report.Target{Path: j.names.output, Reasons: &reasons}); err != nil {
-		runErr = errors.Join(runErr, fmt.Errorf("%w: %w", report.ErrNoOutput, err))
-	}
-	j.ended = summary
-	if err := j.summarise(summary, &reasons, runErr); err != nil {
-		runErr = errors.Join(runErr, err)
-	}
-	if runErr != nil {
-		return &startedError{runErr}
-	}
-	j.code = verdict(summary, j.opts.confirmOff())
-	return nil
-}
-
-// summarise tells how the run ended; failure, nil if there is none, is told after it. A
-// run that could not even begin has nothing to tell.
-func (j *job) summarise(s batch.Summary, reasons *report.Reasons, failure error) error {
-	text := report.SummaryText{
-		Sheet: title(j.sheet), Output: j.names.output, Failed: errors.Is(failure, report.ErrNoOutput), Again: againCommand(j.args),
-		Failure: failure, AcceptedIsDone: j.opts.confirmOff(), Reasons: reasons,
-	}
-	j.runEnded = func(code int) report.Event { return report.RunEnded(s, text, code) }
-	if j.opts.quiet || s.Started.IsZero() {
-		return nil
-	}
-	var b strings.Builder
-	if err := report.WriteSummary(&b, s, text); err != nil {
-		return err
-	}
-	j.screen.Tell(report.Event{Text: b.String()}) // machines get runEnded, after everything else
-	return nil
 }
 
 // showProgress shows how the run stands until the returned function is called.

@@ -15,6 +15,7 @@ import (
 )
 
 func (a *app) sandboxCommand() *cobra.Command {
+	o := newOptions()
 	var listen string
 	var seeds []string
 	cmd := &cobra.Command{
@@ -37,14 +38,13 @@ Exit codes: 0 a signal has ended it; 2 refused.`,
 			if err := fillFromEnvironment(cmd.Flags(), a.lookup); err != nil {
 				return err
 			}
-			a.log = newLog(a.screen, a.opts)
+			a.job = &job{app: a, opts: o, log: newLog(a.screen, o)}
 			return a.serveSandbox(cmd.Context(), listen, seeds)
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "", "listen on `ADDR` (default: this machine only, a free port)")
 	cmd.Flags().StringArrayVar(&seeds, "seed", nil, "make the world in which `SHEET` is worth running; may be given again")
-	a.opts.addHeaderFlags(cmd.Flags())
-	a.opts.addLogFlags(cmd.Flags())
+	o.addFlags(cmd.Flags(), "map", "header-row", "log-format", "log-level", "quiet")
 	return cmd
 }
 
@@ -58,7 +58,8 @@ func (a *app) serveSandbox(ctx context.Context, listen string, seeds []string) (
 	defer func() { err = errors.Join(err, w.close()) }()
 	for _, name := range seeds {
 		a.sheet = name
-		if err := a.seedSandbox(ctx, w, name); err != nil {
+		j := &job{app: a, opts: a.job.opts, log: a.job.log, world: w}
+		if err := errors.Join(j.seedSandbox(ctx), j.close()); err != nil {
 			return err
 		}
 	}
@@ -75,25 +76,24 @@ func (a *app) serveSandbox(ctx context.Context, listen string, seeds []string) (
 }
 
 // seedSandbox tells the sandbox of every good row of a sheet.
-func (a *app) seedSandbox(ctx context.Context, w *world, name string) (err error) {
-	j := &job{app: a, world: w}
-	defer func() { err = errors.Join(err, j.close()) }()
-	if err := j.openInput(ctx, name); err != nil {
+func (j *job) seedSandbox(ctx context.Context) (err error) {
+	if err := j.openInput(ctx); err != nil {
 		return err
 	}
 	if j.led, err = ledger.Scratch(os.TempDir()); err != nil {
 		return err
 	}
 	j.later(j.led.Close)
-	if j.accounts, err = w.accounts(a.opts); err != nil {
+	if j.accounts, err = j.world.accounts(j.opts); err != nil {
 		return err
 	}
-	b, err := batch.New(j.led, batch.Options{Accounts: batchAccounts(j.accounts), Words: w.kinds.words(j.accounts, w.kinds), SkipInvalid: true, Log: a.log})
+	words := j.world.kinds.words(j.accounts, j.world.kinds)
+	b, err := batch.New(j.led, batch.Options{Accounts: batchAccounts(j.accounts), Words: words, SkipInvalid: true, Log: j.log})
 	if err != nil {
 		return err
 	}
 	if err := b.LoadSheet(ctx, j.reader); err != nil {
 		return err
 	}
-	return w.seedAll(b.Rows(ctx))
+	return j.world.seedAll(b.Rows(ctx))
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"runtime"
 	"strings"
@@ -24,66 +22,49 @@ type secretSource struct {
 
 // read returns the secret that ref names: env:NAME or file:/path. A secret that
 // stands in the configuration itself is refused: configurations get copied,
-// committed and mailed. Errors never repeat ref beyond a name or a path.
-func (s secretSource) read(key, ref string) (transport.Secret, error) {
-	switch {
-	case strings.HasPrefix(ref, "env:"):
-		return s.fromEnvironment(key, strings.TrimPrefix(ref, "env:"))
-	case strings.HasPrefix(ref, "file:"):
-		return s.fromFile(key, strings.TrimPrefix(ref, "file:"))
+// committed and mailed. So is a file that others may change; one that others may read is
+// warned about. Errors never repeat ref beyond a name or a path.
+func (s secretSource) read(key, ref string) (none transport.Secret, err error) {
+	if name, ok := strings.CutPrefix(ref, "env:"); ok {
+		value, _ := s.lookup(name)
+		if value = trimNewline(value); value == "" {
+			return none, refusef(fmt.Sprintf("Set %s, or name another variable or file in the configuration.", name),
+				"%s: the environment variable %s is not set", key, name)
+		}
+		return transport.NewSecret(value), nil
 	}
-	return transport.Secret{}, refusef("Write env:NAME for an environment variable or file:/path for a file that holds it.",
-		"%s: a secret must not stand in the configuration itself", key)
-}
-
-func (s secretSource) fromEnvironment(key, name string) (transport.Secret, error) {
-	value, _ := s.lookup(name)
-	value = trimNewline(value)
-	if value == "" {
-		return transport.Secret{}, refusef(fmt.Sprintf("Set %s, or name another variable or file in the configuration.", name),
-			"%s: the environment variable %s is not set", key, name)
+	path, ok := strings.CutPrefix(ref, "file:")
+	if !ok {
+		return none, refusef("Write env:NAME for an environment variable or file:/path for a file that holds it.",
+			"%s: a secret must not stand in the configuration itself", key)
 	}
-	return transport.NewSecret(value), nil
-}
-
-func (s secretSource) fromFile(key, path string) (transport.Secret, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return transport.Secret{}, refusef("Write the secret into that file, or name another in the configuration.", "%s: the secret file %s: %w", key, path, report.Reason(err))
+		return none, refusef("Write the secret into that file, or name another in the configuration.", "%s: the secret file %s: %w", key, path, report.Reason(err))
 	}
-	if !info.Mode().IsRegular() {
-		return transport.Secret{}, refusef("", "%s: %s is not a regular file", key, path)
+	mode := info.Mode().Perm()
+	if runtime.GOOS == "windows" {
+		mode = 0 // which keeps no such bits
 	}
-	if info.Size() > maxSecret {
-		return transport.Secret{}, refusef("", "%s: %s is too large for a secret", key, path)
-	}
-	if err := s.checkMode(key, path, info.Mode().Perm()); err != nil {
-		return transport.Secret{}, err
+	switch {
+	case !info.Mode().IsRegular():
+		return none, refusef("", "%s: %s is not a regular file", key, path)
+	case info.Size() > maxSecret:
+		return none, refusef("", "%s: %s is too large for a secret", key, path)
+	case mode&0o022 != 0:
+		return none, refusef("Take that right away: chmod go-w "+path, "%s: others may write %s (mode %04o)", key, path, mode)
+	case mode&0o044 != 0:
+		s.warn(fmt.Sprintf("others may read the secret file %s (mode %04o)", path, mode))
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return transport.Secret{}, refusef("Give the user who runs this the right to read it.", "%s: the secret file %s: %w", key, path, report.Reason(err))
+		return none, refusef("Give the user who runs this the right to read it.", "%s: the secret file %s: %w", key, path, report.Reason(err))
 	}
 	value := trimNewline(string(data))
 	if value == "" {
-		return transport.Secret{}, refusef("", "%s: %w", key, errors.New(path+" is empty"))
+		return none, refusef("", "%s: %s is empty", key, path)
 	}
 	return transport.NewSecret(value), nil
-}
-
-// checkMode refuses a file that others may change, and warns of one that others
-// may read. Windows keeps no such bits.
-func (s secretSource) checkMode(key, path string, mode fs.FileMode) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	if mode&0o022 != 0 {
-		return refusef("Take that right away: chmod go-w "+path, "%s: others may write %s (mode %04o)", key, path, mode)
-	}
-	if mode&0o044 != 0 {
-		s.warn(fmt.Sprintf("others may read the secret file %s (mode %04o)", path, mode))
-	}
-	return nil
 }
 
 // trimNewline takes off the line end that editors and `echo` leave.

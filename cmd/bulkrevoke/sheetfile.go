@@ -29,8 +29,12 @@ func openFile(ctx context.Context, name string) (file *os.File, regular bool, er
 		return nil, false, refusef("", "open the sheet: %w", err)
 	}
 	info, err := file.Stat()
-	if err == nil && info.IsDir() {
-		err = folderAsSheet(name)
+	switch {
+	case err != nil || !info.IsDir():
+	case strings.EqualFold(filepath.Ext(name), ".numbers"):
+		err = refusef("Export it as Excel (.xlsx) or as CSV UTF-8 (File, Export To).", "%s is a spreadsheet of Apple Numbers", name)
+	default:
+		err = refusef(listSheets(sheetsIn(name)), "%s is a folder, not a sheet", name)
 	}
 	if err != nil {
 		return nil, false, errors.Join(err, file.Close())
@@ -45,6 +49,33 @@ func peek(name string) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.ErrUnsupported}
 	}
 	return os.Open(name)
+}
+
+// lookInto opens a sheet for a look at it before it is read, and says whether there is a
+// file to open. see is not called if it is no sheet.
+func lookInto(name, worksheet string, see func(*sheet.Reader)) (opened bool) {
+	if name == standardInput {
+		return false
+	}
+	file, err := peek(name)
+	if err != nil {
+		return false
+	}
+	defer file.Close() // it is only read
+	if r, err := sheet.Open(file, name, sheet.Options{Path: name, Sheet: worksheet, AnyHeader: true}); err == nil {
+		defer r.Close()
+		see(r)
+	}
+	return true
+}
+
+// looksLikeResult says whether a sheet is a result file: by its header, or by its
+// name if the sheet itself is gone.
+func looksLikeResult(name string) (is bool) {
+	if !lookInto(name, "", func(r *sheet.Reader) { is = r.Layout().IsResult }) {
+		return strings.Contains(strings.ToLower(name), ".results.")
+	}
+	return is
 }
 
 // within does what may have to wait for somebody else, such as opening a named pipe, or
@@ -85,41 +116,24 @@ func untilDone(ctx context.Context, in io.Reader) (out io.Reader, stop func() er
 	}
 }
 
-// noSuchFile refuses a sheet that is not there and names one that may be meant.
+// noSuchFile refuses a sheet that is not there and names one that may be meant: with
+// another ending, or a slip away.
 func noSuchFile(name string) error {
 	dir, base := filepath.Split(name)
 	if info, err := os.Stat(filepath.Clean(dir)); dir != "" && (err != nil || !info.IsDir()) {
 		return refusef("Check the path; it counts from the current folder.", "open the sheet: there is no folder %s, and no %s in it", filepath.Clean(dir), base)
 	}
-	sheets := sheetsIn(filepath.Clean(dir))
-	if near := nearFile(base, sheets); near != "" {
-		return refusef(fmt.Sprintf("Did you mean %s?", filepath.Join(dir, near)), "open the sheet: there is no file %s", name)
-	}
-	return refusef(listSheets(sheets), "open the sheet: there is no file %s", name)
-}
-
-// nearFile finds the sheet that was meant: one with another ending, or a slip away.
-func nearFile(base string, sheets []string) string {
 	stem := func(name string) string { return strings.TrimSuffix(name, filepath.Ext(name)) }
-	for _, s := range sheets {
-		if strings.EqualFold(stem(s), stem(base)) || strings.EqualFold(stem(s), base) {
-			return s
-		}
+	sheets := sheetsIn(filepath.Clean(dir))
+	near := slices.IndexFunc(sheets, func(s string) bool { return strings.EqualFold(stem(s), stem(base)) || strings.EqualFold(stem(s), base) })
+	if near < 0 {
+		near = slices.IndexFunc(sheets, func(s string) bool { return sheet.Near(stem(base), stem(s)) != "" })
 	}
-	for _, s := range sheets {
-		if sheet.Near(stem(base), stem(s)) != "" {
-			return s
-		}
+	hint := listSheets(sheets)
+	if near >= 0 {
+		hint = fmt.Sprintf("Did you mean %s?", filepath.Join(dir, sheets[near]))
 	}
-	return ""
-}
-
-// folderAsSheet refuses a folder, and names what is in it.
-func folderAsSheet(name string) error {
-	if strings.EqualFold(filepath.Ext(name), ".numbers") {
-		return refusef("Export it as Excel (.xlsx) or as CSV UTF-8 (File, Export To).", "%s is a spreadsheet of Apple Numbers", name)
-	}
-	return refusef(listSheets(sheetsIn(name)), "%s is a folder, not a sheet", name)
+	return refusef(hint, "open the sheet: there is no file %s", name)
 }
 
 // listSheets names some of the sheets that are there.
@@ -139,8 +153,7 @@ func listSheets(sheets []string) string {
 func sheetsIn(dir string) (names []string) {
 	entries, _ := os.ReadDir(dir) // what can not be listed has nothing to offer
 	for _, e := range entries {
-		ending := strings.ToLower(filepath.Ext(e.Name()))
-		isSheet := slices.Contains([]string{".csv", ".tsv", ".txt", ".xlsx"}, ending)
+		isSheet := slices.Contains(sheetEndings, strings.ToLower(filepath.Ext(e.Name())))
 		if isSheet && !e.IsDir() && !strings.Contains(e.Name(), ".results.") {
 			names = append(names, e.Name())
 		}

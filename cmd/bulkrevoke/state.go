@@ -15,25 +15,22 @@ func stateFolder(lookup func(string) (string, bool)) (string, error) {
 	if dir, _ := lookup(stateVariable); dir != "" {
 		return filepath.Abs(dir)
 	}
-	switch runtime.GOOS {
-	case "windows":
+	if runtime.GOOS == "windows" {
 		if dir, _ := lookup("LocalAppData"); dir != "" {
 			return filepath.Join(dir, "bulkrevoke"), nil
 		}
 		return "", refusef(stateHint, "there is no folder for state: LocalAppData is not set")
-	case "darwin", "ios":
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", refusef(stateHint, "there is no folder for state: %w", err)
-		}
-		return filepath.Join(home, "Library", "Application Support", "bulkrevoke"), nil
 	}
-	if dir, _ := lookup("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+	mac := runtime.GOOS == "darwin" || runtime.GOOS == "ios"
+	if dir, _ := lookup("XDG_STATE_HOME"); filepath.IsAbs(dir) && !mac {
 		return filepath.Join(dir, "bulkrevoke"), nil
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return "", refusef(stateHint, "there is no folder for state: %w", err)
+	}
+	if mac {
+		return filepath.Join(home, "Library", "Application Support", "bulkrevoke"), nil
 	}
 	return filepath.Join(home, ".local", "state", "bulkrevoke"), nil
 }

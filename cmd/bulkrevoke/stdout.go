@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"syscall"
 )
 
@@ -41,16 +42,14 @@ var errNotShown = errors.New("data could not be written")
 
 // readerGone reports whether a write failed because nobody is there to read.
 func readerGone(w io.Writer, err error) bool {
-	for _, gone := range append(brokenPipes, io.ErrClosedPipe) {
-		if errors.Is(err, gone) {
-			return true
-		}
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		return true
 	}
-	if !errors.Is(err, syscall.EIO) {
-		return false
+	if runtime.GOOS == "windows" { // ERROR_BROKEN_PIPE and ERROR_NO_DATA
+		return errors.Is(err, syscall.Errno(109)) || errors.Is(err, syscall.Errno(232))
 	}
 	file, ok := w.(*os.File)
-	if !ok {
+	if !ok || !errors.Is(err, syscall.EIO) {
 		return false
 	}
 	info, err := file.Stat()

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"unicode"
@@ -16,99 +15,77 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
-const ledgerEnding = ".ledger.db"
-
-// fileName is what the files of a sheet are named after: the file, and the sheet of
-// the workbook where it counts.
-func (o *options) fileName(sheetName string) string {
-	if o.tab == "" {
+// withTab is what the files of a sheet are named after: the file, and the sheet of the
+// workbook where it counts.
+func withTab(sheetName, tab string) string {
+	if tab == "" {
 		return sheetName
 	}
 	ext := filepath.Ext(sheetName)
-	return strings.TrimSuffix(sheetName, ext) + "." + o.tab + ext
+	return strings.TrimSuffix(sheetName, ext) + "." + tab + ext
 }
 
-// namesAfterTab says what the files of a sheet are called, by its names.
-func (o *options) namesAfterTab(ctx context.Context, sheetName, output, ledgerName string, isResult bool) (names, error) {
-	o.tab = ""
-	if report.IsWorkbook(sheetName) && !isResult {
-		if err := o.findTab(ctx, sheetName, output); err != nil {
-			return names{}, err
-		}
+// tabOf decides whether the files of a workbook are named after its sheet too, and returns
+// what they are named after then. They are where --sheet was given, because the next sheet
+// of the workbook must neither replace the first one's result nor take its history for its
+// own; but a ledger that is there already goes on, under whichever of the two names it has.
+// known is the sheet that is read, if that is known.
+func (o *options) tabOf(ctx context.Context, sheetName, output, known string) (string, error) {
+	if known == "" && o.worksheet != "" {
+		known = o.worksheet // which the workbook may write otherwise, if it can still be asked
+		lookInto(sheetName, o.worksheet, func(r *sheet.Reader) { known = r.Layout().Sheet })
 	}
-	n, err := namesOf(o.fileName(sheetName), output, ledgerName, isResult, o.sandbox)
-	if err != nil {
-		return n, err
-	}
-	n.sheet = sheetName
-	return n, n.check()
-}
-
-// findTab decides whether the files of a workbook are named after its sheet too. They
-// are where --sheet was given, because the next sheet of the workbook must neither
-// replace the first one's result nor take its history for its own; but a ledger that
-// is there already goes on, under whichever of the two names it has.
-func (o *options) findTab(ctx context.Context, sheetName, output string) error {
-	known := o.worksheet
-	if known == "" && o.sheet != "" {
-		known = worksheetOf(sheetName, o.sheet)
+	own := ""
+	if o.worksheet != "" {
+		own = safeTab(known)
 	}
 	if o.ledger != "" {
-		if o.sheet != "" {
-			o.tab = safeTab(known)
-		}
-		return nil
+		return own, nil
 	}
 	short, err := namesOf(sheetName, output, "", false, o.sandbox)
 	if err != nil {
-		return err
+		return "", err
 	}
 	there, err := exists(short.ledger)
 	if err != nil {
-		return err
+		return "", err
 	}
 	longer, err := o.longerLedgers(ctx, short.ledger, known)
 	switch {
 	case err != nil:
-		return err
-	case o.sheet == "" && there:
-		return nil
+		return "", err
+	case own == "" && there:
+		return "", nil
 	case len(longer) == 1:
-		o.tab = longer[0]
-		return nil
+		return longer[0], nil
 	case len(longer) > 1:
-		return refusef("Say which sheet is meant with --sheet.", "there are ledgers of several sheets of %s: %s", sheetName, strings.Join(longer, ", "))
-	case o.sheet == "":
-		return nil
-	}
-	o.tab = safeTab(known)
-	if !there {
-		return nil
+		return "", refusef("Say which sheet is meant with --sheet.", "there are ledgers of several sheets of %s: %s", sheetName, strings.Join(longer, ", "))
+	case !there:
+		return own, nil
 	}
 	sheets, err := ledgerSheets(ctx, short.ledger)
 	if err != nil {
 		if o.fresh {
-			return nil // the ledger that cannot be read is not the one that is set aside
+			return own, nil // the ledger that cannot be read is not the one that is set aside
 		}
-		return err
+		return "", err
 	}
 	unknown := false
 	for _, s := range sheets {
 		if strings.EqualFold(s.worksheet, known) {
-			o.tab = ""
-			return nil
+			return "", nil
 		}
 		unknown = unknown || s.worksheet == "" && (report.IsWorkbook(s.name) || strings.Contains(strings.ToLower(s.name), ".results."))
 	}
-	if unknown {
-		own, err := namesOf(o.fileName(sheetName), output, "", false, o.sandbox)
-		if err != nil {
-			return err
-		}
-		return refusef(fmt.Sprintf("If it is, go on with --ledger %s; else begin with --ledger %s.", shellQuote(short.ledger), shellQuote(own.ledger)),
-			"the ledger %s does not say which sheet of the workbook it is of, and may be that of %q", short.ledger, known)
+	if !unknown {
+		return own, nil
 	}
-	return nil
+	named, err := namesOf(withTab(sheetName, own), output, "", false, o.sandbox)
+	if err != nil {
+		return "", err
+	}
+	return "", refusef(fmt.Sprintf("If it is, go on with --ledger %s; else begin with --ledger %s.", shellQuote(short.ledger), shellQuote(named.ledger)),
+		"the ledger %s does not say which sheet of the workbook it is of, and may be that of %q", short.ledger, known)
 }
 
 // longerLedgers finds the ledgers that are named after a sheet of the workbook too,
@@ -119,17 +96,13 @@ func (o *options) longerLedgers(ctx context.Context, short, known string) (tabs 
 	if o.sandbox {
 		stem, ending = trimSuffixFold(stem, ".sandbox"), ".sandbox"+ledgerEnding
 	}
-	entries, err := os.ReadDir(filepath.Dir(short))
-	if err != nil {
-		return nil, nil // whoever opens the ledger is told
-	}
-	for _, entry := range entries {
-		inside, ok := strings.CutPrefix(entry.Name(), stem+".")
+	for _, name := range ledgersIn(filepath.Dir(short)) {
+		inside, ok := strings.CutPrefix(name, stem+".")
 		tab, isLedger := strings.CutSuffix(inside, ending)
 		if !ok || !isLedger || known != "" && !strings.EqualFold(tab, safeTab(known)) {
 			continue
 		}
-		sheets, err := ledgerSheets(ctx, filepath.Join(filepath.Dir(short), entry.Name()))
+		sheets, err := ledgerSheets(ctx, filepath.Join(filepath.Dir(short), name))
 		if err != nil {
 			if known == "" || o.fresh {
 				continue
@@ -146,21 +119,22 @@ func (o *options) longerLedgers(ctx context.Context, short, known string) (tabs 
 		case known == "" && (of == "" || safeTab(of) != tab): // another file's, or set aside
 			continue
 		case known != "" && of != "" && !strings.EqualFold(of, known):
-			return nil, refusef("Name another one with --ledger.", "the ledger %s is that of the sheet %q, and not of %q", entry.Name(), of, known)
+			return nil, refusef("Name another one with --ledger.", "the ledger %s is that of the sheet %q, and not of %q", name, of, known)
 		}
 		tabs = append(tabs, tab)
 	}
 	return tabs, nil
 }
 
-// ofLedger is title with the sheet of the workbook that the rows in the ledger are of.
-func (j *job) ofLedger(name string) string {
+// ofLedger is the sheet's title with the sheet of the workbook that the rows in the ledger
+// are of.
+func (j *job) ofLedger() string {
 	src, ok, err := j.led.Source(context.Background())
 	var layout sheet.Layout
 	if err != nil || !ok || json.Unmarshal(src.Layout, &layout) != nil || layout.Sheet == "" {
-		return title(name) // it is said as well as it is known
+		return title(j.sheet) // it is said as well as it is known
 	}
-	return report.Printable((&sheet.Worksheet{Name: layout.Sheet}).Of(title(name)))
+	return report.Printable((&sheet.Worksheet{Name: layout.Sheet}).Of(title(j.sheet)))
 }
 
 // ledgerSheet is a sheet that a ledger has taken up.
@@ -188,22 +162,6 @@ func ledgerSheets(ctx context.Context, path string) (list []ledgerSheet, err err
 		list = append(list, ledgerSheet{src.Name, layout.Sheet})
 	}
 	return list, nil
-}
-
-// worksheetOf returns the name that a workbook gives the sheet which somebody has
-// named, or that name if the workbook cannot be asked any more.
-func worksheetOf(name, given string) string {
-	file, err := peek(name)
-	if err != nil {
-		return given
-	}
-	defer file.Close() // it is only read
-	r, err := sheet.Open(file, name, sheet.Options{Path: name, Sheet: given, AnyHeader: true})
-	if err != nil {
-		return given
-	}
-	defer r.Close()
-	return r.Layout().Sheet
 }
 
 // safeTab makes the name of a sheet fit for the name of a file on any system, and not

@@ -292,8 +292,8 @@ func TestSafeTab(t *testing.T) {
 		if got := safeTab(name); got != want {
 			t.Errorf("safeTab(%q) is %q, want %q", name, got, want)
 		}
-		o := &options{tab: safeTab(name)}
-		if dir := filepath.Dir(o.fileName(filepath.Join("d", "off.xlsx"))); dir != "d" {
+		path := withTab(filepath.Join("d", "off.xlsx"), safeTab(name))
+		if dir := filepath.Dir(path); dir != "d" {
 			t.Errorf("a file named after %q lies in %s", name, dir)
 		}
 	}

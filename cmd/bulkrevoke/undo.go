@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,8 +15,9 @@ import (
 )
 
 func (a *app) undoCommand() *cobra.Command {
+	o := newOptions()
 	shown, hidden := a.crms.help()
-	cmd := &cobra.Command{
+	cmd := a.sheetCommand(o, &cobra.Command{
 		Use:   "undo SHEET",
 		Short: "Write the sheet that puts back what the ledger says was changed",
 		Long: `Write SHEET.undo.csv: the rows that put every user and record back to how it was before the ledger's
@@ -38,59 +39,42 @@ and 143 interrupted.`,
 		Example: `  bulkrevoke undo offboarding.csv
   bulkrevoke plan offboarding.undo.csv
   bulkrevoke run offboarding.undo.csv`,
-		Args: a.oneSheet,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.settle(cmd); err != nil {
-				return err
-			}
-			return a.undoSheet(cmd.Context(), args[0])
-		},
-	}
-	flags := cmd.Flags()
-	a.opts.addFileFlags(flags)
-	flags.Lookup("output").Usage = "write the sheet to `FILE` (default: the sheet's name with .undo.csv)"
-	flags.Lookup("ledger").Usage = "the ledger `FILE` (default: named after the sheet, beside it)"
-	flags.Lookup("sandbox").Usage = "undo what was done in a sandbox"
-	a.opts.addSheetFlag(flags)
-	flags.Lookup("sheet").Usage = "the sheet `NAME` of an .xlsx that was run (default: the one that has a ledger)"
-	a.opts.addConfigFlag(flags)
-	flags.DurationVar(&a.opts.wait, "wait", 0, "wait so long for a run on this ledger")
-	a.opts.addLogFlags(flags)
+	}, func(ctx context.Context, j *job) error { return j.undo(ctx) })
+	o.addFlags(cmd.Flags(), "config", "log-format", "log-level", "quiet",
+		"output: write the sheet to `FILE` (default: the sheet's name with .undo.csv)",
+		"ledger: the ledger `FILE` (default: named after the sheet, beside it)",
+		"sandbox: undo what was done in a sandbox",
+		"sheet: the sheet `NAME` of an .xlsx that was run (default: the one that has a ledger)",
+		"wait: wait so long for a run on this ledger")
 	return cmd
 }
 
-// undoSheet writes the inverse of what the ledger's runs have done. A ledger whose
-// chain is broken is refused: what it says was there may be somebody's invention.
-func (a *app) undoSheet(ctx context.Context, name string) (err error) {
-	j := &job{app: a}
-	defer func() { err = errors.Join(err, j.close()) }()
-	if name == standardInput && a.opts.output == "" {
+// undo writes the inverse of what the ledger's runs have done.
+func (j *job) undo(ctx context.Context) error {
+	output := j.opts.output
+	if j.sheet == standardInput && output == "" {
 		return refusef("For instance: bulkrevoke undo - -o back.csv --ledger offboarding.ledger.db", "a sheet from standard input needs -o and --ledger")
 	}
-	output := a.opts.output
-	if name != standardInput {
-		if err := refuseUndoOfUndo(name); err != nil {
-			return err
-		}
-	}
-	if output == "" {
-		n, err := namesToRead(ctx, name, a.opts) // which sheet of a workbook it is
-		if err != nil {
-			return err
-		}
-		output = stemOf(a.opts.fileName(n.sheet), looksLikeResult(name), a.opts.sandbox) + undoEnding + ".csv"
+	isResult := looksLikeResult(j.sheet)
+	if _, mark := undoMark(j.sheet); mark != "" || isUndoName(j.sheet, isResult) { // a ledger is undone as a whole
+		return refusef("Run the sheet that it undoes once more, which does again what this one has given back; or undo that sheet, which undoes all of its ledger.",
+			"%s is an undo sheet", j.sheet)
 	}
 	if err := checkFormat("-o", output, textEndings); err != nil {
 		return err
 	}
-	started := time.Now()
-	if err := j.openToRead(ctx, name); err != nil {
+	began := time.Now()
+	if err := j.openToRead(ctx); err != nil {
 		return err
 	}
-	j.sweepFiles(started, output)
+	if output == "" {
+		output = stemOf(withTab(j.sheet, j.names.tab), isResult, j.opts.sandbox) + undoEnding + ".csv"
+	}
+	j.sweep(began, output)
 	if err := j.checkPlace(); err != nil {
 		return err
 	}
+	// What a ledger says was there may be somebody's invention if its chain is broken.
 	if broken, err := j.checkChain(ctx); err != nil {
 		return err
 	} else if broken != nil {
@@ -98,43 +82,32 @@ func (a *app) undoSheet(ctx context.Context, name string) (err error) {
 			"the chain of events of %s is broken, so that what it says was there can not be relied on: %w", j.names.ledger, broken)
 	}
 	// Lines are told of this sheet's rows, if the ledger still has them.
-	if _, err := j.led.Choose(ctx, a.opts.sheetID(j.names, name != standardInput && looksLikeResult(name))); err != nil {
+	if _, err := j.led.Choose(ctx, j.opts.sheetID(j.names, isResult)); err != nil {
 		return err
 	}
-	counts, err := report.WriteUndo(ctx, j.led, output, func(row batch.UndoRow) {
-		place, why := report.Printable(placeOf(row)), report.Printable(row.Left)
-		a.say("by hand", []slog.Attr{slog.String("place", place), slog.String("why", why)}, "by hand: %s: %s", place, why)
+	c, err := report.WriteUndo(ctx, j.led, output, func(row batch.UndoRow) {
+		words := []string{row.Account, row.Op.Object, row.Op.Record}
+		if row.Op.Action != crm.RevokeAll {
+			words = append(words, row.Op.User)
+		}
+		place, why := report.Printable(strings.Join(words, " ")), report.Printable(row.Left)
+		j.say("by hand", []slog.Attr{slog.String("place", place), slog.String("why", why)}, "by hand: %s: %s", place, why)
 	})
 	if err != nil {
 		return err
 	}
-	if counts.Left > 0 {
+	if c.Left > 0 {
 		j.code = exitOpen
 	}
-	j.tellUndone(name, output, counts)
-	return nil
-}
-
-// placeOf says where something is that no row can put back.
-func placeOf(row batch.UndoRow) string {
-	words := []string{row.Account, row.Op.Object, row.Op.Record}
-	if row.Op.Action != crm.RevokeAll {
-		words = append(words, row.Op.User)
-	}
-	return strings.Join(words, " ")
-}
-
-// tellUndone says what the sheet has become, and what to do with it.
-func (j *job) tellUndone(name, output string, c report.UndoCounts) {
 	if j.opts.quiet {
-		return
+		return nil
 	}
 	if c.Left > 0 {
 		j.say("left by hand", []slog.Attr{slog.Int64("things", c.Left)}, "%s left to be put back by hand, listed above", plural(c.Left, "thing"))
 	}
 	if c.Rows == 0 {
 		j.say("nothing to undo", nil, "there is nothing that a sheet could put back; none was written")
-		return
+		return nil
 	}
 	j.say("undo written", written(output, c.Rows), "%s: %s written, nothing was sent", output, plural(c.Rows, "row"))
 	if c.Noted > 0 {
@@ -143,5 +116,22 @@ func (j *job) tellUndone(name, output string, c report.UndoCounts) {
 	again := j.putBackCommand(output)
 	j.say("next", []slog.Attr{slog.String("command", again)}, "put it back with: %s", again)
 	j.say("undo ledger", []slog.Attr{slog.String("ledger", j.names.ledger)},
-		"it belongs to the ledger %s: %s, run again after it, does again what it has given back", j.names.ledger, j.ofLedger(name))
+		"it belongs to the ledger %s: %s, run again after it, does again what it has given back", j.names.ledger, j.ofLedger())
+	return nil
+}
+
+// putBackCommand is the command that carries out an undo sheet of this job's ledger.
+func (j *job) putBackCommand(output string) string {
+	words := []string{"bulkrevoke", "run"}
+	if j.opts.sandbox {
+		words = append(words, "--sandbox")
+	}
+	byName, err := namesOf(output, "", "", false, j.opts.sandbox)
+	if err == nil {
+		byName, err = (&options{sandbox: j.opts.sandbox}).ofItsUndone(byName, false)
+	}
+	if err != nil || filepath.Clean(byName.ledger) != filepath.Clean(j.names.ledger) {
+		words = append(words, "--ledger", shellQuote(j.names.ledger))
+	}
+	return strings.Join(append(words, shellQuote(output)), " ")
 }

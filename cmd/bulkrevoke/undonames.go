@@ -31,33 +31,22 @@ func isUndoName(sheetName string, isResult bool) bool {
 // of the sheet that it undoes, and the mark of the ledger. Both are empty for any
 // other sheet.
 func undoMark(name string) (undoes, mark string) {
-	file, err := peek(name)
-	if err != nil {
-		return "", ""
-	}
-	defer file.Close() // it is only read
-	r, err := sheet.Open(file, name, sheet.Options{Path: name, AnyHeader: true})
-	if err != nil {
-		return "", ""
-	}
-	defer r.Close()
-	at := slices.IndexFunc(r.Layout().Columns, func(column string) bool {
-		return strings.EqualFold(strings.TrimSpace(column), report.UndoColumn)
+	lookInto(name, "", func(r *sheet.Reader) {
+		at := slices.IndexFunc(r.Layout().Columns, func(column string) bool {
+			return strings.EqualFold(strings.TrimSpace(column), report.UndoColumn)
+		})
+		for rec, err := range r.All() {
+			if at < 0 || err != nil || at >= len(rec.Cells) {
+				return
+			}
+			mark = strings.TrimSpace(rec.Cells[at])
+			if cut := strings.LastIndexByte(mark, ' '); cut > 0 {
+				undoes, mark = mark[:cut], mark[cut+1:]
+			}
+			return
+		}
 	})
-	if at < 0 {
-		return "", ""
-	}
-	for rec, err := range r.All() {
-		if err != nil || at >= len(rec.Cells) {
-			break
-		}
-		cell := strings.TrimSpace(rec.Cells[at])
-		if cut := strings.LastIndexByte(cell, ' '); cut > 0 {
-			return cell[:cut], cell[cut+1:]
-		}
-		return "", cell
-	}
-	return "", ""
+	return undoes, mark
 }
 
 // ofItsUndone finds the ledger of an undo sheet: the one that it came from. In any
@@ -76,44 +65,36 @@ func (o *options) ofItsUndone(n names, isResult bool) (names, error) {
 	if err != nil {
 		return n, err
 	}
-	if !there {
-		beside := filepath.Join(filepath.Dir(n.sheet), filepath.Base(n.ledger))
+	if beside := filepath.Join(filepath.Dir(n.sheet), filepath.Base(n.ledger)); !there {
 		if there, err = exists(beside); err != nil {
 			return n, err
-		}
-		if there {
-			n.ledger = beside
-			n.state = strings.TrimSuffix(n.ledger, ".ledger.db") + ".state"
+		} else if there {
+			n = n.withLedger(beside)
 		}
 	}
-	from := ""
-	if undoes != "" {
-		from = " of " + undoes
+	if !there {
+		from := ""
+		if undoes != "" {
+			from = " of " + undoes
+		}
+		return n, refusef(fmt.Sprintf("Name the ledger%s with --ledger. With any other one, the sheet that this undoes would still count as done.", from),
+			"%s is an undo sheet, and there is no ledger %s that it could have come from", n.sheet, n.ledger)
 	}
-	hint := fmt.Sprintf("Name the ledger%s with --ledger. With any other one, the sheet that this undoes would still count as done.", from)
-	switch ours, err := cameFrom(n.ledger, mark); {
-	case !there:
-		return n, refusef(hint, "%s is an undo sheet, and there is no ledger %s that it could have come from", n.sheet, n.ledger)
-	case err != nil:
-		return n, err
-	case !ours && !o.sandbox: // nothing is at stake in a sandbox
-		return n, refusef("Write it anew with `bulkrevoke undo`, or name the ledger that it came from with --ledger.",
-			"%s is an undo sheet, and it was not written from the ledger %s", n.sheet, n.ledger)
+	if mark != "" { // without one it has only its name to go by
+		led, err := ledger.Open(n.ledger, ledger.Options{ReadOnly: true})
+		if err != nil {
+			return n, err
+		}
+		ours := batch.IsCallOf(led, mark)
+		if err := led.Close(); err != nil {
+			return n, err
+		}
+		if !ours && !o.sandbox { // nothing is at stake in a sandbox
+			return n, refusef("Write it anew with `bulkrevoke undo`, or name the ledger that it came from with --ledger.",
+				"%s is an undo sheet, and it was not written from the ledger %s", n.sheet, n.ledger)
+		}
 	}
 	return n, n.check()
-}
-
-// cameFrom says whether the mark of an undo sheet is that of a ledger. A sheet without
-// one has only its name to go by.
-func cameFrom(path, mark string) (bool, error) {
-	if there, err := exists(path); mark == "" || !there || err != nil {
-		return mark == "", err
-	}
-	led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
-	if err != nil {
-		return false, err
-	}
-	return batch.IsCallOf(led, mark), led.Close()
 }
 
 // sheetID is what tells a sheet apart from the others of its ledger: "" for the one
@@ -122,8 +103,8 @@ func (o *options) sheetID(n names, isResult bool) string {
 	if n.sheet == standardInput {
 		return standardInput
 	}
-	own := trimSuffixFold(strings.TrimSuffix(filepath.Base(n.ledger), ".ledger.db"), ".sandbox")
-	stem := filepath.Base(stemOf(o.fileName(n.sheet), isResult, false))
+	own := trimSuffixFold(strings.TrimSuffix(filepath.Base(n.ledger), ledgerEnding), ".sandbox")
+	stem := filepath.Base(stemOf(withTab(n.sheet, n.tab), isResult, false))
 	switch undone := trimSuffixFold(stem, undoEnding); {
 	case undone != stem && (undone == own || trimSuffixFold(undone, ".sandbox") == own):
 		return undoSheetID
@@ -135,50 +116,25 @@ func (o *options) sheetID(n names, isResult bool) string {
 
 // chooseSheet has the ledger speak of the sheet that was named, of which it may have
 // taken up another one since.
-func (j *job) chooseSheet(ctx context.Context, name string) error {
+func (j *job) chooseSheet(ctx context.Context) error {
 	kept, err := j.led.Sheets(ctx)
 	if err != nil || len(kept) == 0 {
 		return err
 	}
-	id := j.opts.sheetID(j.names, name != standardInput && looksLikeResult(name))
+	id := j.opts.sheetID(j.names, looksLikeResult(j.sheet))
 	switch ok, err := j.led.Choose(ctx, id); {
 	case err != nil:
 		return err
 	case ok && kept[0].Sheet != id:
 		j.since = title(kept[0].Name)
 		return nil
-	case ok, name == standardInput: // which has no name of its own
+	case ok, j.sheet == standardInput: // which has no name of its own
 		return nil
 	}
 	var has []string
 	for _, src := range kept {
 		has = append(has, title(src.Name))
 	}
-	return refusef(fmt.Sprintf("Run %s first, or name %s, with --ledger %s.", title(name), strings.Join(has, " or "), j.names.ledger),
-		"the ledger %s has the rows of %s now, and not those of %s", j.names.ledger, strings.Join(has, " and "), title(name))
-}
-
-// putBackCommand is the command that carries out an undo sheet of this job's ledger.
-func (j *job) putBackCommand(output string) string {
-	words := []string{"bulkrevoke", "run"}
-	if j.opts.sandbox {
-		words = append(words, "--sandbox")
-	}
-	byName, err := namesOf(output, "", "", false, j.opts.sandbox)
-	if err == nil {
-		byName, err = (&options{sandbox: j.opts.sandbox}).ofItsUndone(byName, false)
-	}
-	if err != nil || filepath.Clean(byName.ledger) != filepath.Clean(j.names.ledger) {
-		words = append(words, "--ledger", shellQuote(j.names.ledger))
-	}
-	return strings.Join(append(words, shellQuote(output)), " ")
-}
-
-// refuseUndoOfUndo refuses to undo an undo sheet, because a ledger is undone as a whole.
-func refuseUndoOfUndo(name string) error {
-	if _, mark := undoMark(name); mark == "" && !isUndoName(name, looksLikeResult(name)) {
-		return nil
-	}
-	return refusef("Run the sheet that it undoes once more, which does again what this one has given back; or undo that sheet, which undoes all of its ledger.",
-		"%s is an undo sheet", name)
+	return refusef(fmt.Sprintf("Run %s first, or name %s, with --ledger %s.", title(j.sheet), strings.Join(has, " or "), j.names.ledger),
+		"the ledger %s has the rows of %s now, and not those of %s", j.names.ledger, strings.Join(has, " and "), title(j.sheet))
 }

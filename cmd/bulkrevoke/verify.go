@@ -1,16 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"slices"
 	"time"
 
@@ -22,8 +19,9 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
+	o := newOptions()
 	shown, hidden := a.crms.help()
-	cmd := &cobra.Command{
+	cmd := a.sheetCommand(o, &cobra.Command{
 		Use:   "verify SHEET",
 		Short: "Ask the CRM again whether each access is as the sheet says; check the event chain",
 		Long: `Ask the CRM again, for every row that was done, whether the access still is as the row says, and
@@ -42,48 +40,31 @@ refused; 3 the chain is broken, or an account could not be asked; 4 another run 
 and 143 interrupted.`,
 		Example: `  bulkrevoke verify offboarding.csv
   bulkrevoke verify offboarding.csv -o offboarding.verified.csv`,
-		Args: a.oneSheet,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.settle(cmd); err != nil {
-				return err
-			}
-			return a.verifySheet(cmd.Context(), args[0])
-		},
-	}
-	flags := cmd.Flags()
-	a.opts.addFileFlags(flags)
-	flags.Lookup("output").Usage = "write the sheet with the answers to `FILE` (default: the answers alone, to standard output)"
-	flags.Lookup("ledger").Usage = "the ledger `FILE` (default: named after the sheet, beside it)"
-	flags.Lookup("sandbox").Usage = "ask the sandbox of the runs with --sandbox"
-	a.opts.addSheetFlag(flags)
-	flags.Lookup("sheet").Usage = "the sheet `NAME` of an .xlsx that was run (default: the one that has a ledger)"
-	a.opts.addConfigFlag(flags)
-	flags.DurationVar(&a.opts.wait, "wait", 0, "wait so long for another run on this account or ledger")
-	flags.Var(&a.opts.limit, "limit", "make at most so many calls in so much time, such as 25/5s (default: the account's)")
-	flags.Var(&a.opts.share, "share", "take this part of the limit, 1 for all of it (default: the account's, 0.8)")
-	flags.Var(&a.opts.workers, "workers", "make at most `N` calls at once (default: as many as the limit lets be under way)")
-	a.opts.addLogFlags(flags)
+	}, func(ctx context.Context, j *job) error { return j.verify(ctx) })
+	o.addFlags(cmd.Flags(), "config", "limit", "share", "workers", "log-format", "log-level", "quiet",
+		"output: write the sheet with the answers to `FILE` (default: the answers alone, to standard output)",
+		"ledger: the ledger `FILE` (default: named after the sheet, beside it)",
+		"sandbox: ask the sandbox of the runs with --sandbox",
+		"sheet: the sheet `NAME` of an .xlsx that was run (default: the one that has a ledger)",
+		"wait: wait so long for another run on this account or ledger")
 	return cmd
 }
 
-// verifySheet asks the CRMs about every row that was done. It leaves the ledger as
-// it is.
-func (a *app) verifySheet(ctx context.Context, name string) (err error) {
-	j := &job{app: a}
-	defer func() { err = errors.Join(err, j.close()) }()
-	started := time.Now()
-	if err := j.openToRead(ctx, name); err != nil {
+// verify asks the CRMs about every row that was done. It leaves the ledger as it is.
+func (j *job) verify(ctx context.Context) error {
+	began, output := time.Now(), j.opts.output
+	if err := j.openToRead(ctx); err != nil {
 		return err
 	}
-	j.sweepFiles(started, a.opts.output)
-	if err := j.chooseSheet(ctx, name); err != nil {
+	j.sweep(began, output)
+	if err := j.chooseSheet(ctx); err != nil {
 		return err
 	}
-	if a.opts.output != "" {
-		if err := checkFormat("-o", a.opts.output, textEndings); err != nil {
+	if output != "" {
+		if err := checkFormat("-o", output, textEndings); err != nil {
 			return err
 		}
-		if err := report.CheckVerified(a.opts.output); err != nil {
+		if err := report.CheckVerified(output); err != nil {
 			return err
 		}
 	}
@@ -109,61 +90,38 @@ func (a *app) verifySheet(ctx context.Context, name string) (err error) {
 		return err
 	}
 	// What is known is told in any case, also to somebody who has interrupted it.
-	counts, err := j.writeVerified(context.WithoutCancel(ctx), v)
+	ctx = context.WithoutCancel(ctx)
+	var counts report.VerifyCounts
+	if output == "" {
+		counts, err = report.PrintVerified(ctx, j.stdout, v.Review)
+	} else {
+		counts, err = report.WriteVerified(ctx, j.led, v.Review, output)
+	}
 	if err != nil {
 		return err
 	}
-	if err := j.tellVerified(name, v, counts, broken); err != nil {
-		return err
+	if counts.Open()+v.Alarms > 0 {
+		j.code = exitOpen
 	}
-	if v.Stopped != nil {
-		return v.Stopped
+	// A broken chain, and an account that could not be asked, are told even to those who
+	// want errors only.
+	if broken != nil {
+		j.code = exitStopped
+		j.screen.Tell(report.ErrorEvent(fmt.Sprintf("the chain of events of %s is broken: %v", j.names.ledger, broken),
+			"Somebody has changed the ledger. Keep it as it is, and compare it with a backup and with the chain's head in the summaries of its runs.", exitStopped))
 	}
-	j.code = verifyVerdict(v, counts, broken)
-	return nil
-}
-
-// openToRead finds the ledger that a command reads, holds runs off it, and opens it
-// for reading: a ledger whose chain is broken opens too.
-func (j *job) openToRead(ctx context.Context, name string) (err error) {
-	if j.names, err = namesToRead(ctx, name, j.opts); err != nil {
-		return err
-	}
-	if _, err := os.Lstat(j.names.ledger); errors.Is(err, fs.ErrNotExist) {
-		return refusef("Run the sheet first, or name its ledger with --ledger.", "there is no ledger %s", j.names.ledger)
-	}
-	err = j.lockLedger(ctx)
-	// Where no lock can be made, on a read-only disk for one, nobody can run either.
-	if _, held := errors.AsType[*heldError](err); held || err != nil && ctx.Err() != nil {
-		return err
-	}
-	return j.openLedgerFile(ctx, ledger.Options{ReadOnly: true})
-}
-
-// namesToRead says which ledger a command reads that only writes what it was asked
-// for: the one beside the sheet, or, if there is none, the one beside the output,
-// where a run with that -o has put it.
-func namesToRead(ctx context.Context, name string, o *options) (names, error) {
-	if name == standardInput && o.ledger == "" {
-		return names{}, refusef("For instance: bulkrevoke verify - --ledger offboarding.ledger.db", "a sheet from standard input needs --ledger")
-	}
-	isResult := name != standardInput && looksLikeResult(name)
-	output := ""
-	if name == standardInput {
-		output = standardInput // it has no name to make one of
-	}
-	n, err := o.names(ctx, name, output, isResult)
-	beside := cmp.Or(o.output, o.runOutput)
-	if err != nil || beside == "" {
-		return n, err
-	}
-	if _, err := os.Lstat(n.ledger); errors.Is(err, fs.ErrNotExist) && o.ledger == "" {
-		if n, err = o.namesAfterTab(ctx, name, beside, "", isResult); err != nil {
-			return n, err
+	for _, acc := range v.Accounts {
+		if acc.Ended != nil {
+			j.code = exitStopped
+			j.screen.Tell(report.ErrorEvent(fmt.Sprintf("account %q could not be asked: %s", acc.Account, acc.Ended.Error()), acc.Ended.Hint, exitStopped))
 		}
 	}
-	n.output = o.output
-	return n, n.check()
+	if !j.opts.quiet {
+		if err := j.tellVerified(ctx, v, counts, broken == nil); err != nil {
+			return err
+		}
+	}
+	return v.Stopped
 }
 
 // checkChain checks the events, and the rows against them. A broken chain is no error: what is there can be
@@ -203,57 +161,36 @@ func (j *job) ledgersAccounts(ctx context.Context) (used []string, err error) {
 	return used, nil
 }
 
-// writeVerified writes the answers.
-func (j *job) writeVerified(ctx context.Context, v *batch.Verification) (report.VerifyCounts, error) {
-	if j.opts.output == "" {
-		return report.PrintVerified(ctx, j.stdout, v.Review)
-	}
-	return report.WriteVerified(ctx, j.led, v.Review, j.opts.output)
-}
-
-// tellVerified says what came of a verification. A broken chain is told even to
-// those who want errors only.
-func (j *job) tellVerified(name string, v *batch.Verification, c report.VerifyCounts, broken *ledger.ChainError) error {
-	ctx := context.Background()
-	if broken != nil {
-		j.screen.Tell(report.ErrorEvent(fmt.Sprintf("the chain of events of %s is broken: %v", j.names.ledger, broken),
-			"Somebody has changed the ledger. Keep it as it is, and compare it with a backup and with the chain's head in the summaries of its runs.", exitStopped))
-	}
-	for _, acc := range v.Accounts {
-		if acc.Ended != nil {
-			j.screen.Tell(report.ErrorEvent(fmt.Sprintf("account %q could not be asked: %s", acc.Account, acc.Ended.Error()), acc.Ended.Hint, exitStopped))
-		}
-	}
-	if j.opts.quiet {
-		return nil
-	}
+// tellVerified says what came of a verification. whole says that the chain is.
+func (j *job) tellVerified(ctx context.Context, v *batch.Verification, c report.VerifyCounts, whole bool) error {
+	of := j.ofLedger()
 	j.say("verified", []slog.Attr{
 		slog.Int64("rows", c.Rows), slog.Int64("hold", c.Holds), slog.Int64("hold_no_longer", c.Broken),
-		slog.Int64("never_done", c.NeverDone), slog.Int64("unknown", c.Unknown), slog.Bool("chain_whole", broken == nil),
+		slog.Int64("never_done", c.NeverDone), slog.Int64("unknown", c.Unknown), slog.Bool("chain_whole", whole),
 	}, "%s: of %s, %d hold, %d no longer hold, %d were never done, of %d nobody can tell",
-		j.ofLedger(name), plural(c.Rows, "row"), c.Holds, c.Broken, c.NeverDone, c.Unknown)
+		of, plural(c.Rows, "row"), c.Holds, c.Broken, c.NeverDone, c.Unknown)
 	if v.Alarms > 0 {
 		j.say("alarms", []slog.Attr{slog.Int64("rows", v.Alarms)}, "by %s a bystander, whom no row is about, lost a record and was not given it back: the result names them, give it back by hand", plural(v.Alarms, "row"))
 	}
 	if c.Superseded > 0 {
 		j.say("superseded", []slog.Attr{slog.Int64("rows", c.Superseded)}, "%s answered for by a later row about the same user and record", plural(c.Superseded, "row"))
 	}
-	changed, err := j.sheetChanged(ctx, name)
+	changed, err := j.sheetChanged(ctx)
 	if err != nil {
 		return err
 	}
 	if changed {
-		j.say("sheet changed", nil, "%s has changed since its last run; these are the rows of that run", j.ofLedger(name))
+		j.say("sheet changed", nil, "%s has changed since its last run; these are the rows of that run", of)
 	}
 	seq, head, err := j.led.Head(ctx)
-	if err == nil && broken == nil {
+	if err == nil && whole {
 		j.say("chain", []slog.Attr{slog.Int64("events", seq), slog.String("head", head)}, "the chain of %s is whole, its head is %s", plural(seq, "event"), head)
 	}
 	if j.opts.output != "" {
 		j.say("answers written", written(j.opts.output, c.Rows), "answers: %s", j.opts.output)
 	}
 	if j.since != "" && c.Broken > 0 {
-		j.say("next", nil, "%s was run after %s, in the same ledger: run %s again to do what it has undone", j.since, j.ofLedger(name), j.ofLedger(name))
+		j.say("next", nil, "%s was run after %s, in the same ledger: run %s again to do what it has undone", j.since, of, of)
 		return err
 	}
 	if c.NeverDone > 0 {
@@ -267,15 +204,15 @@ func (j *job) tellVerified(name string, v *batch.Verification, c report.VerifyCo
 
 // sheetChanged says whether the sheet is another one than the last run's. A sheet
 // that is gone, or is a result, tells nothing.
-func (j *job) sheetChanged(ctx context.Context, name string) (bool, error) {
-	if name == standardInput || looksLikeResult(name) {
+func (j *job) sheetChanged(ctx context.Context) (bool, error) {
+	if j.sheet == standardInput || looksLikeResult(j.sheet) {
 		return false, nil
 	}
 	src, ok, err := j.led.Source(ctx)
 	if err != nil || !ok {
 		return false, err
 	}
-	file, err := peek(name)
+	file, err := peek(j.sheet)
 	if err != nil {
 		return false, nil
 	}
@@ -285,20 +222,4 @@ func (j *job) sheetChanged(ctx context.Context, name string) (bool, error) {
 		return false, nil
 	}
 	return hex.EncodeToString(sum.Sum(nil)) != src.SHA256, nil
-}
-
-// verifyVerdict returns the exit code of a verification that came to its end.
-func verifyVerdict(v *batch.Verification, c report.VerifyCounts, broken *ledger.ChainError) int {
-	if broken != nil {
-		return exitStopped
-	}
-	for _, acc := range v.Accounts {
-		if acc.Ended != nil {
-			return exitStopped
-		}
-	}
-	if c.Open()+v.Alarms > 0 {
-		return exitOpen
-	}
-	return exitDone
 }

@@ -21,8 +21,18 @@ import (
 // A ledger that is damaged or too new may be set aside; a file that is no ledger is
 // somebody else's and stays where it is. The same holds for the result.
 func (j *job) setAside(ctx context.Context) error {
-	ours, err := j.closeOld(ctx)
-	if err != nil {
+	ours := false // the result that is there
+	old, err := ledger.Open(j.names.ledger, ledger.Options{})
+	switch {
+	case err == nil: // closed, its file can be renamed
+		ours, err = old.HasWritten(ctx, j.names.output)
+		if err = errors.Join(err, old.Close()); err != nil {
+			return err
+		}
+	case errors.Is(err, ledger.ErrDamaged), errors.Is(err, ledger.ErrNewer):
+		ours = true
+		j.log.Warn("the old ledger can not be read and is set aside as it is", "ledger", j.names.ledger, "error", err)
+	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	if err := report.CheckTarget(j.names.output, ours); err != nil {
@@ -33,9 +43,20 @@ func (j *job) setAside(ctx context.Context) error {
 		return err
 	}
 	for from, to := range moves {
-		if err := j.moveAside(from, to); err != nil {
+		if there, err := exists(from); err != nil {
 			return err
+		} else if !there {
+			continue
 		}
+		if err := os.Rename(from, to); err != nil {
+			return refusef("", "set aside: %w", err)
+		}
+		j.unlessAdopted(func() error {
+			if there, err := exists(from); there && err == nil && from == j.opts.report {
+				return os.Remove(to) // the page of the refusal stands in its place
+			}
+			return os.Rename(to, from)
+		})
 	}
 	return nil
 }
@@ -47,25 +68,39 @@ const mostPerSecond = 1000
 // asideNames returns the files to set aside and the names that they get: with a
 // time stamp that none of them has been set aside under before.
 func (j *job) asideNames(ctx context.Context, now time.Time) (map[string]string, error) {
+	paths := []string{j.names.output}
+	if j.opts.report != "" && report.IsReport(j.opts.report) {
+		paths = append(paths, j.opts.report)
+	}
+	if j.opts.sandbox {
+		paths = append(paths, j.names.state)
+	}
 	stamp := now.UTC().Format("20060102T150405Z")
 	for n := 1; n <= mostPerSecond && ctx.Err() == nil; n++ {
 		unique := stamp
 		if n > 1 {
 			unique = fmt.Sprintf("%s-%d", stamp, n)
 		}
-		moves := map[string]string{j.names.output: asideName(j.names.output, unique)}
+		moves := map[string]string{}
+		for _, path := range paths {
+			moves[path] = asideName(path, unique)
+		}
 		for _, suffix := range ledgerFiles {
 			moves[j.names.ledger+suffix] = asideName(j.names.ledger, unique) + suffix
 		}
-		if j.opts.report != "" && report.IsReport(j.opts.report) {
-			moves[j.opts.report] = asideName(j.opts.report, unique)
+		free := true
+		for from, to := range moves {
+			taken, err := exists(to)
+			switch {
+			case report.IsNameTooLong(err):
+				return nil, refusef(fmt.Sprintf("Move %s away yourself, or give it a shorter name.", from), "set %s aside as %s: the name is too long", from, to)
+			case err != nil: // nobody can tell
+				return nil, refusef("", "set %s aside as %s: %s", from, to, report.Reason(err))
+			}
+			free = free && !taken
 		}
-		if j.opts.sandbox {
-			moves[j.names.state] = asideName(j.names.state, unique)
-		}
-		free, err := areFree(moves)
-		if free || err != nil {
-			return moves, err
+		if free {
+			return moves, nil
 		}
 	}
 	if ctx.Err() != nil {
@@ -75,22 +110,6 @@ func (j *job) asideNames(ctx context.Context, now time.Time) (map[string]string,
 		"every name under which %s could be set aside is taken, the last by %s", j.names.ledger, asideName(j.names.ledger, stamp))
 }
 
-// areFree says whether no file has one of the new names. A name of which the file
-// system does not tell is not free and not taken.
-func areFree(moves map[string]string) (bool, error) {
-	for from, to := range moves {
-		switch taken, err := exists(to); {
-		case report.IsNameTooLong(err):
-			return false, refusef(fmt.Sprintf("Move %s away yourself, or give it a shorter name.", from), "set %s aside as %s: the name is too long", from, to)
-		case err != nil:
-			return false, refusef("", "set %s aside as %s: %s", from, to, report.Reason(err))
-		case taken:
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
 // exists says whether a name is taken, by whatever. An error says that nobody can tell.
 func exists(path string) (bool, error) {
 	_, err := os.Lstat(path)
@@ -98,41 +117,6 @@ func exists(path string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// closeOld brings the old ledger's file into a state in which it can be renamed,
-// and says whether it wrote the result that is there.
-func (j *job) closeOld(ctx context.Context) (ours bool, err error) {
-	old, err := ledger.Open(j.names.ledger, ledger.Options{})
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case errors.Is(err, ledger.ErrDamaged), errors.Is(err, ledger.ErrNewer):
-		j.log.Warn("the old ledger can not be read and is set aside as it is", "ledger", j.names.ledger, "error", err)
-		return true, nil
-	case err != nil:
-		return false, err
-	}
-	ours, err = old.HasWritten(ctx, j.names.output)
-	return ours, errors.Join(err, old.Close())
-}
-
-// moveAside renames a file, if it is there, and has it named back if the run is
-// refused.
-func (j *job) moveAside(from, to string) error {
-	if there, err := exists(from); err != nil || !there {
-		return err
-	}
-	if err := os.Rename(from, to); err != nil {
-		return refusef("", "set aside: %w", err)
-	}
-	j.unlessAdopted(func() error {
-		if there, err := exists(from); there && err == nil && from == j.opts.report {
-			return os.Remove(to) // the page of the refusal stands in its place
-		}
-		return os.Rename(to, from)
-	})
-	return nil
 }
 
 // asideName puts a time stamp before the last parts of a name, so that the kinds

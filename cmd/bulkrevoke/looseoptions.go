@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"regexp"
 	"slices"
@@ -11,19 +10,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// wantsJSON says whether what goes to standard error is to be JSON, before it is known
-// whether command line, environment and configuration are in order: a refusal of any of
-// them is to come in this form too.
-func (a *app) wantsJSON() bool {
-	o, _ := a.understood()
-	return o.logFormat.value == "json"
-}
-
-// understood returns the flags of `run` as far as they can be made out of a command
+// looseOptions returns the flags of `run` as far as they can be made out of a command
 // line, an environment and a configuration in which something may be wrong, and the
 // sheet, "" if that is not clear. What is wrong itself is told by whoever reads it in
 // earnest.
-func (a *app) understood() (o *options, name string) {
+func (a *app) looseOptions() (o *options, name string) {
 	o = newOptions()
 	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
 	o.addRunFlags(flags)
@@ -51,37 +42,35 @@ func (a *app) understood() (o *options, name string) {
 // looseFlags returns what a command line gives the flags of a set, whether they take it
 // or not, and the words that are no flags.
 func looseFlags(known *pflag.FlagSet, line []string) (values map[string]string, args []string) {
-	line = slices.Clone(line)
-	for {
-		loose := pflag.NewFlagSet("", pflag.ContinueOnError)
-		loose.BoolP("help", "h", false, "")
-		known.VisitAll(func(f *pflag.Flag) {
-			loose.StringP(f.Name, f.Shorthand, "", "")
-			loose.Lookup(f.Name).NoOptDefVal = f.NoOptDefVal
-		})
-		err := loose.Parse(line)
-		if err == nil {
-			values = map[string]string{}
-			loose.Visit(func(f *pflag.Flag) { values[f.Name] = f.Value.String() })
-			return values, loose.Args()
+	values = map[string]string{}
+	for len(line) > 0 {
+		word := line[0]
+		line = line[1:]
+		name, value, given := strings.Cut(strings.TrimPrefix(word, "--"), "=")
+		f := known.Lookup(name)
+		switch {
+		case word == "--":
+			return values, append(args, line...)
+		case word == "-" || !strings.HasPrefix(word, "-"):
+			args = append(args, word)
+			continue
+		case !strings.HasPrefix(word, "--"):
+			f, value = known.ShorthandLookup(word[1:2]), strings.TrimPrefix(word[2:], "=")
+			given = value != ""
 		}
-		i := -1 // the word that it fails at
-		switch e, unknown := errors.AsType[*pflag.NotExistError](err); {
-		case unknown && e.GetSpecifiedShortnames() != "":
-			i = slices.Index(line, "-"+e.GetSpecifiedShortnames())
-		case unknown:
-			i = slices.IndexFunc(line, func(word string) bool {
-				word, _, _ = strings.Cut(word, "=")
-				return word == "--"+e.GetSpecifiedName()
-			})
-		default:
-			i = len(line) - 1 // a flag without its value
+		if f == nil {
+			continue // nobody knows whether the next word is its value
 		}
-		if i < 0 {
-			return nil, nil
+		switch {
+		case given:
+		case f.NoOptDefVal != "":
+			value = f.NoOptDefVal
+		case len(line) > 0:
+			value, line = line[0], line[1:]
 		}
-		line = slices.Delete(line, i, i+1)
+		values[f.Name] = value
 	}
+	return values, args
 }
 
 // settingLine is a single value at the top of a configuration.
