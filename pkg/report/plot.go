@@ -79,7 +79,7 @@ func newPlot(a batch.SummaryAccount) *plot {
 		h := height(float64(n) / width.Seconds())
 		p.Bars = append(p.Bars, plotBar{
 			X: tenth(p.Left + float64(i)*slot + slot*0.06), Y: tenth(p.Bottom - h), W: tenth(slot * 0.88), H: tenth(h),
-			Title: fmt.Sprintf("%s from %s to %s UTC", count(n, "call"), clock(from), clock(from.Add(width))),
+			Title: fmt.Sprintf("%s from %s to %s UTC", count(n, "call"), utc(from, "15:04:05"), utc(from.Add(width), "15:04:05")),
 		})
 	}
 	if limit > 0 {
@@ -88,7 +88,7 @@ func newPlot(a batch.SummaryAccount) *plot {
 		p.LimitX = p.Right - 2
 	}
 	p.times(t.Start, width, slot)
-	p.Caption = fmt.Sprintf("Calls per second, UTC, from %s. Each bar is %s.", day(t.Start), width)
+	p.Caption = fmt.Sprintf("Calls per second, UTC, from %s. Each bar is %s.", utc(t.Start, time.DateOnly), width)
 	if limit > 0 && a.Usage.Refused > 0 {
 		p.Caption += " The limit is the one at the end of the run; a refusal may have lowered it on the way."
 	}

@@ -308,33 +308,3 @@ func (p *Progress) rate(window time.Duration) float64 {
 	}
 	return 0
 }
-
-// roughly writes a duration as people say it.
-func roughly(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return "1s"
-	case d < 10*time.Minute:
-		return d.Round(time.Second).String()
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Round(time.Minute).Minutes()))
-	}
-	d = d.Round(time.Minute)
-	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-}
-
-// count writes a number with its noun.
-func count(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// have is count with the verb that follows it.
-func have(n int64, noun string) string {
-	if n == 1 {
-		return count(n, noun) + " has"
-	}
-	return count(n, noun) + " have"
-}

@@ -136,7 +136,7 @@ func reasonsOf(codes map[string]int) *Reasons {
 	var r Reasons
 	for code, rows := range codes {
 		for range rows {
-			r.add("failed", ledger.Result{Code: code})
+			r.add(ledger.Result{State: ledger.Failed, Code: code})
 		}
 	}
 	return &r

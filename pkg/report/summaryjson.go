@@ -12,15 +12,15 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 )
 
-// SummarySchema names the shape of a summary file. Fields may be added to it;
+// summarySchema names the shape of a summary file. Fields may be added to it;
 // what is there keeps its name and meaning as long as the name ends in 1.
-const SummarySchema = "bulkrevoke/summary/1"
+const summarySchema = "bulkrevoke/summary/1"
 
 // SummaryFile is what WriteSummaryJSON writes. Moments are UTC in RFC 3339 with
 // milliseconds, durations are seconds. What is unknown, or does not apply, is left
 // out; counts are always there.
 type SummaryFile struct {
-	Schema   string   `json:"schema"` // SummarySchema
+	Schema   string   `json:"schema"` // "bulkrevoke/summary/1"
 	Version  string   `json:"version"`
 	Operator string   `json:"operator"`
 	Host     string   `json:"host"` // the machine that it ran on
@@ -120,7 +120,7 @@ func WriteSummaryJSON(ctx context.Context, led *ledger.Ledger, s batch.Summary, 
 
 func summaryFileOf(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Facts) (SummaryFile, error) {
 	out := SummaryFile{
-		Schema: SummarySchema, Version: facts.Version, Operator: facts.Operator, Host: facts.Host,
+		Schema: summarySchema, Version: facts.Version, Operator: facts.Operator, Host: facts.Host,
 		Args: append([]string{}, facts.Args...), Sandbox: facts.Sandbox,
 		Run: s.Run, Started: stamp(s.Started), Ended: stamp(s.Ended), Seconds: seconds(s.Ended.Sub(s.Started)),
 		ExitCode: facts.ExitCode, Error: problem(facts.Failure), Hint: Printable(facts.Hint), Stopped: problem(s.Stopped),
@@ -133,37 +133,27 @@ func summaryFileOf(ctx context.Context, led *ledger.Ledger, s batch.Summary, fac
 		}
 	}
 	for _, a := range s.Accounts {
-		out.Accounts = append(out.Accounts, accountFile(a, facts))
+		account := SummaryAccountFile{
+			Account: a.Account, CRM: a.CRM, Host: a.Host,
+			Calls: a.Usage.Calls, Refused: a.Usage.Refused, Repeats: a.Usage.Repeats,
+			Limit: a.Usage.Limit, WindowSeconds: seconds(a.Usage.Window),
+		}
+		if p := facts.planned(a.Account); p != nil {
+			account.PlannedCalls, account.PlannedSeconds = new(p.Calls), new(int64(p.Duration.Round(time.Second).Seconds()))
+		}
+		if e := endedOf(a.Ended); e != nil {
+			account.EndedCode, account.EndedText, account.EndedHint = e.Code, e.Message, e.Hint
+		}
+		out.Accounts = append(out.Accounts, account)
 	}
 	if led == nil || !began(s) {
 		return out, nil
 	}
-	hash, err := sheetHash(ctx, led)
-	if err != nil {
-		return out, err
-	}
+	src, _, err := led.Source(ctx)
 	text := facts.text()
-	out.Sheet.SHA256, out.LedgerID, out.Next, out.Again = hash, led.ID(), next(s, text), again(s, text)
+	out.Sheet.SHA256, out.LedgerID, out.Next, out.Again = src.SHA256, led.ID(), next(s, text), again(s, text)
 	if s.Head != "" {
 		out.ChainHead = &SummaryHead{Seq: s.HeadSeq, Hash: s.Head}
 	}
-	return out, nil
+	return out, err
 }
-
-func accountFile(a batch.SummaryAccount, facts Facts) SummaryAccountFile {
-	out := SummaryAccountFile{
-		Account: a.Account, CRM: a.CRM, Host: a.Host,
-		Calls: a.Usage.Calls, Refused: a.Usage.Refused, Repeats: a.Usage.Repeats,
-		Limit: a.Usage.Limit, WindowSeconds: seconds(a.Usage.Window),
-	}
-	if p, ok := facts.planned(a.Account); ok {
-		out.PlannedCalls, out.PlannedSeconds = new(p.Calls), new(int64(p.Duration.Round(time.Second).Seconds()))
-	}
-	if e := endedOf(a.Ended); e != nil {
-		out.EndedCode, out.EndedText, out.EndedHint = e.Code, e.Message, e.Hint
-	}
-	return out
-}
-
-// seconds returns a duration in seconds, to the millisecond.
-func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }

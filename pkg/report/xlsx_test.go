@@ -337,7 +337,7 @@ func TestWorkbookThatCanNotBeWritten(t *testing.T) {
 		t.Errorf("error is %v, want %v", err, fs.ErrNotExist)
 	}
 	broken := errors.New("broken")
-	if _, err := writeWorkbook(t.Context(), failing{broken}, filepath.Join(t.TempDir(), "r.xlsx"), led, noteLayout, nil); !errors.Is(err, broken) {
+	if _, err := writeWorkbook(t.Context(), failing{broken}, led, noteLayout, Target{Path: filepath.Join(t.TempDir(), "r.xlsx")}); !errors.Is(err, broken) {
 		t.Errorf("error is %v, want %v", err, broken)
 	}
 }

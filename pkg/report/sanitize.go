@@ -19,7 +19,7 @@ const replaced = '\uFFFD'
 // longer than 1000 characters is cut off with an ellipsis. A text without any of
 // these comes back as it is.
 func Printable(s string) string {
-	if plain(s) {
+	if len(s) < maxText && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return s
 	}
 	var b strings.Builder
@@ -33,19 +33,6 @@ func Printable(s string) string {
 		n++
 	}
 	return b.String()
-}
-
-// plain says whether Printable has nothing to do. It errs to the safe side.
-func plain(s string) bool {
-	if len(s) >= maxText {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
 }
 
 // printable returns what is shown for a character.
@@ -88,9 +75,5 @@ func Inert(s string) string {
 // starts says whether a formula can start with r: in Excel, LibreOffice or Google
 // Sheets, typed as it is or full-width.
 func starts(r rune) bool {
-	switch r {
-	case '=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '﹢', '﹣', '﹫', '−':
-		return true
-	}
-	return false
+	return strings.ContainsRune("=+-@＝＋－＠﹦﹢﹣﹫−", r)
 }
