@@ -101,7 +101,7 @@ func (a *app) refused(ctx context.Context, err error) error {
 	if o.dryRun {
 		return err
 	}
-	a.runEnded = func(code int) report.Event { return report.RunEnded(batch.Summary{}, report.SummaryText{}, code) }
+	a.runEnded = func(code int) report.Event { return report.RunEnded(batch.Summary{}, report.Facts{}, code) }
 	if a.sheet == "" {
 		return err // nobody knows whose evidence it would be
 	}

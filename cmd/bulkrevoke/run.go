@@ -24,7 +24,7 @@ func (a *app) runSheet(ctx context.Context, name string) (err error) {
 	ctx, cancel := a.opts.bound(ctx)
 	defer cancel()
 	j := &job{app: a}
-	a.runEnded = func(code int) report.Event { return report.RunEnded(j.ended, report.SummaryText{}, code) }
+	a.runEnded = func(code int) report.Event { return report.RunEnded(j.ended, report.Facts{}, code) }
 	defer func() {
 		if !j.adopted && j.batch != nil {
 			j.ended.Accounts = j.batch.Usage() // the checks have made calls
@@ -232,16 +232,14 @@ func (j *job) carryOut(ctx context.Context) error {
 // summarise tells how the run ended; failure, nil if there is none, is told after it. A
 // run that could not even begin has nothing to tell.
 func (j *job) summarise(s batch.Summary, reasons *report.Reasons, failure error) error {
-	text := report.SummaryText{
-		Sheet: title(j.sheet), Output: j.names.output, Failed: errors.Is(failure, report.ErrNoOutput), Again: againCommand(j.args),
-		Failure: failure, AcceptedIsDone: j.opts.confirmOff(), Reasons: reasons,
-	}
-	j.runEnded = func(code int) report.Event { return report.RunEnded(s, text, code) }
+	facts := j.facts(failure)
+	facts.Sheet = title(j.sheet)
+	j.runEnded = func(code int) report.Event { return report.RunEnded(s, facts, code) }
 	if j.opts.quiet || s.Started.IsZero() {
 		return nil
 	}
 	var b strings.Builder
-	if err := report.WriteSummary(&b, s, text); err != nil {
+	if err := report.WriteSummary(&b, s, facts, reasons); err != nil {
 		return err
 	}
 	j.screen.Tell(report.Event{Text: b.String()}) // machines get runEnded, after everything else

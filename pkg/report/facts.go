@@ -7,7 +7,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 )
 
-// Facts are what a report, a summary file and the metrics say of a command beside
+// Facts are what a summary, a report and the metrics say of a command beside
 // what the ledger and the engine know. Each field may be empty: what is not known is
 // left out.
 type Facts struct {
@@ -39,13 +39,8 @@ type Files struct {
 	Metrics string `json:"metrics,omitempty"`
 }
 
-// text is what the end of a run says with these facts.
-func (f Facts) text() SummaryText {
-	return SummaryText{
-		Sheet: f.Sheet, Output: f.Files.Results, Failed: errors.Is(f.Failure, ErrNoOutput),
-		Again: f.Again, Failure: f.Failure, AcceptedIsDone: f.AcceptedIsDone,
-	}
-}
+// noOutput says whether the result file could not be written.
+func (f Facts) noOutput() bool { return errors.Is(f.Failure, ErrNoOutput) }
 
 // planned returns what the plan said of an account; nil if it said nothing.
 func (f Facts) planned(account string) *batch.PlanAccount {

@@ -241,10 +241,10 @@ func (p *page) say(alarms int64) {
 	}
 	if open > 0 && facts.Again != "" {
 		s.Alarms = 0 // told above, with those of earlier runs
-		for _, line := range next(s, facts.text()) {
+		for _, line := range next(s, facts) {
 			p.Next = append(p.Next, sentence(Printable(line)))
 		}
-		p.Again = Printable(again(s, facts.text()))
+		p.Again = Printable(again(s, facts))
 	}
 }
 

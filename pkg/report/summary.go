@@ -11,25 +11,11 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 )
 
-// SummaryText is what the summary of a run says beside the figures.
-type SummaryText struct {
-	Sheet  string // as the user named it
-	Output string // the result file
-	Failed bool   // it could not be written
-	Again  string // the command that goes on with this sheet, ready to paste
-	// Failure is the error that the command ends with, which is told after the summary;
-	// nil if none.
-	Failure error
-	// AcceptedIsDone says that nobody will ask about accepted rows.
-	AcceptedIsDone bool
-	// Reasons says why rows are open; nil if nobody has counted them.
-	Reasons *Reasons
-}
-
-// WriteSummary writes how a run ended and what to do next.
-func WriteSummary(w io.Writer, s batch.Summary, t SummaryText) error {
+// WriteSummary writes how a run ended and what to do next. The failure of the facts is
+// told after it. reasons says why rows are open; nil if nobody has counted them.
+func WriteSummary(w io.Writer, s batch.Summary, f Facts, reasons *Reasons) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s", Printable(s.Worksheet.Of(t.Sheet)), count(s.Counts.Rows, "row"))
+	fmt.Fprintf(&b, "%s: %s", Printable(s.Worksheet.Of(f.Sheet)), count(s.Counts.Rows, "row"))
 	b.WriteString(hiddenText(s.Worksheet))
 	if took := s.Ended.Sub(s.Started); took > 0 && s.Sent > 0 {
 		fmt.Fprintf(&b, ", %d sent in %s", s.Sent, took.Round(100*time.Millisecond))
@@ -40,7 +26,7 @@ func WriteSummary(w io.Writer, s batch.Summary, t SummaryText) error {
 			continue
 		}
 		fmt.Fprintf(&b, "  %-14s%d\n", r.Word, r.Rows())
-		most, others := t.Reasons.of(r.Word)
+		most, others := reasons.of(r.Word)
 		for _, why := range most {
 			if why.Code != "" {
 				fmt.Fprintf(&b, "    %6d  %s\n", why.Rows, why.Code)
@@ -66,18 +52,18 @@ func WriteSummary(w io.Writer, s batch.Summary, t SummaryText) error {
 			}
 		}
 	}
-	if s.Stopped != nil && !errors.Is(t.Failure, s.Stopped) {
+	if s.Stopped != nil && !errors.Is(f.Failure, s.Stopped) {
 		fmt.Fprintf(&b, "stopped: %s\n", Printable(strings.TrimPrefix(s.Stopped.Error(), "stopped by ")))
 	}
 	missing := ""
-	if t.Failed {
+	if f.noOutput() {
 		missing = " could not be written"
 	}
-	fmt.Fprintf(&b, "results: %s%s\n", t.Output, missing)
-	for _, line := range next(s, t) {
+	fmt.Fprintf(&b, "results: %s%s\n", f.Files.Results, missing)
+	for _, line := range next(s, f) {
 		fmt.Fprintf(&b, "next: %s\n", line)
 	}
-	if command := again(s, t); command != "" {
+	if command := again(s, f); command != "" {
 		fmt.Fprintf(&b, "again: %s\n", command)
 	}
 	_, err := io.WriteString(w, b.String())
@@ -99,7 +85,7 @@ func hiddenText(w *sheet.Worksheet) string {
 
 // next says what is left for somebody to do, the most pressing first. What command
 // does it is again's to say, once.
-func next(s batch.Summary, t SummaryText) []string {
+func next(s batch.Summary, f Facts) []string {
 	var lines []string
 	add := func(n int64, one, many, what string) {
 		if n > 0 {
@@ -107,7 +93,7 @@ func next(s batch.Summary, t SummaryText) []string {
 		}
 	}
 	c := s.Counts
-	if t.Failed {
+	if f.noOutput() {
 		lines = append(lines, "the result file is missing: mend what is in its way and write it with bulkrevoke results")
 	}
 	hint := "attempted: run again to go on"
@@ -117,19 +103,19 @@ func next(s batch.Summary, t SummaryText) []string {
 	case s.Stopped == nil:
 		hint = "attempted: an earlier row about the same user and record is in doubt or unconfirmed"
 	}
-	alarm := fmt.Sprintf("took access from a bystander, whom no row is about: the message in %s names them, give it back by hand", t.Output)
+	alarm := fmt.Sprintf("took access from a bystander, whom no row is about: the message in %s names them, give it back by hand", f.Files.Results)
 	add(s.Alarms, "", "", alarm)
 	add(c.NotAttempted, " was not", " were not", hint)
-	failed := fmt.Sprintf("failed: see %s (column result = failed), mend what its message says and run again", t.Output)
+	failed := fmt.Sprintf("failed: see %s (column result = failed), mend what its message says and run again", f.Files.Results)
 	add(c.Failed, "", "", failed)
-	doubt := fmt.Sprintf("in doubt: look at the CRM (%s, column result = in_doubt); run again with --redo-in-doubt to send them again", t.Output)
+	doubt := fmt.Sprintf("in doubt: look at the CRM (%s, column result = in_doubt); run again with --redo-in-doubt to send them again", f.Files.Results)
 	if s.Stopped != nil || ended(s) {
-		doubt = fmt.Sprintf("in doubt, sent without an answer: the next run finds out what it can; for what stays look at the CRM (%s, column result = in_doubt)", t.Output)
+		doubt = fmt.Sprintf("in doubt, sent without an answer: the next run finds out what it can; for what stays look at the CRM (%s, column result = in_doubt)", f.Files.Results)
 	}
 	add(c.InDoubt, " is", " are", doubt)
-	invalid := fmt.Sprintf("invalid and never sent: see %s (column result = invalid), mend the sheet and run again", t.Output)
+	invalid := fmt.Sprintf("invalid and never sent: see %s (column result = invalid), mend the sheet and run again", f.Files.Results)
 	add(c.Invalid, " is", " are", invalid)
-	if !t.AcceptedIsDone {
+	if !f.AcceptedIsDone {
 		add(c.Accepted, " is", " are", "accepted and not confirmed yet: run again later to ask about them")
 	}
 	switch {
@@ -147,13 +133,13 @@ func next(s batch.Summary, t SummaryText) []string {
 }
 
 // again returns the command that goes on, "" where no row needs one.
-func again(s batch.Summary, t SummaryText) string {
+func again(s batch.Summary, f Facts) string {
 	open := stillOpen(s.Counts)
-	if t.AcceptedIsDone {
+	if f.AcceptedIsDone {
 		open -= s.Counts.Accepted
 	}
 	if open == 0 {
 		return ""
 	}
-	return t.Again
+	return f.Again
 }

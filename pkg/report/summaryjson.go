@@ -150,8 +150,7 @@ func summaryFileOf(ctx context.Context, led *ledger.Ledger, s batch.Summary, fac
 		return out, nil
 	}
 	src, _, err := led.Source(ctx)
-	text := facts.text()
-	out.Sheet.SHA256, out.LedgerID, out.Next, out.Again = src.SHA256, led.ID(), next(s, text), again(s, text)
+	out.Sheet.SHA256, out.LedgerID, out.Next, out.Again = src.SHA256, led.ID(), next(s, facts), again(s, facts)
 	if s.Head != "" {
 		out.ChainHead = &SummaryHead{Seq: s.HeadSeq, Hash: s.Head}
 	}
