@@ -2,6 +2,7 @@ package report
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -23,73 +24,65 @@ import (
 // folder, synced, then renamed over path. The file gets the mode. Right before the
 // rename it asks again whether path may be replaced. A failure leaves what was there,
 // and no temporary file.
-func replaceFile(ctx context.Context, path string, mode fs.FileMode, write func(io.Writer) error, may func() error) (err error) {
+func replaceFile(ctx context.Context, path string, mode fs.FileMode, write func(io.Writer) error, may func() error) error {
+	return writeBeside(path, mode, write, func(root *os.Root, temp string) error {
+		if err := may(); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := root.Rename(temp, filepath.Base(path)); err != nil || runtime.GOOS == "windows" {
+			return err // Windows makes a rename durable by itself, and can not open a folder for it
+		}
+		dir, err := root.Open(".")
+		if err != nil {
+			return err
+		}
+		return errors.Join(dir.Sync(), dir.Close())
+	})
+}
+
+// writeBeside writes and syncs a file with a temporary name in the folder of path, and
+// hands it to use. A failure leaves nothing of it.
+func writeBeside(path string, mode fs.FileMode, write func(io.Writer) error, use func(root *os.Root, temp string) error) (err error) {
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	name := filepath.Base(path)
-	temp := temporary(name)
-	file, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	temp := temporary(filepath.Base(path))
+	file, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, private)
 	if err != nil {
 		return err
 	}
-	if err = file.Chmod(mode); err != nil { // whatever the umask says
-		err = errors.Join(err, file.Close())
-	} else {
-		err = fill(file, write)
-	}
-	if err == nil {
-		err = may()
-	}
-	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if err == nil {
-		err = root.Rename(temp, name)
-	}
-	if err != nil {
-		return errors.Join(err, root.Remove(temp))
-	}
-	return syncFolder(root)
-}
-
-// fill writes, syncs and closes the file.
-func fill(file *os.File, write func(io.Writer) error) error {
 	w := bufio.NewWriterSize(file, 1<<16)
-	err := write(w)
-	if err == nil {
-		err = w.Flush()
+	for _, step := range []func() error{
+		func() error { return file.Chmod(mode) }, // whatever the umask says
+		func() error { return write(w) }, w.Flush, file.Sync,
+	} {
+		if err == nil {
+			err = step()
+		}
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = use(root, temp)
 	}
 	if err == nil {
-		err = file.Sync()
-	}
-	return errors.Join(err, file.Close())
-}
-
-// syncFolder makes a rename durable. Windows does so by itself and can not open a
-// folder for it.
-func syncFolder(root *os.Root) error {
-	if runtime.GOOS == "windows" {
 		return nil
 	}
-	dir, err := root.Open(".")
-	if err != nil {
-		return err
+	if left := root.Remove(temp); !errors.Is(left, fs.ErrNotExist) {
+		err = errors.Join(err, left)
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return err
 }
 
-const (
-	randomName, tempEnding = 10, ".tmp"
-	// randomLetters are those of rand.Text.
-	randomLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-)
+// The ending of a temporary name, and how many letters of rand.Text stand before it.
+const tempEnding, tempLetters = ".tmp", 10
 
 // temporary returns a name beside name that nothing else uses.
 func temporary(name string) string {
-	return FitName("."+name, "."+rand.Text()[:randomName]+tempEnding)
+	return FitName("."+name, "."+rand.Text()[:tempLetters]+tempEnding)
 }
 
 // Sweep removes what a killed process left of a file that it was writing to path: all
@@ -99,7 +92,7 @@ func temporary(name string) string {
 func Sweep(path string, since time.Time) error {
 	dir := filepath.Dir(path)
 	sample := temporary(filepath.Base(path))
-	prefix := sample[:len(sample)-randomName-len(tempEnding)]
+	prefix := sample[:len(sample)-tempLetters-len(tempEnding)]
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil // a folder that is only written to holds nothing that can be found
@@ -108,7 +101,7 @@ func Sweep(path string, since time.Time) error {
 	for _, e := range entries {
 		middle, begins := strings.CutPrefix(e.Name(), prefix)
 		middle, ends := strings.CutSuffix(middle, tempEnding)
-		if !begins || !ends || len(middle) != randomName || strings.Trim(middle, randomLetters) != "" || !e.Type().IsRegular() {
+		if !begins || !ends || len(middle) != tempLetters || strings.Trim(middle, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" || !e.Type().IsRegular() {
 			continue
 		}
 		if info, err := e.Info(); err != nil || !info.ModTime().Before(since) {
@@ -170,7 +163,18 @@ const (
 // one beside it and removing it. A name alone says too little: a full disk takes
 // names. The error is a *TargetError.
 func tryWriting(path, flag string, size int64) error {
-	err := probe(path, size)
+	_, err := os.Lstat(path) // the temporary name may be shorter than that of path
+	if !IsNameTooLong(err) {
+		spaces := bytes.Repeat([]byte{' '}, 1<<10) // zeros would do less: some disks take any number of them
+		err = writeBeside(path, private, func(w io.Writer) error {
+			for n := int64(0); n < size; n += int64(len(spaces)) {
+				if _, err := w.Write(spaces); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, (*os.Root).Remove)
+	}
 	what, hint := "takes no file", fmt.Sprintf("Make the folder writable, or name another file with %s.", flag)
 	switch {
 	case err == nil:
@@ -185,37 +189,4 @@ func tryWriting(path, flag string, size int64) error {
 	}
 	return &TargetError{Path: path, Hint: hint,
 		Reason: fmt.Sprintf("its folder %s %s: %v", filepath.Dir(path), what, Reason(err))}
-}
-
-// probe writes, syncs and removes a file of that many bytes in the folder of path. Its
-// own name may be shorter than that of path, which is tried by looking for it.
-func probe(path string, size int64) error {
-	if _, err := os.Lstat(path); IsNameTooLong(err) {
-		return err
-	}
-	root, err := os.OpenRoot(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	temp := temporary(filepath.Base(path))
-	file, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err == nil {
-		err = fill(file, func(w io.Writer) error {
-			_, err := io.CopyN(w, blanks{}, size)
-			return err
-		})
-		err = errors.Join(err, root.Remove(temp))
-	}
-	return errors.Join(err, root.Close())
-}
-
-// blanks reads as spaces without end. Zeros would do less: some disks take any number
-// of them.
-type blanks struct{}
-
-func (blanks) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
-	return len(p), nil
 }
