@@ -66,7 +66,14 @@ func newPlot(a batch.SummaryAccount) *plot {
 	for _, n := range sums {
 		top, most = max(top, float64(n)/width.Seconds()), max(most, n)
 	}
-	top = p.scale(max(top, limit))
+	// The axis of rates ends at a round number above all of them.
+	step := niceStep(max(top, limit) / 4)
+	marks := max(1, math.Ceil(max(top, limit)*1.02/step))
+	top = marks * step
+	for i := 0.0; i <= marks; i++ {
+		y := tenth(p.Bottom - i/marks*(p.Bottom-p.Top))
+		p.Y = append(p.Y, plotTick{At: y, Text: y + 3.5, Label: fmt.Sprintf("%.3g", i*step)})
+	}
 	height := func(rate float64) float64 { return rate / top * (p.Bottom - p.Top) }
 	slot := (p.Right - p.Left) / float64(max(len(sums), fewestSlots))
 	for i, n := range sums {
@@ -91,19 +98,6 @@ func newPlot(a batch.SummaryAccount) *plot {
 	return p
 }
 
-// scale marks the axis of rates and returns its upper end: a round number above
-// most.
-func (p *plot) scale(most float64) float64 {
-	step := niceStep(most / 4)
-	marks := max(1, math.Ceil(most*1.02/step))
-	top := marks * step
-	for i := 0.0; i <= marks; i++ {
-		y := tenth(p.Bottom - i/marks*(p.Bottom-p.Top))
-		p.Y = append(p.Y, plotTick{At: y, Text: y + 3.5, Label: fmt.Sprintf("%.3g", i*step)})
-	}
-	return top
-}
-
 // niceStep returns the smallest of 1, 2, 5, 10, 20, ... (and tenths of them) that is
 // not below x.
 func niceStep(x float64) float64 {
@@ -122,17 +116,15 @@ func niceStep(x float64) float64 {
 // times marks the axis of time, at moments that a clock shows as round.
 func (p *plot) times(start time.Time, width time.Duration, slot float64) {
 	span := time.Duration(float64(width) * (p.Right - p.Left) / slot)
-	step := 365 * 24 * time.Hour
-	for _, s := range []time.Duration{
+	steps := []time.Duration{
 		time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second,
-		time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute,
-		time.Hour, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour, 48 * time.Hour, 7 * 24 * time.Hour, 28 * 24 * time.Hour,
-	} {
-		if span/s <= 8 {
-			step = s
-			break
-		}
+		time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour,
+		24 * time.Hour, 48 * time.Hour, 7 * 24 * time.Hour, 28 * 24 * time.Hour, 365 * 24 * time.Hour,
 	}
+	for len(steps) > 1 && span/steps[0] > 8 {
+		steps = steps[1:]
+	}
+	step := steps[0]
 	layout := "15:04"
 	switch {
 	case step < time.Minute:
@@ -140,11 +132,7 @@ func (p *plot) times(start time.Time, width time.Duration, slot float64) {
 	case span > 24*time.Hour:
 		layout = "2 Jan 15:04"
 	}
-	first := start.UTC().Truncate(step)
-	if first.Before(start) {
-		first = first.Add(step)
-	}
-	for at := first; at.Sub(start) <= span; at = at.Add(step) {
+	for at := start.UTC().Add(step - 1).Truncate(step); at.Sub(start) <= span; at = at.Add(step) {
 		x := tenth(p.Left + float64(at.Sub(start))/float64(width)*slot)
 		// A text in the middle of its mark must not leave the picture.
 		p.X = append(p.X, plotTick{At: x, Text: min(x, plotRight-18), Label: at.Format(layout)})
