@@ -72,7 +72,8 @@ func RunEnded(s batch.Summary, f Facts, code int) Event {
 		calls += a.Usage.Calls
 	}
 	if began(s) {
-		for _, line := range next(s, f) {
+		lines, _ := next(s, f)
+		for _, line := range lines {
 			todo = append(todo, Printable(line))
 		}
 	}

@@ -150,11 +150,32 @@ func newPage(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Fac
 		x = tenth(x + line.Width)
 		p.Results = append(p.Results, line)
 	}
-	p.listReasons(&g.reasons)
+	// What has neither code nor message is in the table of results, with what it means.
+	reasons := slices.DeleteFunc(g.reasons.sorted(), func(r *reason) bool { return r.Code == "" && r.Message == "" })
+	p.Reasons, p.Rarer = reasons[:min(len(reasons), shownReasons)], g.reasons.other
+	for _, r := range reasons[len(p.Reasons):] {
+		p.Rarer += r.Rows
+	}
 	p.listRows(g)
 	p.listFacts(g, p.listPeople(g.people))
-	if err := p.listAccounts(ctx, led); err != nil {
+	bindings, err := led.Bindings(ctx)
+	if err != nil {
 		return nil, err
+	}
+	for _, a := range s.Accounts {
+		line := accountLine{SummaryAccount: a, Plot: newPlot(a)}
+		for _, b := range bindings {
+			if b.Account == a.Account {
+				line.Org = b.Org
+			}
+		}
+		if a.Usage.Limit > 0 && a.Usage.Window > 0 {
+			line.Limit = fmt.Sprintf("%s in %s", group(int64(a.Usage.Limit)), a.Usage.Window)
+		}
+		if plan := facts.planned(a.Account); plan != nil {
+			line.Planned = fmt.Sprintf("%s, %s", grouped(plan.Calls, "call", "calls"), estimate(plan.Duration))
+		}
+		p.Accounts = append(p.Accounts, line)
 	}
 	if p.Runs, err = led.Runs(ctx); err != nil {
 		return nil, err
@@ -241,20 +262,11 @@ func (p *page) say(alarms int64) {
 	}
 	if open > 0 && facts.Again != "" {
 		s.Alarms = 0 // told above, with those of earlier runs
-		for _, line := range next(s, facts) {
+		lines, again := next(s, facts)
+		for _, line := range lines {
 			p.Next = append(p.Next, sentence(Printable(line)))
 		}
-		p.Again = Printable(again(s, facts))
-	}
-}
-
-// listReasons fills in why rows are open.
-func (p *page) listReasons(reasons *Reasons) {
-	// What has neither code nor message is in the table of results, with what it means.
-	all := slices.DeleteFunc(reasons.sorted(), func(r *reason) bool { return r.Code == "" && r.Message == "" })
-	p.Reasons, p.Rarer = all[:min(len(all), shownReasons)], reasons.other
-	for _, r := range all[len(p.Reasons):] {
-		p.Rarer += r.Rows
+		p.Again = Printable(again)
 	}
 }
 
@@ -385,30 +397,6 @@ func exitMeaning(code int) string {
 		return "interrupted"
 	}
 	return ""
-}
-
-// listAccounts fills in what the accounts were asked.
-func (p *page) listAccounts(ctx context.Context, led *ledger.Ledger) error {
-	bindings, err := led.Bindings(ctx)
-	if err != nil {
-		return err
-	}
-	for _, a := range p.Summary.Accounts {
-		line := accountLine{SummaryAccount: a, Plot: newPlot(a)}
-		for _, b := range bindings {
-			if b.Account == a.Account {
-				line.Org = b.Org
-			}
-		}
-		if a.Usage.Limit > 0 && a.Usage.Window > 0 {
-			line.Limit = fmt.Sprintf("%s in %s", group(int64(a.Usage.Limit)), a.Usage.Window)
-		}
-		if plan := p.Facts.planned(a.Account); plan != nil {
-			line.Planned = fmt.Sprintf("%s, %s", grouped(plan.Calls, "call", "calls"), estimate(plan.Duration))
-		}
-		p.Accounts = append(p.Accounts, line)
-	}
-	return nil
 }
 
 // part writes a share of a whole; what is not nothing and not everything never

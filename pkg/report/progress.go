@@ -34,12 +34,10 @@ type ProgressOptions struct {
 	// Bar shows a bar at the bottom of the screen, which then must be a terminal.
 	// Without it, a plain line is written every 30 seconds and one at the end.
 	Bar bool
-	// Width returns the width of the terminal, asked at each drawing; nil is 80.
+	// Width returns the width of the terminal; the bar asks at each drawing.
 	Width func() int
 	// Get returns how the run stands.
 	Get func() batch.Progress
-	// Line writes a plain line; nil tells it to the screen, to machines in numbers.
-	Line func(text string)
 	// AcceptedIsDone counts accepted rows as done: nobody will ask about them.
 	AcceptedIsDone bool
 }
@@ -61,9 +59,6 @@ type sample struct {
 
 // StartProgress begins to show progress. Whoever starts it calls Stop.
 func StartProgress(opts ProgressOptions) *Progress {
-	if opts.Width == nil {
-		opts.Width = func() int { return 80 }
-	}
 	p := &Progress{opts: opts, stop: make(chan struct{}), done: make(chan struct{})}
 	go p.run()
 	return p
@@ -120,11 +115,6 @@ func (p *Progress) sample(now time.Time, state batch.Progress) {
 
 // line tells how the run stands where there is no bar. The calls are sampled.
 func (p *Progress) line(now time.Time, state batch.Progress) {
-	text := p.text(now, state)
-	if p.opts.Line != nil {
-		p.opts.Line(text)
-		return
-	}
 	attrs := []slog.Attr{
 		slog.String("phase", state.Phase), slog.Int64("rows", state.Counts.Rows), slog.Int64("finished", p.finished(state.Counts)),
 		slog.Int64("failed", state.Counts.Failed), slog.Int64("accepted", state.Counts.Accepted), slog.Int64("calls", p.samples[len(p.samples)-1].calls),
@@ -132,7 +122,7 @@ func (p *Progress) line(now time.Time, state batch.Progress) {
 	if left := timeLeft(state); left > 0 {
 		attrs = append(attrs, slog.Float64("left_seconds", left.Round(time.Second).Seconds()))
 	}
-	p.opts.Screen.Tell(Event{Text: text + "\n", Name: "progress", Attrs: attrs})
+	p.opts.Screen.Tell(Event{Text: p.text(now, state) + "\n", Name: "progress", Attrs: attrs})
 }
 
 // working says whether the run is at its rows and is to go on.

@@ -114,7 +114,7 @@ func layoutOf(ctx context.Context, led *ledger.Ledger) (layout sheet.Layout, err
 
 // writeCSV writes a result as text. Somebody else's texts are inert in it.
 func writeCSV(ctx context.Context, w io.Writer, led *ledger.Ledger, layout sheet.Layout, target Target) (batch.Counts, error) {
-	return writeRows(ctx, newCSV(w, layout), Inert, led, layout, target)
+	return writeRows(ctx, newCSV(w, layout), inert, led, layout, target)
 }
 
 // writeRows writes the header and the rows of a result. safe is what somebody else's

@@ -46,11 +46,11 @@ func printable(r rune) rune {
 	return r
 }
 
-// Inert is Printable for a cell: a text that a spreadsheet would run as a formula
+// inert is Printable for a cell: a text that a spreadsheet would run as a formula
 // gets an apostrophe before the character that would start it. That holds at the
 // start of the text and, because a spreadsheet may take another character for the
 // delimiter than the file has, after each delimiter in it.
-func Inert(s string) string {
+func inert(s string) string {
 	s = Printable(s)
 	if !strings.ContainsFunc(s, starts) {
 		return s

@@ -60,11 +60,12 @@ func WriteSummary(w io.Writer, s batch.Summary, f Facts, reasons *Reasons) error
 		missing = " could not be written"
 	}
 	fmt.Fprintf(&b, "results: %s%s\n", f.Files.Results, missing)
-	for _, line := range next(s, f) {
+	todo, again := next(s, f)
+	for _, line := range todo {
 		fmt.Fprintf(&b, "next: %s\n", line)
 	}
-	if command := again(s, f); command != "" {
-		fmt.Fprintf(&b, "again: %s\n", command)
+	if again != "" {
+		fmt.Fprintf(&b, "again: %s\n", again)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -83,16 +84,15 @@ func hiddenText(w *sheet.Worksheet) string {
 	return ""
 }
 
-// next says what is left for somebody to do, the most pressing first. What command
-// does it is again's to say, once.
-func next(s batch.Summary, f Facts) []string {
-	var lines []string
+// next says what is left for somebody to do, the most pressing first, and what command
+// goes on, "" where no row needs one.
+func next(s batch.Summary, f Facts) (lines []string, again string) {
 	add := func(n int64, one, many, what string) {
 		if n > 0 {
 			lines = append(lines, count(n, "row")+plural(n, one, many)+" "+what)
 		}
 	}
-	c := s.Counts
+	c, results := s.Counts, f.Files.Results
 	if f.noOutput() {
 		lines = append(lines, "the result file is missing: mend what is in its way and write it with bulkrevoke results")
 	}
@@ -103,19 +103,19 @@ func next(s batch.Summary, f Facts) []string {
 	case s.Stopped == nil:
 		hint = "attempted: an earlier row about the same user and record is in doubt or unconfirmed"
 	}
-	alarm := fmt.Sprintf("took access from a bystander, whom no row is about: the message in %s names them, give it back by hand", f.Files.Results)
-	add(s.Alarms, "", "", alarm)
+	add(s.Alarms, "", "", fmt.Sprintf("took access from a bystander, whom no row is about: the message in %s names them, give it back by hand", results))
 	add(c.NotAttempted, " was not", " were not", hint)
-	failed := fmt.Sprintf("failed: see %s (column result = failed), mend what its message says and run again", f.Files.Results)
-	add(c.Failed, "", "", failed)
-	doubt := fmt.Sprintf("in doubt: look at the CRM (%s, column result = in_doubt); run again with --redo-in-doubt to send them again", f.Files.Results)
+	add(c.Failed, "", "", fmt.Sprintf("failed: see %s (column result = failed), mend what its message says and run again", results))
+	doubt := fmt.Sprintf("in doubt: look at the CRM (%s, column result = in_doubt); run again with --redo-in-doubt to send them again", results)
 	if s.Stopped != nil || ended(s) {
-		doubt = fmt.Sprintf("in doubt, sent without an answer: the next run finds out what it can; for what stays look at the CRM (%s, column result = in_doubt)", f.Files.Results)
+		doubt = fmt.Sprintf("in doubt, sent without an answer: the next run finds out what it can; for what stays look at the CRM (%s, column result = in_doubt)", results)
 	}
 	add(c.InDoubt, " is", " are", doubt)
-	invalid := fmt.Sprintf("invalid and never sent: see %s (column result = invalid), mend the sheet and run again", f.Files.Results)
-	add(c.Invalid, " is", " are", invalid)
-	if !f.AcceptedIsDone {
+	add(c.Invalid, " is", " are", fmt.Sprintf("invalid and never sent: see %s (column result = invalid), mend the sheet and run again", results))
+	open := stillOpen(c)
+	if f.AcceptedIsDone {
+		open -= c.Accepted
+	} else {
 		add(c.Accepted, " is", " are", "accepted and not confirmed yet: run again later to ask about them")
 	}
 	switch {
@@ -129,17 +129,8 @@ func next(s batch.Summary, f Facts) []string {
 	default:
 		lines = append(lines, "nothing, every row is as the sheet asks")
 	}
-	return lines
-}
-
-// again returns the command that goes on, "" where no row needs one.
-func again(s batch.Summary, f Facts) string {
-	open := stillOpen(s.Counts)
-	if f.AcceptedIsDone {
-		open -= s.Counts.Accepted
+	if open > 0 {
+		again = f.Again
 	}
-	if open == 0 {
-		return ""
-	}
-	return f.Again
+	return lines, again
 }

@@ -38,20 +38,20 @@ type SummaryFile struct {
 	Hint     string  `json:"hint,omitempty"`  // what to do about that
 	// Invalid are the rows that the sheet was refused for, by line, at most
 	// batch.InvalidShown of them.
-	Invalid []SummaryInvalid `json:"invalid,omitempty"`
+	Invalid []summaryInvalid `json:"invalid,omitempty"`
 	Stopped string           `json:"stopped,omitempty"` // what stopped the run before everything was tried
-	Sheet   SummarySheet     `json:"sheet"`
+	Sheet   summarySheet     `json:"sheet"`
 	Digest  string           `json:"digest,omitempty"` // the plan's, as --approve takes it
 	Counts  batch.Counts     `json:"counts"`           // all rows of the sheet by result
 	Sent    int64            `json:"sent"`             // rows sent in this run
 	// Alarms is how many rows, of this run or an earlier one, changed a record that a
 	// bystander lost at the same time and has not been given back: code stayer_lost in the
 	// result.
-	Alarms    int64                `json:"alarms"`
-	Accounts  []SummaryAccountFile `json:"accounts"`
-	LedgerID  string               `json:"ledger_id,omitempty"`
-	ChainHead *SummaryHead         `json:"chain_head,omitempty"`
-	Files     Files                `json:"files"`
+	Alarms    int64            `json:"alarms"`
+	Accounts  []summaryAccount `json:"accounts"`
+	LedgerID  string           `json:"ledger_id,omitempty"`
+	ChainHead *summaryHead     `json:"chain_head,omitempty"`
+	Files     Files            `json:"files"`
 	// Next says in sentences what is left for somebody to do, the most pressing
 	// first, and Again is the command that goes on. Both are for people; decide by
 	// ExitCode and Counts.
@@ -59,17 +59,17 @@ type SummaryFile struct {
 	Again string   `json:"again,omitempty"`
 }
 
-// SummarySheet is the input.
-type SummarySheet struct {
+// summarySheet is the input.
+type summarySheet struct {
 	Name   string `json:"name"`             // as the user gave it
 	SHA256 string `json:"sha256,omitempty"` // of its bytes, in hexadecimal
 	// Worksheet is which sheet of a workbook was read, and what of it is hidden there.
 	Worksheet *sheet.Worksheet `json:"worksheet,omitempty"`
 }
 
-// SummaryInvalid is a row that can not be sent as it is. Column and Value are empty where
+// summaryInvalid is a row that can not be sent as it is. Column and Value are empty where
 // no one cell is at fault.
-type SummaryInvalid struct {
+type summaryInvalid struct {
 	Line   int    `json:"line"` // of the sheet
 	Column string `json:"column"`
 	Value  string `json:"value"`
@@ -77,8 +77,8 @@ type SummaryInvalid struct {
 	Code   string `json:"code"`
 }
 
-// SummaryAccountFile is what one account was asked.
-type SummaryAccountFile struct {
+// summaryAccount is what one account was asked.
+type summaryAccount struct {
 	Account        string  `json:"account"`
 	CRM            string  `json:"crm"`
 	Host           string  `json:"host"`
@@ -94,8 +94,8 @@ type SummaryAccountFile struct {
 	EndedHint      string  `json:"ended_hint,omitempty"` // what to do about it
 }
 
-// SummaryHead is the last link of the ledger's chain of events.
-type SummaryHead struct {
+// summaryHead is the last link of the ledger's chain of events.
+type summaryHead struct {
 	Seq  int64  `json:"seq"`
 	Hash string `json:"hash"` // in hexadecimal
 }
@@ -124,16 +124,16 @@ func summaryFileOf(ctx context.Context, led *ledger.Ledger, s batch.Summary, fac
 		Args: append([]string{}, facts.Args...), Sandbox: facts.Sandbox,
 		Run: s.Run, Started: stamp(s.Started), Ended: stamp(s.Ended), Seconds: seconds(s.Ended.Sub(s.Started)),
 		ExitCode: facts.ExitCode, Error: problem(facts.Failure), Hint: Printable(facts.Hint), Stopped: problem(s.Stopped),
-		Sheet: SummarySheet{Name: facts.Sheet, Worksheet: s.Worksheet}, Digest: facts.digest(), Counts: s.Counts, Sent: s.Sent, Alarms: s.Alarms,
-		Accounts: []SummaryAccountFile{}, Files: facts.Files, Next: []string{},
+		Sheet: summarySheet{Name: facts.Sheet, Worksheet: s.Worksheet}, Digest: facts.digest(), Counts: s.Counts, Sent: s.Sent, Alarms: s.Alarms,
+		Accounts: []summaryAccount{}, Files: facts.Files, Next: []string{},
 	}
 	if invalid, ok := errors.AsType[*batch.InvalidError](facts.Failure); ok {
 		for _, row := range invalid.First {
-			out.Invalid = append(out.Invalid, SummaryInvalid{row.Line, row.Column, Printable(row.Value), Printable(row.Reason), row.Code})
+			out.Invalid = append(out.Invalid, summaryInvalid{row.Line, row.Column, Printable(row.Value), Printable(row.Reason), row.Code})
 		}
 	}
 	for _, a := range s.Accounts {
-		account := SummaryAccountFile{
+		account := summaryAccount{
 			Account: a.Account, CRM: a.CRM, Host: a.Host,
 			Calls: a.Usage.Calls, Refused: a.Usage.Refused, Repeats: a.Usage.Repeats,
 			Limit: a.Usage.Limit, WindowSeconds: seconds(a.Usage.Window),
@@ -150,9 +150,10 @@ func summaryFileOf(ctx context.Context, led *ledger.Ledger, s batch.Summary, fac
 		return out, nil
 	}
 	src, _, err := led.Source(ctx)
-	out.Sheet.SHA256, out.LedgerID, out.Next, out.Again = src.SHA256, led.ID(), next(s, facts), again(s, facts)
+	out.Sheet.SHA256, out.LedgerID = src.SHA256, led.ID()
+	out.Next, out.Again = next(s, facts)
 	if s.Head != "" {
-		out.ChainHead = &SummaryHead{Seq: s.HeadSeq, Hash: s.Head}
+		out.ChainHead = &summaryHead{Seq: s.HeadSeq, Hash: s.Head}
 	}
 	return out, err
 }

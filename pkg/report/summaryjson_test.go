@@ -51,8 +51,8 @@ func TestSummaryFileOfARefusal(t *testing.T) {
 	var back SummaryFile
 	must(t, json.Unmarshal([]byte(got), &back))
 	want := SummaryFile{
-		Schema: summarySchema, Args: []string{}, ExitCode: 2, Error: "line 3: \uFFFDno", Sheet: SummarySheet{Name: "-"},
-		Accounts: []SummaryAccountFile{}, Next: []string{},
+		Schema: summarySchema, Args: []string{}, ExitCode: 2, Error: "line 3: \uFFFDno", Sheet: summarySheet{Name: "-"},
+		Accounts: []summaryAccount{}, Next: []string{},
 	}
 	if diff := cmp.Diff(want, back); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)

@@ -45,7 +45,7 @@ func WriteUndo(ctx context.Context, led *ledger.Ledger, path string, left func(b
 	if err := newFile().check(path); err != nil {
 		return counts, err
 	}
-	of := Inert(src.Name + " " + batch.UndoMark(led))
+	of := inert(src.Name + " " + batch.UndoMark(led))
 	err = newFile().replace(ctx, path, func(w io.Writer) error {
 		line := newCSV(w, layout)
 		line.add(sheet.Columns()...)
@@ -66,7 +66,7 @@ func WriteUndo(ctx context.Context, led *ledger.Ledger, path string, left func(b
 			}
 			counts.Rows++
 			line.add(undoCells(row)...)
-			line.add(Inert(row.Note), of)
+			line.add(inert(row.Note), of)
 			if err := line.end(); err != nil {
 				return err
 			}

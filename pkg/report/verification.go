@@ -89,7 +89,7 @@ func writeVerified(ctx context.Context, w io.Writer, review *ledger.Review, layo
 		}
 		a := row.Answer
 		addShown(line, row.Cells, shown)
-		line.add(strconv.Itoa(row.Line), word(row.Result), cmp.Or(a.Holds, batch.HoldsUnknown), Inert(a.Code), Inert(a.Message))
+		line.add(strconv.Itoa(row.Line), word(row.Result), cmp.Or(a.Holds, batch.HoldsUnknown), inert(a.Code), inert(a.Message))
 		if err := line.end(); err != nil {
 			return counts, err
 		}
