@@ -223,12 +223,19 @@ func isResult(path string) bool {
 			return false
 		}
 		defer archive.Close() // it was only read
-		if asWritten(&archive.Reader) {
-			return true
+		var book struct {
+			Sheets []struct {
+				Name string `xml:"name,attr"`
+			} `xml:"sheets>sheet"`
 		}
-		if opt.Sheet = firstSheet(&archive.Reader); opt.Sheet == "" {
+		err = xml.Unmarshal(startOf(&archive.Reader, "xl/workbook.xml"), &book)
+		if err != nil || len(book.Sheets) == 0 {
 			return false
 		}
+		if len(book.Sheets) == 1 && asWritten(&archive.Reader) {
+			return true
+		}
+		opt.Sheet = book.Sheets[0].Name
 	}
 	return headerOf(path, opt).IsResult
 }
@@ -252,30 +259,16 @@ func headerOf(path string, opt sheet.Options) sheet.Layout {
 // mostRead bounds what is read of a part of a workbook to recognise it.
 const mostRead = 1 << 20
 
-// asWritten recognises a workbook result that no other program has saved since, by the
-// first row of its first part. The sheet package, which reads what others save too, takes
+// asWritten recognises a workbook result of one sheet whose header is still as this package
+// wrote it. The sheet package, which reads what other programs make of it too, takes
 // workbooks up to some size only, and a result may be larger.
 func asWritten(archive *zip.Reader) bool {
-	if len(archive.File) == 0 || archive.File[0].Name != rowsPart {
-		return false
-	}
 	row, _, found := bytes.Cut(startOf(archive, rowsPart), []byte("</row>"))
-	cells := regexp.MustCompile(`<t[^>]*>([^<]*)</t>`).FindAllSubmatch(row, -1)
+	pattern := regexp.MustCompile(`<c r="[A-Z]+1" s="\d+" t="inlineStr"><is><t[^>]*>([^<]*)</t></is></c>`)
+	cells := pattern.FindAllSubmatch(row, -1)
 	n := len(cells) - len(sheet.ResultColumns())
-	return found && n >= 0 && slices.EqualFunc(cells[n:], sheet.ResultColumns(), func(cell [][]byte, name string) bool { return string(cell[1]) == name })
-}
-
-// firstSheet returns the name of a workbook's first sheet, "" if it has none.
-func firstSheet(archive *zip.Reader) string {
-	var book struct {
-		Sheets []struct {
-			Name string `xml:"name,attr"`
-		} `xml:"sheets>sheet"`
-	}
-	if err := xml.Unmarshal(startOf(archive, "xl/workbook.xml"), &book); err != nil || len(book.Sheets) == 0 {
-		return ""
-	}
-	return book.Sheets[0].Name
+	return found && n >= 0 && bytes.HasSuffix(pattern.ReplaceAll(row, nil), []byte(`<sheetData><row r="1">`)) &&
+		slices.EqualFunc(cells[n:], sheet.ResultColumns(), func(cell [][]byte, name string) bool { return string(cell[1]) == name })
 }
 
 // startOf returns what a part of a workbook begins with, or all of it; nothing where

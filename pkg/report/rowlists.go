@@ -42,15 +42,11 @@ type openList struct {
 
 // openRow is a row as a page shows it.
 type openRow struct {
-	Line          int
-	Action        string
-	Object        string
-	Record        string
-	Context       string
-	Account       string
-	User, Named   string
-	Code, Message string
-	Details       string // status, attempts, when, request Id
+	Line                                     int
+	Action, Object, Record, Context, Account string
+	User, Named                              string
+	Code, Message                            string
+	Details                                  string // when, attempts, status, request Id
 }
 
 // gather reads the rows of a ledger.

@@ -3,7 +3,6 @@ package report
 import (
 	"archive/zip"
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +26,7 @@ const (
 	// bookSheet is the name of the only sheet of a workbook result, unless that of the
 	// sheet that it came from can be taken.
 	bookSheet = "Results"
-	// rowsPart is the part of a workbook result that holds its rows, the first of all.
+	// rowsPart is the part of a workbook result that holds its rows.
 	rowsPart = "xl/worksheets/sheet1.xml"
 	// textFormat is the number format "@": what is typed into such a cell stays text.
 	textFormat = 49
@@ -176,21 +175,18 @@ func newFrame(path, source string, widths []int, rows int) (*frame, error) {
 	file := excelize.NewFile()
 	defer file.Close() // it is in memory only
 	f := &frame{}
-	var errs [3]error
+	errs := make([]error, 2)
 	f.text, errs[0] = file.NewStyle(&excelize.Style{NumFmt: textFormat})
 	f.bold, errs[1] = file.NewStyle(&excelize.Style{NumFmt: textFormat, Font: &excelize.Font{Bold: true}})
 	for i := range widths {
-		name, err := excelize.ColumnNumberToName(i + 1)
-		f.columns, errs[2] = append(f.columns, name), cmp.Or(errs[2], err)
-	}
-	if err := errors.Join(errs[:]...); err != nil {
-		return nil, err
+		column, err := excelize.ColumnNumberToName(i + 1)
+		f.columns, errs = append(f.columns, column), append(errs, err)
 	}
 	last := f.columns[len(f.columns)-1]
 	whole := fmt.Sprintf("A1:%s%d", last, rows)
 	now := time.Now().UTC().Format(time.RFC3339)
 	name := resultTab(source)
-	all := []error{
+	errs = append(errs,
 		file.SetDocProps(&excelize.DocProperties{Title: filepath.Base(path), Creator: "bulkrevoke", LastModifiedBy: "bulkrevoke", Created: now, Modified: now}),
 		file.SetSheetName("Sheet1", name),
 		// The sheet of a new file says that it is one cell large, and some readers believe it.
@@ -202,42 +198,37 @@ func newFrame(path, source string, widths []int, rows int) (*frame, error) {
 		file.AutoFilter(name, whole, nil),
 		// Excel would offer to turn every identifier into a number.
 		file.AddIgnoredErrors(name, whole, excelize.IgnoredErrorsNumberStoredAsText),
-	}
+	)
 	for i, width := range widths {
-		all = append(all, file.SetColWidth(name, f.columns[i], f.columns[i], float64(width)))
+		errs = append(errs, file.SetColWidth(name, f.columns[i], f.columns[i], float64(width)))
 	}
 	// The columns have the format too, for the cells that are empty.
-	all = append(all, file.SetColStyle(name, "A:"+last, f.text))
+	errs = append(errs, file.SetColStyle(name, "A:"+last, f.text))
 	packed, err := file.WriteToBuffer()
-	if err = errors.Join(append(all, err)...); err != nil {
+	if err = errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
-	return f, f.take(packed.Bytes())
-}
-
-// take splits the packed workbook where the rows belong.
-func (f *frame) take(packed []byte) error {
-	archive, err := zip.NewReader(bytes.NewReader(packed), int64(len(packed)))
+	archive, err := zip.NewReader(bytes.NewReader(packed.Bytes()), int64(packed.Len()))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	in, err := archive.Open(rowsPart)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	text, err := io.ReadAll(in)
+	part, err := io.ReadAll(in)
 	if err = errors.Join(err, in.Close()); err != nil {
-		return err
+		return nil, err
 	}
 	f.others = slices.DeleteFunc(archive.File, func(part *zip.File) bool { return part.Name == rowsPart })
 	// excelize says that a filter is at work wherever there could be one.
-	text = bytes.Replace(text, []byte(`<sheetPr filterMode="true"></sheetPr>`), nil, 1)
-	before, after, found := bytes.Cut(text, []byte("<sheetData></sheetData>"))
+	part = bytes.Replace(part, []byte(`<sheetPr filterMode="true"></sheetPr>`), nil, 1)
+	before, after, found := bytes.Cut(part, []byte("<sheetData></sheetData>"))
 	if !found {
-		return errors.New("the frame of the workbook has no place for rows")
+		return nil, errors.New("the frame of the workbook has no place for rows")
 	}
 	f.before, f.after = slices.Concat(before, []byte("<sheetData>")), slices.Concat([]byte("</sheetData>"), after)
-	return nil
+	return f, nil
 }
 
 // capped refuses a part of more than 4 GiB: an archive with one needs what
@@ -290,7 +281,7 @@ func (b *book) add(cells ...string) {
 		b.line = append(b.line, `" s="`...)
 		b.line = strconv.AppendInt(b.line, int64(style), 10)
 		b.line = append(b.line, `" t="inlineStr"><is><t`...)
-		if blank(s[0]) || blank(s[len(s)-1]) {
+		if strings.ContainsAny(s[:1]+s[len(s)-1:], " \t\r\n") { // what XML counts as space
 			b.line = append(b.line, ` xml:space="preserve"`...)
 		}
 		b.line = append(b.line, '>')
@@ -298,9 +289,6 @@ func (b *book) add(cells ...string) {
 		b.line = append(b.line, `</t></is></c>`...)
 	}
 }
-
-// blank says whether XML counts a byte as space.
-func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
 // end closes the row and writes it.
 func (b *book) end() error {
