@@ -121,8 +121,11 @@ func IsReport(path string) bool {
 // ReportLedger returns the id of the ledger that a report is of, "" if path is no
 // report, or one of a refusal before there was a ledger.
 func ReportLedger(path string) string {
+	if !IsReport(path) {
+		return ""
+	}
 	text, err := beginning(path, len(reportStart)+100)
-	if err != nil || !IsReport(path) {
+	if err != nil {
 		return ""
 	}
 	id, _, _ := strings.Cut(strings.TrimPrefix(text, reportStart), `"`)
