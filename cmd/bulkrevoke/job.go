@@ -49,7 +49,7 @@ type job struct {
 	evidence report.Files       // what can not be written is told once, and taken out
 	plan     *batch.Plan        // what Prepare said; nil before
 	ended    batch.Summary      // how the run ended; the zero value before
-	text     report.SummaryText // what is told beside ended
+	text     report.Facts // what is told beside ended
 }
 
 // later has close call f.

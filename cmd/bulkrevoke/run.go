@@ -137,13 +137,11 @@ func (j *job) run(ctx context.Context) (err error) {
 	if _, err := report.WriteResults(context.WithoutCancel(ctx), j.led, report.Target{Path: j.names.output, Reasons: &reasons}); err != nil {
 		runErr = errors.Join(runErr, fmt.Errorf("%w: %w", report.ErrNoOutput, err))
 	}
-	j.ended, j.text = summary, report.SummaryText{
-		Sheet: title(j.sheet), Output: j.names.output, Failed: errors.Is(runErr, report.ErrNoOutput), Again: againCommand(j.args),
-		Failure: runErr, AcceptedIsDone: j.opts.confirmOff(), Reasons: &reasons,
-	}
+	j.ended, j.text = summary, j.facts(runErr)
+	j.text.Sheet = title(j.sheet)
 	if !j.opts.quiet && !summary.Started.IsZero() { // else it could not even begin
 		var b strings.Builder
-		if err := report.WriteSummary(&b, summary, j.text); err != nil {
+		if err := report.WriteSummary(&b, summary, j.text, &reasons); err != nil {
 			runErr = errors.Join(runErr, err)
 		} else {
 			j.screen.Tell(report.Event{Text: b.String()}) // machines are told last of all

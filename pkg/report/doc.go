@@ -3,5 +3,6 @@
 // nothing and sends nothing.
 //
 // Texts that come from a CRM pass through Printable before they reach a terminal
-// or a log, and through Inert before they reach a file that a spreadsheet opens.
+// or a log, and lose what would make a formula of them before they reach a file
+// that a spreadsheet opens.
 package report

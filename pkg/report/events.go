@@ -66,13 +66,14 @@ func PlanEvent(sheetName string, p batch.Plan) Event {
 
 // RunEnded is the last that machines are told of a run, also of one that was refused: s
 // is then the zero value.
-func RunEnded(s batch.Summary, t SummaryText, code int) Event {
+func RunEnded(s batch.Summary, f Facts, code int) Event {
 	calls, todo := int64(0), []string{}
 	for _, a := range s.Accounts {
 		calls += a.Usage.Calls
 	}
 	if began(s) {
-		for _, line := range next(s, t) {
+		lines, _ := next(s, f)
+		for _, line := range lines {
 			todo = append(todo, Printable(line))
 		}
 	}

@@ -1,15 +1,13 @@
 package report
 
 import (
-	"context"
 	"errors"
-	"time"
+	"slices"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 )
 
-// Facts are what a report, a summary file and the metrics say of a command beside
+// Facts are what a summary, a report and the metrics say of a command beside
 // what the ledger and the engine know. Each field may be empty: what is not known is
 // left out.
 type Facts struct {
@@ -41,25 +39,20 @@ type Files struct {
 	Metrics string `json:"metrics,omitempty"`
 }
 
-// text is what the end of a run says with these facts.
-func (f Facts) text() SummaryText {
-	return SummaryText{
-		Sheet: f.Sheet, Output: f.Files.Results, Failed: errors.Is(f.Failure, ErrNoOutput),
-		Again: f.Again, Failure: f.Failure, AcceptedIsDone: f.AcceptedIsDone,
-	}
-}
+// noOutput says whether the result file could not be written.
+func (f Facts) noOutput() bool { return errors.Is(f.Failure, ErrNoOutput) }
 
-// planned returns what the plan said of an account; ok is false if it said nothing.
-func (f Facts) planned(account string) (p batch.PlanAccount, ok bool) {
+// planned returns what the plan said of an account; nil if it said nothing.
+func (f Facts) planned(account string) *batch.PlanAccount {
 	if f.Plan == nil {
-		return p, false
+		return nil
 	}
-	for _, a := range f.Plan.Accounts {
+	for i, a := range f.Plan.Accounts {
 		if a.Account == account {
-			return a, true
+			return &f.Plan.Accounts[i]
 		}
 	}
-	return p, false
+	return nil
 }
 
 // digest returns the plan's digest, "" without a plan.
@@ -70,33 +63,20 @@ func (f Facts) digest() string {
 	return f.Plan.Digest
 }
 
-// sheetHash returns the SHA-256 of the sheet that the ledger has adopted, "" if
-// there is none.
-func sheetHash(ctx context.Context, led *ledger.Ledger) (string, error) {
-	if led == nil {
-		return "", nil
-	}
-	src, _, err := led.Source(ctx)
-	return src.SHA256, err
-}
-
 // began says whether the engine began to work: before that a command has refused,
 // or could not start, and the ledger's rows are those of an earlier run.
 func began(s batch.Summary) bool { return !s.Started.IsZero() }
 
-// stamp writes a moment for a program to read, "" for the zero time.
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(timeLayout)
+// ended says whether an account could do no more before its rows were done.
+func ended(s batch.Summary) bool {
+	return slices.ContainsFunc(s.Accounts, func(a batch.SummaryAccount) bool { return a.Ended != nil })
 }
 
 // problem returns what a command or a run ended with, made safe; "" if with
 // nothing.
-func problem(errs ...error) string {
-	if err := errors.Join(errs...); err != nil {
-		return Printable(err.Error())
+func problem(err error) string {
+	if err == nil {
+		return ""
 	}
-	return ""
+	return Printable(err.Error())
 }

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // What outlives a command: lastSuccess one that does not succeed, alarms one that is
@@ -44,16 +43,8 @@ const (
 func WriteMetrics(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Facts, path string) error {
 	m := metrics{sheet: facts.Sheet}
 	if m.sheet != "-" && m.sheet != "" {
-		whole, err := filepath.Abs(m.sheet)
-		if err != nil {
-			return err
-		}
-		m.sheet = whole
-	}
-	rows := map[string]*batch.Counts{}
-	if led != nil && began(s) {
 		var err error
-		if rows, err = rowsByAccount(ctx, led, s); err != nil {
+		if m.sheet, err = filepath.Abs(m.sheet); err != nil {
 			return err
 		}
 	}
@@ -69,16 +60,24 @@ func WriteMetrics(ctx context.Context, led *ledger.Ledger, s batch.Summary, fact
 	if facts.ExitCode == 0 {
 		success = unix(ended)
 	}
-	m.command(s, facts, unix(ended), success)
-	if n, known := before[alarms]; known || began(s) {
-		if began(s) {
-			n = float64(s.Alarms)
-		}
-		m.gauge(alarms, "Rows by which a bystander, whom no row is about, lost a record and was not given it back, as of the last run.")
-		m.sample(alarms, n)
+	m.gauge(lastSuccess, "When a run last ended with exit code 0, nothing left to do; 0 if none did.", success)
+	m.gauge("bulkrevoke_last_run_timestamp_seconds", "When the last command ended, whatever its result.", unix(ended))
+	m.gauge("bulkrevoke_last_run_exit_code",
+		"Its exit code: 0 all done, 1 rows are open, 2 refused, 3 stopped early, 4 another run or program was at it, 129, 130 and 143 interrupted.", float64(facts.ExitCode))
+	m.gauge("bulkrevoke_build_info", "Always 1; the version is in the label.", 1, "version", facts.Version)
+	lost, known := before[alarms]
+	if began(s) {
+		m.gauge("bulkrevoke_last_run_duration_seconds", "How long the last run took.", seconds(s.Ended.Sub(s.Started)))
+		m.gauge("bulkrevoke_last_run_rows_sent", "Rows that the last run sent.", float64(s.Sent))
+		lost, known = float64(s.Alarms), true
+	}
+	if known {
+		m.gauge(alarms, "Rows by which a bystander, whom no row is about, lost a record and was not given it back, as of the last run.", lost)
 	}
 	if began(s) {
-		m.rows(rows)
+		if err := m.rows(ctx, led, s.Accounts); err != nil {
+			return err
+		}
 		m.accounts(s.Accounts)
 	}
 	return metricsFile().replace(ctx, path, func(w io.Writer) error {
@@ -87,81 +86,56 @@ func WriteMetrics(ctx context.Context, led *ledger.Ledger, s batch.Summary, fact
 	})
 }
 
-// rowsByAccount counts the ledger's rows by account and result. Every account of
-// the run is among them, with or without rows.
-func rowsByAccount(ctx context.Context, led *ledger.Ledger, s batch.Summary) (map[string]*batch.Counts, error) {
-	rows := make(map[string]*batch.Counts)
-	for _, a := range s.Accounts {
-		rows[a.Account] = new(batch.Counts)
-	}
-	for res, err := range led.Results(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		c := rows[res.Account]
-		if c == nil {
-			c = new(batch.Counts)
-			rows[res.Account] = c
-		}
-		countRow(c, res)
-	}
-	return rows, nil
-}
-
 // metrics builds the text of a file.
 type metrics struct {
 	sheet string
 	b     strings.Builder
 }
 
-// command writes what is known of every command that ended.
-func (m *metrics) command(s batch.Summary, facts Facts, ended, success float64) {
-	m.gauge(lastSuccess, "When a run last ended with exit code 0, nothing left to do; 0 if none did.")
-	m.sample(lastSuccess, success)
-	m.gauge("bulkrevoke_last_run_timestamp_seconds", "When the last command ended, whatever its result.")
-	m.sample("bulkrevoke_last_run_timestamp_seconds", ended)
-	m.gauge("bulkrevoke_last_run_exit_code", "Its exit code: 0 all done, 1 rows are open, 2 refused, 3 stopped early, 4 another run or program was at it, 129, 130 and 143 interrupted.")
-	m.sample("bulkrevoke_last_run_exit_code", float64(facts.ExitCode))
-	m.gauge("bulkrevoke_build_info", "Always 1; the version is in the label.")
-	m.sample("bulkrevoke_build_info", 1, "version", facts.Version)
-	if !began(s) {
-		return
+// rows writes how the rows of the sheet stand, by account and result. Every account of the
+// run is among them, with or without rows, and every result has its sample, so that none
+// disappears when it falls to nothing.
+func (m *metrics) rows(ctx context.Context, led *ledger.Ledger, accounts []batch.SummaryAccount) error {
+	rows := make(map[string]*batch.Counts)
+	for _, a := range accounts {
+		rows[a.Account] = new(batch.Counts)
 	}
-	m.gauge("bulkrevoke_last_run_duration_seconds", "How long the last run took.")
-	m.sample("bulkrevoke_last_run_duration_seconds", seconds(s.Ended.Sub(s.Started)))
-	m.gauge("bulkrevoke_last_run_rows_sent", "Rows that the last run sent.")
-	m.sample("bulkrevoke_last_run_rows_sent", float64(s.Sent))
-}
-
-// rows writes how the rows of the sheet stand. Every result has its sample, so that
-// none disappears when it falls to nothing.
-func (m *metrics) rows(byAccount map[string]*batch.Counts) {
+	for res, err := range led.Results(ctx) {
+		if err != nil {
+			return err
+		}
+		if rows[res.Account] == nil {
+			rows[res.Account] = new(batch.Counts)
+		}
+		countRow(rows[res.Account], res)
+	}
 	const name = "bulkrevoke_last_run_rows"
-	m.gauge(name, "Rows of the sheet by result after the last run.")
-	for _, account := range slices.Sorted(maps.Keys(byAccount)) {
-		for _, r := range results(*byAccount[account]) {
-			m.sample(name, float64(r.Rows), "account", account, "result", r.Word)
+	m.announce(name, "Rows of the sheet by result after the last run.")
+	for _, account := range slices.Sorted(maps.Keys(rows)) {
+		for _, r := range results(rows[account]) {
+			m.sample(name, float64(r.Rows()), "account", account, "result", r.Word)
 		}
 	}
+	return nil
 }
 
 // accounts writes what each account was asked.
 func (m *metrics) accounts(accounts []batch.SummaryAccount) {
 	for _, metric := range []struct {
 		name, help string
-		get        func(batch.SummaryAccount) int64
+		get        func(crm.Usage) int64
 	}{
-		{"bulkrevoke_last_run_calls", "HTTP attempts of every kind that the last run made.", func(a batch.SummaryAccount) int64 { return a.Usage.Calls }},
-		{"bulkrevoke_last_run_calls_refused", "HTTP attempts of the last run that the rate limit refused.", func(a batch.SummaryAccount) int64 { return a.Usage.Refused }},
-		{"bulkrevoke_last_run_calls_repeated", "HTTP attempts of the last run that repeated one which failed.", func(a batch.SummaryAccount) int64 { return a.Usage.Repeats }},
+		{"bulkrevoke_last_run_calls", "HTTP attempts of every kind that the last run made.", func(u crm.Usage) int64 { return u.Calls }},
+		{"bulkrevoke_last_run_calls_refused", "HTTP attempts of the last run that the rate limit refused.", func(u crm.Usage) int64 { return u.Refused }},
+		{"bulkrevoke_last_run_calls_repeated", "HTTP attempts of the last run that repeated one which failed.", func(u crm.Usage) int64 { return u.Repeats }},
 	} {
-		m.gauge(metric.name, metric.help)
+		m.announce(metric.name, metric.help)
 		for _, a := range accounts {
-			m.sample(metric.name, float64(metric.get(a)), "account", a.Account, "crm", a.CRM)
+			m.sample(metric.name, float64(metric.get(a.Usage)), "account", a.Account, "crm", a.CRM)
 		}
 	}
 	const name = "bulkrevoke_last_run_account_ended"
-	m.gauge(name, "1 for an account that could do no more before its rows were done; the code says why.")
+	m.announce(name, "1 for an account that could do no more before its rows were done; the code says why.")
 	for _, a := range accounts {
 		if a.Ended != nil {
 			m.sample(name, 1, "account", a.Account, "crm", a.CRM, "code", a.Ended.Code)
@@ -169,17 +143,20 @@ func (m *metrics) accounts(accounts []batch.SummaryAccount) {
 	}
 }
 
-// gauge begins a metric. What a run leaves behind can only be set, not counted on.
-func (m *metrics) gauge(name, help string) {
+// gauge writes a metric that has one sample.
+func (m *metrics) gauge(name, help string, value float64, labels ...string) {
+	m.announce(name, help)
+	m.sample(name, value, labels...)
+}
+
+// announce begins a metric. What a run leaves behind can only be set, not counted on.
+func (m *metrics) announce(name, help string) {
 	fmt.Fprintf(&m.b, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
 }
 
 // sample writes one value; labels are names and values in turn.
 func (m *metrics) sample(name string, value float64, labels ...string) {
-	m.b.WriteString(m.series(name, labels...))
-	m.b.WriteByte(' ')
-	m.b.WriteString(strconv.FormatFloat(value, 'f', -1, 64))
-	m.b.WriteByte('\n')
+	fmt.Fprintf(&m.b, "%s %s\n", m.series(name, labels...), strconv.FormatFloat(value, 'f', -1, 64))
 }
 
 // series returns the name and labels of a sample.
@@ -200,24 +177,21 @@ func (m *metrics) previous(path string) (map[string]float64, error) {
 	if err := metricsFile().mayReplace(path); err != nil {
 		return nil, err
 	}
-	file, err := os.Open(path)
+	text, err := beginning(path, 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
+	if err != nil && text == "" { // what could be read is better than nothing
 		return nil, err
 	}
-	defer file.Close() // it was only read
 	before := map[string]float64{}
-	// A line that is too long to read is none of ours; a disk that can not be read is
-	// no reason to lose what this run has to say.
-	for lines := bufio.NewScanner(io.LimitReader(file, 1<<20)); lines.Scan(); {
+	for line := range strings.Lines(text) {
 		for _, name := range []string{lastSuccess, alarms} {
-			text, ok := strings.CutPrefix(lines.Text(), m.series(name)+" ")
+			value, ok := strings.CutPrefix(strings.TrimSpace(line), m.series(name)+" ")
 			if !ok {
 				continue
 			}
-			if v, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(v) && !math.IsInf(v, 0) && v >= 0 {
+			if v, err := strconv.ParseFloat(value, 64); err == nil && !math.IsNaN(v) && !math.IsInf(v, 0) && v >= 0 {
 				before[name] = v
 			}
 		}
@@ -227,21 +201,3 @@ func (m *metrics) previous(path string) (map[string]float64, error) {
 
 // unix returns a moment in seconds since 1970, to the millisecond.
 func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
-
-// resultRows is how many rows have a result.
-type resultRows struct {
-	Word string
-	Rows int64
-}
-
-// Count writes the number for people.
-func (r resultRows) Count() string { return group(r.Rows) }
-
-// results returns the counts by the words of the result column, in its order.
-func results(c batch.Counts) []resultRows {
-	return []resultRows{
-		{ledger.Done.String(), c.Done}, {ledger.Unchanged.String(), c.Unchanged}, {ledger.Accepted.String(), c.Accepted},
-		{ledger.Failed.String(), c.Failed}, {ledger.Uncertain.String(), c.InDoubt}, {wordInvalid, c.Invalid},
-		{wordNotAttempted, c.NotAttempted},
-	}
-}

@@ -20,20 +20,31 @@ const (
 
 // personKey tells people apart. The user is empty for what concerns everybody on a
 // record.
-type personKey struct{ account, user string }
+type personKey struct{ Account, User string }
 
 // person is a user whom rows touch.
 type person struct {
 	personKey
-	named  string // what the sheet calls them where that is something else, an address perhaps
-	loose  bool   // known from an invalid row's cell alone
-	counts batch.Counts
+	Named  string // what the sheet calls them where that is something else, an address perhaps
+	Counts batch.Counts
+	loose  bool // known from an invalid row's cell alone
 }
 
-// open is how many of the person's rows are neither done nor unchanged.
-func (p *person) open() int64 { return p.counts.Rows - p.done() }
+// Open is how many of the person's rows are neither done nor unchanged.
+func (p *person) Open() int64 { return stillOpen(p.Counts) }
 
-func (p *person) done() int64 { return p.counts.Done + p.counts.Unchanged }
+// Done is how many of them are.
+func (p *person) Done() int64 { return p.Counts.Rows - p.Open() }
+
+// What is the results of the open ones.
+func (p *person) What() (open []result) {
+	for _, r := range results(&p.Counts) {
+		if r.Rows() > 0 && r.Word != ledger.Done.String() && r.Word != ledger.Unchanged.String() {
+			open = append(open, r)
+		}
+	}
+	return open
+}
 
 // people counts rows by the user whom they touch.
 type people struct {
@@ -48,7 +59,7 @@ func newPeople() *people { return &people{known: make(map[personKey]*person)} }
 func (p *people) add(res ledger.Result, named string) {
 	key := personKey{res.Account, res.Op.User}
 	if !res.HasOp() { // nobody knows who is meant
-		if key.user = named; named == "" {
+		if key.User = named; named == "" {
 			p.nameless++
 			return
 		}
@@ -65,36 +76,35 @@ func (p *people) add(res ledger.Result, named string) {
 	if res.HasOp() {
 		who.loose = false
 	}
-	if who.named == "" && key.user != "" && !strings.EqualFold(named, key.user) {
-		who.named = named
+	if who.Named == "" && key.User != "" && !strings.EqualFold(named, key.User) {
+		who.Named = named
 	}
-	countRow(&who.counts, res)
+	countRow(&who.Counts, res)
 }
 
 // sorted returns the people, those with open rows first, then by their number of
 // rows. What an invalid row calls a person by counts with the person where another
-// row tells who that is.
+// row tells who that is. It is called once, when all rows are counted.
 func (p *people) sorted() []*person {
-	type alias struct{ account, text string }
-	whose := make(map[alias]*person)
+	whose := make(map[personKey]*person) // by what they are called, in lower case
 	for _, who := range p.known {
 		if !who.loose {
-			whose[alias{who.account, strings.ToLower(who.user)}] = who
-			whose[alias{who.account, strings.ToLower(who.named)}] = who
+			whose[personKey{who.Account, strings.ToLower(who.User)}] = who
+			whose[personKey{who.Account, strings.ToLower(who.Named)}] = who
 		}
 	}
 	var all []*person
 	for _, who := range p.known {
-		if same := whose[alias{who.account, strings.ToLower(who.user)}]; who.loose && same != nil {
-			same.counts = sum(same.counts, who.counts)
+		if same := whose[personKey{who.Account, strings.ToLower(who.User)}]; who.loose && same != nil {
+			addCounts(&same.Counts, who.Counts)
 			continue
 		}
 		all = append(all, who)
 	}
 	slices.SortFunc(all, func(a, b *person) int {
 		return cmp.Or(
-			cmp.Compare(min(b.open(), 1), min(a.open(), 1)), cmp.Compare(b.counts.Rows, a.counts.Rows),
-			cmp.Compare(a.account, b.account), cmp.Compare(a.user, b.user),
+			cmp.Compare(min(b.Open(), 1), min(a.Open(), 1)), cmp.Compare(b.Counts.Rows, a.Counts.Rows),
+			cmp.Compare(a.Account, b.Account), cmp.Compare(a.User, b.User),
 		)
 	})
 	return all
@@ -102,20 +112,11 @@ func (p *people) sorted() []*person {
 
 // number is how many of them are people: everybody on a record is nobody in
 // particular.
-func number(all []*person) (n int) {
+func number(all []*person) (n int64) {
 	for _, who := range all {
-		if who.user != "" {
+		if who.User != "" {
 			n++
 		}
 	}
 	return n
-}
-
-// sum adds two counts.
-func sum(a, b batch.Counts) batch.Counts {
-	return batch.Counts{
-		Rows: a.Rows + b.Rows, Done: a.Done + b.Done, Unchanged: a.Unchanged + b.Unchanged, Accepted: a.Accepted + b.Accepted,
-		Failed: a.Failed + b.Failed, InDoubt: a.InDoubt + b.InDoubt, Invalid: a.Invalid + b.Invalid,
-		NotAttempted: a.NotAttempted + b.NotAttempted,
-	}
 }

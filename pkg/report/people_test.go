@@ -31,7 +31,7 @@ func TestPeopleAreCountedOnce(t *testing.T) {
 	p.add(wrong, "")
 	var got []string
 	for _, who := range p.sorted() {
-		got = append(got, fmt.Sprintf("%s/%s (%s): %d of %d open", who.account, who.user, who.named, who.open(), who.counts.Rows))
+		got = append(got, fmt.Sprintf("%s/%s (%s): %d of %d open", who.Account, who.User, who.Named, who.Open(), who.Counts.Rows))
 	}
 	want := []string{
 		"main/id-a (a@example.com): 2 of 3 open",

@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -17,7 +16,7 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s, %d to send\n", Printable(p.Worksheet.Of(sheetName)), count(p.Rows, "row"), p.ToSend)
 	if p.Records > 0 {
-		fmt.Fprintf(&b, "  it names %s and %s\n", persons(p.People), count(p.Records, "record"))
+		fmt.Fprintf(&b, "  it names %d %s and %s\n", p.People, plural(p.People, "person", "people"), count(p.Records, "record"))
 	}
 	facts := []struct {
 		n    int64
@@ -41,14 +40,19 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 		}
 	}
 	if p.Pairs > 0 {
-		fmt.Fprintf(&b, "  note: %s both a revoke and a share; they act in sheet order\n", have(p.Pairs, "target"))
+		fmt.Fprintf(&b, "  note: %s both a revoke and a share; they act in sheet order\n", count(p.Pairs, "target")+plural(p.Pairs, " has", " have"))
 	}
 	for _, note := range p.Notes {
 		fmt.Fprintf(&b, "  note: %s\n", Printable(note))
 	}
 	if len(p.Groups) > 0 {
 		b.WriteByte('\n')
-		groupTable(&b, p.Groups)
+		tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(tw, "account\taction\tobject\trows\tto send")
+		for _, g := range p.Groups {
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%d\n", Printable(g.Account), g.Action, Printable(g.Object), g.Rows, g.ToSend)
+		}
+		_ = tw.Flush() // a strings.Builder takes everything
 	}
 	for _, a := range p.Accounts {
 		fmt.Fprintf(&b, "\naccount %s (%s at %s): about %s, %s\n", a.Account, a.CRM, a.Host, count(a.Calls, "call"), estimate(a.Duration))
@@ -64,32 +68,6 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-func persons(n int64) string {
-	if n == 1 {
-		return "1 person"
-	}
-	return fmt.Sprintf("%d people", n)
-}
-
-// groupTable writes the rows by account, action and object.
-func groupTable(b *strings.Builder, groups []batch.PlanGroup) {
-	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "account\taction\tobject\trows\tto send")
-	for _, g := range groups {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%d\n", Printable(g.Account), g.Action, Printable(g.Object), g.Rows, g.ToSend)
-	}
-	// A strings.Builder takes everything.
-	_ = tw.Flush()
-}
-
-// estimate writes how long an account will take.
-func estimate(d time.Duration) string {
-	if d < time.Second {
-		return "less than a second"
-	}
-	return roughly(d)
 }
 
 // planJSON is a plan as `plan --json` writes it.

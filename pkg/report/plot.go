@@ -8,27 +8,24 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 )
 
-// The geometry of a plot, in units of its own: the page scales it.
+// The edges of a plot's area, in units of its own: the page scales it, and writes around
+// it. A picture is 720 wide and 210 high.
 const (
-	plotWidth   = 720.0
-	plotHeight  = 210.0
-	plotLeft    = 44.0
-	plotRight   = 8.0
-	plotTop     = 18.0
-	plotBottom  = 24.0
+	plotLeft, plotRight = 44.0, 712.0
+	plotTop, plotBottom = 18.0, 186.0
+)
+
+const (
 	mostBars    = 120
 	fewestSlots = 12 // room on the time axis, so that a short run is not one thick bar
 )
 
 // plot is the calls of one account over time, ready to be drawn.
 type plot struct {
-	Width, Height            float64
 	Left, Right, Top, Bottom float64 // edges of the area
 	Bars                     []plotBar
 	X, Y                     []plotTick
 	Limit                    *plotTick // nil if no limit is known
-	LimitX                   float64   // where its text ends
-	TickEnd, TextY           float64   // of the marks on the axis of time
 	Label, Caption           string
 }
 
@@ -50,7 +47,9 @@ func newPlot(a batch.SummaryAccount) *plot {
 	if len(t.Calls) == 0 || t.Step <= 0 {
 		return nil
 	}
-	merge := barSteps(t.Step, a.Usage.Window, len(t.Calls))
+	// A bar shows whole windows, so that the limit holds for each, and there are few enough.
+	whole := max(1, int((a.Usage.Window+t.Step-1)/t.Step))
+	merge := whole * ((len(t.Calls) + whole*mostBars - 1) / (whole * mostBars))
 	width := time.Duration(merge) * t.Step
 	var sums []int64
 	for i, n := range t.Calls {
@@ -59,11 +58,7 @@ func newPlot(a batch.SummaryAccount) *plot {
 		}
 		sums[len(sums)-1] += n
 	}
-	p := &plot{
-		Width: plotWidth, Height: plotHeight, Left: plotLeft, Right: plotWidth - plotRight,
-		Top: plotTop, Bottom: plotHeight - plotBottom,
-		TickEnd: plotHeight - plotBottom + 4, TextY: plotHeight - plotBottom + 16,
-	}
+	p := &plot{Left: plotLeft, Right: plotRight, Top: plotTop, Bottom: plotBottom}
 	limit, top, most := 0.0, 0.0, int64(0)
 	if a.Usage.Limit > 0 && a.Usage.Window > 0 {
 		limit = float64(a.Usage.Limit) / a.Usage.Window.Seconds()
@@ -71,7 +66,14 @@ func newPlot(a batch.SummaryAccount) *plot {
 	for _, n := range sums {
 		top, most = max(top, float64(n)/width.Seconds()), max(most, n)
 	}
-	top = p.scale(max(top, limit))
+	// The axis of rates ends at a round number above all of them.
+	step := niceStep(max(top, limit) / 4)
+	marks := max(1, math.Ceil(max(top, limit)*1.02/step))
+	top = marks * step
+	for i := 0.0; i <= marks; i++ {
+		y := tenth(p.Bottom - i/marks*(p.Bottom-p.Top))
+		p.Y = append(p.Y, plotTick{At: y, Text: y + 3.5, Label: fmt.Sprintf("%.3g", i*step)})
+	}
 	height := func(rate float64) float64 { return rate / top * (p.Bottom - p.Top) }
 	slot := (p.Right - p.Left) / float64(max(len(sums), fewestSlots))
 	for i, n := range sums {
@@ -79,45 +81,21 @@ func newPlot(a batch.SummaryAccount) *plot {
 		h := height(float64(n) / width.Seconds())
 		p.Bars = append(p.Bars, plotBar{
 			X: tenth(p.Left + float64(i)*slot + slot*0.06), Y: tenth(p.Bottom - h), W: tenth(slot * 0.88), H: tenth(h),
-			Title: fmt.Sprintf("%s from %s to %s UTC", count(n, "call"), clock(from), clock(from.Add(width))),
+			Title: fmt.Sprintf("%s from %s to %s UTC", count(n, "call"), utc(from, "15:04:05"), utc(from.Add(width), "15:04:05")),
 		})
 	}
 	if limit > 0 {
 		y := tenth(p.Bottom - height(limit))
 		p.Limit = &plotTick{At: y, Text: y - 4, Label: fmt.Sprintf("limit %d in %s", a.Usage.Limit, a.Usage.Window)}
-		p.LimitX = p.Right - 2
 	}
 	p.times(t.Start, width, slot)
-	p.Caption = fmt.Sprintf("Calls per second, UTC, from %s. Each bar is %s.", day(t.Start), width)
+	p.Caption = fmt.Sprintf("Calls per second, UTC, from %s. Each bar is %s.", utc(t.Start, time.DateOnly), width)
 	if limit > 0 && a.Usage.Refused > 0 {
 		p.Caption += " The limit is the one at the end of the run; a refusal may have lowered it on the way."
 	}
 	p.Label = fmt.Sprintf("Calls of account %s over time: %s in %s, at most %d in %s.",
 		Printable(a.Account), count(a.Usage.Calls, "call"), took(time.Duration(len(t.Calls))*t.Step), most, width)
 	return p
-}
-
-// barSteps returns how many steps of a timeline one bar shows: whole windows, so
-// that the limit holds for each bar, and few enough bars.
-func barSteps(step, window time.Duration, steps int) int {
-	whole := 1
-	if window > step {
-		whole = int((window + step - 1) / step)
-	}
-	return whole * ((steps + whole*mostBars - 1) / (whole * mostBars))
-}
-
-// scale marks the axis of rates and returns its upper end: a round number above
-// most.
-func (p *plot) scale(most float64) float64 {
-	step := niceStep(most / 4)
-	marks := max(1, math.Ceil(most*1.02/step))
-	top := marks * step
-	for i := 0.0; i <= marks; i++ {
-		y := tenth(p.Bottom - i/marks*(p.Bottom-p.Top))
-		p.Y = append(p.Y, plotTick{At: y, Text: y + 3.5, Label: fmt.Sprintf("%.3g", i*step)})
-	}
-	return top
 }
 
 // niceStep returns the smallest of 1, 2, 5, 10, 20, ... (and tenths of them) that is
@@ -138,17 +116,15 @@ func niceStep(x float64) float64 {
 // times marks the axis of time, at moments that a clock shows as round.
 func (p *plot) times(start time.Time, width time.Duration, slot float64) {
 	span := time.Duration(float64(width) * (p.Right - p.Left) / slot)
-	step := 365 * 24 * time.Hour
-	for _, s := range []time.Duration{
+	steps := []time.Duration{
 		time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second,
-		time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute,
-		time.Hour, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour, 48 * time.Hour, 7 * 24 * time.Hour, 28 * 24 * time.Hour,
-	} {
-		if span/s <= 8 {
-			step = s
-			break
-		}
+		time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour,
+		24 * time.Hour, 48 * time.Hour, 7 * 24 * time.Hour, 28 * 24 * time.Hour, 365 * 24 * time.Hour,
 	}
+	for len(steps) > 1 && span/steps[0] > 8 {
+		steps = steps[1:]
+	}
+	step := steps[0]
 	layout := "15:04"
 	switch {
 	case step < time.Minute:
@@ -156,14 +132,10 @@ func (p *plot) times(start time.Time, width time.Duration, slot float64) {
 	case span > 24*time.Hour:
 		layout = "2 Jan 15:04"
 	}
-	first := start.UTC().Truncate(step)
-	if first.Before(start) {
-		first = first.Add(step)
-	}
-	for at := first; at.Sub(start) <= span; at = at.Add(step) {
+	for at := start.UTC().Add(step - 1).Truncate(step); at.Sub(start) <= span; at = at.Add(step) {
 		x := tenth(p.Left + float64(at.Sub(start))/float64(width)*slot)
 		// A text in the middle of its mark must not leave the picture.
-		p.X = append(p.X, plotTick{At: x, Text: min(x, plotWidth-26), Label: at.Format(layout)})
+		p.X = append(p.X, plotTick{At: x, Text: min(x, plotRight-18), Label: at.Format(layout)})
 	}
 }
 

@@ -1,9 +1,9 @@
 package report
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -34,12 +34,10 @@ type ProgressOptions struct {
 	// Bar shows a bar at the bottom of the screen, which then must be a terminal.
 	// Without it, a plain line is written every 30 seconds and one at the end.
 	Bar bool
-	// Width returns the width of the terminal, asked at each drawing; nil is 80.
+	// Width returns the width of the terminal; the bar asks at each drawing.
 	Width func() int
 	// Get returns how the run stands.
 	Get func() batch.Progress
-	// Line writes a plain line; nil tells it to the screen, to machines in numbers.
-	Line func(text string)
 	// AcceptedIsDone counts accepted rows as done: nobody will ask about them.
 	AcceptedIsDone bool
 }
@@ -49,15 +47,11 @@ type Progress struct {
 	opts ProgressOptions
 	stop chan struct{}
 	done chan struct{}
-
-	// The goroutine of run alone uses what follows.
-	bar      *progressbar.ProgressBar
-	barWidth int
-	drawn    bytes.Buffer
-	samples  []sample
+	// samples are used by the goroutine of run alone.
+	samples []sample
 }
 
-// sample is how many calls had been made at a time.
+// sample is how many calls had been made at a time, those before the run began too.
 type sample struct {
 	at    time.Time
 	calls int64
@@ -65,9 +59,6 @@ type sample struct {
 
 // StartProgress begins to show progress. Whoever starts it calls Stop.
 func StartProgress(opts ProgressOptions) *Progress {
-	if opts.Width == nil {
-		opts.Width = func() int { return 80 }
-	}
 	p := &Progress{opts: opts, stop: make(chan struct{}), done: make(chan struct{})}
 	go p.run()
 	return p
@@ -88,7 +79,14 @@ func (p *Progress) run() {
 	for {
 		select {
 		case <-p.stop:
-			p.last()
+			if p.opts.Bar {
+				p.opts.Screen.Status("")
+				return
+			}
+			now, state := time.Now(), p.opts.Get()
+			state.Stopping = time.Time{} // it has stopped
+			p.sample(now, state)
+			p.line(now, state)
 			return
 		case now := <-tick.C:
 			state := p.opts.Get()
@@ -103,72 +101,46 @@ func (p *Progress) run() {
 	}
 }
 
-func (p *Progress) last() {
-	if p.opts.Bar {
-		p.opts.Screen.Status("")
-		return
-	}
-	now, state := time.Now(), p.opts.Get()
-	state.Stopping = time.Time{} // it has stopped
-	p.sample(now, state)
-	p.line(now, state)
-}
-
-// line tells how the run stands where there is no bar.
-func (p *Progress) line(now time.Time, state batch.Progress) {
-	text := p.text(now, state)
-	if p.opts.Line != nil {
-		p.opts.Line(text)
-		return
-	}
-	attrs := []slog.Attr{
-		slog.String("phase", state.Phase), slog.Int64("rows", state.Counts.Rows), slog.Int64("finished", p.settled(state.Counts)),
-		slog.Int64("failed", state.Counts.Failed), slog.Int64("accepted", state.Counts.Accepted), slog.Int64("calls", calls(state)),
-	}
-	if left := timeLeft(state); left > 0 {
-		attrs = append(attrs, slog.Float64("left_seconds", left.Round(time.Second).Seconds()))
-	}
-	p.opts.Screen.Tell(Event{Text: text + "\n", Name: "progress", Attrs: attrs})
-}
-
-// calls returns how many were made so far, those before the run began too.
-func calls(state batch.Progress) (n int64) {
-	for _, a := range state.Accounts {
-		n += a.Usage.Calls
-	}
-	return n
-}
-
 // sample notes the calls made so far.
 func (p *Progress) sample(now time.Time, state batch.Progress) {
-	p.samples = append(p.samples, sample{now, calls(state)})
+	calls := int64(0)
+	for _, a := range state.Accounts {
+		calls += a.Usage.Calls
+	}
+	p.samples = append(p.samples, sample{now, calls})
 	for len(p.samples) > 2 && now.Sub(p.samples[1].at) >= rateOver {
 		p.samples = p.samples[1:]
 	}
 }
 
-func working(state batch.Progress) bool { return state.Phase == batch.PhaseRunning }
+// line tells how the run stands where there is no bar. The calls are sampled.
+func (p *Progress) line(now time.Time, state batch.Progress) {
+	attrs := []slog.Attr{
+		slog.String("phase", state.Phase), slog.Int64("rows", state.Counts.Rows), slog.Int64("finished", p.finished(state.Counts)),
+		slog.Int64("failed", state.Counts.Failed), slog.Int64("accepted", state.Counts.Accepted), slog.Int64("calls", p.samples[len(p.samples)-1].calls),
+	}
+	if left := timeLeft(state); left > 0 {
+		attrs = append(attrs, slog.Float64("left_seconds", left.Round(time.Second).Seconds()))
+	}
+	p.opts.Screen.Tell(Event{Text: p.text(now, state) + "\n", Name: "progress", Attrs: attrs})
+}
+
+// working says whether the run is at its rows and is to go on.
+func working(state batch.Progress) bool {
+	return state.Phase == batch.PhaseRunning && state.Stopping.IsZero()
+}
 
 // timeLeft returns how long the run still takes, 0 where that is not known: before it
 // has begun, when it is to stop, and at its end.
 func timeLeft(state batch.Progress) time.Duration {
-	if !working(state) || !state.Stopping.IsZero() {
+	if !working(state) {
 		return 0
 	}
 	return state.TimeLeft
 }
 
-// percent returns how much of the calls of this run is made.
-func percent(state batch.Progress) int64 {
-	all := state.CallsMade + state.CallsLeft
-	if all <= 0 {
-		return 0
-	}
-	return min(100*state.CallsMade/all, 99) // what is over is not shown any more
-}
-
-// settled returns how many rows need nothing more.
-func (p *Progress) settled(c batch.Counts) int64 {
+// finished returns how many rows need nothing more.
+func (p *Progress) finished(c batch.Counts) int64 {
 	if p.opts.AcceptedIsDone {
 		return c.Settled() + c.Accepted
 	}
@@ -176,94 +148,61 @@ func (p *Progress) settled(c batch.Counts) int64 {
 }
 
 // draw shows how the run stands in one line of the terminal, with the bar where there is
-// room for it.
+// room for it. What is over is not shown any more, so that the bar ends before 100.
 func (p *Progress) draw(now time.Time, state batch.Progress) {
 	width := p.opts.Width() - 1
 	text := p.text(now, state)
+	percent := int64(0)
+	if all := state.CallsMade + state.CallsLeft; all > 0 {
+		percent = min(wholeBar*state.CallsMade/all, wholeBar-1)
+	}
 	switch {
-	case !working(state) || !state.Stopping.IsZero():
+	case !working(state):
 	case width < narrow:
-		text = fmt.Sprintf("%d%% %d/%d", percent(state), p.settled(state.Counts), state.Counts.Rows)
+		text = fmt.Sprintf("%d%% %d/%d", percent, p.finished(state.Counts), state.Counts.Rows)
 		if left := timeLeft(state); left > 0 {
 			text += " " + roughly(left) + " left"
 		}
 		text += p.details(now, state)
 	default:
-		text = p.drawBar(percent(state), width/8) + " " + strings.TrimPrefix(text, state.Phase+": ")
+		text = bar(percent, width/8) + " " + strings.TrimPrefix(text, state.Phase+": ")
 	}
-	p.opts.Screen.Status(clip(text, width))
+	// A line that wraps could not be drawn over.
+	if runes := []rune(text); width > 0 && len(runes) > width {
+		text = string(runes[:width])
+	}
+	p.opts.Screen.Status(text)
 }
 
-// drawBar returns the bar with its percentage. It is drawn into memory, so that the
-// screen gets one whole line at a time and the bar's own ideas of a terminal do not
-// matter.
-func (p *Progress) drawBar(percent int64, width int) string {
-	if p.bar == nil || p.barWidth != width {
-		p.barWidth = width
-		p.bar = progressbar.NewOptions64(wholeBar,
-			progressbar.OptionSetWriter(&p.drawn),
-			progressbar.OptionSetWidth(width),
-			progressbar.OptionSetPredictTime(false),
-			progressbar.OptionSetElapsedTime(false),
-			progressbar.OptionUseANSICodes(true),
-			progressbar.OptionSetRenderBlankState(false))
-	}
-	_ = p.bar.Set64(percent)
-	p.drawn.Reset()
-	p.bar.Describe("")
-	drawn := p.drawn.String()
-	drawn = drawn[strings.LastIndexByte(drawn, '\r')+1:]
-	p.drawn.Reset()
-	return strings.TrimSpace(strings.ReplaceAll(drawn, "\x1b[0K", ""))
-}
-
-// clip cuts a line to the width of the terminal: a line that wraps could not be
-// drawn over.
-func clip(s string, width int) string {
-	r := []rune(s)
-	if width > 0 && len(r) > width {
-		return string(r[:width])
-	}
-	return s
+// bar returns the bar with its percentage. It is drawn nowhere but into its own memory,
+// so that the screen gets one whole line at a time and the bar's own ideas of a terminal
+// do not matter.
+func bar(percent int64, width int) string {
+	b := progressbar.NewOptions64(wholeBar,
+		progressbar.OptionSetWriter(io.Discard),
+		progressbar.OptionSetWidth(width),
+		progressbar.OptionSetPredictTime(false),
+		progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionSetRenderBlankState(false))
+	_ = b.Set64(percent)
+	b.Describe("") // which draws it at 0 too
+	return strings.TrimSpace(b.String())
 }
 
 // text says how the run stands, the more important first: on a narrow terminal the
 // end is cut off.
 func (p *Progress) text(now time.Time, state batch.Progress) string {
 	switch {
-	case !working(state):
+	case state.Phase != batch.PhaseRunning:
 		return cmp.Or(state.Phase, "starting")
-	case !state.Stopping.IsZero():
+	case !working(state):
 		return stopping(now, state)
 	}
-	text := fmt.Sprintf("%s: %d of %s done", state.Phase, p.settled(state.Counts), count(state.Counts.Rows, "row"))
+	text := fmt.Sprintf("%s: %d of %s done", state.Phase, p.finished(state.Counts), count(state.Counts.Rows, "row"))
 	if left := timeLeft(state); left > 0 {
 		text += fmt.Sprintf(", about %s left", roughly(left))
 	}
 	return text + p.details(now, state)
-}
-
-// details says what is of interest beside rows and time: what went wrong, what is still
-// to confirm, pauses, and the speed.
-func (p *Progress) details(now time.Time, state batch.Progress) string {
-	var b strings.Builder
-	c := state.Counts
-	if c.Failed > 0 {
-		fmt.Fprintf(&b, ", %d failed", c.Failed)
-	}
-	if c.Accepted > 0 && !p.opts.AcceptedIsDone {
-		fmt.Fprintf(&b, ", %d to confirm", c.Accepted)
-	}
-	for _, a := range state.Accounts {
-		if wait := a.Usage.PausedUntil.Sub(now); wait > 0 {
-			fmt.Fprintf(&b, ", %s pauses for %s", a.Account, roughly(wait))
-			if a.Usage.Why != "" {
-				fmt.Fprintf(&b, " (%s)", Printable(a.Usage.Why))
-			}
-		}
-	}
-	b.WriteString(p.speed(state))
-	return b.String()
 }
 
 // stopping says what a run that was asked to end still waits for.
@@ -279,21 +218,36 @@ func stopping(now time.Time, state batch.Progress) string {
 	return fmt.Sprintf("stopping, %s open, %s at most", count(int64(open), "call"), roughly(most))
 }
 
-// speed says how many calls are made, against what the limits of all accounts
-// allow.
-func (p *Progress) speed(state batch.Progress) string {
+// details says what is of interest beside rows and time: what went wrong, what is still
+// to confirm, pauses, and how many calls are made a second, against what the limits of
+// all accounts allow.
+func (p *Progress) details(now time.Time, state batch.Progress) string {
+	var b strings.Builder
+	c := state.Counts
+	if c.Failed > 0 {
+		fmt.Fprintf(&b, ", %d failed", c.Failed)
+	}
+	if c.Accepted > 0 && !p.opts.AcceptedIsDone {
+		fmt.Fprintf(&b, ", %d to confirm", c.Accepted)
+	}
 	limit, window := 0.0, time.Duration(0)
 	for _, a := range state.Accounts {
+		if wait := a.Usage.PausedUntil.Sub(now); wait > 0 {
+			fmt.Fprintf(&b, ", %s pauses for %s", a.Account, roughly(wait))
+			if a.Usage.Why != "" {
+				fmt.Fprintf(&b, " (%s)", Printable(a.Usage.Why))
+			}
+		}
 		if a.Usage.Window > 0 {
 			limit += float64(a.Usage.Limit) / a.Usage.Window.Seconds()
 			window = max(window, a.Usage.Window)
 		}
 	}
-	text := fmt.Sprintf(", %.1f calls/s", p.rate(window))
+	fmt.Fprintf(&b, ", %.1f calls/s", p.rate(window))
 	if limit > 0 {
-		text += fmt.Sprintf(" of %.1f", limit)
+		fmt.Fprintf(&b, " of %.1f", limit)
 	}
-	return text
+	return b.String()
 }
 
 // rate returns the calls per second of late, over no less than the window of the
@@ -307,34 +261,4 @@ func (p *Progress) rate(window time.Duration) float64 {
 		return float64(last.calls-first.calls) / seconds
 	}
 	return 0
-}
-
-// roughly writes a duration as people say it.
-func roughly(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return "1s"
-	case d < 10*time.Minute:
-		return d.Round(time.Second).String()
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Round(time.Minute).Minutes()))
-	}
-	d = d.Round(time.Minute)
-	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-}
-
-// count writes a number with its noun.
-func count(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// have is count with the verb that follows it.
-func have(n int64, noun string) string {
-	if n == 1 {
-		return count(n, noun) + " has"
-	}
-	return count(n, noun) + " have"
 }

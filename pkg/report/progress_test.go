@@ -30,14 +30,23 @@ func simulated(start time.Time) func() batch.Progress {
 	}
 }
 
+// writerFunc is called with what is written.
+type writerFunc func([]byte)
+
+func (w writerFunc) Write(p []byte) (int, error) {
+	w(p)
+	return len(p), nil
+}
+
 func TestPlainProgressEvery30Seconds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		var lines []string
-		p := StartProgress(ProgressOptions{Get: simulated(start), Line: func(text string) {
-			lines = append(lines, time.Since(start).String()+" "+text)
-		}})
+		screen := NewScreen(writerFunc(func(line []byte) {
+			lines = append(lines, time.Since(start).String()+" "+strings.TrimSuffix(string(line), "\n"))
+		}))
+		p := StartProgress(ProgressOptions{Screen: screen, Get: simulated(start)})
 		time.Sleep(100*time.Second + time.Millisecond)
 		p.Stop()
 		want := []string{
@@ -86,7 +95,7 @@ func TestBarDoesNotRedrawWhatHasNotChanged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		p := StartProgress(ProgressOptions{Screen: NewScreen(&out), Bar: true, Get: func() batch.Progress {
+		p := StartProgress(ProgressOptions{Screen: NewScreen(&out), Bar: true, Width: func() int { return 80 }, Get: func() batch.Progress {
 			return batch.Progress{Phase: "loading"}
 		}})
 		time.Sleep(time.Minute)

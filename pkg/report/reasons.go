@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
@@ -30,45 +31,26 @@ type Reasons struct {
 }
 
 // add takes up an open row.
-func (r *Reasons) add(word string, res ledger.Result) {
+func (r *Reasons) add(res ledger.Result) {
 	if r.byCode == nil {
 		r.byCode = make(map[[2]string]*reason)
 	}
-	key := [2]string{word, res.Code}
+	key := [2]string{word(res), res.Code}
 	switch found := r.byCode[key]; {
 	case found != nil:
 		found.Rows++
 	case len(r.byCode) < mostReasons:
-		r.byCode[key] = &reason{Result: word, Code: Printable(res.Code), Message: Printable(message(res)), Rows: 1}
+		r.byCode[key] = &reason{Result: key[0], Code: Printable(res.Code), Message: Printable(message(res)), Rows: 1}
 	default:
 		r.other++
 	}
 }
 
-// gather returns a Target's Keep that keeps what keep does, and counts the reasons of
-// what it keeps.
-func (r *Reasons) gather(keep func(ledger.Result) bool) func(ledger.Result) bool {
-	return func(res ledger.Result) bool {
-		if keep != nil && !keep(res) {
-			return false
-		}
-		if word := Word(res); word != ledger.Done.String() && word != ledger.Unchanged.String() {
-			r.add(word, res)
-		}
-		return true
-	}
-}
-
 // sorted returns the reasons, the most frequent first.
 func (r *Reasons) sorted() []*reason {
-	all := make([]*reason, 0, len(r.byCode))
-	for _, found := range r.byCode {
-		all = append(all, found)
-	}
-	slices.SortFunc(all, func(a, b *reason) int {
+	return slices.SortedFunc(maps.Values(r.byCode), func(a, b *reason) int {
 		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Result, b.Result), cmp.Compare(a.Code, b.Code))
 	})
-	return all
 }
 
 // of returns the most frequent reasons of one result, as many as the summary shows,

@@ -1,25 +1,20 @@
 package report
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
-)
-
-// The words of the result column.
-const (
-	wordInvalid      = "invalid"
-	wordNotAttempted = "not_attempted"
 )
 
 // noAnswerYet is the message of a row that was sent and has no outcome: the run is
@@ -62,76 +57,88 @@ func WriteResults(ctx context.Context, led *ledger.Ledger, target Target) (count
 	if err != nil {
 		return counts, err
 	}
-	if err := mayReplace(target.Path, ours); err != nil {
+	file := resultFile(ours)
+	if err := file.mayReplace(target.Path); err != nil {
 		return counts, err
 	}
 	if err := led.Wrote(ctx, path); err != nil && !errors.Is(err, ledger.ErrReadOnly) {
 		return counts, err
 	}
-	keep := target.Keep
-	if target.Reasons != nil {
-		keep = target.Reasons.gather(keep)
-	}
-	write := func(w io.Writer) error {
+	err = file.replace(ctx, target.Path, func(w io.Writer) error {
 		if IsWorkbook(target.Path) {
-			counts, err = writeWorkbook(ctx, w, target.Path, led, layout, keep)
+			counts, err = writeWorkbook(ctx, w, led, layout, target)
 		} else {
-			counts, err = writeCSV(ctx, w, led, layout, keep)
+			counts, err = writeCSV(ctx, w, led, layout, target)
 		}
 		return err
-	}
-	if err := replaceFile(ctx, path, private, write, func() error { return mayReplace(target.Path, ours) }); err != nil {
-		if _, ok := errors.AsType[*TargetError](err); ok {
-			return batch.Counts{}, err // it names the file
-		}
-		return batch.Counts{}, fmt.Errorf("write %s: %w", target.Path, err)
+	})
+	if err != nil {
+		return batch.Counts{}, err
 	}
 	return counts, nil
 }
 
+// NeedsSomebody says whether a row of a result is open: failed, in doubt, invalid,
+// accepted and not confirmed, or not attempted; and whatever its result, if somebody
+// whom it does not name has lost access by it. It is a Target's Keep.
+func NeedsSomebody(res ledger.Result) bool { return isOpen(res) || res.Code == crm.CodeStayerLost }
+
+// PrintOpen writes the rows that NeedsSomebody keeps to w, as a result file has
+// them, and returns how many there are, by result.
+func PrintOpen(ctx context.Context, w io.Writer, led *ledger.Ledger) (counts batch.Counts, err error) {
+	layout, err := layoutOf(ctx, led)
+	if err != nil {
+		return counts, err
+	}
+	buf := bufio.NewWriterSize(w, 1<<16)
+	if counts, err = writeCSV(ctx, buf, led, layout, Target{Keep: NeedsSomebody}); err != nil {
+		return counts, err
+	}
+	return counts, buf.Flush()
+}
+
 // layoutOf returns how the ledger's sheet was written.
-func layoutOf(ctx context.Context, led *ledger.Ledger) (sheet.Layout, error) {
+func layoutOf(ctx context.Context, led *ledger.Ledger) (layout sheet.Layout, err error) {
 	src, ok, err := led.Source(ctx)
 	if err != nil {
-		return sheet.Layout{}, err
+		return layout, err
 	}
 	if !ok {
-		return sheet.Layout{}, errNoSheet
+		return layout, errNoSheet
 	}
-	var layout sheet.Layout
 	if err := json.Unmarshal(src.Layout, &layout); err != nil {
-		return sheet.Layout{}, fmt.Errorf("read the sheet's layout: %w", err)
+		return layout, fmt.Errorf("read the sheet's layout: %w", err)
 	}
 	return layout, nil
 }
 
-// writeCSV writes header and rows.
-func writeCSV(ctx context.Context, w io.Writer, led *ledger.Ledger, layout sheet.Layout, keep func(ledger.Result) bool) (counts batch.Counts, err error) {
-	if layout.BOM {
-		if _, err := io.WriteString(w, "\uFEFF"); err != nil {
-			return counts, err
-		}
-	}
+// writeCSV writes a result as text. Somebody else's texts are inert in it.
+func writeCSV(ctx context.Context, w io.Writer, led *ledger.Ledger, layout sheet.Layout, target Target) (batch.Counts, error) {
+	return writeRows(ctx, newCSV(w, layout), inert, led, layout, target)
+}
+
+// writeRows writes the header and the rows of a result. safe is what somebody else's
+// text goes through.
+func writeRows(ctx context.Context, t table, safe func(string) string, led *ledger.Ledger, layout sheet.Layout, target Target) (counts batch.Counts, err error) {
 	shown := shownColumns(layout)
-	line := newCells(layout.Delimiter, layout.Newline)
-	for _, i := range shown {
-		line.add(layout.Columns[i])
-	}
-	for _, name := range sheet.ResultColumns() {
-		line.add(name)
-	}
-	if _, err := w.Write(line.end()); err != nil {
+	addShown(t, layout.Columns, shown)
+	t.add(sheet.ResultColumns()...)
+	if err := t.end(); err != nil {
 		return counts, err
 	}
 	for res, err := range led.Results(ctx) {
 		if err != nil {
 			return counts, err
 		}
-		if keep != nil && !keep(res) {
+		if target.Keep != nil && !target.Keep(res) {
 			continue
 		}
-		addResult(line, shown, res)
-		if _, err := w.Write(line.end()); err != nil {
+		if target.Reasons != nil && isOpen(res) {
+			target.Reasons.add(res)
+		}
+		addShown(t, res.Cells, shown)
+		t.add(resultCells(res, safe)...)
+		if err := t.end(); err != nil {
 			return counts, err
 		}
 		countRow(&counts, res)
@@ -139,89 +146,18 @@ func writeCSV(ctx context.Context, w io.Writer, led *ledger.Ledger, layout sheet
 	return counts, nil
 }
 
-// shownColumns returns the indices of the columns that are written back.
-func shownColumns(layout sheet.Layout) []int {
-	dropped := make(map[int]bool, len(layout.Dropped))
-	for _, i := range layout.Dropped {
-		dropped[i] = true
-	}
-	var shown []int
-	for i := range layout.Columns {
-		if !dropped[i] {
-			shown = append(shown, i)
-		}
-	}
-	return shown
-}
-
-// lineBuilder takes the cells of a line of a result file, from left to right.
-type lineBuilder interface {
-	add(string)  // a cell of the input, or a word of ours
-	text(string) // somebody else's, made safe
-	number(int)
-	time(time.Time)
-}
-
-// addResult adds the shown cells of a row, then the block.
-func addResult(line lineBuilder, shown []int, res ledger.Result) {
-	for _, i := range shown {
-		cell := ""
-		if i < len(res.Cells) {
-			cell = res.Cells[i]
-		}
-		line.add(cell)
-	}
-	block(line, res)
-}
-
-// block adds the ten result columns, in the order of sheet.ResultColumns.
-func block(line lineBuilder, res ledger.Result) {
-	word := Word(res)
+// resultCells returns the ten result columns, in the order of sheet.ResultColumns.
+func resultCells(res ledger.Result, safe func(string) string) []string {
 	message := crm.Join(res.Message, res.Note)
 	if res.State == ledger.Sent && !res.Invalid {
 		message = strings.TrimSuffix(noAnswerYet+"; said before: "+message, "; said before: ")
 	}
-	line.number(res.Line)
-	line.add(word)
-	line.text(res.RequestID)
-	line.text(res.Code)
-	line.text(message)
-	if res.HTTPStatus == 0 {
-		line.add("")
-	} else {
-		line.number(res.HTTPStatus)
+	status := ""
+	if res.HTTPStatus != 0 {
+		status = strconv.Itoa(res.HTTPStatus)
 	}
-	line.number(res.Attempts)
-	line.add(res.CallID)
-	line.time(res.SentAt)
-	line.time(res.ConfirmedAt)
-}
-
-// Word returns the word of the result column for a row.
-func Word(res ledger.Result) string {
-	if res.Invalid {
-		return wordInvalid
-	}
-	return res.State.String()
-}
-
-// countRow counts a row under the word that the file has for it.
-func countRow(c *batch.Counts, res ledger.Result) {
-	c.Rows++
-	switch Word(res) {
-	case ledger.Done.String():
-		c.Done++
-	case ledger.Unchanged.String():
-		c.Unchanged++
-	case ledger.Accepted.String():
-		c.Accepted++
-	case ledger.Failed.String():
-		c.Failed++
-	case ledger.Uncertain.String():
-		c.InDoubt++
-	case wordInvalid:
-		c.Invalid++
-	default:
-		c.NotAttempted++
+	return []string{
+		strconv.Itoa(res.Line), word(res), safe(res.RequestID), safe(res.Code), safe(message),
+		status, strconv.Itoa(res.Attempts), res.CallID, stamp(res.SentAt), stamp(res.ConfirmedAt),
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Screen is where a command talks to its user: everything that goes to standard error
@@ -58,28 +57,24 @@ func (s *Screen) Tell(e Event) {
 	if e.Name == "" {
 		return
 	}
-	record := slog.NewRecord(time.Now(), e.Level, e.Name, 0)
-	record.AddAttrs(e.Attrs...)
-	_ = s.handler(slog.LevelDebug).Handle(context.Background(), record) // what is shown ends nothing
+	s.Log(slog.LevelDebug).LogAttrs(context.Background(), e.Level, e.Name, e.Attrs...)
 }
 
 // Log returns a log that writes lines of at least the given level to the screen, in the
 // form that it has now.
-func (s *Screen) Log(level slog.Level) *slog.Logger { return slog.New(s.handler(level)) }
-
-func (s *Screen) handler(level slog.Level) slog.Handler {
+func (s *Screen) Log(level slog.Level) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: safeAttr}
 	if s.JSON() {
-		return slog.NewJSONHandler(lines{s}, opts)
+		return slog.New(slog.NewJSONHandler(lines{s}, opts))
 	}
-	return slog.NewTextHandler(lines{s}, opts)
+	return slog.New(slog.NewTextHandler(lines{s}, opts))
 }
 
 // Missed is the line that tells of so many that nobody has read and that were dropped.
 func (s *Screen) Missed(n int) []byte {
 	var b bytes.Buffer
 	other := &Screen{w: &b, machine: s.JSON()}
-	text := have(int64(n), "line") + " not been shown here: nobody read them in time"
+	text := count(int64(n), "line") + plural(int64(n), " has", " have") + " not been shown here: nobody read them in time"
 	other.Tell(Event{Text: text + "\n", Name: "lines dropped", Level: slog.LevelWarn, Attrs: []slog.Attr{slog.Int("lines", n)}})
 	return b.Bytes()
 }
@@ -162,13 +157,11 @@ func (s *Screen) Status(text string) {
 // safeAttr takes out of an attribute what a text from outside could do to a terminal or
 // to another line.
 func safeAttr(_ []string, a slog.Attr) slog.Attr {
-	switch a.Value.Kind() {
-	case slog.KindString:
-		a.Value = slog.StringValue(Printable(a.Value.String()))
-	case slog.KindAny:
-		if err, ok := a.Value.Any().(error); ok {
-			a.Value = slog.StringValue(Printable(err.Error()))
-		}
+	switch v := a.Value.Any().(type) {
+	case string:
+		a.Value = slog.StringValue(Printable(v))
+	case error:
+		a.Value = slog.StringValue(Printable(v.Error()))
 	}
 	return a
 }

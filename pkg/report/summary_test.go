@@ -16,12 +16,16 @@ import (
 func TestSummarySaysWhatToDoNext(t *testing.T) {
 	t.Parallel()
 	main := batch.SummaryAccount{Account: "main", CRM: "leadsquared", Host: "crm.example", Usage: crm.Usage{Calls: 31}}
-	text := SummaryText{Sheet: "off.csv", Output: "off.results.csv", Again: "bulkrevoke run off.csv"}
+	text := Facts{Sheet: "off.csv", Files: Files{Results: "off.results.csv"}, Again: "bulkrevoke run off.csv"}
+	const byCode = "reasons by code, the most frequent first"
+	reasons := map[string]*Reasons{byCode: reasonsOf(map[string]int{
+		"MXInvalidInputException": 12, "status_7": 7, "inherited": 4, "public": 3, "unknown_user": 1, "protected": 1, "quota": 1,
+	})}
 	for _, tc := range []struct {
-		name string
-		sum  batch.Summary
-		text SummaryText
-		want string
+		name  string
+		sum   batch.Summary
+		facts Facts
+		want  string
 	}{
 		{
 			"all done",
@@ -79,11 +83,9 @@ again: bulkrevoke run off.csv
 				"again: bulkrevoke run off.csv\n",
 		},
 		{
-			"reasons by code, the most frequent first",
+			byCode,
 			batch.Summary{Counts: batch.Counts{Rows: 30, Failed: 29, InDoubt: 1}},
-			SummaryText{Sheet: "off.csv", Output: "o.csv", Again: "x", Reasons: reasonsOf(map[string]int{
-				"MXInvalidInputException": 12, "status_7": 7, "inherited": 4, "public": 3, "unknown_user": 1, "protected": 1, "quota": 1,
-			})},
+			Facts{Sheet: "off.csv", Files: Files{Results: "o.csv"}, Again: "x"},
 			"off.csv: 30 rows\n  failed        29\n" +
 				"        12  MXInvalidInputException\n         7  status_7\n         4  inherited\n         3  public\n" +
 				"         1  protected\n         2  other codes\n  in_doubt      1\nresults: o.csv\n" +
@@ -93,14 +95,14 @@ again: bulkrevoke run off.csv
 		{
 			"no result file, though all is done",
 			batch.Summary{Counts: batch.Counts{Rows: 1, Done: 1}},
-			SummaryText{Sheet: "off.csv", Output: "o.csv", Again: "x", Failed: true},
+			Facts{Sheet: "off.csv", Files: Files{Results: "o.csv"}, Again: "x", Failure: ErrNoOutput},
 			"off.csv: 1 row\n  done          1\nresults: o.csv could not be written\n" +
 				"next: the result file is missing: mend what is in its way and write it with bulkrevoke results\n",
 		},
 		{
 			"a bystander lost access",
 			batch.Summary{Counts: batch.Counts{Rows: 2, Done: 2}, Alarms: 2},
-			SummaryText{Sheet: "off.csv", Output: "o.csv", Again: "x"},
+			Facts{Sheet: "off.csv", Files: Files{Results: "o.csv"}, Again: "x"},
 			"off.csv: 2 rows\n  done          2\nresults: o.csv\n" +
 				"next: 2 rows took access from a bystander, whom no row is about: the message in o.csv names them, give it back by hand\n",
 		},
@@ -109,21 +111,21 @@ again: bulkrevoke run off.csv
 			batch.Summary{Counts: batch.Counts{Rows: 1, Done: 1}, Accounts: []batch.SummaryAccount{{
 				Account: "main", CRM: "zoho", Host: "h", Ended: &crm.AccountError{Code: crm.EndQuota, Err: errors.New("used up")},
 			}}},
-			SummaryText{Sheet: "off.csv", Output: "o.csv", Again: "x"},
+			Facts{Sheet: "off.csv", Files: Files{Results: "o.csv"}, Again: "x"},
 			"off.csv: 1 row\n  done          1\naccount main (zoho at h): 0 calls\naccount main ended: quota: used up\nresults: o.csv\n" +
 				"next: every row is as the sheet asks, and an account ended early: see above\n",
 		},
 		{
 			"accepted is enough",
 			batch.Summary{Counts: batch.Counts{Rows: 1, Accepted: 1}},
-			SummaryText{Sheet: "off.csv", Output: "o.csv", Again: "x", AcceptedIsDone: true},
+			Facts{Sheet: "off.csv", Files: Files{Results: "o.csv"}, Again: "x", AcceptedIsDone: true},
 			"off.csv: 1 row\n  accepted      1\nresults: o.csv\nnext: nothing; what is accepted was not asked about, without --confirm off it is\n",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var b strings.Builder
-			must(t, WriteSummary(&b, tc.sum, tc.text))
+			must(t, WriteSummary(&b, tc.sum, tc.facts, reasons[tc.name]))
 			if diff := cmp.Diff(tc.want, b.String()); diff != "" {
 				t.Errorf("summary (-want +got):\n%s", diff)
 			}
@@ -136,7 +138,7 @@ func reasonsOf(codes map[string]int) *Reasons {
 	var r Reasons
 	for code, rows := range codes {
 		for range rows {
-			r.add("failed", ledger.Result{Code: code})
+			r.add(ledger.Result{State: ledger.Failed, Code: code})
 		}
 	}
 	return &r

@@ -12,15 +12,15 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 )
 
-// SummarySchema names the shape of a summary file. Fields may be added to it;
+// summarySchema names the shape of a summary file. Fields may be added to it;
 // what is there keeps its name and meaning as long as the name ends in 1.
-const SummarySchema = "bulkrevoke/summary/1"
+const summarySchema = "bulkrevoke/summary/1"
 
 // SummaryFile is what WriteSummaryJSON writes. Moments are UTC in RFC 3339 with
 // milliseconds, durations are seconds. What is unknown, or does not apply, is left
 // out; counts are always there.
 type SummaryFile struct {
-	Schema   string   `json:"schema"` // SummarySchema
+	Schema   string   `json:"schema"` // "bulkrevoke/summary/1"
 	Version  string   `json:"version"`
 	Operator string   `json:"operator"`
 	Host     string   `json:"host"` // the machine that it ran on
@@ -38,20 +38,20 @@ type SummaryFile struct {
 	Hint     string  `json:"hint,omitempty"`  // what to do about that
 	// Invalid are the rows that the sheet was refused for, by line, at most
 	// batch.InvalidShown of them.
-	Invalid []SummaryInvalid `json:"invalid,omitempty"`
+	Invalid []summaryInvalid `json:"invalid,omitempty"`
 	Stopped string           `json:"stopped,omitempty"` // what stopped the run before everything was tried
-	Sheet   SummarySheet     `json:"sheet"`
+	Sheet   summarySheet     `json:"sheet"`
 	Digest  string           `json:"digest,omitempty"` // the plan's, as --approve takes it
 	Counts  batch.Counts     `json:"counts"`           // all rows of the sheet by result
 	Sent    int64            `json:"sent"`             // rows sent in this run
 	// Alarms is how many rows, of this run or an earlier one, changed a record that a
 	// bystander lost at the same time and has not been given back: code stayer_lost in the
 	// result.
-	Alarms    int64                `json:"alarms"`
-	Accounts  []SummaryAccountFile `json:"accounts"`
-	LedgerID  string               `json:"ledger_id,omitempty"`
-	ChainHead *SummaryHead         `json:"chain_head,omitempty"`
-	Files     Files                `json:"files"`
+	Alarms    int64            `json:"alarms"`
+	Accounts  []summaryAccount `json:"accounts"`
+	LedgerID  string           `json:"ledger_id,omitempty"`
+	ChainHead *summaryHead     `json:"chain_head,omitempty"`
+	Files     Files            `json:"files"`
 	// Next says in sentences what is left for somebody to do, the most pressing
 	// first, and Again is the command that goes on. Both are for people; decide by
 	// ExitCode and Counts.
@@ -59,17 +59,17 @@ type SummaryFile struct {
 	Again string   `json:"again,omitempty"`
 }
 
-// SummarySheet is the input.
-type SummarySheet struct {
+// summarySheet is the input.
+type summarySheet struct {
 	Name   string `json:"name"`             // as the user gave it
 	SHA256 string `json:"sha256,omitempty"` // of its bytes, in hexadecimal
 	// Worksheet is which sheet of a workbook was read, and what of it is hidden there.
 	Worksheet *sheet.Worksheet `json:"worksheet,omitempty"`
 }
 
-// SummaryInvalid is a row that can not be sent as it is. Column and Value are empty where
+// summaryInvalid is a row that can not be sent as it is. Column and Value are empty where
 // no one cell is at fault.
-type SummaryInvalid struct {
+type summaryInvalid struct {
 	Line   int    `json:"line"` // of the sheet
 	Column string `json:"column"`
 	Value  string `json:"value"`
@@ -77,8 +77,8 @@ type SummaryInvalid struct {
 	Code   string `json:"code"`
 }
 
-// SummaryAccountFile is what one account was asked.
-type SummaryAccountFile struct {
+// summaryAccount is what one account was asked.
+type summaryAccount struct {
 	Account        string  `json:"account"`
 	CRM            string  `json:"crm"`
 	Host           string  `json:"host"`
@@ -94,8 +94,8 @@ type SummaryAccountFile struct {
 	EndedHint      string  `json:"ended_hint,omitempty"` // what to do about it
 }
 
-// SummaryHead is the last link of the ledger's chain of events.
-type SummaryHead struct {
+// summaryHead is the last link of the ledger's chain of events.
+type summaryHead struct {
 	Seq  int64  `json:"seq"`
 	Hash string `json:"hash"` // in hexadecimal
 }
@@ -120,50 +120,40 @@ func WriteSummaryJSON(ctx context.Context, led *ledger.Ledger, s batch.Summary, 
 
 func summaryFileOf(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Facts) (SummaryFile, error) {
 	out := SummaryFile{
-		Schema: SummarySchema, Version: facts.Version, Operator: facts.Operator, Host: facts.Host,
+		Schema: summarySchema, Version: facts.Version, Operator: facts.Operator, Host: facts.Host,
 		Args: append([]string{}, facts.Args...), Sandbox: facts.Sandbox,
 		Run: s.Run, Started: stamp(s.Started), Ended: stamp(s.Ended), Seconds: seconds(s.Ended.Sub(s.Started)),
 		ExitCode: facts.ExitCode, Error: problem(facts.Failure), Hint: Printable(facts.Hint), Stopped: problem(s.Stopped),
-		Sheet: SummarySheet{Name: facts.Sheet, Worksheet: s.Worksheet}, Digest: facts.digest(), Counts: s.Counts, Sent: s.Sent, Alarms: s.Alarms,
-		Accounts: []SummaryAccountFile{}, Files: facts.Files, Next: []string{},
+		Sheet: summarySheet{Name: facts.Sheet, Worksheet: s.Worksheet}, Digest: facts.digest(), Counts: s.Counts, Sent: s.Sent, Alarms: s.Alarms,
+		Accounts: []summaryAccount{}, Files: facts.Files, Next: []string{},
 	}
 	if invalid, ok := errors.AsType[*batch.InvalidError](facts.Failure); ok {
 		for _, row := range invalid.First {
-			out.Invalid = append(out.Invalid, SummaryInvalid{row.Line, row.Column, Printable(row.Value), Printable(row.Reason), row.Code})
+			out.Invalid = append(out.Invalid, summaryInvalid{row.Line, row.Column, Printable(row.Value), Printable(row.Reason), row.Code})
 		}
 	}
 	for _, a := range s.Accounts {
-		out.Accounts = append(out.Accounts, accountFile(a, facts))
+		account := summaryAccount{
+			Account: a.Account, CRM: a.CRM, Host: a.Host,
+			Calls: a.Usage.Calls, Refused: a.Usage.Refused, Repeats: a.Usage.Repeats,
+			Limit: a.Usage.Limit, WindowSeconds: seconds(a.Usage.Window),
+		}
+		if p := facts.planned(a.Account); p != nil {
+			account.PlannedCalls, account.PlannedSeconds = new(p.Calls), new(int64(p.Duration.Round(time.Second).Seconds()))
+		}
+		if e := endedOf(a.Ended); e != nil {
+			account.EndedCode, account.EndedText, account.EndedHint = e.Code, e.Message, e.Hint
+		}
+		out.Accounts = append(out.Accounts, account)
 	}
 	if led == nil || !began(s) {
 		return out, nil
 	}
-	hash, err := sheetHash(ctx, led)
-	if err != nil {
-		return out, err
-	}
-	text := facts.text()
-	out.Sheet.SHA256, out.LedgerID, out.Next, out.Again = hash, led.ID(), next(s, text), again(s, text)
+	src, _, err := led.Source(ctx)
+	out.Sheet.SHA256, out.LedgerID = src.SHA256, led.ID()
+	out.Next, out.Again = next(s, facts)
 	if s.Head != "" {
-		out.ChainHead = &SummaryHead{Seq: s.HeadSeq, Hash: s.Head}
+		out.ChainHead = &summaryHead{Seq: s.HeadSeq, Hash: s.Head}
 	}
-	return out, nil
+	return out, err
 }
-
-func accountFile(a batch.SummaryAccount, facts Facts) SummaryAccountFile {
-	out := SummaryAccountFile{
-		Account: a.Account, CRM: a.CRM, Host: a.Host,
-		Calls: a.Usage.Calls, Refused: a.Usage.Refused, Repeats: a.Usage.Repeats,
-		Limit: a.Usage.Limit, WindowSeconds: seconds(a.Usage.Window),
-	}
-	if p, ok := facts.planned(a.Account); ok {
-		out.PlannedCalls, out.PlannedSeconds = new(p.Calls), new(int64(p.Duration.Round(time.Second).Seconds()))
-	}
-	if e := endedOf(a.Ended); e != nil {
-		out.EndedCode, out.EndedText, out.EndedHint = e.Code, e.Message, e.Hint
-	}
-	return out
-}
-
-// seconds returns a duration in seconds, to the millisecond.
-func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }

@@ -40,7 +40,7 @@ func TestSummaryFile(t *testing.T) {
 	dec.DisallowUnknownFields()
 	var back SummaryFile
 	must(t, dec.Decode(&back))
-	if back.Schema != SummarySchema || back.Counts != s.Counts || *back.Accounts[0].PlannedSeconds != 43 || back.Accounts[1].PlannedCalls != nil {
+	if back.Schema != summarySchema || back.Counts != s.Counts || *back.Accounts[0].PlannedSeconds != 43 || back.Accounts[1].PlannedCalls != nil {
 		t.Errorf("read back it says %+v", back)
 	}
 }
@@ -51,8 +51,8 @@ func TestSummaryFileOfARefusal(t *testing.T) {
 	var back SummaryFile
 	must(t, json.Unmarshal([]byte(got), &back))
 	want := SummaryFile{
-		Schema: SummarySchema, Args: []string{}, ExitCode: 2, Error: "line 3: \uFFFDno", Sheet: SummarySheet{Name: "-"},
-		Accounts: []SummaryAccountFile{}, Next: []string{},
+		Schema: summarySchema, Args: []string{}, ExitCode: 2, Error: "line 3: \uFFFDno", Sheet: summarySheet{Name: "-"},
+		Accounts: []summaryAccount{}, Next: []string{},
 	}
 	if diff := cmp.Diff(want, back); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)

@@ -3,9 +3,7 @@ package report
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"path/filepath"
 	"strconv"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
@@ -13,9 +11,6 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
-
-// noteColumn is what an undo sheet has beside the columns that the tool knows.
-const noteColumn = "note"
 
 // UndoColumn is the column by which an undo sheet says what it undoes: the name of the
 // sheet, and the mark of the ledger that it came from.
@@ -47,93 +42,57 @@ func WriteUndo(ctx context.Context, led *ledger.Ledger, path string, left func(b
 	if err != nil {
 		return counts, err
 	}
-	of := Inert(src.Name + " " + batch.UndoMark(led))
-	if err := CheckNew(path); err != nil {
+	if err := newFile().check(path); err != nil {
 		return counts, err
 	}
-	whole, err := filepath.Abs(path)
-	if err != nil {
-		return counts, err
-	}
-	err = replaceFile(ctx, whole, private, func(w io.Writer) error {
-		counts, err = writeUndo(ctx, w, led, layout, of, left)
-		if err == nil && counts.Rows == 0 {
-			err = errNothingToUndo
+	of := inert(src.Name + " " + batch.UndoMark(led))
+	err = newFile().replace(ctx, path, func(w io.Writer) error {
+		line := newCSV(w, layout)
+		line.add(sheet.Columns()...)
+		line.add("note", UndoColumn)
+		if err := line.end(); err != nil {
+			return err
 		}
-		return err
-	}, func() error { return CheckNew(path) })
-	if err != nil && !errors.Is(err, errNothingToUndo) {
-		return counts, fmt.Errorf("write %s: %w", path, err)
+		for row, err := range batch.Undo(ctx, led) {
+			switch {
+			case err != nil:
+				return err
+			case row.Left != "":
+				counts.Left++
+				left(row)
+				continue
+			case row.Note != "":
+				counts.Noted++
+			}
+			counts.Rows++
+			line.add(undoCells(row)...)
+			line.add(inert(row.Note), of)
+			if err := line.end(); err != nil {
+				return err
+			}
+		}
+		if counts.Rows == 0 {
+			return errNothingToUndo
+		}
+		return nil
+	})
+	if errors.Is(err, errNothingToUndo) {
+		return counts, nil
 	}
-	return counts, nil
+	return counts, err
 }
 
-func writeUndo(ctx context.Context, w io.Writer, led *ledger.Ledger, layout sheet.Layout, of string, left func(batch.UndoRow)) (counts UndoCounts, err error) {
-	if layout.BOM {
-		if _, err := io.WriteString(w, "\uFEFF"); err != nil {
-			return counts, err
-		}
+// undoCells returns the cells of a row, in the order of sheet.Columns.
+func undoCells(row batch.UndoRow) []string {
+	op, minutes, related := row.Op, "", ""
+	if op.Minutes > 0 {
+		minutes = strconv.Itoa(op.Minutes)
 	}
-	line := newCells(layout.Delimiter, layout.Newline)
-	for _, name := range append(sheet.Columns(), noteColumn, UndoColumn) {
-		line.add(name)
+	if op.Action == crm.Share {
+		related = op.Related.String()
 	}
-	if _, err := w.Write(line.end()); err != nil {
-		return counts, err
+	return []string{
+		op.Action.String(), op.Object, op.Record, op.User, op.Context, op.Access.String(),
+		minutes, related, op.Permissions.String(), row.Account,
 	}
-	for row, err := range batch.Undo(ctx, led) {
-		if err != nil {
-			return counts, err
-		}
-		if row.Left != "" {
-			counts.Left++
-			left(row)
-			continue
-		}
-		counts.Rows++
-		if row.Note != "" {
-			counts.Noted++
-		}
-		for _, name := range sheet.Columns() {
-			line.add(undoCell(row, name))
-		}
-		line.add(Inert(row.Note))
-		line.add(of)
-		if _, err := w.Write(line.end()); err != nil {
-			return counts, err
-		}
-	}
-	return counts, nil
-}
-
-// undoCell returns the cell of a row in a column of the tool.
-func undoCell(row batch.UndoRow, column string) string {
-	op := row.Op
-	switch column {
-	case "action":
-		return op.Action.String()
-	case "object":
-		return op.Object
-	case "record_id":
-		return op.Record
-	case "user":
-		return op.User
-	case "context_id":
-		return op.Context
-	case "access":
-		return op.Access.String()
-	case "duration_minutes":
-		if op.Minutes > 0 {
-			return strconv.Itoa(op.Minutes)
-		}
-	case "share_related":
-		if op.Action == crm.Share {
-			return op.Related.String()
-		}
-	case "group_permissions":
-		return op.Permissions.String()
-	case "account":
-		return row.Account
-	}
-	return ""
 }

@@ -266,6 +266,18 @@ func TestWorkbookThatDoesNotFit(t *testing.T) {
 	}
 }
 
+// A result may be larger than what the sheet package takes: as it was written, it is
+// recognised by its header alone.
+func TestWorkbookIsRecognisedByItsHeader(t *testing.T) {
+	t.Parallel()
+	archive, err := zip.OpenReader(workbook(t, newLedger(t, noteLayout, noteRows(strings.Repeat("n", 30_000)))))
+	must(t, err)
+	defer archive.Close()
+	if !asWritten(&archive.Reader) {
+		t.Error("the header is not recognised")
+	}
+}
+
 func TestCheckTargetOfAWorkbook(t *testing.T) {
 	t.Parallel()
 	ours := read(t, workbook(t, newLedger(t, noteLayout, noteRows("n"))))
@@ -290,6 +302,15 @@ func TestCheckTargetOfAWorkbook(t *testing.T) {
 		}
 		must(t, f.SaveAs(path))
 	}
+	// again is our own workbook as another program saves it after a change.
+	again := func(t *testing.T, path string, change func(*excelize.File) error) {
+		t.Helper()
+		f, err := excelize.OpenReader(strings.NewReader(ours))
+		must(t, err)
+		defer f.Close()
+		must(t, change(f))
+		must(t, f.SaveAs(path))
+	}
 	header := append([]string{"action", "object", "record_id", "user", "message", ""}, sheet.ResultColumns()...)
 	for _, tc := range []struct {
 		name string
@@ -302,6 +323,24 @@ func TestCheckTargetOfAWorkbook(t *testing.T) {
 		{"ours, saved by a spreadsheet program", func(t *testing.T, path string) { saved(t, path, [][]string{header, {"revoke"}}) }, true, ""},
 		{"ours, moved down", func(t *testing.T, path string) { saved(t, path, [][]string{{}, {}, header}) }, true, ""},
 		{"not ours", func(t *testing.T, path string) { must(t, os.WriteFile(path, []byte(ours), 0o600)) }, false, "was not written by this sheet's ledger"},
+		{"ours, with a cell changed", func(t *testing.T, path string) {
+			again(t, path, func(f *excelize.File) error { return f.SetCellStr(bookSheet, "A2", "mine") })
+		}, true, ""},
+		{"ours, with a sheet behind it", func(t *testing.T, path string) {
+			again(t, path, func(f *excelize.File) error { _, err := f.NewSheet("Notes"); return err })
+		}, true, ""},
+		{"ours, now with a column more", func(t *testing.T, path string) {
+			again(t, path, func(f *excelize.File) error { return f.SetCellStr(bookSheet, "P1", "mine") })
+		}, true, "is something else now"},
+		{"ours, now behind another sheet", func(t *testing.T, path string) {
+			again(t, path, func(f *excelize.File) error {
+				_, err := f.NewSheet("Mine")
+				return errors.Join(err, f.SetCellStr("Mine", "A1", "id"), f.MoveSheet("Mine", bookSheet))
+			})
+		}, true, "is something else now"},
+		{"ours, now with its result gone", func(t *testing.T, path string) {
+			again(t, path, func(f *excelize.File) error { return f.RemoveCol(bookSheet, "G") })
+		}, true, "is something else now"},
 		{"now another table", func(t *testing.T, path string) { saved(t, path, [][]string{{"id", "note"}, header}) }, true, "is something else now"},
 		{"now with a column more", func(t *testing.T, path string) { saved(t, path, [][]string{append(header, "mine")}) }, true, "is something else now"},
 		{"now with another first sheet", func(t *testing.T, path string) { saved(t, path, [][]string{{"id"}}, [][]string{header}) }, true, "is something else now"},
@@ -337,7 +376,7 @@ func TestWorkbookThatCanNotBeWritten(t *testing.T) {
 		t.Errorf("error is %v, want %v", err, fs.ErrNotExist)
 	}
 	broken := errors.New("broken")
-	if _, err := writeWorkbook(t.Context(), failing{broken}, filepath.Join(t.TempDir(), "r.xlsx"), led, noteLayout, nil); !errors.Is(err, broken) {
+	if _, err := writeWorkbook(t.Context(), failing{broken}, led, noteLayout, Target{Path: filepath.Join(t.TempDir(), "r.xlsx")}); !errors.Is(err, broken) {
 		t.Errorf("error is %v, want %v", err, broken)
 	}
 }

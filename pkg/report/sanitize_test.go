@@ -65,22 +65,22 @@ func TestInert(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tc.want, Inert(tc.in)); diff != "" {
-				t.Errorf("Inert(%q) (-want +got):\n%s", tc.in, diff)
+			if diff := cmp.Diff(tc.want, inert(tc.in)); diff != "" {
+				t.Errorf("inert(%q) (-want +got):\n%s", tc.in, diff)
 			}
 		})
 	}
 }
 
-// FuzzNeutral checks what must hold whatever a CRM says: no control character, no
+// FuzzSanitize checks what must hold whatever a CRM says: no control character, no
 // cell that starts a formula whichever delimiter a spreadsheet takes, bounded
 // length, and nothing more to do the second time.
-func FuzzNeutral(f *testing.F) {
+func FuzzSanitize(f *testing.F) {
 	for _, seed := range []string{"", "=1+1", "\t=1", "a;=1", "\x1b]0;x\a", "\u202e", "x\r\n=1", "＝1", "\"=1", "\xff=1", strings.Repeat("é", 2000)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		shown, cell := Printable(in), Inert(in)
+		shown, cell := Printable(in), inert(in)
 		if again := Printable(shown); again != shown {
 			t.Errorf("Printable is not stable on %q: %q, then %q", in, shown, again)
 		}

@@ -2,10 +2,12 @@ package report
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -21,54 +23,83 @@ const (
 	listRemarks = "remarks" // settled as the sheet asks, with something to be known about it
 )
 
-// openRow is a row that somebody may have to look at, as a page shows it.
-type openRow struct {
-	Line          int
-	Action        string
-	Object        string
-	Record        string
-	Context       string
-	Account       string
-	User, Named   string
-	Code, Message string
-	Details       string // status, attempts, when, request Id
-}
-
-// openRows gathers the rows of a result that somebody may have to look at, and why
-// they are open.
-type openRows struct {
-	shown   map[string][]openRow // by result, or list
-	rows    map[string]int64     // as many rows there are, shown or not
+// gathered is what the rows of a ledger come to.
+type gathered struct {
+	counts  batch.Counts
+	people  *people
+	lists   map[string]openList // by result, or name of a list
 	reasons Reasons
+	longest ledger.Result // the row that took longest from sent to confirmed
 }
 
-func newOpenRows() *openRows {
-	return &openRows{shown: make(map[string][]openRow), rows: make(map[string]int64)}
+// openList is a list of rows that somebody may have to look at.
+type openList struct {
+	Word           string // of their result; "" for what is not the list of one
+	Title, Meaning string
+	Shown          []openRow
+	rows           int64 // as many there are, shown or not
 }
 
-// add takes up a row if there is something about it to be shown.
-func (o *openRows) add(res ledger.Result, columns shownCells) {
-	word := Word(res)
-	if res.Code == crm.CodeStayerLost && !res.Invalid {
-		o.show(listAlarms, res, columns)
+// openRow is a row as a page shows it.
+type openRow struct {
+	Line                                     int
+	Action, Object, Record, Context, Account string
+	User, Named                              string
+	Code, Message                            string
+	Details                                  string // when, attempts, status, request Id
+}
+
+// gather reads the rows of a ledger.
+func gather(ctx context.Context, led *ledger.Ledger) (gathered, error) {
+	g := gathered{people: newPeople(), lists: make(map[string]openList)}
+	layout, err := layoutOf(ctx, led)
+	if err != nil {
+		return g, err
 	}
-	if word == ledger.Done.String() || word == ledger.Unchanged.String() {
-		// A message beside a code is the CRM's own way of saying that it is done.
-		if res.Code != crm.CodeStayerLost && (res.Note != "" || res.Code == "" && res.Message != "") {
-			o.show(listRemarks, res, columns)
+	columns := cellsOf(layout)
+	for res, err := range led.Results(ctx) {
+		if err != nil {
+			return g, err
 		}
-		return
+		countRow(&g.counts, res)
+		g.people.add(res, columns.user(res))
+		if lasted(res) > lasted(g.longest) {
+			g.longest = res
+			g.longest.Cells = nil
+		}
+		lost := res.Code == crm.CodeStayerLost
+		if lost && !res.Invalid {
+			g.list(listAlarms, res, columns)
+		}
+		switch {
+		case isOpen(res):
+			g.list(word(res), res, columns)
+			g.reasons.add(res)
+		case !lost && (res.Note != "" || res.Code == "" && res.Message != ""):
+			// A message beside a code is the CRM's own way of saying that it is done.
+			g.list(listRemarks, res, columns)
+		}
 	}
-	o.show(word, res, columns)
-	o.reasons.add(word, res)
+	return g, nil
 }
 
-// show counts a row for a list, which has room for so many.
-func (o *openRows) show(list string, res ledger.Result, columns shownCells) {
-	o.rows[list]++
-	if len(o.shown[list]) < shownRows {
-		o.shown[list] = append(o.shown[list], newOpenRow(res, columns))
+// lasted returns how long a row took from being sent to being confirmed, 0 if it
+// was not.
+func lasted(res ledger.Result) time.Duration {
+	if res.State != ledger.Done || res.SentAt.IsZero() || res.ConfirmedAt.IsZero() {
+		return 0
 	}
+	return res.ConfirmedAt.Sub(res.SentAt)
+}
+
+// list puts a row on a list, which has room for so many.
+func (g *gathered) list(name string, res ledger.Result, columns shownCells) {
+	l := g.lists[name]
+	l.rows++
+	if len(l.Shown) < shownRows {
+		l.Shown = append(l.Shown, newOpenRow(res, columns))
+	}
+	g.lists[name] = l
 }
 
 func newOpenRow(res ledger.Result, columns shownCells) openRow {
@@ -82,8 +113,8 @@ func newOpenRow(res ledger.Result, columns shownCells) openRow {
 		return r
 	}
 	r.Action, r.Object, r.Record, r.Context = res.Op.Action.String(), Printable(res.Op.Object), Printable(res.Op.Record), Printable(res.Op.Context)
-	if named := r.User; named != "" && !strings.EqualFold(named, res.Op.User) {
-		r.Named = named
+	if !strings.EqualFold(r.User, res.Op.User) {
+		r.Named = r.User
 	}
 	r.User = Printable(res.Op.User)
 	if res.Op.Action == crm.RevokeAll {
@@ -146,33 +177,4 @@ func (c shownCells) cell(res ledger.Result, name string) string {
 // user returns what the sheet calls the row's user: the address where it has one.
 func (c shownCells) user(res ledger.Result) string {
 	return cmp.Or(c.cell(res, "user_email"), c.cell(res, "user"))
-}
-
-// moment writes a time for people, in UTC.
-func moment(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format("2006-01-02 15:04:05 UTC")
-}
-
-// exactly is moment with milliseconds.
-func exactly(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }
-
-// day and clock write the halves of a moment, in UTC.
-func day(t time.Time) string { return t.UTC().Format("2006-01-02") }
-
-func clock(t time.Time) string { return t.UTC().Format("15:04:05") }
-
-// took writes how long something lasted.
-func took(d time.Duration) string {
-	switch {
-	case d < 0:
-		return ""
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(100 * time.Millisecond).String()
-	}
-	return roughly(d)
 }

@@ -19,7 +19,7 @@ const replaced = '\uFFFD'
 // longer than 1000 characters is cut off with an ellipsis. A text without any of
 // these comes back as it is.
 func Printable(s string) string {
-	if plain(s) {
+	if len(s) < maxText && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return s
 	}
 	var b strings.Builder
@@ -35,19 +35,6 @@ func Printable(s string) string {
 	return b.String()
 }
 
-// plain says whether Printable has nothing to do. It errs to the safe side.
-func plain(s string) bool {
-	if len(s) >= maxText {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
-
 // printable returns what is shown for a character.
 func printable(r rune) rune {
 	switch {
@@ -59,11 +46,11 @@ func printable(r rune) rune {
 	return r
 }
 
-// Inert is Printable for a cell: a text that a spreadsheet would run as a formula
+// inert is Printable for a cell: a text that a spreadsheet would run as a formula
 // gets an apostrophe before the character that would start it. That holds at the
 // start of the text and, because a spreadsheet may take another character for the
 // delimiter than the file has, after each delimiter in it.
-func Inert(s string) string {
+func inert(s string) string {
 	s = Printable(s)
 	if !strings.ContainsFunc(s, starts) {
 		return s
@@ -88,9 +75,5 @@ func Inert(s string) string {
 // starts says whether a formula can start with r: in Excel, LibreOffice or Google
 // Sheets, typed as it is or full-width.
 func starts(r rune) bool {
-	switch r {
-	case '=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '﹢', '﹣', '﹫', '−':
-		return true
-	}
-	return false
+	return strings.ContainsRune("=+-@＝＋－＠﹦﹢﹣﹫−", r)
 }

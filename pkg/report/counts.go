@@ -1,0 +1,68 @@
+package report
+
+import (
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+)
+
+// wordInvalid is the word of the result column for a row that was never sent for what it
+// says itself. The other words are those of the states.
+const wordInvalid = "invalid"
+
+// word returns the word of the result column for a row.
+func word(res ledger.Result) string {
+	if res.Invalid {
+		return wordInvalid
+	}
+	return res.State.String()
+}
+
+// isOpen says whether a row is anything but done or unchanged.
+func isOpen(res ledger.Result) bool {
+	return res.Invalid || res.State != ledger.Done && res.State != ledger.Unchanged
+}
+
+// result is one of the words of the result column.
+type result struct {
+	Word    string
+	Meaning string // for somebody who has not read the manual
+	n       *int64 // how many rows have it
+}
+
+// Rows is how many rows have the result.
+func (r result) Rows() int64 { return *r.n }
+
+// results returns the results in the order of the result column, with their places in the
+// counts.
+func results(c *batch.Counts) [7]result {
+	return [7]result{
+		{ledger.Done.String(), "The CRM has confirmed it.", &c.Done},
+		{ledger.Unchanged.String(), "It was so already; no change was sent.", &c.Unchanged},
+		{ledger.Accepted.String(), "The CRM took it and has not yet confirmed that it took effect.", &c.Accepted},
+		{ledger.Failed.String(), "The CRM refused it, or shows that it did not take effect.", &c.Failed},
+		{ledger.Uncertain.String(), "It was sent, and no answer says whether it was done.", &c.InDoubt},
+		{wordInvalid, "The row can not be carried out as it stands in the sheet; it was never sent.", &c.Invalid},
+		{ledger.Pending.String(), "The run ended before it, or it waits for an earlier row on the same user and record.", &c.NotAttempted},
+	}
+}
+
+// countRow counts a row under the word that the file has for it.
+func countRow(c *batch.Counts, res ledger.Result) {
+	c.Rows++
+	for _, r := range results(c) {
+		if r.Word == word(res) {
+			*r.n++
+		}
+	}
+}
+
+// addCounts adds the counts of some rows to those of others.
+func addCounts(to *batch.Counts, some batch.Counts) {
+	to.Rows += some.Rows
+	for i, r := range results(&some) {
+		*results(to)[i].n += *r.n
+	}
+}
+
+// stillOpen is how many rows are neither done nor unchanged.
+func stillOpen(c batch.Counts) int64 { return c.Rows - c.Done - c.Unchanged }
