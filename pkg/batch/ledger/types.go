@@ -196,6 +196,9 @@ type Op struct {
 	Attempts    int       // how often the change was sent, in all runs
 	FirstRun    int64     // the run that first intended it; 0 if none did
 	Rows        int       // rows that share the outcome, this one included
+	// Alone says, of what Next gave, that no other head of the record was open then. None
+	// becomes open again before the next sheet.
+	Alone bool
 }
 
 // Target is what the operation acts on, one operation after the other.

@@ -68,6 +68,15 @@ func testWorkQueries(t *testing.T, newStore NewStore) {
 		t.Error("targets are not told apart")
 	}
 
+	alone := func(account string) (words string) {
+		ops, err := l.Next(ctx, account, ledger.Cursor{}, 9)
+		Must(t, err)
+		return Words(slices.DeleteFunc(ops, func(op ledger.Op) bool { return !op.Alone }))
+	}
+	if got := alone("main") + alone("eu"); got != "r3c/2" {
+		t.Errorf("alone on their records: got %q, want the other account's row", got)
+	}
+
 	Finish(t, l, ops[2], ledger.Accepted)
 	Finish(t, l, ops[0], ledger.Accepted)
 	Finish(t, l, ops[1], ledger.Done)
