@@ -31,7 +31,7 @@ func create(path string, o Options) error {
 	if now == nil {
 		now = time.Now
 	}
-	c, err := dial(fileURI(tmp, "mode=rw"), "synchronous=FULL", "journal_mode=DELETE")
+	c, err := dial(nil, fileURI(tmp, "mode=rw"), "synchronous=FULL", "journal_mode=DELETE")
 	if err != nil {
 		return err
 	}

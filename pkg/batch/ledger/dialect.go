@@ -17,6 +17,8 @@ type dialect interface {
 	// storageError tells damage and failing storage (ErrDamaged, ErrStorage, ErrBusy) from
 	// a mistake of ours.
 	storageError(err error) error
+	// lost says that the connection is gone, and with it the transaction that was under way.
+	lost(err error) bool
 	// hasEnded says that a ROLLBACK has failed because there is no transaction: the
 	// database has ended it itself.
 	hasEnded(err error) bool

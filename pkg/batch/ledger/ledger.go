@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,13 +20,10 @@ type Options struct {
 	// say where the chain is broken; without ReadOnly it is ErrDamaged.
 	ReadOnly bool
 	Now      func() time.Time // nil: time.Now
-	// Fault is for tests: if it is not nil, it is asked before every statement once the
-	// ledger is open, from any goroutine, and an error takes the statement's place.
-	Fault Fault
+	// wrap, if it is not nil, puts something between the ledger and the database's driver:
+	// what tests do to a connection.
+	wrap func(driver.Connector) driver.Connector
 }
-
-// Fault says with what a statement is to fail, nil for not at all.
-type Fault func(query string, args []any) error
 
 // Ledger is an open ledger. Its methods may be called from any goroutine.
 type Ledger struct {
@@ -91,7 +89,7 @@ func open(path string, o Options, t tables) (*Ledger, error) {
 	} else if !ok && o.ReadOnly {
 		mode, temp = readMode(hasLog(path)), os.TempDir()
 	}
-	w, err := dialWriter(fileURI(path, mode), temp)
+	w, err := dialWriter(o.wrap, fileURI(path, mode), temp)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +99,7 @@ func open(path string, o Options, t tables) (*Ledger, error) {
 	}
 	l.dir = filepath.Dir(path)
 	if err := l.serve(o, func() (*conn, error) {
-		return dial(fileURI(path, mode), "busy_timeout=10000", "cache_size=-2000", "query_only=1")
+		return dial(o.wrap, fileURI(path, mode), "busy_timeout=10000", "cache_size=-2000", "query_only=1")
 	}); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
@@ -120,10 +118,9 @@ func (l *Ledger) serve(o Options, dial func() (*conn, error)) error {
 			}
 			return err
 		}
-		r.fault = o.Fault
 		readers <- r
 	}
-	l.readers, l.w.fault = readers, o.Fault
+	l.readers = readers
 	go l.write()
 	return nil
 }
@@ -187,7 +184,7 @@ func newLedger(w *conn, o Options) *Ledger {
 // memory goes into files in dir that have no name there, and are gone with the
 // process if it is killed. An empty dir stands for the system's.
 func Scratch(dir string) (*Ledger, error) {
-	w, err := dialWriter("", dir)
+	w, err := dialWriter(nil, "", dir)
 	if err != nil {
 		return nil, fmt.Errorf("make a scratch ledger: %w", err)
 	}
