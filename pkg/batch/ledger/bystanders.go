@@ -25,7 +25,7 @@ func (l *Ledger) Bystanders(ctx context.Context, ids []int64, keyOf func(crm.Ope
 		for _, id := range ids {
 			var p place
 			var op crm.Operation
-			if err := c.query("SELECT o.seen, o.account, o.user_id, "+operationColumns("o")+" FROM op o WHERE o.id = ?", func(r row) (err error) {
+			if err := c.query("SELECT o.seen, o.account, o.user_id, "+operationOf("o")+" FROM op o WHERE o.id = ?", func(r row) (err error) {
 				if op, err = r.operation(); err == nil {
 					p = place{r.int64("seen"), r.int64("account"), keyOf(op)}
 				}

@@ -11,6 +11,8 @@ type end struct {
 	known bool // the rest has been read
 	dirty bool // the rest has moved since it was written down
 
+	events []newEvent // that are not written down yet
+
 	event int64 // the number of the last event
 	hash  [hashSize]byte
 	opseq int64 // the last place given in the history
@@ -38,12 +40,20 @@ func (c *conn) theEnd() (*end, error) {
 	return e, nil
 }
 
-// saveEnd writes the end down if it has moved.
+// saveEnd writes the events and the end down if it has moved.
 func (c *conn) saveEnd() error {
 	if !c.end.dirty {
 		return nil
 	}
 	e := &c.end
+	if err := c.insert("event", "seq, at, kind, body, prev, hash", len(e.events), func(args []any, i int) []any {
+		n := &e.events[i]
+		return append(args, n.seq, n.at, n.kind, n.body, n.prev[:], n.hash[:])
+	}); err != nil {
+		return fmt.Errorf("write events: %w", err)
+	}
+	clear(e.events)
+	e.events = e.events[:0]
 	if _, err := c.exec("UPDATE head SET event = ?, hash = ?, opseq = ? WHERE id = 1", e.event, e.hash[:], e.opseq); err != nil {
 		return fmt.Errorf("write down the end of the events: %w", err)
 	}

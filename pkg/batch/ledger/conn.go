@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // conn is one connection to the database, for one goroutine at a time. One that is lost
@@ -112,6 +113,28 @@ func (c *conn) execContext(ctx context.Context, query string, args ...any) (n in
 		return err
 	})
 	return n, err
+}
+
+// insert puts n rows into a table, several with a statement; values appends those of row i,
+// one for each of the columns.
+func (c *conn) insert(table, columns string, n int, values func(args []any, i int) []any) error {
+	row := "(?" + strings.Repeat(", ?", strings.Count(columns, ",")) + ")"
+	most := c.rowsPerInsert()
+	var args []any
+	for i := 0; i < n; {
+		for most > n-i {
+			most /= 2
+		}
+		args = args[:0]
+		for range most {
+			args = values(args, i)
+			i++
+		}
+		if _, err := c.exec("INSERT INTO "+table+" ("+columns+") VALUES "+row+strings.Repeat(", "+row, most-1), args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // query runs one statement, kept prepared, and hands each row to each, which must

@@ -25,6 +25,8 @@ type dialect interface {
 	// version reads the version of the tables, and setVersion is a script that writes it.
 	version(c *conn) (int, error)
 	setVersion(version int) string
+	// rowsPerInsert is how many rows an INSERT should have, a power of two.
+	rowsPerInsert() int
 	// flush brings what a large transaction has left behind into its place.
 	flush(c *conn) error
 }

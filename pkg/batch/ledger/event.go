@@ -28,6 +28,13 @@ func eventHash(prev []byte, seq, at int64, kind, text string) [hashSize]byte {
 	return sha256.Sum256(b)
 }
 
+// newEvent is an event that its transaction writes down when it ends.
+type newEvent struct {
+	seq, at    int64
+	kind, body string
+	prev, hash [hashSize]byte
+}
+
 // appendEvent adds an event to the chain, in the transaction that makes true what
 // it says.
 func appendEvent(c *conn, at time.Time, kind string, body any) error {
@@ -41,10 +48,7 @@ func appendEvent(c *conn, at time.Time, kind string, body any) error {
 	}
 	seq, ms := e.event+1, at.UnixMilli()
 	sum := eventHash(e.hash[:], seq, ms, kind, string(raw))
-	if _, err := c.exec("INSERT INTO event (seq, at, kind, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?)",
-		seq, ms, kind, string(raw), e.hash[:], sum[:]); err != nil {
-		return fmt.Errorf("write event: %w", err)
-	}
+	e.events = append(e.events, newEvent{seq, ms, kind, string(raw), e.hash, sum})
 	e.event, e.hash, e.dirty = seq, sum, true
 	return nil
 }

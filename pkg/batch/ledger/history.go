@@ -59,7 +59,7 @@ func (l *Ledger) History(ctx context.Context) iter.Seq2[Tried, error] {
 
 func (l *Ledger) history(ctx context.Context) iter.Seq2[Tried, error] {
 	query := `SELECT h.n, o.id, h.line, a.name, o.user_id, o.state, o.uncertain, o.happened, o.seq, o.attempts, o.ticket, o.code, o.message, o.note, o.seen, ` +
-		operationColumns("o") + ` FROM history_order h JOIN op o ON o.id = h.op JOIN account a ON a.id = o.account WHERE h.n > ? ORDER BY h.n LIMIT ?`
+		operationOf("o") + ` FROM history_order h JOIN op o ON o.id = h.op JOIN account a ON a.id = o.account WHERE h.n > ? ORDER BY h.n LIMIT ?`
 	return paged(ctx, l.alone, func() pager[Tried] {
 		after := int64(0)
 		return func(c *conn, page []Tried) ([]Tried, error) {

@@ -23,7 +23,7 @@ func (l *Ledger) Lost(ctx context.Context, account string) (all []Lost, err erro
 	err = l.read(ctx, func(c *conn) error {
 		all = nil
 		query := `SELECT o.id, o.ord, s.line, o.user_id, o.record_level, o.state, o.turn, o.prior, o.uncertain, o.ticket, o.seq, o.attempts, o.first_run, o.members, o.sent_at, o.lost, ` +
-			operationColumns("o") + ` FROM op o LEFT JOIN ` + l.rows() + ` s ON s.op = o.id
+			operationOf("o") + ` FROM op o LEFT JOIN ` + l.rows() + ` s ON s.op = o.id
 			WHERE o.account = (SELECT id FROM account WHERE name = ?) AND o.lost IS NOT NULL ORDER BY o.object, o.record_id, o.seq`
 		if err := c.query(query, func(r row) error {
 			op, err := r.op(account)

@@ -73,7 +73,7 @@ func migrateOps1(c *conn) error {
 			if n < 0 || n >= len(states1) {
 				return fmt.Errorf("%w: a state %d", ErrDamaged, n)
 			}
-			args := append([]any{after, r.int64("account"), op.User}, operationValues(op)...)
+			args := appendOperation([]any{after, r.int64("account"), op.User}, op)
 			// Schema 1 did not say of what failed that it is done but for another way.
 			happened := states1[n] == Failed && op.Action != crm.Share && (r.text("code") == crm.CodeInherited || r.text("code") == crm.CodePublic && !r.null("ticket"))
 			args = append(args, r.int64("whole"), bit(happened), states1[n].name())

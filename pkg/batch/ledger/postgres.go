@@ -216,5 +216,8 @@ func (postgres) setVersion(version int) string {
 	return fmt.Sprintf("INSERT INTO meta (name, value) VALUES ('schema', '%d') ON CONFLICT (name) DO UPDATE SET value = excluded.value", version)
 }
 
+// rowsPerInsert spares round trips, and keeps to 65,535 values a statement.
+func (postgres) rowsPerInsert() int { return 64 }
+
 // flush tells the planner how large the tables have become.
 func (postgres) flush(c *conn) error { return c.once("ANALYZE op; ANALYZE sheet_row") }

@@ -51,7 +51,7 @@ func (l *Ledger) Unconfirmed(ctx context.Context, account string, after int64, n
 // whose limit is a parameter, which takes longer than running it.
 func (l *Ledger) ops(ctx context.Context, account, other, which string, n int, args ...any) (ops []Op, err error) {
 	query := `SELECT o.id, o.ord, s.line, o.user_id, o.record_level, o.state, o.turn, o.prior, o.uncertain, o.ticket, o.seq, o.attempts, o.first_run, o.members, o.sent_at, ` +
-		operationColumns("o") + ", " + other + ` AS other FROM op o LEFT JOIN sheet_row s ON s.ord = o.ord AND s.op = o.id
+		operationOf("o") + ", " + other + ` AS other FROM op o LEFT JOIN sheet_row s ON s.ord = o.ord AND s.op = o.id
 		WHERE o.account = (SELECT id FROM account WHERE name = ?) AND o.head = o.id AND ` + which + " LIMIT " + strconv.Itoa(n)
 	err = l.read(ctx, func(c *conn) error {
 		return c.query(query, func(r row) error {

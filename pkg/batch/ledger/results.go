@@ -13,7 +13,7 @@ import (
 // has become of it so far. A row that is recorded while the stream is read may show
 // either state.
 func (l *Ledger) Results(ctx context.Context) iter.Seq2[Result, error] {
-	query := "SELECT r.ord, r.line, r.cells, r.code AS row_code, r.message AS row_message, r.unavailable, a.name AS account, o.account AS account_id, o.id, o.user_id, " + operationColumns("o") + `,
+	query := "SELECT r.ord, r.line, r.cells, r.code AS row_code, r.message AS row_message, r.unavailable, a.name AS account, o.account AS account_id, o.id, o.user_id, " + operationOf("o") + `,
 		o.state, o.turn, o.open, o.prior, o.uncertain, o.head, o.code, o.message, o.note, o.request_id, o.ticket, o.call_id,
 		o.http_status, o.attempts, o.sent_at, o.confirmed_at, o.first_run, o.seen, o.seq
 		FROM ` + l.rows() + ` r LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)

@@ -86,18 +86,18 @@ func (r row) operation() (crm.Operation, error) {
 	return op, nil
 }
 
-// operationColumns are the columns of an operation but for its user, in the table or
-// alias before the dot.
-func operationColumns(alias string) string {
-	return strings.ReplaceAll("X.action, X.object, X.record_id, X.context_id, X.access, X.minutes, X.related, X.permissions", "X.", alias+".")
+// operationColumns are the columns of an operation but for its user.
+const operationColumns = "action, object, record_id, context_id, access, minutes, related, permissions"
+
+// operationOf are these columns of a table or alias.
+func operationOf(alias string) string {
+	return alias + "." + strings.ReplaceAll(operationColumns, ", ", ", "+alias+".")
 }
 
-// operationValues are the values of operationColumns.
-func operationValues(op crm.Operation) []any {
-	return []any{
-		op.Action.String(), op.Object, op.Record, op.Context, orNull(op.Access.String()), int64(op.Minutes),
-		orNull(op.Related.String()), orNull(op.Permissions.String()),
-	}
+// appendOperation appends the values of operationColumns.
+func appendOperation(args []any, op crm.Operation) []any {
+	return append(args, op.Action.String(), op.Object, op.Record, op.Context, orNull(op.Access.String()), int64(op.Minutes),
+		orNull(op.Related.String()), orNull(op.Permissions.String()))
 }
 
 // bit is how a bool is stored.

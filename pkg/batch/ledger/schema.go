@@ -47,18 +47,20 @@ CREATE TABLE op (
 	sent_at BIGINT, confirmed_at BIGINT);
 `
 
-// The indexes of operations are dropped before a large import and made anew after it,
-// which sorts once instead of searching a million times. All but the last hold only what
-// is still to be worked on.
+// The indexes of operations. All but op_record hold only what is still to be worked on.
+// Those by record are dropped before a large import and made anew after it, which sorts
+// once instead of searching a million times. The others grow at their ends or not at all.
 const (
 	indexes = `
 CREATE INDEX op_next ON op (account, turn, ord) WHERE turn > 0 AND head = id;
 CREATE INDEX op_member ON op (head, ord) WHERE open = 1 AND head <> id;
 CREATE INDEX op_unconfirmed ON op (account, seq) WHERE state = 'accepted' AND turn = 0 AND open = 1 AND head = id;
+` + recordIndexes
+	recordIndexes = `
 CREATE INDEX op_record ON op (account, object, record_id, user_id);
 CREATE INDEX op_open ON op (account, object, record_id, ord) WHERE open = 1 AND head = id;
 `
-	dropIndexes = `DROP INDEX op_next; DROP INDEX op_member; DROP INDEX op_unconfirmed; DROP INDEX op_record; DROP INDEX op_open;`
+	dropRecordIndexes = `DROP INDEX op_record; DROP INDEX op_open;`
 )
 
 // tables is what a version of the program knows of the file's history.
