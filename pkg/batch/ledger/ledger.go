@@ -146,15 +146,9 @@ func prepare(w *conn, keep func(version int) error, o Options, t tables) (*Ledge
 			return nil, err
 		}
 	}
-	l := newLedger(w, o)
-	if err := w.query("SELECT value FROM meta WHERE name = 'id'", func(r row) error {
-		l.id = r.text("value")
-		return nil
-	}); err != nil {
+	l, err := newLedger(w, o)
+	if err != nil {
 		return nil, err
-	}
-	if l.id == "" {
-		return nil, fmt.Errorf("%w: it has no id", ErrDamaged)
 	}
 	if o.ReadOnly {
 		return l, nil // whoever only reads may want to see what is left
@@ -169,15 +163,29 @@ func prepare(w *conn, keep func(version int) error, o Options, t tables) (*Ledge
 	return l, nil
 }
 
-func newLedger(w *conn, o Options) *Ledger {
-	now := o.Now
-	if now == nil {
-		now = time.Now
+// clock is Now, or what stands for it.
+func (o Options) clock() func() time.Time {
+	if o.Now == nil {
+		return time.Now
 	}
-	return &Ledger{
-		readOnly: o.ReadOnly, now: now, w: w,
+	return o.Now
+}
+
+func newLedger(w *conn, o Options) (*Ledger, error) {
+	l := &Ledger{
+		readOnly: o.ReadOnly, now: o.clock(), w: w,
 		jobs: make(chan *job, mostPerCommit), quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	if err := w.query("SELECT value FROM meta WHERE name = 'id'", func(r row) error {
+		l.id = r.text("value")
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if l.id == "" {
+		return nil, fmt.Errorf("%w: it has no id", ErrDamaged)
+	}
+	return l, nil
 }
 
 // Scratch returns an empty ledger that leaves nothing behind. What does not fit in
@@ -188,8 +196,11 @@ func Scratch(dir string) (*Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a scratch ledger: %w", err)
 	}
-	l := newLedger(w, Options{})
-	if err := w.found(func() error { return lay(w, l.now(), &l.id) }); err != nil {
+	var l *Ledger
+	if err = w.found(func() error { return lay(w, time.Now()) }); err == nil {
+		l, err = newLedger(w, Options{})
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make a scratch ledger: %w", err), w.close())
 	}
 	go l.write()

@@ -85,16 +85,11 @@ func preparePostgres(w *conn, schema string, o Options) (*Ledger, error) {
 	case n == 0 && (!o.Create || o.ReadOnly):
 		return nil, fs.ErrNotExist
 	case n == 0:
-		now := o.Now
-		if now == nil {
-			now = time.Now
-		}
-		var id string
 		if err := w.found(func() error {
 			if err := w.once("CREATE SCHEMA " + pgx.Identifier{schema}.Sanitize()); err != nil {
 				return err
 			}
-			return lay(w, now(), &id)
+			return lay(w, o.clock()())
 		}); err != nil {
 			return nil, err
 		}
