@@ -192,11 +192,8 @@ func (c *conn) theEnd() (*end, error) {
 	return e, nil
 }
 
-// saveEnd writes the events and the end down if it has moved.
-func (c *conn) saveEnd() error {
-	if !c.end.dirty {
-		return nil
-	}
+// saveEvents writes the new events down.
+func (c *conn) saveEvents() error {
 	e := &c.end
 	if err := c.insert("event", "seq, at, kind, body, prev, hash", len(e.events), func(args []any, i int) []any {
 		n := &e.events[i]
@@ -206,6 +203,18 @@ func (c *conn) saveEnd() error {
 	}
 	clear(e.events)
 	e.events = e.events[:0]
+	return nil
+}
+
+// saveEnd writes the events and the end down if it has moved.
+func (c *conn) saveEnd() error {
+	if !c.end.dirty {
+		return nil
+	}
+	if err := c.saveEvents(); err != nil {
+		return err
+	}
+	e := &c.end
 	if _, err := c.exec("UPDATE head SET event = ?, hash = ?, opseq = ? WHERE id = 1", e.event, e.hash[:], e.opseq); err != nil {
 		return fmt.Errorf("write down the end of the events: %w", err)
 	}

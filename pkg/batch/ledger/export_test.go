@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 )
 
@@ -40,9 +39,3 @@ const SchemaVersion = schemaVersion
 
 // SchemaName is the schema of a ledger in PostgreSQL.
 func SchemaName(name string) string { return schemaName(name) }
-
-// Through returns the options with something between the ledger and its database's driver.
-func (o Options) Through(wrap func(driver.Connector) driver.Connector) Options {
-	o.wrap = wrap
-	return o
-}

@@ -20,9 +20,9 @@ type Options struct {
 	// say where the chain is broken; without ReadOnly it is ErrDamaged.
 	ReadOnly bool
 	Now      func() time.Time // nil: time.Now
-	// wrap, if it is not nil, puts something between the ledger and the database's driver:
+	// Wrap, if it is not nil, puts something between the ledger and the database's driver:
 	// what tests do to a connection.
-	wrap func(driver.Connector) driver.Connector
+	Wrap func(driver.Connector) driver.Connector
 }
 
 // Ledger is an open ledger. Its methods may be called from any goroutine.
@@ -89,7 +89,7 @@ func open(path string, o Options, t tables) (*Ledger, error) {
 	} else if !ok && o.ReadOnly {
 		mode, temp = readMode(hasLog(path)), os.TempDir()
 	}
-	w, err := dialWriter(o.wrap, fileURI(path, mode), temp)
+	w, err := dialWriter(o.Wrap, fileURI(path, mode), temp)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func open(path string, o Options, t tables) (*Ledger, error) {
 	}
 	l.dir = filepath.Dir(path)
 	if err := l.serve(o, func() (*conn, error) {
-		return dial(o.wrap, fileURI(path, mode), "busy_timeout=10000", "cache_size=-2000", "query_only=1")
+		return dial(o.Wrap, fileURI(path, mode), "busy_timeout=10000", "cache_size=-2000", "query_only=1")
 	}); err != nil {
 		return nil, errors.Join(err, w.close())
 	}

@@ -53,8 +53,8 @@ func openPostgres(ctx context.Context, url, name string, o Options) (*Ledger, er
 	}
 	dial := func(config *pgx.ConnConfig) (*conn, error) {
 		to := stdlib.GetConnector(*config)
-		if o.wrap != nil {
-			to = o.wrap(to)
+		if o.Wrap != nil {
+			to = o.Wrap(to)
 		}
 		return connect(ctx, postgres{}, to)
 	}

@@ -15,7 +15,8 @@ type tap struct {
 
 // on returns the options of a ledger with the tap.
 func (t tap) on(o ledger.Options) ledger.Options {
-	return o.Through(func(to driver.Connector) driver.Connector { return tapConnector{to, t} })
+	o.Wrap = func(to driver.Connector) driver.Connector { return tapConnector{to, t} }
+	return o
 }
 
 type tapConnector struct {

@@ -161,6 +161,9 @@ func (l *Ledger) commit(batch []*job) {
 				return jobError{err}
 			}
 		}
+		if err := l.w.saveEvents(); err != nil {
+			return jobError{err} // of one of them
+		}
 		return nil
 	})
 	if _, ok := errors.AsType[jobError](err); ok && len(batch) > 1 {
