@@ -29,13 +29,14 @@ type round struct {
 // execute works on the keys' next round: it asks about what an earlier run had
 // accepted, does what may go now, and records every outcome.
 //
-// tries is how often the keys' record was busy in a row.
-func (l *loop) execute(work []crm.Target, tries int) report {
+// alone are the operations of those keys that are known to have no other. tries is how
+// often the keys' record was busy in a row.
+func (l *loop) execute(work []crm.Target, alone []ledger.Op, tries int) report {
 	r := report{keys: work}
 	var rounds []*round
 	var ask, do []ledger.Op
 	for _, key := range work {
-		rd, err := l.round(key)
+		rd, err := l.round(key, alone)
 		if err != nil {
 			r.err = l.unlessStopped(err)
 			return r
@@ -51,9 +52,19 @@ func (l *loop) execute(work []crm.Target, tries int) report {
 	return r
 }
 
-// round reads the key's open operations and picks the first of each target.
-func (l *loop) round(key crm.Target) (*round, error) {
-	rd := &round{key: key, waits: make(map[crm.Target]bool)}
+// round reads the key's open operations, unless it has one alone that is known, and picks
+// the first of each target.
+func (l *loop) round(key crm.Target, alone []ledger.Op) (*round, error) {
+	rd := &round{key: key}
+	if i := slices.IndexFunc(alone, func(op ledger.Op) bool { return l.keyOf(op) == key }); i >= 0 {
+		if op := alone[i : i+1]; op[0].Turn == ledger.TurnAsk {
+			rd.ask = op
+		} else {
+			rd.do = op
+		}
+		return rd, nil
+	}
+	rd.waits = make(map[crm.Target]bool)
 	seen := make(map[crm.Target]bool)
 	var after int64
 	for len(rd.ask)+len(rd.do) < mostItems {

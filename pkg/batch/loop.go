@@ -97,7 +97,7 @@ func (l *loop) begin(now time.Time) (s step, err error) {
 	switch s = l.next(now); {
 	case s.change != nil:
 		tries := l.keys.tries(s.change[0])
-		l.hand(func() report { return l.execute(s.change, tries) })
+		l.hand(func() report { return l.execute(s.change, s.alone, tries) })
 	case s.confirm != nil:
 		l.hand(func() report { return l.confirmTask(s.confirm) })
 	case s.readChanges:

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -64,20 +65,71 @@ func (f *faults) arm(query string, value ...string) {
 	f.query, f.value = query, strings.Join(value, "")
 }
 
-func (f *faults) fault(query string, args []any) error {
+func (f *faults) fault(query string, args []driver.NamedValue) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.query == "" || !strings.Contains(query, f.query) || f.value != "" && !slices.Contains(args, any(f.value)) {
+	if f.query == "" || !strings.Contains(query, f.query) ||
+		f.value != "" && !slices.ContainsFunc(args, func(arg driver.NamedValue) bool { return arg.Value == f.value }) {
 		return nil
 	}
 	return errors.New("disk full")
+}
+
+// connector puts the faults between a ledger and its database's driver.
+func (f *faults) connector(to driver.Connector) driver.Connector { return faultyConnector{to, f} }
+
+type faultyConnector struct {
+	driver.Connector
+	faults *faults
+}
+
+func (c faultyConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	to, err := c.Connector.Connect(ctx)
+	return faultyConn{to, c.faults}, err
+}
+
+type faultyConn struct {
+	driver.Conn
+	faults *faults
+}
+
+func (c faultyConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if err := c.faults.fault(query, args); err != nil {
+		return nil, err
+	}
+	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
+}
+
+func (c faultyConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	to, err := c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
+	return faultyStmt{to, query, c.faults}, err
+}
+
+type faultyStmt struct {
+	driver.Stmt
+	query  string
+	faults *faults
+}
+
+func (s faultyStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if err := s.faults.fault(s.query, args); err != nil {
+		return nil, err
+	}
+	return s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args)
+}
+
+func (s faultyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if err := s.faults.fault(s.query, args); err != nil {
+		return nil, err
+	}
+	return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
 }
 
 // benchAt is newBench for any provider, with what the ledger's statements can fail by.
 func benchAt(t testing.TB, p crm.Provider) (*bench, *faults) {
 	t.Helper()
 	f := new(faults)
-	led, err := ledger.Open(t.TempDir()+"/sheet.ledger.db", ledger.Options{Create: true, Fault: f.fault})
+	led, err := ledger.Open(t.TempDir()+"/sheet.ledger.db", ledger.Options{Create: true, Wrap: f.connector})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,9 @@ type schedule struct {
 	page   []ledger.Op // changes read ahead
 	cursor ledger.Cursor
 	read   bool // all changes have been read
+	// worked are the keys that somebody has worked on since the page was read: what it says
+	// of them may be out of date.
+	worked map[crm.Target]bool
 	// stalled says that reading accepted operations again would bring nothing before a
 	// task has ended.
 	stalled bool
@@ -29,7 +32,10 @@ type schedule struct {
 // step is what to do next: a change of the keys, a confirmation, or reading; if it is
 // none of these, nothing before wake, which is zero if nothing waits for its time.
 type step struct {
-	change       []crm.Target
+	change []crm.Target
+	// alone are the operations of those keys that have no other: of the rest of the keys,
+	// it is to be read what there is to do.
+	alone        []ledger.Op
 	confirm      *look
 	readChanges  bool
 	readAccepted bool
@@ -37,7 +43,7 @@ type step struct {
 }
 
 func newSchedule(rules crm.Rules) *schedule {
-	s := &schedule{rules: rules, keys: newKeys()}
+	s := &schedule{rules: rules, keys: newKeys(), worked: make(map[crm.Target]bool)}
 	s.confirms = newConfirmQueue(s.keyOf)
 	return s
 }
@@ -52,7 +58,7 @@ func (s *schedule) next(now time.Time) step {
 		return s.confirm(k)
 	}
 	if key, ok := s.keys.next(now); ok {
-		return s.change([]crm.Target{key})
+		return s.change(step{change: []crm.Target{key}})
 	}
 	for len(s.page) > 0 {
 		op := s.page[0]
@@ -73,11 +79,11 @@ func (s *schedule) next(now time.Time) step {
 	return step{wake: earliest(s.confirms.due(), s.keys.due())}
 }
 
-func (s *schedule) change(keys []crm.Target) step {
-	for _, key := range keys {
+func (s *schedule) change(do step) step {
+	for _, key := range do.change {
 		s.keys.begin(key)
 	}
-	return step{change: keys}
+	return do
 }
 
 func (s *schedule) confirm(k *look) step {
@@ -88,10 +94,16 @@ func (s *schedule) confirm(k *look) step {
 	return step{confirm: k}
 }
 
-// bundle returns the operation's key, and with it those of the operations read
+// bundle is a change of the operation's key, and with it of those of the operations read
 // ahead that may go in the same call.
-func (s *schedule) bundle(op ledger.Op) []crm.Target {
-	work := []crm.Target{s.keyOf(op)}
+func (s *schedule) bundle(op ledger.Op) (work step) {
+	add := func(op ledger.Op, key crm.Target) {
+		work.change = append(work.change, key)
+		if op.Alone && !s.worked[key] {
+			work.alone = append(work.alone, op)
+		}
+	}
+	add(op, s.keyOf(op))
 	name, most := s.rules.Bundle(op.Operation)
 	if most < 2 || op.Turn != ledger.TurnNormal {
 		return work // what failed before goes by itself: it may have failed for another row's sake
@@ -99,8 +111,8 @@ func (s *schedule) bundle(op ledger.Op) []crm.Target {
 	rest := s.page[:0]
 	for _, other := range s.page {
 		key := s.keyOf(other)
-		if named, _ := s.rules.Bundle(other.Operation); len(work) < most && named == name && other.Turn == op.Turn && !slices.Contains(work, key) && !s.keys.claimed(key) {
-			work = append(work, key)
+		if named, _ := s.rules.Bundle(other.Operation); len(work.change) < most && named == name && other.Turn == op.Turn && !slices.Contains(work.change, key) && !s.keys.claimed(key) {
+			add(other, key)
 			continue
 		}
 		rest = append(rest, other)
@@ -115,6 +127,7 @@ func (s *schedule) changes(page []ledger.Op) {
 		s.cursor = page[len(page)-1].Cursor()
 	}
 	s.page = page
+	clear(s.worked)
 }
 
 // accepted takes in the next page of what this run has had accepted, the oldest first.
@@ -131,5 +144,8 @@ func (s *schedule) ended(keys []crm.Target) {
 	for _, key := range keys {
 		s.keys.end(key)
 		s.confirms.release(key)
+		if len(s.page) > 0 {
+			s.worked[key] = true
+		}
 	}
 }

@@ -190,6 +190,49 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
+// What is alone on its record need not be read, unless its key was worked on since the page
+// was read: then it may be done.
+func TestScheduleReadsWhatMayHaveChanged(t *testing.T) {
+	t.Parallel()
+	d := &scheduled{t: t, s: newSchedule(byRecord{pairs: true}), now: time.Unix(1e9, 0), open: map[string]step{}}
+	next := func(want string) {
+		t.Helper()
+		s := d.s.next(d.now)
+		got := d.name(s) + ":"
+		for _, op := range s.alone {
+			got += op.Operation.Record
+		}
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	alone := func(words ...string) {
+		page := d.page(words)
+		for i := range page {
+			page[i].Alone = !strings.HasPrefix(words[i], "s1")
+		}
+		page = append(page, make([]ledger.Op, pageSize-len(page))...) // not the last page
+		d.s.changes(page)
+		d.s.page = d.s.page[:len(words)]
+	}
+	alone("s1", "r2", "r3", "s4")
+	next("1:")
+	next("23:23")
+	next("4:4")
+	next("changes:")
+	alone("r1", "r3", "s5") // of them, the first two while their tasks were under way
+	d.do("end:1+again")
+	d.do("end:23")
+	next("1:") // by its key
+	d.do("end:1")
+	next("13:") // both may be done
+	next("5:5")
+	d.do("end:13")
+	alone("r1", "r3", "s5") // the next page knows it again
+	next("13:13")
+	next("changes:") // the last row's key is busy, and whoever has it does all of it
+}
+
 // After the first ones, what is accepted waits in the ledger until no change is left; what
 // was accepted first is confirmed first.
 func TestScheduleConfirmsLastWhatCanWait(t *testing.T) {

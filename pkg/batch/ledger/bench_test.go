@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger/ledgertest"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
@@ -46,13 +45,13 @@ func benchImport(b *testing.B, l *ledger.Ledger) *ledger.Import {
 // benchFinished returns a ledger in which all rows are done.
 func benchFinished(b *testing.B) *ledger.Ledger {
 	b.Helper()
-	l := ledgertest.Open(b, newFile(b))
+	l := Open(b, newFile(b))
 	s := benchImport(b, l)
-	ledgertest.Match(b, s)
+	Match(b, s)
 	if err := s.Commit(b.Context(), ledger.Source{}); err != nil {
 		b.Fatal(err)
 	}
-	ledgertest.Must(b, l.Script(`UPDATE op SET state = 'done', seq = id, turn = 0, open = 0, attempts = 1, first_run = 1, http_status = 200,
+	Must(b, l.Script(`UPDATE op SET state = 'done', seq = id, turn = 0, open = 0, attempts = 1, first_run = 1, http_status = 200,
 			call_id = 'c-' || id, request_id = '0c9a1b2c3d' || id, sent_at = 1700000000000, confirmed_at = 1700000000000`))
 	return l
 }
@@ -62,7 +61,7 @@ func perRow(b *testing.B) {
 }
 
 func BenchmarkImport(b *testing.B) {
-	l := ledgertest.Open(b, newFile(b))
+	l := Open(b, newFile(b))
 	for b.Loop() {
 		benchImport(b, l)
 	}
@@ -75,7 +74,7 @@ func BenchmarkMatch(b *testing.B) {
 		b.StopTimer()
 		s := benchImport(b, l)
 		b.StartTimer()
-		ledgertest.Match(b, s)
+		Match(b, s)
 	}
 	perRow(b)
 }
@@ -83,9 +82,9 @@ func BenchmarkMatch(b *testing.B) {
 func BenchmarkCommit(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
-		l := ledgertest.Open(b, newFile(b))
+		l := Open(b, newFile(b))
 		s := benchImport(b, l)
-		ledgertest.Match(b, s)
+		Match(b, s)
 		b.StartTimer()
 		if err := s.Commit(b.Context(), ledger.Source{}); err != nil {
 			b.Fatal(err)
@@ -114,9 +113,9 @@ func BenchmarkResults(b *testing.B) {
 // BenchmarkIntendRecord takes rows through intent and outcome from 64 goroutines
 // for each processor, as calls in flight do.
 func BenchmarkIntendRecord(b *testing.B) {
-	l := ledgertest.Open(b, newFile(b))
+	l := Open(b, newFile(b))
 	s := benchImport(b, l)
-	ledgertest.Match(b, s)
+	Match(b, s)
 	if err := s.Commit(b.Context(), ledger.Source{}); err != nil {
 		b.Fatal(err)
 	}
@@ -133,11 +132,11 @@ func BenchmarkIntendRecord(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			op := ops[int(next.Add(1))%len(ops)]
-			if err := l.Intend(b.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{op}, Attempt: 1, At: ledgertest.At}); err != nil {
+			if err := l.Intend(b.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{op}, Attempt: 1, At: At}); err != nil {
 				b.Error(err)
 				return
 			}
-			if err := l.Record(b.Context(), []ledger.Outcome{ledgertest.OutcomeOf(op, "c", ledger.Done)}); err != nil {
+			if err := l.Record(b.Context(), []ledger.Outcome{OutcomeOf(op, "c", ledger.Done)}); err != nil {
 				b.Error(err)
 				return
 			}

@@ -106,7 +106,7 @@ func readMode(logged bool) string {
 }
 
 func quickCheck(uri string) error {
-	c, err := dial(uri, "busy_timeout=1000", "cache_size=-8000")
+	c, err := dial(nil, uri, "busy_timeout=1000", "cache_size=-8000")
 	if err != nil {
 		return err
 	}

@@ -78,12 +78,12 @@ func (t *committing) run(source []byte) error {
 
 	anew := gone > t.bulk || t.fresh() > t.bulk
 	if anew && t.err == nil {
-		t.err = t.c.once(dropIndexes)
+		t.err = t.c.once(dropRecordIndexes)
 	}
 	t.takeUp()
 	t.addNew()
 	if anew && t.err == nil {
-		t.err = t.c.once(indexes)
+		t.err = t.c.once(recordIndexes)
 	}
 	t.replaceRows()
 	return t.err

@@ -3,18 +3,21 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"iter"
+	"strings"
 )
 
-// conn is one connection to the database, for one goroutine at a time.
+// conn is one connection to the database, for one goroutine at a time. One that is lost
+// between transactions is opened again, by the first statement that finds it so.
 type conn struct {
 	dialect
 	db    *sql.DB // of this one connection
 	c     *sql.Conn
-	stmts map[string]*stmt // prepared statements, kept until close
+	stmts map[string]*stmt // prepared statements, kept as long as the connection
 	end   end              // of what has been written, where this is the writer's
-	fault Fault
 	// running says that the rows of a query are being handed out: nothing else may run.
 	running bool
 	open    bool  // a transaction is under way
@@ -24,61 +27,50 @@ type conn struct {
 // stmt is a prepared statement, with room for one row of its answer.
 type stmt struct {
 	*sql.Stmt
-	query   string
 	at      map[string]int // the place of each column
 	values  []any
 	places  []any
 	unknown string // a column that was asked for and is not there
 }
 
-// connect opens the one connection of a database.
-func connect(ctx context.Context, d dialect, db *sql.DB) (c *conn, err error) {
-	c = &conn{dialect: d, db: db, stmts: make(map[string]*stmt)}
-	if c.c, err = db.Conn(ctx); err != nil {
-		return nil, errors.Join(d.storageError(err), db.Close())
+// connect opens the one connection to a database.
+func connect(ctx context.Context, d dialect, to driver.Connector) (c *conn, err error) {
+	c = &conn{dialect: d, db: sql.OpenDB(to), stmts: make(map[string]*stmt)}
+	c.db.SetMaxIdleConns(-1) // one that is given back is closed
+	if c.c, err = c.db.Conn(ctx); err != nil {
+		return nil, errors.Join(d.storageError(err), c.db.Close())
 	}
 	return c, nil
 }
 
-func (c *conn) close() error {
+func (c *conn) close() error { return c.storageError(errors.Join(c.hangUp(), c.db.Close())) }
+
+func (c *conn) hangUp() error {
 	var errs []error
 	for _, st := range c.stmts {
 		errs = append(errs, st.Close())
 	}
-	c.stmts = nil
-	return c.storageError(errors.Join(append(errs, c.c.Close(), c.db.Close())...))
+	clear(c.stmts)
+	return errors.Join(append(errs, c.c.Close())...)
 }
 
-// once runs statements that are not worth keeping prepared.
-func (c *conn) once(script string) error {
-	err := c.mayRun(script, nil)
-	if err == nil {
-		_, err = c.c.ExecContext(context.Background(), c.rebind(script))
+// run does something with the connection, for a statement. Outside of a transaction it is
+// done once more, on a new connection, where the old one was lost: what is done there can be
+// repeated, and what temporary tables held is gone and missed.
+func (c *conn) run(query string, do func() error) error {
+	if c.running {
+		return c.fail(fmt.Errorf("a statement runs inside a query: %s", query))
+	}
+	err := do()
+	if err != nil && !c.open && c.lost(err) {
+		_ = c.hangUp() // it is lost
+		var fresh *sql.Conn
+		if fresh, err = c.db.Conn(context.Background()); err == nil {
+			c.c = fresh
+			err = do()
+		}
 	}
 	return c.fail(err)
-}
-
-// exec runs one statement, kept prepared, and returns how many rows it changed.
-// Values are int64, string, []byte and nil.
-func (c *conn) exec(query string, args ...any) (int64, error) {
-	return c.execContext(context.Background(), query, args...)
-}
-
-// execContext is exec for a statement that may take long: it ends with the
-// context.
-func (c *conn) execContext(ctx context.Context, query string, args ...any) (n int64, err error) {
-	st, err := c.statement(query, args)
-	if err != nil {
-		return 0, c.fail(err)
-	}
-	res, err := st.ExecContext(ctx, c.values(args)...)
-	if err == nil {
-		n, err = res.RowsAffected()
-	}
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return n, c.fail(err)
 }
 
 // fail tells what kind of error it is, and keeps it from being overlooked: what it ends
@@ -90,16 +82,74 @@ func (c *conn) fail(err error) error {
 	return err
 }
 
+// once runs statements that are not worth keeping prepared.
+func (c *conn) once(script string) error {
+	return c.run(script, func() error {
+		_, err := c.c.ExecContext(context.Background(), c.rebind(script))
+		return err
+	})
+}
+
+// exec runs one statement, kept prepared, and returns how many rows it changed.
+// Values are int64, string, []byte and nil.
+func (c *conn) exec(query string, args ...any) (int64, error) {
+	return c.execContext(context.Background(), query, args...)
+}
+
+// execContext is exec for a statement that may take long: it ends with the
+// context.
+func (c *conn) execContext(ctx context.Context, query string, args ...any) (n int64, err error) {
+	err = c.run(query, func() error {
+		st, err := c.statement(query)
+		if err != nil {
+			return err
+		}
+		res, err := st.ExecContext(ctx, c.values(args)...)
+		if err == nil {
+			n, err = res.RowsAffected()
+		}
+		if err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return err
+	})
+	return n, err
+}
+
+// insert puts n rows into a table, several with a statement; values appends those of row i,
+// one for each of the columns.
+func (c *conn) insert(table, columns string, n int, values func(args []any, i int) []any) error {
+	row := "(?" + strings.Repeat(", ?", strings.Count(columns, ",")) + ")"
+	most := c.rowsPerInsert()
+	var args []any
+	for i := 0; i < n; {
+		for most > n-i {
+			most /= 2
+		}
+		args = args[:0]
+		for range most {
+			args = values(args, i)
+			i++
+		}
+		if _, err := c.exec("INSERT INTO "+table+" ("+columns+") VALUES "+row+strings.Repeat(", "+row, most-1), args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // query runs one statement, kept prepared, and hands each row to each, which must
 // not keep it nor use the connection.
 func (c *conn) query(query string, each func(r row) error, args ...any) (err error) {
-	st, err := c.statement(query, args)
-	if err != nil {
-		return c.fail(err)
-	}
-	rows, err := st.Query(c.values(args)...)
-	if err != nil {
-		return c.fail(err)
+	var st *stmt
+	var rows *sql.Rows
+	if err := c.run(query, func() (err error) {
+		if st, err = c.statement(query); err == nil {
+			rows, err = st.Query(c.values(args)...)
+		}
+		return err
+	}); err != nil {
+		return err
 	}
 	c.running = true
 	defer func() {
@@ -150,21 +200,8 @@ func (c *conn) count(query string, args ...any) (n int64, err error) {
 	return n, err
 }
 
-// mayRun says whether a statement may run now.
-func (c *conn) mayRun(query string, args []any) error {
-	if c.running {
-		return fmt.Errorf("a statement runs inside a query: %s", query)
-	}
-	if c.fault != nil {
-		return c.fault(query, args)
-	}
-	return nil
-}
-
-func (c *conn) statement(query string, args []any) (*stmt, error) {
-	if err := c.mayRun(query, args); err != nil {
-		return nil, err
-	}
+// statement returns a statement as it was prepared when it first ran.
+func (c *conn) statement(query string) (*stmt, error) {
 	if st, ok := c.stmts[query]; ok {
 		return st, nil
 	}
@@ -172,7 +209,7 @@ func (c *conn) statement(query string, args []any) (*stmt, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w in %s", err, query)
 	}
-	st := &stmt{Stmt: prepared, query: query}
+	st := &stmt{Stmt: prepared}
 	c.stmts[query] = st
 	return st, nil
 }
@@ -257,4 +294,40 @@ func (c *conn) snapshot(do func() error) error {
 		return err
 	}
 	return errors.Join(do(), c.rollback())
+}
+
+// pageRows is how many rows a page of a stream has: enough that the query costs
+// little per row, few enough that wide rows stay small in memory.
+const pageRows = 1000
+
+// pager reads the next page behind the one that it read before, into page, and
+// returns an empty one at the end.
+type pager[T any] func(c *conn, page []T) ([]T, error)
+
+// paged streams what the pager of start reads. No connection is held while the
+// consumer is at work, and the stream can be read again from the beginning.
+func paged[T any](ctx context.Context, read func(context.Context, func(*conn) error) error, start func() pager[T]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		next := start()
+		var page []T
+		for {
+			err := read(ctx, func(c *conn) (err error) {
+				page, err = next(c, page[:0])
+				return err
+			})
+			if err != nil {
+				var zero T
+				yield(zero, err)
+				return
+			}
+			if len(page) == 0 {
+				return
+			}
+			for _, v := range page {
+				if !yield(v, nil) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -9,7 +9,7 @@ import (
 
 func TestValuesComeBack(t *testing.T) {
 	t.Parallel()
-	c, err := dial("")
+	c, err := dial(nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestValuesComeBack(t *testing.T) {
 
 func TestStatementsAreUsedRight(t *testing.T) {
 	t.Parallel()
-	c, err := dial("")
+	c, err := dial(nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,18 +27,11 @@ func create(path string, o Options) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	now := o.Now
-	if now == nil {
-		now = time.Now
-	}
-	c, err := dial(fileURI(tmp, "mode=rw"), "synchronous=FULL", "journal_mode=DELETE")
+	c, err := dial(nil, fileURI(tmp, "mode=rw"), "synchronous=FULL", "journal_mode=DELETE")
 	if err != nil {
 		return err
 	}
-	err = c.found(func() error {
-		var id string
-		return lay(c, now(), &id)
-	})
+	err = c.found(func() error { return lay(c, o.clock()()) })
 	if err == nil {
 		err = c.once("PRAGMA journal_mode=WAL")
 	}
@@ -88,26 +81,23 @@ func Sweep(path string, since time.Time) error {
 }
 
 // lay makes the tables and the first event.
-func lay(c *conn, now time.Time, id *string) error {
-	u, err := newID()
+func lay(c *conn, now time.Time) error {
+	id, err := newID()
 	if err != nil {
 		return err
 	}
-	for _, script := range []string{
-		schema + indexes, c.setVersion(schemaVersion),
-	} {
+	for _, script := range []string{schema + indexes, c.setVersion(schemaVersion)} {
 		if err := c.once(script); err != nil {
 			return err
 		}
 	}
-	if _, err := c.exec("INSERT INTO meta (name, value) VALUES ('id', ?)", u); err != nil {
+	if _, err := c.exec("INSERT INTO meta (name, value) VALUES ('id', ?)", id); err != nil {
 		return err
 	}
 	if _, err := c.exec("INSERT INTO head (id, event, hash, opseq) VALUES (1, 0, ?, 0)", make([]byte, hashSize)); err != nil {
 		return err
 	}
-	*id = u
-	return appendEvent(c, now, "ledger", map[string]any{"id": u, "schema": schemaVersion})
+	return appendEvent(c, now, "ledger", map[string]any{"id": id, "schema": schemaVersion})
 }
 
 // newID returns a random UUID (version 4).

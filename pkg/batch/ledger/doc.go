@@ -10,5 +10,5 @@
 // sheet, resolve its users, Match it against what is done already, Commit it; then
 // BeginRun, and Next, Intend and Record until nothing is left.
 //
-// Package ledgertest holds both kinds to what is promised here.
+// The tests in suite_*_test.go hold both kinds to what is promised here.
 package ledger

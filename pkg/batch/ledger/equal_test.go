@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger/ledgertest"
 )
 
 // Of equal rows, one operation is in memory while they are matched, not one for each:
@@ -14,9 +13,9 @@ import (
 // beside other tests, because it measures the whole process.
 func TestEqualRowsShareTheirOperation(t *testing.T) {
 	held := func(n int) uint64 {
-		s := ledgertest.Import(t, ledgertest.Open(t, newFile(t)), ledgertest.Rows(strings.Repeat("r1a ", n)))
+		s := Import(t, Open(t, newFile(t)), Rows(strings.Repeat("r1a ", n)))
 		var bytes uint64
-		if err := s.Match(t.Context(), ledgertest.EachTarget(func(past, rows []ledger.Entry) []ledger.Choice {
+		if err := s.Match(t.Context(), EachTarget(func(past, rows []ledger.Entry) []ledger.Choice {
 			if len(rows) != n {
 				t.Errorf("%d rows are asked about together, want %d", len(rows), n)
 			}
@@ -24,7 +23,7 @@ func TestEqualRowsShareTheirOperation(t *testing.T) {
 			runtime.GC()
 			runtime.ReadMemStats(&m)
 			bytes = m.HeapAlloc
-			return ledgertest.Overlap(past, rows)
+			return Overlap(past, rows)
 		})); err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 const hashSize = sha256.Size
@@ -28,6 +30,13 @@ func eventHash(prev []byte, seq, at int64, kind, text string) [hashSize]byte {
 	return sha256.Sum256(b)
 }
 
+// newEvent is an event that its transaction writes down when it ends.
+type newEvent struct {
+	seq, at    int64
+	kind, body string
+	prev, hash [hashSize]byte
+}
+
 // appendEvent adds an event to the chain, in the transaction that makes true what
 // it says.
 func appendEvent(c *conn, at time.Time, kind string, body any) error {
@@ -41,10 +50,7 @@ func appendEvent(c *conn, at time.Time, kind string, body any) error {
 	}
 	seq, ms := e.event+1, at.UnixMilli()
 	sum := eventHash(e.hash[:], seq, ms, kind, string(raw))
-	if _, err := c.exec("INSERT INTO event (seq, at, kind, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?)",
-		seq, ms, kind, string(raw), e.hash[:], sum[:]); err != nil {
-		return fmt.Errorf("write event: %w", err)
-	}
+	e.events = append(e.events, newEvent{seq, ms, kind, string(raw), e.hash, sum})
 	e.event, e.hash, e.dirty = seq, sum, true
 	return nil
 }
@@ -148,4 +154,154 @@ func (l *Ledger) Events(ctx context.Context, after int64) iter.Seq2[Event, error
 			return page, err
 		}
 	})
+}
+
+// end is where the chain of events and the count of the history end, and which run
+// goes on. The writer keeps it in memory, because it alone changes the file, and
+// writes it down once in a transaction, however many events that has.
+type end struct {
+	known bool // the rest has been read
+	dirty bool // the rest has moved since it was written down
+
+	events []newEvent // that are not written down yet
+
+	event int64 // the number of the last event
+	hash  [hashSize]byte
+	opseq int64 // the last place given in the history
+	run   int64 // the run that goes on, 0 before the first
+}
+
+// theEnd returns the end, read if need be, for a transaction to move on.
+func (c *conn) theEnd() (*end, error) {
+	e := &c.end
+	if e.known {
+		return e, nil
+	}
+	event, hash, err := head(c)
+	if err != nil {
+		return nil, err
+	}
+	if e.opseq, err = c.count("SELECT opseq AS n FROM head WHERE id = 1"); err != nil {
+		return nil, err
+	}
+	if e.run, err = c.count("SELECT max(id) AS n FROM run"); err != nil {
+		return nil, err
+	}
+	e.event, e.known = event, true
+	copy(e.hash[:], hash)
+	return e, nil
+}
+
+// saveEvents writes the new events down.
+func (c *conn) saveEvents() error {
+	e := &c.end
+	if err := c.insert("event", "seq, at, kind, body, prev, hash", len(e.events), func(args []any, i int) []any {
+		n := &e.events[i]
+		return append(args, n.seq, n.at, n.kind, n.body, n.prev[:], n.hash[:])
+	}); err != nil {
+		return fmt.Errorf("write events: %w", err)
+	}
+	clear(e.events)
+	e.events = e.events[:0]
+	return nil
+}
+
+// saveEnd writes the events and the end down if it has moved.
+func (c *conn) saveEnd() error {
+	if !c.end.dirty {
+		return nil
+	}
+	if err := c.saveEvents(); err != nil {
+		return err
+	}
+	e := &c.end
+	if _, err := c.exec("UPDATE head SET event = ?, hash = ?, opseq = ? WHERE id = 1", e.event, e.hash[:], e.opseq); err != nil {
+		return fmt.Errorf("write down the end of the events: %w", err)
+	}
+	e.dirty = false
+	return nil
+}
+
+// takeSeqs reserves n places in the history and returns the first.
+func takeSeqs(c *conn, n int) (int64, error) {
+	e, err := c.theEnd()
+	if err != nil {
+		return 0, err
+	}
+	e.opseq += int64(n)
+	e.dirty = true
+	return e.opseq - int64(n) + 1, nil
+}
+
+// head reads the end of the chain as it was last written down.
+func head(c *conn) (seq int64, hash []byte, err error) {
+	found := false
+	err = c.query("SELECT event, hash FROM head WHERE id = 1", func(r row) error {
+		seq, hash, found = r.int64("event"), r.bytes("hash"), true
+		return nil
+	})
+	if err == nil && (!found || len(hash) != hashSize) {
+		err = fmt.Errorf("%w: the end of the event chain is not written down", ErrDamaged)
+	}
+	return seq, hash, err
+}
+
+// The kinds of events that tell of operations.
+const (
+	kindIntent  = "intent"
+	kindOutcome = "outcome"
+	kindConfirm = "confirm"
+)
+
+// callEvent is the body of an event of these kinds: a call, or a look at what became of
+// it, and its operations.
+type callEvent struct {
+	Call    string          `json:"call"`
+	Attempt int             `json:"attempt,omitempty"`
+	Account string          `json:"account"`
+	Run     int64           `json:"run,omitempty"`
+	Rows    []eventRow      `json:"rows"`
+	Before  json.RawMessage `json:"before,omitempty"` // what was seen before the change
+}
+
+// eventRow is an operation of an event, with the lines that ask for it, as the sheet was
+// then, and, of an outcome, what became of it.
+type eventRow struct {
+	Lines       []int  `json:"lines"`
+	Action      string `json:"action"`
+	Object      string `json:"object"`
+	Record      string `json:"record"`
+	Context     string `json:"context,omitempty"`
+	User        string `json:"user,omitempty"`
+	Access      string `json:"access,omitempty"`
+	Minutes     int    `json:"minutes,omitempty"`
+	Related     string `json:"related,omitempty"`
+	Permissions string `json:"permissions,omitempty"`
+	// Ops are the operations by their ids: "7", or "7-9,12" for equal rows that go
+	// together. Versions before 2 did not always name them.
+	Ops string `json:"ops,omitempty"`
+
+	Result     string `json:"result,omitempty"`
+	Uncertain  bool   `json:"maybe,omitempty"`
+	RequestID  string `json:"request_id,omitempty"`
+	Code       string `json:"code,omitempty"`
+	Message    string `json:"message,omitempty"`
+	Note       string `json:"note,omitempty"`
+	HTTPStatus int    `json:"http_status,omitempty"`
+	Attempts   int    `json:"attempts,omitempty"`
+}
+
+// eventRowOf tells of an operation.
+func eventRowOf(op crm.Operation) eventRow {
+	return eventRow{
+		Lines: []int{}, Action: op.Action.String(), Object: op.Object, Record: op.Record, Context: op.Context, User: op.User,
+		Access: op.Access.String(), Minutes: op.Minutes, Related: op.Related.String(), Permissions: op.Permissions.String(),
+	}
+}
+
+// outcome adds what became of the operation.
+func (r eventRow) outcome(o Outcome) eventRow {
+	r.Result, r.Uncertain, r.RequestID = o.State.String(), o.Uncertain, o.RequestID
+	r.Code, r.Message, r.Note, r.HTTPStatus, r.Attempts = o.Code, o.Message, o.Note, o.HTTPStatus, o.Attempts
+	return r
 }

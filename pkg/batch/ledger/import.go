@@ -26,6 +26,8 @@ type Import struct {
 	moved  chan error
 	people map[personKey]int64
 	step   step
+	// single says that every record has one row, and no history.
+	single bool
 	// base is what a row's ordinal is added to for the id of its new operation.
 	base int64
 }
@@ -152,10 +154,8 @@ func (im *Import) hand() error {
 				return err
 			}
 			return c.temporary(func() error {
-				for _, r := range rows {
-					if err := im.insert(c, r); err != nil {
-						return fmt.Errorf("import row %d: %w", r.Ord, err)
-					}
+				if err := im.insert(c, rows); err != nil {
+					return fmt.Errorf("import rows from %d on: %w", rows[0].Ord, err)
 				}
 				return nil
 			})
@@ -175,26 +175,32 @@ func (im *Import) arrive() error {
 	return err
 }
 
-func (im *Import) insert(c *conn, r ImportRow) error {
-	person, err := im.personID(c, r)
-	if err != nil {
-		return err
-	}
-	args := append([]any{r.Ord, int64(r.Line), person}, operationValues(r.Op)...)
-	if _, err := c.exec(`INSERT INTO import_row (ord, line, person, action, object, record_id, context_id, access, minutes, related, permissions, cells, rejected)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, append(args, packCells(r.Cells), bit(r.Code != ""))...); err != nil {
-		return err
-	}
-	for _, m := range r.Marks {
-		if _, err := c.exec("INSERT INTO import_mark (name, ord, field, value) VALUES (?, ?, ?, ?) ON CONFLICT (name, ord, field) DO UPDATE SET value = excluded.value",
-			m.Name, r.Ord, m.Column, m.Value); err != nil {
+// insert puts rows into the tables.
+func (im *Import) insert(c *conn, rows []ImportRow) error {
+	people := make([]int64, len(rows))
+	for i, r := range rows {
+		var err error
+		if people[i], err = im.personID(c, r); err != nil {
 			return err
 		}
+		for _, m := range r.Marks {
+			if _, err := c.exec("INSERT INTO import_mark (name, ord, field, value) VALUES (?, ?, ?, ?) ON CONFLICT (name, ord, field) DO UPDATE SET value = excluded.value",
+				m.Name, r.Ord, m.Column, m.Value); err != nil {
+				return err
+			}
+		}
+		if r.Code != "" {
+			if _, err := c.exec("INSERT INTO import_reject (ord, unavailable, code, problem, field, value) VALUES (?, 0, ?, ?, ?, ?)",
+				r.Ord, r.Code, r.Problem, r.Column, r.Value); err != nil {
+				return err
+			}
+		}
 	}
-	if r.Code != "" {
-		_, err = c.exec("INSERT INTO import_reject (ord, unavailable, code, problem, field, value) VALUES (?, 0, ?, ?, ?, ?)", r.Ord, r.Code, r.Problem, r.Column, r.Value)
-	}
-	return err
+	return c.insert("import_row", "ord, line, person, "+operationColumns+", cells, rejected", len(rows), func(args []any, i int) []any {
+		r := &rows[i]
+		args = appendOperation(append(args, r.Ord, int64(r.Line), people[i]), r.Op)
+		return append(args, packCells(r.Cells), bit(r.Code != ""))
+	})
 }
 
 // Rows streams the rows without their cells, in sheet order, invalid ones too, as they
@@ -232,7 +238,7 @@ func someInvalid(c *conn) (bool, error) {
 }
 
 func (im *Import) rows(ctx context.Context, and string, limit int) iter.Seq2[ImportRow, error] {
-	query := "SELECT s.ord, s.line, " + operationColumns("s") + `, p.account, p.email, p.user_id,
+	query := "SELECT s.ord, s.line, " + operationOf("s") + `, p.account, p.email, p.user_id,
 		b.code, b.problem, b.field, b.value
 		FROM import_row s JOIN import_person p ON p.id = s.person LEFT JOIN import_reject b ON b.ord = s.ord
 		WHERE s.ord > ?` + and + " ORDER BY s.ord LIMIT ?"
@@ -311,7 +317,7 @@ type Shared struct {
 // Shared returns, after Match, the records with more than one operation to be sent, or
 // asked about: what there is to be saved by doing them together.
 func (im *Import) Shared(ctx context.Context) (all []Shared, err error) {
-	if err := im.at(stepMatched); err != nil {
+	if err := im.at(stepMatched); err != nil || im.single {
 		return nil, err
 	}
 	err = im.l.alone(ctx, func(c *conn) error {

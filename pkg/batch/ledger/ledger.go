@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,13 +20,10 @@ type Options struct {
 	// say where the chain is broken; without ReadOnly it is ErrDamaged.
 	ReadOnly bool
 	Now      func() time.Time // nil: time.Now
-	// Fault is for tests: if it is not nil, it is asked before every statement once the
-	// ledger is open, from any goroutine, and an error takes the statement's place.
-	Fault Fault
+	// Wrap, if it is not nil, puts something between the ledger and the database's driver:
+	// what tests do to a connection.
+	Wrap func(driver.Connector) driver.Connector
 }
-
-// Fault says with what a statement is to fail, nil for not at all.
-type Fault func(query string, args []any) error
 
 // Ledger is an open ledger. Its methods may be called from any goroutine.
 type Ledger struct {
@@ -91,7 +89,7 @@ func open(path string, o Options, t tables) (*Ledger, error) {
 	} else if !ok && o.ReadOnly {
 		mode, temp = readMode(hasLog(path)), os.TempDir()
 	}
-	w, err := dialWriter(fileURI(path, mode), temp)
+	w, err := dialWriter(o.Wrap, fileURI(path, mode), temp)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +99,7 @@ func open(path string, o Options, t tables) (*Ledger, error) {
 	}
 	l.dir = filepath.Dir(path)
 	if err := l.serve(o, func() (*conn, error) {
-		return dial(fileURI(path, mode), "busy_timeout=10000", "cache_size=-2000", "query_only=1")
+		return dial(o.Wrap, fileURI(path, mode), "busy_timeout=10000", "cache_size=-2000", "query_only=1")
 	}); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
@@ -120,10 +118,9 @@ func (l *Ledger) serve(o Options, dial func() (*conn, error)) error {
 			}
 			return err
 		}
-		r.fault = o.Fault
 		readers <- r
 	}
-	l.readers, l.w.fault = readers, o.Fault
+	l.readers = readers
 	go l.write()
 	return nil
 }
@@ -149,15 +146,9 @@ func prepare(w *conn, keep func(version int) error, o Options, t tables) (*Ledge
 			return nil, err
 		}
 	}
-	l := newLedger(w, o)
-	if err := w.query("SELECT value FROM meta WHERE name = 'id'", func(r row) error {
-		l.id = r.text("value")
-		return nil
-	}); err != nil {
+	l, err := newLedger(w, o)
+	if err != nil {
 		return nil, err
-	}
-	if l.id == "" {
-		return nil, fmt.Errorf("%w: it has no id", ErrDamaged)
 	}
 	if o.ReadOnly {
 		return l, nil // whoever only reads may want to see what is left
@@ -172,27 +163,44 @@ func prepare(w *conn, keep func(version int) error, o Options, t tables) (*Ledge
 	return l, nil
 }
 
-func newLedger(w *conn, o Options) *Ledger {
-	now := o.Now
-	if now == nil {
-		now = time.Now
+// clock is Now, or what stands for it.
+func (o Options) clock() func() time.Time {
+	if o.Now == nil {
+		return time.Now
 	}
-	return &Ledger{
-		readOnly: o.ReadOnly, now: now, w: w,
+	return o.Now
+}
+
+func newLedger(w *conn, o Options) (*Ledger, error) {
+	l := &Ledger{
+		readOnly: o.ReadOnly, now: o.clock(), w: w,
 		jobs: make(chan *job, mostPerCommit), quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	if err := w.query("SELECT value FROM meta WHERE name = 'id'", func(r row) error {
+		l.id = r.text("value")
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if l.id == "" {
+		return nil, fmt.Errorf("%w: it has no id", ErrDamaged)
+	}
+	return l, nil
 }
 
 // Scratch returns an empty ledger that leaves nothing behind. What does not fit in
 // memory goes into files in dir that have no name there, and are gone with the
 // process if it is killed. An empty dir stands for the system's.
 func Scratch(dir string) (*Ledger, error) {
-	w, err := dialWriter("", dir)
+	w, err := dialWriter(nil, "", dir)
 	if err != nil {
 		return nil, fmt.Errorf("make a scratch ledger: %w", err)
 	}
-	l := newLedger(w, Options{})
-	if err := w.found(func() error { return lay(w, l.now(), &l.id) }); err != nil {
+	var l *Ledger
+	if err = w.found(func() error { return lay(w, time.Now()) }); err == nil {
+		l, err = newLedger(w, Options{})
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make a scratch ledger: %w", err), w.close())
 	}
 	go l.write()

@@ -65,11 +65,11 @@ func (im *Import) sortEntries(ctx context.Context, c *conn) error {
 	if err != nil {
 		return err
 	}
-	rows := `SELECT 0 AS past, s.ord AS ref, 0 AS op, p.account, ` + operationColumns("s") + `, p.user_id, '' AS state, 0 AS uncertain, 0 AS happened, 0 AS ticket, 0 AS prior
+	rows := `SELECT 0 AS past, s.ord AS ref, 0 AS op, p.account, ` + operationOf("s") + `, p.user_id, '' AS state, 0 AS uncertain, 0 AS happened, 0 AS ticket, 0 AS prior
 		FROM import_row s JOIN import_person p ON p.id = s.person WHERE s.rejected = 0`
 	entries := rows
 	if history > 0 {
-		entries = rows + ` UNION ALL SELECT 1, o.seq, o.id, a.name, ` + operationColumns("o") + `, o.user_id, o.state, o.uncertain, o.happened, CASE WHEN o.ticket IS NULL THEN 0 ELSE 1 END, o.prior
+		entries = rows + ` UNION ALL SELECT 1, o.seq, o.id, a.name, ` + operationOf("o") + `, o.user_id, o.state, o.uncertain, o.happened, CASE WHEN o.ticket IS NULL THEN 0 ELSE 1 END, o.prior
 			FROM op o JOIN account a ON a.id = o.account WHERE o.seq > 0`
 	} else {
 		// Where nothing was tried before, only records with several rows need a decision.
@@ -77,8 +77,9 @@ func (im *Import) sortEntries(ctx context.Context, c *conn) error {
 			WHERE s.rejected = 0 GROUP BY p.account, s.object, s.record_id HAVING count(*) > 1) t
 			ON t.account = e.account AND t.object = e.object AND t.record_id = e.record_id`
 	}
-	_, err = c.execContext(ctx, `INSERT INTO import_entry (past, ref, op, account, action, object, record_id, context_id, access, minutes, related, permissions, user_id, state, uncertain, happened, ticket, prior)
+	n, err := c.execContext(ctx, `INSERT INTO import_entry (past, ref, op, account, action, object, record_id, context_id, access, minutes, related, permissions, user_id, state, uncertain, happened, ticket, prior)
 		SELECT * FROM (`+entries+`) x ORDER BY account, object, record_id, user_id, context_id, past DESC, ref`)
+	im.single = history == 0 && n == 0
 	return err
 }
 
@@ -99,7 +100,7 @@ type found struct {
 }
 
 func (m *matching) entries() iter.Seq2[Entry, error] {
-	query := "SELECT n, past, ref, op, account, " + operationColumns("e") + ", user_id, state, uncertain, happened, ticket, prior FROM import_entry e WHERE n > ? ORDER BY n LIMIT ?"
+	query := "SELECT n, past, ref, op, account, " + operationOf("e") + ", user_id, state, uncertain, happened, ticket, prior FROM import_entry e WHERE n > ? ORDER BY n LIMIT ?"
 	return paged(m.ctx, m.im.l.alone, func() pager[Entry] {
 		after := int64(0)
 		return func(c *conn, page []Entry) ([]Entry, error) {
@@ -169,17 +170,14 @@ func (m *matching) flush() error {
 	}
 	err := m.im.l.alone(m.ctx, func(c *conn) error {
 		return c.temporary(func() error {
-			for _, f := range m.found {
+			return c.insert("import_found", "ord, record_level, take, head, members, turn, prior", len(m.found), func(args []any, i int) []any {
+				f := m.found[i]
 				var take any
 				if f.take != 0 {
 					take = f.take
 				}
-				if _, err := c.exec("INSERT INTO import_found (ord, record_level, take, head, members, turn, prior) VALUES (?, ?, ?, ?, ?, ?, ?)",
-					f.ord, bit(f.recordLevel), take, f.head, f.members, int64(f.turn), int64(f.prior)); err != nil {
-					return err
-				}
-			}
-			return nil
+				return append(args, f.ord, bit(f.recordLevel), take, f.head, f.members, int64(f.turn), int64(f.prior))
+			})
 		})
 	})
 	m.found = m.found[:0]

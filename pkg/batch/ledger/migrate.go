@@ -57,11 +57,8 @@ func migrateFrom1(c *conn) error {
 
 // migrateOps1 takes the operations over, in pages.
 func migrateOps1(c *conn) error {
-	type old struct {
-		args []any
-	}
 	for after, more := int64(0), true; more; {
-		var page []old
+		var page [][]any // of values
 		if err := c.query(`SELECT o.*, o.before AS seen, EXISTS (SELECT 1 FROM whole w JOIN account_1 a ON a.name = w.account
 			WHERE w.rec = o.rec AND a.id = o.account) AS whole FROM op_1 o WHERE o.id > ? ORDER BY o.id LIMIT 1000`, func(r row) error {
 			after = r.int64("id")
@@ -73,7 +70,7 @@ func migrateOps1(c *conn) error {
 			if n < 0 || n >= len(states1) {
 				return fmt.Errorf("%w: a state %d", ErrDamaged, n)
 			}
-			args := append([]any{after, r.int64("account"), op.User}, operationValues(op)...)
+			args := appendOperation([]any{after, r.int64("account"), op.User}, op)
 			// Schema 1 did not say of what failed that it is done but for another way.
 			happened := states1[n] == Failed && op.Action != crm.Share && (r.text("code") == crm.CodeInherited || r.text("code") == crm.CodePublic && !r.null("ticket"))
 			args = append(args, r.int64("whole"), bit(happened), states1[n].name())
@@ -83,17 +80,17 @@ func migrateOps1(c *conn) error {
 			} {
 				args = append(args, r.value(name))
 			}
-			page = append(page, old{args})
+			page = append(page, args)
 			return nil
 		}, after); err != nil {
 			return err
 		}
 		more = len(page) > 0
-		for _, o := range page {
+		for _, args := range page {
 			if _, err := c.exec(`INSERT INTO op (id, account, user_id, action, object, record_id, context_id, access, minutes, related, permissions, record_level, happened,
 				state, turn, ord, head, members, open, seq, uncertain, prior, attempts, tried, first_run, seen, call_id, request_id,
 				ticket, code, message, note, http_status, sent_at, confirmed_at)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, o.args...); err != nil {
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, args...); err != nil {
 				return err
 			}
 		}

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger/ledgertest"
 )
 
 func names(t testing.TB, dir string) string {
@@ -30,7 +29,7 @@ func names(t testing.TB, dir string) string {
 func TestOpenCreates(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a?b 100%#.ledger.db")
-	l, err := ledger.Open(path, ledgertest.Options())
+	l, err := ledger.Open(path, Options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +53,7 @@ func TestOpenCreates(t *testing.T) {
 	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 		t.Errorf("got mode %v, want 0600", info.Mode().Perm())
 	}
-	again := ledgertest.Open(t, file(path))
+	again := Open(t, file(path))
 	if again.ID() != id || len(id) != 36 {
 		t.Errorf("got id %q after reopening, want %q", again.ID(), id)
 	}
@@ -71,24 +70,24 @@ func TestOpenMissing(t *testing.T) {
 	for _, o := range []ledger.Options{{}, {Create: true, ReadOnly: true}} {
 		path := newPath(t)
 		_, err := ledger.Open(path, o)
-		ledgertest.WantIs(t, err, fs.ErrNotExist)
+		WantIs(t, err, fs.ErrNotExist)
 		if got := names(t, filepath.Dir(path)); got != "" {
 			t.Errorf("ledger.Open(%+v) left %q", o, got)
 		}
 	}
-	_, err := ledger.Open(filepath.Join(t.TempDir(), "no", "such.db"), ledgertest.Options())
-	ledgertest.WantIs(t, err, fs.ErrNotExist)
+	_, err := ledger.Open(filepath.Join(t.TempDir(), "no", "such.db"), Options())
+	WantIs(t, err, fs.ErrNotExist)
 }
 
 // ledgerBytes returns the file of a ledger with some rows.
 func ledgerBytes(t testing.TB) []byte {
 	t.Helper()
 	path := newPath(t)
-	l, err := ledger.Open(path, ledgertest.Options())
+	l, err := ledger.Open(path, Options())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ledgertest.Commit(t, l, ledgertest.Rows(strings.Repeat("r1a s2b r3c ", 60)))
+	Commit(t, l, Rows(strings.Repeat("r1a s2b r3c ", 60)))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +101,7 @@ func ledgerBytes(t testing.TB) []byte {
 func otherDatabase(t testing.TB) []byte {
 	t.Helper()
 	path := newPath(t)
-	ledgertest.Exec(t, file(path), "CREATE TABLE t (x)")
+	Exec(t, file(path), "CREATE TABLE t (x)")
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -147,12 +146,12 @@ func TestOpenRefuses(t *testing.T) {
 			if err := os.WriteFile(path, tt.file, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			for _, o := range []ledger.Options{ledgertest.Options(), {}, {ReadOnly: true}} {
+			for _, o := range []ledger.Options{Options(), {}, {ReadOnly: true}} {
 				l, err := ledger.Open(path, o)
 				if err == nil {
 					l.Close()
 				}
-				ledgertest.WantIs(t, err, tt.want)
+				WantIs(t, err, tt.want)
 			}
 			after, err := os.ReadFile(path)
 			if err != nil {
@@ -171,24 +170,24 @@ func TestOpenRefuses(t *testing.T) {
 func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	_, err := ledger.Open(dir, ledgertest.Options())
-	ledgertest.WantIs(t, err, ledger.ErrForeign)
+	_, err := ledger.Open(dir, Options())
+	WantIs(t, err, ledger.ErrForeign)
 
 	target := filepath.Join(dir, "real.db")
-	ledgertest.Open(t, file(target))
+	Open(t, file(target))
 	link := filepath.Join(dir, "link.db")
 	if err := os.Symlink(target, link); err != nil {
 		t.Logf("no links here: %v", err)
 		return
 	}
-	_, err = ledger.Open(link, ledgertest.Options())
-	ledgertest.WantIs(t, err, ledger.ErrForeign)
+	_, err = ledger.Open(link, Options())
+	WantIs(t, err, ledger.ErrForeign)
 	dangling := filepath.Join(dir, "dangling.db")
 	if err := os.Symlink(filepath.Join(dir, "none"), dangling); err != nil {
 		t.Fatal(err)
 	}
-	_, err = ledger.Open(dangling, ledgertest.Options())
-	ledgertest.WantIs(t, err, ledger.ErrForeign)
+	_, err = ledger.Open(dangling, Options())
+	WantIs(t, err, ledger.ErrForeign)
 }
 
 // TestPlanLeavesNoTrace opens a ledger as a plan does.
@@ -203,7 +202,7 @@ func TestPlanLeavesNoTrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ledgertest.Matched(t, l, ledgertest.Rows("r1a s2b r1a r9z")).Counts(t.Context()); err != nil {
+	if _, err := Matched(t, l, Rows("r1a s2b r1a r9z")).Counts(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if err := l.Close(); err != nil {
@@ -228,14 +227,14 @@ func TestScratchLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := ledgertest.Matched(t, l, ledgertest.Rows("r1a s2b r1a"))
+	s := Matched(t, l, Rows("r1a s2b r1a"))
 	if got := names(t, dir); got != "" {
 		t.Errorf("the folder has %q while it is open", got)
 	}
 	if err := s.Commit(t.Context(), ledger.Source{Name: "n"}); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := ledgertest.Words(ledgertest.Next(t, l)), "r1a/2 s2b/2"; got != want {
+	if got, want := Words(Next(t, l)), "r1a/2 s2b/2"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if err := l.VerifyChain(t.Context()); err != nil {
@@ -254,12 +253,12 @@ func TestScratchLeavesNothing(t *testing.T) {
 func TestUncleanClose(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
-	l := ledgertest.Open(t, file(path))
-	ledgertest.Commit(t, l, ledgertest.Rows("r1a s2b r3c"))
-	ledgertest.Begin(t, l)
-	ops := ledgertest.Next(t, l)
-	ledgertest.Finish(t, l, ops[0], ledger.Done)
-	if err := l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{ops[1]}, Attempt: 1, At: ledgertest.At}); err != nil {
+	l := Open(t, file(path))
+	Commit(t, l, Rows("r1a s2b r3c"))
+	Begin(t, l)
+	ops := Next(t, l)
+	Finish(t, l, ops[0], ledger.Done)
+	if err := l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{ops[1]}, Attempt: 1, At: At}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -273,16 +272,16 @@ func TestUncleanClose(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again := ledgertest.Open(t, file(killed))
-	if got, want := ledgertest.States(t, again), "r1a:done s2b:in_doubt r3c:not_attempted"; got != want {
+	again := Open(t, file(killed))
+	if got, want := States(t, again), "r1a:done s2b:in_doubt r3c:not_attempted"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if err := again.VerifyChain(t.Context()); err != nil {
 		t.Error(err)
 	}
-	ledgertest.Commit(t, again, ledgertest.Rows("r1a s2b r3c"))
-	ops = ledgertest.Next(t, again)
-	if got, want := ledgertest.Words(ops), "s2b/2 r3c/2"; got != want {
+	Commit(t, again, Rows("r1a s2b r3c"))
+	ops = Next(t, again)
+	if got, want := Words(ops), "s2b/2 r3c/2"; got != want {
 		t.Errorf("to do: got %q, want %q", got, want)
 	}
 	if ops[0].State != ledger.Sent {
@@ -293,15 +292,15 @@ func TestUncleanClose(t *testing.T) {
 // TestFull has the file refuse to grow, as a full disk does.
 func TestFull(t *testing.T) {
 	t.Parallel()
-	l := ledgertest.Open(t, newFile(t))
-	ledgertest.Commit(t, l, ledgertest.Rows("r1a"))
+	l := Open(t, newFile(t))
+	Commit(t, l, Rows("r1a"))
 	if err := l.Script("PRAGMA max_page_count = 1"); err != nil {
 		t.Fatal(err)
 	}
-	s := ledgertest.Matched(t, l, ledgertest.Rows(strings.Repeat("r2b s3c ", 500)))
+	s := Matched(t, l, Rows(strings.Repeat("r2b s3c ", 500)))
 	err := s.Commit(t.Context(), ledger.Source{Name: "n"})
-	ledgertest.WantIs(t, err, ledger.ErrStorage)
-	if got, want := ledgertest.States(t, l), "r1a:not_attempted"; got != want {
+	WantIs(t, err, ledger.ErrStorage)
+	if got, want := States(t, l), "r1a:not_attempted"; got != want {
 		t.Errorf("after the failure: got %q, want %q", got, want)
 	}
 	if err := l.Script("PRAGMA max_page_count = 100000"); err != nil {

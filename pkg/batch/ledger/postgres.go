@@ -51,7 +51,14 @@ func openPostgres(ctx context.Context, url, name string, o Options) (*Ledger, er
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: 10 * time.Second}
 	}
-	w, err := connect(ctx, postgres{}, stdlib.OpenDB(*config))
+	dial := func(config *pgx.ConnConfig) (*conn, error) {
+		to := stdlib.GetConnector(*config)
+		if o.Wrap != nil {
+			to = o.Wrap(to)
+		}
+		return connect(ctx, postgres{}, to)
+	}
+	w, err := dial(config)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +69,7 @@ func openPostgres(ctx context.Context, url, name string, o Options) (*Ledger, er
 	if err := l.serve(o, func() (*conn, error) {
 		c := config.Copy()
 		c.RuntimeParams["default_transaction_read_only"] = "on"
-		return connect(ctx, postgres{}, stdlib.OpenDB(*c))
+		return dial(c)
 	}); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
@@ -78,16 +85,11 @@ func preparePostgres(w *conn, schema string, o Options) (*Ledger, error) {
 	case n == 0 && (!o.Create || o.ReadOnly):
 		return nil, fs.ErrNotExist
 	case n == 0:
-		now := o.Now
-		if now == nil {
-			now = time.Now
-		}
-		var id string
 		if err := w.found(func() error {
 			if err := w.once("CREATE SCHEMA " + pgx.Identifier{schema}.Sanitize()); err != nil {
 				return err
 			}
-			return lay(w, now(), &id)
+			return lay(w, o.clock()())
 		}); err != nil {
 			return nil, err
 		}
@@ -158,39 +160,44 @@ func (postgres) claim(c *conn) error {
 func (postgres) beginSnapshot() string { return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" }
 
 // storageError goes by PostgreSQL's error codes, and by what happens to connections.
-func (postgres) storageError(err error) error {
-	if err == nil {
-		return nil
-	}
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		switch {
-		case e.Code == "XX001", e.Code == "XX002": // data_corrupted, index_corrupted
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
-		case e.Code == "55P03", e.Code[:2] == "40": // lock_not_available, transaction_rollback
-			return fmt.Errorf("%w: %w", ErrBusy, err)
-		case e.Code == "57014": // query_canceled
-			return err
-		case e.Code == "25006", e.Code == "42501": // read_only_sql_transaction, insufficient_privilege
-			return fmt.Errorf("%w: %w", ErrStorage, err)
-		}
-		switch e.Code[:2] {
-		// connection_exception, invalid_authorization, invalid_catalog, insufficient_resources,
-		// operator_intervention, system_error
-		case "08", "28", "3D", "53", "57", "58":
+func (p postgres) storageError(err error) error {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		if p.lost(err) {
 			return fmt.Errorf("%w: %w", ErrStorage, err)
 		}
 		return err
 	}
-	_, dial := errors.AsType[*pgconn.ConnectError](err)
-	_, network := errors.AsType[net.Error](err)
-	if dial || network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) {
+	switch e.Code {
+	case "XX001", "XX002": // data_corrupted, index_corrupted
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	case "55P03", "40001", "40P01": // lock_not_available, serialization_failure, deadlock_detected: nothing has happened
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case "57014": // query_canceled
+		return err
+	case "25006", "42501": // read_only_sql_transaction, insufficient_privilege
+		return fmt.Errorf("%w: %w", ErrStorage, err)
+	}
+	switch e.Code[:2] {
+	// connection_exception, invalid_authorization, invalid_catalog, transaction_rollback,
+	// insufficient_resources, operator_intervention, system_error
+	case "08", "28", "3D", "40", "53", "57", "58":
 		return fmt.Errorf("%w: %w", ErrStorage, err)
 	}
 	return err
 }
 
-func (postgres) hasEnded(error) bool { return false }
+func (postgres) lost(err error) bool {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.SeverityUnlocalized == "FATAL" || e.SeverityUnlocalized == "PANIC" || strings.HasPrefix(e.Code, "08")
+	}
+	_, dial := errors.AsType[*pgconn.ConnectError](err)
+	_, network := errors.AsType[net.Error](err)
+	return dial || network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed)
+}
+
+func (p postgres) hasEnded(err error) bool { return p.lost(err) }
 
 func (postgres) version(c *conn) (version int, err error) {
 	err = c.query("SELECT value FROM meta WHERE name = 'schema'", func(r row) error {
@@ -203,6 +210,9 @@ func (postgres) version(c *conn) (version int, err error) {
 func (postgres) setVersion(version int) string {
 	return fmt.Sprintf("INSERT INTO meta (name, value) VALUES ('schema', '%d') ON CONFLICT (name) DO UPDATE SET value = excluded.value", version)
 }
+
+// rowsPerInsert spares round trips, and keeps to 65,535 values a statement.
+func (postgres) rowsPerInsert() int { return 64 }
 
 // flush tells the planner how large the tables have become.
 func (postgres) flush(c *conn) error { return c.once("ANALYZE op; ANALYZE sheet_row") }

@@ -8,17 +8,15 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// queueQuery reads heads of the queue of an account.
-func queueQuery(which string) string {
-	return `SELECT o.id, o.ord, s.line, o.user_id, o.record_level, o.state, o.turn, o.prior, o.uncertain, o.ticket, o.seq, o.attempts, o.first_run, o.members, o.sent_at, ` +
-		operationColumns("o") + ` FROM op o LEFT JOIN sheet_row s ON s.ord = o.ord AND s.op = o.id
-		WHERE o.account = (SELECT id FROM account WHERE name = ?) AND o.head = o.id AND ` + which
-}
+// otherOpen finds another open head of the record of o. With a limit it is looked up for
+// each row, by index op_open, whatever a planner thinks of it.
+const otherOpen = `(SELECT p.id FROM op p WHERE p.account = o.account AND p.object = o.object AND p.record_id = o.record_id AND p.open = 1 AND p.head = p.id
+	AND p.id <> o.id LIMIT 1)`
 
 // Next returns the account's next n heads that have a turn, after the cursor, by turn
 // and then in sheet order. What has been intended and not recorded is among them.
 func (l *Ledger) Next(ctx context.Context, account string, after Cursor, n int) ([]Op, error) {
-	return l.ops(ctx, account, "o.turn > 0 AND (o.turn, o.ord) > (?, ?) ORDER BY o.turn, o.ord", n, int64(after.Turn), after.Ord)
+	return l.ops(ctx, account, otherOpen, "o.turn > 0 AND (o.turn, o.ord) > (?, ?) ORDER BY o.turn, o.ord", n, int64(after.Turn), after.Ord)
 }
 
 // OfKey returns the next n heads that are still open and are about what the key names,
@@ -26,7 +24,7 @@ func (l *Ledger) Next(ctx context.Context, account string, after Cursor, n int) 
 // empty does not matter. The first of each target is the one that may go.
 func (l *Ledger) OfKey(ctx context.Context, account string, key crm.Target, after int64, n int) ([]Op, error) {
 	which, args := ofKey(key)
-	return l.ops(ctx, account, which+" AND o.open = 1 AND o.ord > ? ORDER BY o.ord", n, append(args, after)...)
+	return l.ops(ctx, account, "0", which+" AND o.open = 1 AND o.ord > ? ORDER BY o.ord", n, append(args, after)...)
 }
 
 // ofKey is the condition for operations about what a key names.
@@ -45,16 +43,20 @@ func ofKey(key crm.Target) (which string, args []any) {
 // wait to be confirmed, the longest accepted first. after is the Seq of the last
 // one seen, 0 to begin.
 func (l *Ledger) Unconfirmed(ctx context.Context, account string, after int64, n int) ([]Op, error) {
-	return l.ops(ctx, account, "o.state = 'accepted' AND o.turn = 0 AND o.open = 1 AND o.seq > ? ORDER BY o.seq", n, after)
+	return l.ops(ctx, account, "0", "o.state = 'accepted' AND o.turn = 0 AND o.open = 1 AND o.seq > ? ORDER BY o.seq", n, after)
 }
 
-// ops reads at most n heads. The limit is part of the statement: SQLite prepares one anew
-// each time whose limit is a parameter, which takes longer than running it.
-func (l *Ledger) ops(ctx context.Context, account, which string, n int, args ...any) (ops []Op, err error) {
-	query := queueQuery(which) + " LIMIT " + strconv.Itoa(n)
+// ops reads at most n heads; other is the id of another open one of the same record, if
+// that matters. The limit is part of the statement: SQLite prepares one anew each time
+// whose limit is a parameter, which takes longer than running it.
+func (l *Ledger) ops(ctx context.Context, account, other, which string, n int, args ...any) (ops []Op, err error) {
+	query := `SELECT o.id, o.ord, s.line, o.user_id, o.record_level, o.state, o.turn, o.prior, o.uncertain, o.ticket, o.seq, o.attempts, o.first_run, o.members, o.sent_at, ` +
+		operationOf("o") + ", " + other + ` AS other FROM op o LEFT JOIN sheet_row s ON s.ord = o.ord AND s.op = o.id
+		WHERE o.account = (SELECT id FROM account WHERE name = ?) AND o.head = o.id AND ` + which + " LIMIT " + strconv.Itoa(n)
 	err = l.read(ctx, func(c *conn) error {
 		return c.query(query, func(r row) error {
 			op, err := r.op(account)
+			op.Alone = r.null("other")
 			ops = append(ops, op)
 			return err
 		}, append([]any{account}, args...)...)

@@ -3,6 +3,8 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -110,4 +112,135 @@ func recordOne(c *conn, o Outcome, id, seq int64, late bool) error {
 		n, err = c.exec(recordChange, append(args, millis(o.SentAt), seq, id, o.Op.ID)...)
 	}
 	return exactlyOne(id, n, err)
+}
+
+// Intend announces one sending of a change: the operations, and the rows that go
+// with them, are Sent from now on, and count as tried by the run that BeginRun
+// began last. It returns when that is durable; on an error nothing may be sent.
+// Each repeat is announced too, with its Attempt.
+func (l *Ledger) Intend(ctx context.Context, in Intent) error {
+	if len(in.Ops) == 0 {
+		return errors.New("intend: no operation")
+	}
+	var before json.RawMessage
+	if in.Before.Looked {
+		raw, err := json.Marshal(in.Before)
+		if err != nil {
+			return fmt.Errorf("intend: %w", err)
+		}
+		before = raw
+	}
+	err := l.change(ctx, func(c *conn) error {
+		e, err := c.theEnd()
+		if err != nil {
+			return err
+		}
+		var seen any // the number of what was seen before
+		if before != nil {
+			if seen, err = keepSeen(c, in, e.run, string(before)); err != nil {
+				return err
+			}
+		}
+		event := callEvent{Call: in.CallID, Attempt: in.Attempt, Account: in.Account, Run: e.run, Before: before}
+		for _, head := range in.Ops {
+			g, err := groupOf(c, head)
+			if err != nil {
+				return err
+			}
+			event.Rows = append(event.Rows, g.event())
+			seq, err := takeSeqs(c, len(g.members))
+			if err != nil {
+				return err
+			}
+			for i, m := range g.members {
+				if err := intendOne(c, in, e.run, g.ID, m.id, seq+int64(i), seen); err != nil {
+					return err
+				}
+			}
+		}
+		return appendEvent(c, l.now(), kindIntent, event)
+	})
+	if err != nil {
+		return fmt.Errorf("intend call %s: %w", in.CallID, err)
+	}
+	return nil
+}
+
+// keepSeen keeps what was seen before a sending and returns its number.
+func keepSeen(c *conn, in Intent, run int64, before string) (int64, error) {
+	account, err := accountID(c, in.Account)
+	if err != nil {
+		return 0, err
+	}
+	return c.count("INSERT INTO seen (call_id, account, run, attempt, sent_at, state) VALUES (?, ?, ?, ?, ?, ?) RETURNING id AS n",
+		in.CallID, account, run, int64(in.Attempt), millis(in.At), before)
+}
+
+// intendOne makes one operation Sent. What was seen before an earlier sending stays on
+// record as long as that sending may have taken effect: one of another call, unless the
+// provider knows better.
+func intendOne(c *conn, in Intent, run, head, id, seq int64, seen any) error {
+	if seen != nil {
+		if _, err := c.exec("UPDATE op SET seen = ? WHERE id = ? AND (seen IS NULL OR uncertain = 0 AND happened = 0 AND (state IN (?, ?) OR ? = 1))",
+			seen, id, Pending.name(), Failed.name(), bit(in.Before.Fresh)); err != nil {
+			return err
+		}
+	}
+	n, err := c.exec(`UPDATE op SET state = ?, seq = ?, call_id = ?, sent_at = ?, confirmed_at = NULL,
+		attempts = tried + ?, first_run = coalesce(first_run, ?) WHERE id = ? AND head = ?`,
+		Sent.name(), seq, in.CallID, millis(in.At), int64(in.Attempt), run, id, head)
+	return exactlyOne(id, n, err)
+}
+
+// member is a row of a group: the head, or one that goes with it.
+type member struct {
+	id  int64
+	seq int64 // its place in the history, 0 if it has none
+}
+
+// group is a head with the rows that go with it, in sheet order.
+type group struct {
+	Op
+	members []member
+	lines   []int
+}
+
+// groupOf reads the members of a head.
+func groupOf(c *conn, head Op) (group, error) {
+	g := group{Op: head, members: []member{{head.ID, head.Seq}}, lines: []int{}}
+	if head.Line > 0 {
+		g.lines = append(g.lines, head.Line)
+	}
+	if head.Rows < 2 {
+		return g, nil
+	}
+	seq, err := c.count("SELECT seq AS n FROM op WHERE id = ?", head.ID)
+	if err != nil {
+		return g, err
+	}
+	g.members[0].seq = seq
+	err = c.query(`SELECT o.id, o.seq, s.line FROM op o LEFT JOIN sheet_row s ON s.ord = o.ord AND s.op = o.id
+		WHERE o.head = ? AND o.open = 1 AND o.head <> o.id ORDER BY o.ord`, func(r row) error {
+		g.members = append(g.members, member{r.int64("id"), r.int64("seq")})
+		if !r.null("line") {
+			g.lines = append(g.lines, r.int("line"))
+		}
+		return nil
+	}, head.ID)
+	return g, err
+}
+
+// event tells of the group.
+func (g group) event() eventRow {
+	r := eventRowOf(g.Operation)
+	r.Lines, r.Ops = g.lines, opsText(g.members)
+	return r
+}
+
+// exactlyOne checks that a change of an operation has found it.
+func exactlyOne(id, changed int64, err error) error {
+	if err == nil && changed != 1 {
+		return fmt.Errorf("%w: %d", ErrUnknownOp, id)
+	}
+	return err
 }

@@ -97,7 +97,7 @@ func (l *Ledger) Review(ctx context.Context) (*Review, error) {
 // the sheet first.
 func (r *Review) Rows(ctx context.Context) iter.Seq2[ReviewRow, error] {
 	query := `SELECT v.n, v.ord, r.line, a.name, o.account AS account_id, o.id, o.user_id, o.state, o.uncertain, o.happened, o.ticket,
-		coalesce(o.message, r.message) AS message, r.unavailable, o.seq, ` + operationColumns("o") + ` FROM review_order v JOIN ` + r.l.rows() + ` r ON r.ord = v.ord
+		coalesce(o.message, r.message) AS message, r.unavailable, o.seq, ` + operationOf("o") + ` FROM review_order v JOIN ` + r.l.rows() + ` r ON r.ord = v.ord
 		LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account) WHERE v.n > ? ORDER BY v.n LIMIT ?`
 	return paged(ctx, r.l.alone, func() pager[ReviewRow] {
 		after := int64(0)
@@ -162,7 +162,7 @@ func (r *Review) Ask(ctx context.Context, questions []Question) error {
 // Questions streams the questions of an account by ticket, and those of a ticket
 // in sheet order.
 func (r *Review) Questions(ctx context.Context, account string) iter.Seq2[Question, error] {
-	query := "SELECT q.ord, q.ticket, q.besides, r.line, o.user_id, o.state, " + operationColumns("o") + ` FROM review_question q
+	query := "SELECT q.ord, q.ticket, q.besides, r.line, o.user_id, o.state, " + operationOf("o") + ` FROM review_question q
 		JOIN ` + r.l.rows() + ` r ON r.ord = q.ord JOIN op o ON o.id = r.op
 		WHERE q.account = ? AND (q.ticket, q.ord) > (?, ?) ORDER BY q.ticket, q.ord LIMIT ?`
 	return paged(ctx, r.l.alone, func() pager[Question] {

@@ -146,7 +146,7 @@ func (w *lastWords) event(c *conn, kind, body string) error {
 func (w *lastWords) compare(c *conn, after int64) (last int64, more bool, err error) {
 	last = after
 	wrong, reason := int64(0), ""
-	err = c.query("SELECT o.id, a.name, o.user_id, o.state, o.request_id, o.seq, o.attempts, v.op, v.result, v.request, v.asked, "+operationColumns("o")+`
+	err = c.query("SELECT o.id, a.name, o.user_id, o.state, o.request_id, o.seq, o.attempts, v.op, v.result, v.request, v.asked, "+operationOf("o")+`
 		FROM op o JOIN account a ON a.id = o.account LEFT JOIN event_last v ON v.op = o.id WHERE o.id > ? ORDER BY o.id LIMIT 1000`, func(r row) error {
 		last, more = r.int64("id"), true
 		if wrong == 0 {

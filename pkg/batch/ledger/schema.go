@@ -1,6 +1,8 @@
 package ledger
 
-import "fmt"
+import (
+	"fmt"
+)
 
 // applicationID marks the file as ours, in the place that SQLite has for it:
 // "bRvk" in ASCII.
@@ -47,18 +49,20 @@ CREATE TABLE op (
 	sent_at BIGINT, confirmed_at BIGINT);
 `
 
-// The indexes of operations are dropped before a large import and made anew after it,
-// which sorts once instead of searching a million times. All but the last hold only what
-// is still to be worked on.
+// The indexes of operations. All but op_record hold only what is still to be worked on.
+// Those by record are dropped before a large import and made anew after it, which sorts
+// once instead of searching a million times. The others grow at their ends or not at all.
 const (
 	indexes = `
 CREATE INDEX op_next ON op (account, turn, ord) WHERE turn > 0 AND head = id;
 CREATE INDEX op_member ON op (head, ord) WHERE open = 1 AND head <> id;
 CREATE INDEX op_unconfirmed ON op (account, seq) WHERE state = 'accepted' AND turn = 0 AND open = 1 AND head = id;
+` + recordIndexes
+	recordIndexes = `
 CREATE INDEX op_record ON op (account, object, record_id, user_id);
 CREATE INDEX op_open ON op (account, object, record_id, ord) WHERE open = 1 AND head = id;
 `
-	dropIndexes = `DROP INDEX op_next; DROP INDEX op_member; DROP INDEX op_unconfirmed; DROP INDEX op_record; DROP INDEX op_open;`
+	dropRecordIndexes = `DROP INDEX op_record; DROP INDEX op_open;`
 )
 
 // tables is what a version of the program knows of the file's history.
@@ -94,4 +98,35 @@ func (t tables) migrate(c *conn, from int) error {
 		}
 		return c.once(c.setVersion(t.version))
 	})
+}
+
+// dialect is what differs between the databases that a ledger may stand in: sqlite.go
+// and postgres.go have one each. All statements are the same; they are written with "?"
+// for their values, and {{id}} (counted by the database), {{key}} (given), {{bytes}} and
+// {{text}} for types of columns.
+type dialect interface {
+	// rebind returns a statement, and values its values, as the database takes them.
+	rebind(query string) string
+	values(args []any) []any
+	// begin starts a transaction that changes durable tables; claim, called first in it,
+	// takes the right to write for it alone.
+	begin() string
+	claim(c *conn) error
+	// beginSnapshot starts a transaction that reads of one moment only.
+	beginSnapshot() string
+	// storageError tells damage and failing storage (ErrDamaged, ErrStorage, ErrBusy) from
+	// a mistake of ours.
+	storageError(err error) error
+	// lost says that the connection is gone, and with it the transaction that was under way.
+	lost(err error) bool
+	// hasEnded says that a ROLLBACK has failed because there is no transaction: the
+	// database has ended it itself.
+	hasEnded(err error) bool
+	// version reads the version of the tables, and setVersion is a script that writes it.
+	version(c *conn) (int, error)
+	setVersion(version int) string
+	// rowsPerInsert is how many rows an INSERT should have, a power of two.
+	rowsPerInsert() int
+	// flush brings what a large transaction has left behind into its place.
+	flush(c *conn) error
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger/ledgertest"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
@@ -23,14 +22,14 @@ import (
 func schema1(t *testing.T, name string) string {
 	t.Helper()
 	f, err := os.Open(filepath.Join("testdata", name))
-	ledgertest.Must(t, err)
+	Must(t, err)
 	defer f.Close()
 	z, err := gzip.NewReader(f)
-	ledgertest.Must(t, err)
+	Must(t, err)
 	b, err := io.ReadAll(z)
-	ledgertest.Must(t, err)
+	Must(t, err)
 	path := newPath(t)
-	ledgertest.Must(t, os.WriteFile(path, b, 0o600))
+	Must(t, os.WriteFile(path, b, 0o600))
 	return path
 }
 
@@ -43,20 +42,20 @@ func TestMigrateFromSchema1(t *testing.T) {
 	t.Parallel()
 	path := schema1(t, "schema1.db.gz")
 	_, err := ledger.Open(path, ledger.Options{ReadOnly: true})
-	ledgertest.WantIs(t, err, ledger.ErrReadOnly)
+	WantIs(t, err, ledger.ErrReadOnly)
 	ctx := t.Context()
-	l := ledgertest.Open(t, file(path))
+	l := Open(t, file(path))
 	said := make(map[string]any)
 	for _, sheet := range []string{".undo", ""} {
 		if ok, err := l.Choose(ctx, sheet); !ok || err != nil {
 			t.Fatal(sheet, ok, err)
 		}
 		src, _, err := l.Source(ctx)
-		ledgertest.Must(t, err)
+		Must(t, err)
 		counts, err := l.Counts(ctx)
-		ledgertest.Must(t, err)
+		Must(t, err)
 		review := []string{}
-		for _, r := range ledgertest.Collect(t, ledgertest.Review(t, l).Rows(ctx)) {
+		for _, r := range Collect(t, Review(t, l).Rows(ctx)) {
 			undone := ""
 			if r.Undone != nil {
 				undone = r.Undone.String()
@@ -70,30 +69,30 @@ func TestMigrateFromSchema1(t *testing.T) {
 		}
 	}
 	runs, err := l.Runs(ctx)
-	ledgertest.Must(t, err)
+	Must(t, err)
 	bindings, err := l.Bindings(ctx)
-	ledgertest.Must(t, err)
+	Must(t, err)
 	seq, hash, err := l.Head(ctx)
-	ledgertest.Must(t, err)
+	Must(t, err)
 	unconfirmed, err := l.Unconfirmed(ctx, "main", 0, 9)
-	ledgertest.Must(t, err)
+	Must(t, err)
 	user, _, err := l.EmailBinding(ctx, "main", "I@x.de")
-	ledgertest.Must(t, err)
+	Must(t, err)
 	said["id"], said["runs"], said["bindings"], said["head"], said["email"] = l.ID(), runs, bindings, fmt.Sprint(seq, " ", hash), user
-	said["next"], said["unconfirmed"] = queueText(ledgertest.Next(t, l)), queueText(unconfirmed)
+	said["next"], said["unconfirmed"] = queueText(Next(t, l)), queueText(unconfirmed)
 	var seen []string
 	for ref := int64(1); ; ref++ {
 		s, ok, err := l.Seen(ctx, ref)
-		ledgertest.Must(t, err)
+		Must(t, err)
 		if !ok {
 			break
 		}
 		raw, err := json.Marshal(s.Before)
-		ledgertest.Must(t, err)
+		Must(t, err)
 		seen = append(seen, fmt.Sprintf("%d %s %s run=%d attempt=%d sent=%s %s", s.Ref, s.CallID, s.Account, s.Run, s.Attempt, s.SentAt.Format(time.RFC3339Nano), raw))
 	}
 	said["seen"] = seen
-	for _, h := range ledgertest.Collect(t, l.History(ctx)) {
+	for _, h := range Collect(t, l.History(ctx)) {
 		if want := h.State == ledger.Failed && h.Code == crm.CodeInherited; h.Happened != want {
 			t.Errorf("operation %d, %s %s, has happened: %t, want %t", h.ID, h.State.Name(), h.Code, h.Happened, want)
 		}
@@ -101,40 +100,40 @@ func TestMigrateFromSchema1(t *testing.T) {
 	if ok, err := l.HasWritten(ctx, filepath.Join(filepath.Dir(path), "off.results.csv")); !ok || err != nil {
 		t.Errorf("the result is forgotten: %v, %v", ok, err)
 	}
-	ledgertest.Must(t, l.VerifyChain(ctx))
-	ledgertest.Must(t, l.VerifyRows(ctx))
+	Must(t, l.VerifyChain(ctx))
+	Must(t, l.VerifyRows(ctx))
 
-	s := ledgertest.Import(t, l, schema1Rows())
-	ledgertest.Must(t, s.Resolve(ctx, "main", "i@x.de", "i"))
-	ledgertest.Match(t, s)
+	s := Import(t, l, schema1Rows())
+	Must(t, s.Resolve(ctx, "main", "i@x.de", "i"))
+	Match(t, s)
 	again, err := s.Counts(ctx)
-	ledgertest.Must(t, err)
+	Must(t, err)
 	said["again"] = countsText(again)
 
 	raw, err := json.Marshal(said)
-	ledgertest.Must(t, err)
+	Must(t, err)
 	var got, want map[string]any
-	ledgertest.Must(t, json.Unmarshal(raw, &got))
+	Must(t, json.Unmarshal(raw, &got))
 	raw, err = os.ReadFile("testdata/schema1.json")
-	ledgertest.Must(t, err)
-	ledgertest.Must(t, json.Unmarshal(raw, &want))
+	Must(t, err)
+	Must(t, json.Unmarshal(raw, &want))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("what the ledger says (-before +after):\n%s", diff)
 	}
 
 	// It goes on as if it had always been of this version.
-	ledgertest.Must(t, s.Commit(ctx, ledger.Source{Name: "off.csv"}))
-	ledgertest.Begin(t, l)
-	for _, op := range ledgertest.Next(t, l) {
-		ledgertest.Finish(t, l, op, ledger.Done)
+	Must(t, s.Commit(ctx, ledger.Source{Name: "off.csv"}))
+	Begin(t, l)
+	for _, op := range Next(t, l) {
+		Finish(t, l, op, ledger.Done)
 	}
-	ledgertest.Must(t, l.VerifyChain(ctx))
-	ledgertest.Must(t, l.VerifyRows(ctx))
-	ledgertest.Must(t, l.Close())
+	Must(t, l.VerifyChain(ctx))
+	Must(t, l.VerifyRows(ctx))
+	Must(t, l.Close())
 	if l, err = ledger.Open(path, ledger.Options{ReadOnly: true}); err != nil {
 		t.Fatal(err)
 	}
-	ledgertest.Must(t, l.Close())
+	Must(t, l.Close())
 	if got, want := names(t, filepath.Dir(path)), filepath.Base(path)+" "+filepath.Base(path)+".v1.bak"; got != want {
 		t.Errorf("the folder has %q, want %q", got, want)
 	}
@@ -147,34 +146,34 @@ func TestMigrateFromSchema1(t *testing.T) {
 // A ledger that a killed run has left, and that never had a second sheet.
 func TestMigrateAnInterruptedRun(t *testing.T) {
 	t.Parallel()
-	l := ledgertest.Open(t, file(schema1(t, "schema1-one.db.gz")))
-	if got, want := ledgertest.States(t, l), "r1a:done r1a:done s2b:not_attempted r3c:not_attempted r3c:not_attempted *4:not_attempted s4x:not_attempted s5x:not_attempted"; got != want {
+	l := Open(t, file(schema1(t, "schema1-one.db.gz")))
+	if got, want := States(t, l), "r1a:done r1a:done s2b:not_attempted r3c:not_attempted r3c:not_attempted *4:not_attempted s4x:not_attempted s5x:not_attempted"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	ops := ledgertest.Next(t, l)
-	if got, want := ledgertest.Words(ops), "s2b/2 r3c/2 *4/2 s4x/2 s5x/2"; got != want {
+	ops := Next(t, l)
+	if got, want := Words(ops), "s2b/2 r3c/2 *4/2 s4x/2 s5x/2"; got != want {
 		t.Fatalf("to do: got %q, want %q", got, want)
 	}
 	for i, op := range ops {
 		if want := i == 2 || i == 3; op.RecordLevel != want {
-			t.Errorf("%s: record level is %t, want %t", ledgertest.Words(ops[i:i+1]), op.RecordLevel, want)
+			t.Errorf("%s: record level is %t, want %t", Words(ops[i:i+1]), op.RecordLevel, want)
 		}
 	}
-	ledgertest.Finish(t, l, ops[1], ledger.Failed)
-	if got, want := ledgertest.States(t, l), "r1a:done r1a:done s2b:not_attempted r3c:failed r3c:failed *4:not_attempted s4x:not_attempted s5x:not_attempted"; got != want {
+	Finish(t, l, ops[1], ledger.Failed)
+	if got, want := States(t, l), "r1a:done r1a:done s2b:not_attempted r3c:failed r3c:failed *4:not_attempted s4x:not_attempted s5x:not_attempted"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	ledgertest.CommitAs(t, l, ".undo", "s1a")
-	if got, want := ledgertest.Chosen(t, l, ""), "r1a:done r1a:done s2b:not_attempted r3c:failed r3c:failed *4:not_attempted s4x:not_attempted s5x:not_attempted"; got != want {
+	CommitAs(t, l, ".undo", "s1a")
+	if got, want := Chosen(t, l, ""), "r1a:done r1a:done s2b:not_attempted r3c:failed r3c:failed *4:not_attempted s4x:not_attempted s5x:not_attempted"; got != want {
 		t.Errorf("as the earlier sheet: got %q, want %q", got, want)
 	}
-	ledgertest.Must(t, l.VerifyChain(t.Context()))
-	ledgertest.Must(t, l.VerifyRows(t.Context()))
+	Must(t, l.VerifyChain(t.Context()))
+	Must(t, l.VerifyRows(t.Context()))
 }
 
 // schema1Rows is the first sheet of testdata/schema1.db.
 func schema1Rows() []ledger.ImportRow {
-	rows := ledgertest.Rows("r1a r2b s3c r4d r5e r6a r6a r7f r8g r9h s9x *9 r0i r0j sAa")
+	rows := Rows("r1a r2b s3c r4d r5e r6a r6a r7f r8g r9h s9x *9 r0i r0j sAa")
 	rows[2].Op = crm.Operation{Action: crm.Share, Object: crm.SalesGroup, Record: "3", User: "c", Permissions: 5}
 	rows[3].Op = crm.Operation{Action: crm.Share, Object: crm.Opportunity, Record: "4", Context: "ctx", User: "d", Access: crm.Write, Minutes: 90}
 	rows[8].Cells = []string{"r8g", "=1+1", "ü\x00\t"}
@@ -190,7 +189,7 @@ func opText(op crm.Operation) string {
 }
 
 func resultsText(t *testing.T, l *ledger.Ledger) (all []string) {
-	for _, r := range ledgertest.Collect(t, l.Results(t.Context())) {
+	for _, r := range Collect(t, l.Results(t.Context())) {
 		all = append(all, fmt.Sprintf("%d line %d %q %s %s invalid=%t id=%d %s turn=%d open=%t prior=%d uncertain=%t member=%t code=%q message=%q note=%q request=%q ticket=%q call=%q http=%d attempts=%d sent=%s confirmed=%s run=%d seen=%d",
 			r.Ord, r.Line, r.Cells, r.Account, opText(r.Op), r.Invalid, r.ID, r.State.Name(), r.Turn, r.Open, r.Prior, r.Uncertain, r.Member, r.Code, r.Message, r.Note,
 			r.RequestID, r.Ticket, r.CallID, r.HTTPStatus, r.Attempts, r.SentAt.Format(time.RFC3339Nano), r.ConfirmedAt.Format(time.RFC3339Nano), r.FirstRun, r.Seen))
@@ -199,7 +198,7 @@ func resultsText(t *testing.T, l *ledger.Ledger) (all []string) {
 }
 
 func historyText(t *testing.T, l *ledger.Ledger) (all []string) {
-	for _, h := range ledgertest.Collect(t, l.History(t.Context())) {
+	for _, h := range Collect(t, l.History(t.Context())) {
 		all = append(all, fmt.Sprintf("%d line %d %s %s %s uncertain=%t seq=%d attempts=%d ticket=%q code=%q message=%q note=%q seen=%d",
 			h.ID, h.Line, h.Account, opText(h.Op), h.State.Name(), h.Uncertain, h.Seq, h.Attempts, h.Ticket, h.Code, h.Message, h.Note, h.Seen))
 	}

@@ -144,7 +144,7 @@ func (c *conn) undoing(at place, op crm.Operation) (found *Undoing, err error) {
 	}
 	met := make(map[string]bool) // users about whom something later has been seen
 	decided := false
-	err = c.query("SELECT o.user_id, o.state, o.uncertain, o.happened, o.sent_at, o.call_id, "+operationColumns("o")+` FROM op o
+	err = c.query("SELECT o.user_id, o.state, o.uncertain, o.happened, o.sent_at, o.call_id, "+operationOf("o")+` FROM op o
 		WHERE o.account = ? AND o.object = ? AND o.record_id = ? AND o.seq > ? AND NOT EXISTS (SELECT 1 FROM earlier_row e WHERE e.op = o.id)
 		ORDER BY o.seq DESC`, func(r row) error {
 		if decided {

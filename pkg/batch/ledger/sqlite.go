@@ -2,7 +2,7 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -52,6 +52,8 @@ func (sqliteDialect) storageError(err error) error {
 	return err
 }
 
+func (sqliteDialect) lost(error) bool { return false }
+
 func (sqliteDialect) hasEnded(err error) bool {
 	e, ok := errors.AsType[*sqlite.Error](err)
 	return ok && e.Code() == 1 // ERROR
@@ -67,17 +69,26 @@ func (sqliteDialect) setVersion(version int) string {
 	return fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, version)
 }
 
+// rowsPerInsert: the driver looks for each value among all of a statement, so that many are
+// slower than few. With 13 values a row, 8 rows took 5.3 µs each, one alone 7.5, 32 together
+// 9 (2026-11).
+func (sqliteDialect) rowsPerInsert() int { return 8 }
+
 // flush writes the log into the file. That it stays, if another process reads from it,
 // is no error.
 func (sqliteDialect) flush(c *conn) error { return c.once("PRAGMA wal_checkpoint(TRUNCATE)") }
 
-// dial opens the file that a SQLite URI names and runs the pragmas.
-func dial(uri string, pragmas ...string) (*conn, error) {
-	db, err := sql.Open("sqlite", uri)
+// dial opens the file that a SQLite URI names, through what wrap, if it is not nil, makes
+// of the driver, and runs the pragmas.
+func dial(wrap func(driver.Connector) driver.Connector, uri string, pragmas ...string) (*conn, error) {
+	to, err := sqlite.NewConnector(uri)
 	if err != nil {
-		return nil, sqliteDialect{}.storageError(err)
+		return nil, err
 	}
-	c, err := connect(context.Background(), sqliteDialect{}, db)
+	if wrap != nil {
+		to = wrap(to)
+	}
+	c, err := connect(context.Background(), sqliteDialect{}, to)
 	if err != nil {
 		return nil, err
 	}
@@ -105,8 +116,8 @@ func fileURI(path, query string) string {
 // which must not change while anybody uses it: that is the folder of the first
 // ledger that is opened, the system's if that folder is gone later, or whatever
 // SQLITE_TMPDIR names. They have no name once they are open.
-func dialWriter(uri, dir string) (*conn, error) {
-	w, err := dial(uri, "busy_timeout=1000", "cache_size=-8000", "synchronous=FULL",
+func dialWriter(wrap func(driver.Connector) driver.Connector, uri, dir string) (*conn, error) {
+	w, err := dial(wrap, uri, "busy_timeout=1000", "cache_size=-8000", "synchronous=FULL",
 		"temp_store=FILE", "temp.cache_size=-8000", "journal_size_limit=67108864")
 	if err != nil {
 		return nil, err

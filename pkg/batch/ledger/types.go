@@ -25,23 +25,7 @@ const (
 
 // name is how the state is kept in the tables.
 func (s State) name() string {
-	switch s {
-	case Sent:
-		return "sent"
-	case Accepted:
-		return "accepted"
-	case Done:
-		return "done"
-	case Unchanged:
-		return "unchanged"
-	case Failed:
-		return "failed"
-	case Uncertain:
-		return "uncertain"
-	case Unavailable:
-		return "unavailable"
-	}
-	return "pending"
+	return [...]string{"pending", "sent", "accepted", "done", "unchanged", "failed", "uncertain", "unavailable"}[s]
 }
 
 // String returns the word of the result column. Sent is "in_doubt": whoever
@@ -52,14 +36,8 @@ func (s State) String() string {
 		return "not_attempted"
 	case Sent, Uncertain:
 		return "in_doubt"
-	case Accepted:
-		return "accepted"
-	case Done:
-		return "done"
-	case Unchanged:
-		return "unchanged"
-	case Failed:
-		return "failed"
+	case Accepted, Done, Unchanged, Failed:
+		return s.name()
 	}
 	return fmt.Sprintf("state(%d)", uint8(s))
 }
@@ -197,6 +175,9 @@ type Op struct {
 	Attempts    int       // how often the change was sent, in all runs
 	FirstRun    int64     // the run that first intended it; 0 if none did
 	Rows        int       // rows that share the outcome, this one included
+	// Alone says, of what Next gave, that no other head of the record was open then. None
+	// becomes open again before the next sheet.
+	Alone bool
 }
 
 // Target is what the operation acts on, one operation after the other.

@@ -54,15 +54,9 @@ func (l *Ledger) alone(ctx context.Context, do func(c *conn) error) error {
 	return l.queue(ctx, &job{do: do, done: make(chan error, 1)})
 }
 
+// queue puts the job behind those that were put there before it, and returns when it is
+// done, or ctx has ended before it was begun.
 func (l *Ledger) queue(ctx context.Context, j *job) error {
-	if err := l.enqueue(ctx, j); err != nil {
-		return err
-	}
-	return l.await(ctx, j)
-}
-
-// enqueue puts the job behind those that were put there before it.
-func (l *Ledger) enqueue(ctx context.Context, j *job) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -73,16 +67,11 @@ func (l *Ledger) enqueue(ctx context.Context, j *job) error {
 	}
 	select {
 	case l.jobs <- j:
-		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-l.quit:
 		return ErrClosed
 	}
-}
-
-// await returns when the job is done, or ctx has ended before it was begun.
-func (l *Ledger) await(ctx context.Context, j *job) error {
 	select {
 	case err := <-j.done:
 		return err
@@ -171,6 +160,9 @@ func (l *Ledger) commit(batch []*job) {
 			if err := j.do(l.w); err != nil {
 				return jobError{err}
 			}
+		}
+		if err := l.w.saveEvents(); err != nil {
+			return jobError{err} // of one of them
 		}
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,7 +22,6 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger/ledgertest"
 )
 
 // TestPostgres runs the suite on a PostgreSQL of its own, where the programs of one are on
@@ -32,13 +33,14 @@ func TestPostgres(t *testing.T) {
 	empty := func(t testing.TB) database {
 		return newDatabase(t, server, t.Name(), ledgers.Add(1))
 	}
-	ledgertest.Run(t, func(t testing.TB) ledgertest.Store { return empty(t) })
+	Run(t, func(t testing.TB) Store { return empty(t) })
 	for _, tt := range []struct {
 		name string
 		test func(*testing.T, database)
 	}{
 		{"OpenRefuses", testPostgresRefuses},
 		{"ConnectionLost", testConnectionLost},
+		{"ConnectionLostInAChange", testConnectionLostInAChange},
 		{"Locked", testLocked},
 		{"TwoWriters", testTwoWriters},
 	} {
@@ -52,10 +54,10 @@ func TestPostgres(t *testing.T) {
 func testPostgresRefuses(t *testing.T, d database) {
 	for _, o := range []ledger.Options{{}, {Create: true, ReadOnly: true}} {
 		_, err := d.Open(o)
-		ledgertest.WantIs(t, err, fs.ErrNotExist)
+		WantIs(t, err, fs.ErrNotExist)
 	}
-	id := ledgertest.Open(t, d).ID()
-	if again := ledgertest.Open(t, d).ID(); again != id || len(id) != 36 {
+	id := Open(t, d).ID()
+	if again := Open(t, d).ID(); again != id || len(id) != 36 {
 		t.Errorf("opened again it is %q, was %q", again, id)
 	}
 	for _, tt := range []struct {
@@ -66,77 +68,137 @@ func testPostgresRefuses(t *testing.T, d database) {
 		{"DELETE FROM meta WHERE name = 'schema'", ledger.ErrDamaged},
 		{"DROP TABLE event", ledger.ErrForeign},
 	} {
-		ledgertest.Exec(t, d, tt.script)
-		_, err := d.Open(ledgertest.Options())
-		ledgertest.WantIs(t, err, tt.want)
+		Exec(t, d, tt.script)
+		_, err := d.Open(Options())
+		WantIs(t, err, tt.want)
 	}
-	_, err := ledger.OpenPostgres(t.Context(), "postgres:///postgres?host=/nowhere", "x", ledgertest.Options())
-	ledgertest.WantIs(t, err, ledger.ErrStorage)
+	_, err := ledger.OpenPostgres(t.Context(), "postgres:///postgres?host=/nowhere", "x", Options())
+	WantIs(t, err, ledger.ErrStorage)
 }
 
-// A connection that is lost is the storage's failure; nothing that was durable is lost.
+// A connection that is lost between transactions is opened again by itself. What was in
+// temporary tables is gone, and missed.
 func testConnectionLost(t *testing.T, d database) {
-	l, err := d.Open(ledgertest.Options())
-	ledgertest.Must(t, err)
-	defer l.Close()
-	ledgertest.Commit(t, l, ledgertest.Rows("r1a r2b"))
-	ledgertest.Begin(t, l)
-	ops := ledgertest.Next(t, l)
-	ledgertest.Finish(t, l, ops[0], ledger.Done)
-	ledgertest.Exec(t, d, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '"+d.app+"'")
-	ledgertest.WantIs(t, l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{ops[1]}, Attempt: 1, At: ledgertest.At}), ledger.ErrStorage)
-	_, err = l.Counts(t.Context())
-	ledgertest.WantIs(t, err, ledger.ErrStorage)
-	again := ledgertest.Open(t, d)
-	if got, want := ledgertest.States(t, again), "r1a:done r2b:not_attempted"; got != want {
+	l := Open(t, d)
+	Commit(t, l, Rows("r1a r2b"))
+	Begin(t, l)
+	for _, op := range Next(t, l) {
+		d.hangUp(t)
+		Finish(t, l, op, ledger.Done)
+		d.hangUp(t)
+		_, err := l.Counts(t.Context())
+		Must(t, err)
+	}
+	im := Import(t, l, Rows("r1a r3c"))
+	_, _, err := im.Reach(t.Context())
+	Must(t, err)
+	d.hangUp(t)
+	if err := im.Match(t.Context(), EachTarget(Overlap)); err == nil {
+		t.Error("a sheet was matched whose rows are lost")
+	}
+	d.hangUp(t)
+	Commit(t, l, Rows("r1a r3c"))
+	if got, want := States(t, l), "r1a:done r3c:not_attempted"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	ledgertest.Agrees(t, again)
+	Agrees(t, l)
+}
+
+// A change whose connection is lost is reported as failed, and the ledger says whether it
+// has happened: not before its commit, and as it came when only the answer was lost.
+func testConnectionLostInAChange(t *testing.T, d database) {
+	var at atomic.Value // "before " or "after ", and how the statement begins at which it is lost
+	at.Store("")
+	lose := func(when, query string) error {
+		if where := at.Load().(string); where == "" || !strings.HasPrefix(when+query, where) {
+			return nil
+		}
+		at.Store("")
+		d.hangUp(t)
+		if when == "after " {
+			return io.ErrUnexpectedEOF
+		}
+		return nil
+	}
+	l, err := d.Open(tap{
+		before: func(query string, _ []any) error { return lose("before ", query) },
+		after:  func(query string) error { return lose("after ", query) },
+	}.on(Options()))
+	Must(t, err)
+	defer l.Close()
+	Commit(t, l, Rows("r1a r2b"))
+	Begin(t, l)
+	ops := Next(t, l)
+	for _, tt := range []struct{ at, want string }{
+		{"before SELECT event", "r1a:not_attempted r2b:not_attempted"},
+		{"before UPDATE op", "r1a:not_attempted r2b:not_attempted"},
+		{"after UPDATE op", "r1a:not_attempted r2b:not_attempted"},
+		{"before INSERT INTO event", "r1a:not_attempted r2b:not_attempted"},
+		{"before COMMIT", "r1a:not_attempted r2b:not_attempted"},
+		{"after COMMIT", "r1a:in_doubt r2b:not_attempted"},
+	} {
+		at.Store(tt.at)
+		WantIs(t, l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: ops[:1], Attempt: 1, At: At}), ledger.ErrStorage)
+		if at.Load() != "" {
+			t.Errorf("%s: nothing was lost", tt.at)
+		}
+		if got := States(t, l); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.at, got, tt.want)
+		}
+		Agrees(t, l)
+	}
+	for _, op := range ops {
+		Finish(t, l, op, ledger.Done)
+	}
+	if got, want := States(t, l), "r1a:done r2b:done"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	Agrees(t, l)
 }
 
 // A change waits for whoever holds the ledger, and is ErrBusy where it can wait no longer.
 func testLocked(t *testing.T, d database) {
-	l, err := d.Open(ledgertest.Options())
-	ledgertest.Must(t, err)
-	ledgertest.Must(t, l.Wrote(t.Context(), "a.csv"))
+	l, err := d.Open(Options())
+	Must(t, err)
+	Must(t, l.Wrote(t.Context(), "a.csv"))
 	other, err := d.db.Begin()
-	ledgertest.Must(t, err)
+	Must(t, err)
 	_, err = other.Exec("SELECT * FROM head FOR UPDATE")
-	ledgertest.Must(t, err)
+	Must(t, err)
 	waits := make(chan error)
 	go func() { waits <- l.Wrote(context.Background(), "b.csv") }()
 	for l.Queued() > 0 {
 		time.Sleep(time.Millisecond)
 	}
-	ledgertest.Must(t, other.Rollback())
-	ledgertest.Must(t, <-waits)
+	Must(t, other.Rollback())
+	Must(t, <-waits)
 
 	other, err = d.db.Begin()
-	ledgertest.Must(t, err)
+	Must(t, err)
 	_, err = other.Exec("SELECT * FROM head FOR UPDATE")
-	ledgertest.Must(t, err)
+	Must(t, err)
 	busy := make(chan struct{})
 	go func() {
 		err := l.Wrote(context.Background(), "c.csv")
-		ledgertest.WantIs(t, err, ledger.ErrBusy)
+		WantIs(t, err, ledger.ErrBusy)
 		close(busy)
 	}()
-	ledgertest.Must(t, l.Script("SELECT 1")) // it has begun
-	ledgertest.Must(t, l.Close())
+	Must(t, l.Script("SELECT 1")) // it has begun
+	Must(t, l.Close())
 	<-busy
-	ledgertest.Must(t, other.Rollback())
+	Must(t, other.Rollback())
 }
 
 // Two who write by turns do not break the chain: each sees what the other has written.
 func testTwoWriters(t *testing.T, d database) {
-	a, b := ledgertest.Open(t, d), ledgertest.Open(t, d)
-	ledgertest.Commit(t, a, ledgertest.Rows("r1a r2b r3c r4d"))
-	ledgertest.Begin(t, b)
-	for i, op := range ledgertest.Next(t, a) {
-		ledgertest.Finish(t, []*ledger.Ledger{a, b}[i%2], op, ledger.Done)
+	a, b := Open(t, d), Open(t, d)
+	Commit(t, a, Rows("r1a r2b r3c r4d"))
+	Begin(t, b)
+	for i, op := range Next(t, a) {
+		Finish(t, []*ledger.Ledger{a, b}[i%2], op, ledger.Done)
 	}
-	ledgertest.Agrees(t, a)
-	ledgertest.Agrees(t, b)
+	Agrees(t, a)
+	Agrees(t, b)
 }
 
 // database is a ledger in PostgreSQL.
@@ -149,7 +211,7 @@ func newDatabase(t testing.TB, server, name string, n int64) database {
 	t.Helper()
 	name, app := fmt.Sprintf("%s %d", name, n), fmt.Sprintf("ledger-%d", n)
 	config, err := pgx.ParseConfig(server)
-	ledgertest.Must(t, err)
+	Must(t, err)
 	config.RuntimeParams["search_path"] = pgx.Identifier{ledger.SchemaName(name)}.Sanitize()
 	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(1)
@@ -159,6 +221,14 @@ func newDatabase(t testing.TB, server, name string, n int64) database {
 
 func (d database) Open(o ledger.Options) (*ledger.Ledger, error) {
 	return ledger.OpenPostgres(context.Background(), d.url, d.name, o)
+}
+
+// hangUp ends the ledger's connections, as a server that starts anew does.
+func (d database) hangUp(t testing.TB) {
+	t.Helper()
+	for left := 1; left > 0; {
+		Must(t, d.db.QueryRow("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '"+d.app+"'").Scan(&left))
+	}
 }
 
 func (d database) DB(testing.TB) *sql.DB { return d.db }
@@ -193,10 +263,10 @@ func startPostgres(t *testing.T) string {
 	}
 	server := run("postgres", "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=100", "-c", "shared_buffers=16MB", "-c", "jit=off", "-c", "full_page_writes=off", "-c", "autovacuum=off", "-c", "wal_level=minimal", "-c", "max_wal_senders=0")
 	log, err := os.Create(filepath.Join(dir, "log"))
-	ledgertest.Must(t, err)
+	Must(t, err)
 	defer log.Close()
 	server.Stdout, server.Stderr = log, log
-	ledgertest.Must(t, server.Start())
+	Must(t, server.Start())
 	t.Cleanup(func() {
 		server.Process.Signal(os.Interrupt)
 		server.Wait()
@@ -206,7 +276,7 @@ func startPostgres(t *testing.T) string {
 		c, err := pgx.Connect(t.Context(), address)
 		if err == nil {
 			quickTemporary(t, c)
-			ledgertest.Must(t, c.Close(t.Context()))
+			Must(t, c.Close(t.Context()))
 			return address
 		}
 		if time.Since(began) > time.Minute {
@@ -226,15 +296,15 @@ func quickTemporary(t *testing.T, c *pgx.Conn) {
 	dir := newFolder(t, "/dev/shm")
 	asUser(t, dir)
 	_, err := c.Exec(t.Context(), "CREATE TABLESPACE quick LOCATION '"+dir+"'")
-	ledgertest.Must(t, err)
+	Must(t, err)
 	_, err = c.Exec(t.Context(), "ALTER DATABASE postgres SET temp_tablespaces = 'quick'")
-	ledgertest.Must(t, err)
+	Must(t, err)
 }
 
 func newFolder(t *testing.T, in string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(in, "pg")
-	ledgertest.Must(t, err)
+	Must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
 }
@@ -258,11 +328,11 @@ func asUser(t *testing.T, dir string) []string {
 	if err != nil {
 		u, err = user.Lookup("nobody")
 	}
-	ledgertest.Must(t, err)
+	Must(t, err)
 	uid, err := strconv.Atoi(u.Uid)
-	ledgertest.Must(t, err)
+	Must(t, err)
 	gid, err := strconv.Atoi(u.Gid)
-	ledgertest.Must(t, err)
-	ledgertest.Must(t, os.Chown(dir, uid, gid))
+	Must(t, err)
+	Must(t, os.Chown(dir, uid, gid))
 	return []string{"setpriv", "--reuid", u.Uid, "--regid", u.Gid, "--clear-groups"}
 }

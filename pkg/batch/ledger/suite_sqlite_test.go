@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger/ledgertest"
 )
 
 // file is a ledger in a file.
@@ -17,7 +16,7 @@ func newPath(t testing.TB) string {
 	return filepath.Join(t.TempDir(), "sheet.ledger.db")
 }
 
-func newFile(t testing.TB) ledgertest.Store {
+func newFile(t testing.TB) Store {
 	t.Helper()
 	return file(newPath(t))
 }
@@ -27,7 +26,7 @@ func (f file) Open(o ledger.Options) (*ledger.Ledger, error) { return ledger.Ope
 func (f file) DB(t testing.TB) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", string(f))
-	ledgertest.Must(t, err)
+	Must(t, err)
 	db.SetMaxIdleConns(0) // nobody else has the file open afterwards
 	t.Cleanup(func() { db.Close() })
 	return db
@@ -36,11 +35,11 @@ func (f file) DB(t testing.TB) *sql.DB {
 // text is the answer of a query.
 func (f file) text(t testing.TB, query string) (s string) {
 	t.Helper()
-	ledgertest.Must(t, f.DB(t).QueryRow(query).Scan(&s))
+	Must(t, f.DB(t).QueryRow(query).Scan(&s))
 	return s
 }
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()
-	ledgertest.Run(t, newFile)
+	Run(t, newFile)
 }

@@ -1,4 +1,4 @@
-package ledgertest
+package ledger_test
 
 import (
 	"context"
@@ -66,6 +66,15 @@ func testWorkQueries(t *testing.T, newStore NewStore) {
 	}
 	if ops[0].Target() != ops[3].Target() || ops[0].Target() == ops[1].Target() {
 		t.Error("targets are not told apart")
+	}
+
+	alone := func(account string) (words string) {
+		ops, err := l.Next(ctx, account, ledger.Cursor{}, 9)
+		Must(t, err)
+		return Words(slices.DeleteFunc(ops, func(op ledger.Op) bool { return !op.Alone }))
+	}
+	if got := alone("main") + alone("eu"); got != "r3c/2" {
+		t.Errorf("alone on their records: got %q, want the other account's row", got)
 	}
 
 	Finish(t, l, ops[2], ledger.Accepted)
@@ -232,13 +241,12 @@ func testManyAtOnce(t *testing.T, newStore NewStore) {
 func testFailedCommitKeepsTheChain(t *testing.T, newStore NewStore) {
 	why := errors.New("enough")
 	var full atomic.Bool
-	o := Options()
-	o.Fault = func(query string, _ []any) error {
+	o := tap{before: func(query string, _ []any) error {
 		if query == "COMMIT" && full.Load() {
 			return why
 		}
 		return nil
-	}
+	}}.on(Options())
 	l, err := newStore(t).Open(o)
 	Must(t, err)
 	defer l.Close()
@@ -262,6 +270,37 @@ func testFailedCommitKeepsTheChain(t *testing.T, newStore NewStore) {
 	if got := Collect(t, l.History(t.Context())); len(got) != 1 || got[0].Seq != 2 {
 		t.Errorf("the history is %+v, want one operation in place 2", got)
 	}
+}
+
+// testCommitWithoutAnswer: whether a commit has happened whose answer was lost, nobody
+// assumes. The change is reported as failed, the ledger says what has become of it, and goes
+// on from there.
+func testCommitWithoutAnswer(t *testing.T, newStore NewStore) {
+	var gone atomic.Bool
+	l, err := newStore(t).Open(tap{after: func(query string) error {
+		if query == "COMMIT" && gone.Load() {
+			return errFault
+		}
+		return nil
+	}}.on(Options()))
+	Must(t, err)
+	defer l.Close()
+	Commit(t, l, Rows("r1a r2b"))
+	Begin(t, l)
+	ops := Next(t, l)
+	gone.Store(true)
+	WantIs(t, l.Intend(t.Context(), ledger.Intent{CallID: "x", Account: "main", Ops: []ledger.Op{ops[1]}, Attempt: 1, At: At}), errFault)
+	gone.Store(false)
+	if got, want := States(t, l), "r1a:not_attempted r2b:in_doubt"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	Agrees(t, l)
+	Finish(t, l, ops[0], ledger.Done)
+	Finish(t, l, ops[1], ledger.Done)
+	if got, want := States(t, l), "r1a:done r2b:done"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	Agrees(t, l)
 }
 
 // testRefusedChanges: a change that can not be made changes nothing, whatever is in it.

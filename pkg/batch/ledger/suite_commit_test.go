@@ -1,4 +1,4 @@
-package ledgertest
+package ledger_test
 
 import (
 	"context"
@@ -228,13 +228,12 @@ func testCommitInBulk(t *testing.T, newStore NewStore) {
 func testCommitCancelled(t *testing.T, newStore NewStore) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("enough")
-	o := Options()
-	o.Fault = func(query string, _ []any) error {
+	o := tap{before: func(query string, _ []any) error {
 		if strings.HasPrefix(query, "INSERT INTO sheet_row") {
 			cancel(why)
 		}
 		return nil
-	}
+	}}.on(Options())
 	store := newStore(t)
 	Commit(t, Open(t, store), Rows("r1a"))
 	l, err := store.Open(o)

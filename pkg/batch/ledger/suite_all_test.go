@@ -1,6 +1,7 @@
-// Package ledgertest holds every ledger, whatever database it stands in, to what package
-// ledger promises. It has what other tests need to fill one, too.
-package ledgertest
+// The files suite_*_test.go hold every ledger, whatever database it stands in, to what
+// package ledger promises: suite_sqlite_test.go and suite_postgres_test.go run the suite.
+
+package ledger_test
 
 import (
 	"database/sql"
@@ -56,6 +57,7 @@ func Run(t *testing.T, newStore NewStore) {
 		{"RecordAnyBytes", testRecordAnyBytes},
 		{"RefusedChanges", testRefusedChanges},
 		{"FailedCommitKeepsTheChain", testFailedCommitKeepsTheChain},
+		{"CommitWithoutAnswer", testCommitWithoutAnswer},
 		{"ManyAtOnce", testManyAtOnce},
 		{"Bystanders", testBystanders},
 		{"BystandersOfRowsThatLeftTheSheet", testBystandersOfRowsThatLeftTheSheet},

@@ -1,4 +1,4 @@
-package ledgertest
+package ledger_test
 
 import (
 	"context"
@@ -221,8 +221,7 @@ func (f *faults) statement(query string, _ []any) error {
 // as it was before or as it is after, and the step can be done again.
 func testFaults(t *testing.T, newStore NewStore) {
 	var f faults
-	o := Options()
-	o.Fault = f.statement
+	o := tap{before: f.statement}.on(Options())
 	store := newStore(t)
 	l, err := store.Open(o)
 	Must(t, err)
@@ -281,8 +280,7 @@ func (s Step) before(t testing.TB, l *ledger.Ledger, store Store, before, query 
 func testKilled(t *testing.T, newStore NewStore) {
 	store := newStore(t)
 	f := faults{changes: true}
-	o := Options()
-	o.Fault = f.statement
+	o := tap{before: f.statement}.on(Options())
 	l, err := store.Open(o)
 	Must(t, err)
 	defer func() { l.Close() }()
