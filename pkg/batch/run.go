@@ -19,13 +19,8 @@ const DrainLimit = 25 * time.Second
 // Adopt makes the prepared sheet the ledger's sheet, in one durable step, and binds
 // the ledger to the accounts. Nothing is sent.
 func (b *Batch) Adopt(ctx context.Context) error {
-	for _, acc := range b.order {
-		if acc.rows == 0 || acc.end() != nil {
-			continue
-		}
-		if err := b.reader.Bind(ctx, b.binding(acc)); err != nil {
-			return err
-		}
+	if err := b.sideBySide(func(acc *account) error { return b.reader.Bind(ctx, b.binding(acc)) }); err != nil {
+		return err
 	}
 	return b.importing.Commit(ctx, b.source)
 }

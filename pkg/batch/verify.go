@@ -80,12 +80,8 @@ func (b *Batch) Verify(ctx context.Context) (*Verification, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, acc := range b.order {
-		if acc.rows > 0 {
-			if err := b.start(ctx, acc); err != nil {
-				return nil, err
-			}
-		}
+	if err := b.identify(ctx); err != nil {
+		return nil, err
 	}
 	asked, err := b.sortOut(ctx, review)
 	if err != nil {
