@@ -25,6 +25,7 @@ import (
 // that can not be worked with is no error: its PlanAccount says so, and its rows will
 // not be attempted.
 func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
+	b.shareMeters()
 	b.counters.phase.Store(PhaseChecking)
 	if err := b.identify(ctx); err != nil {
 		return nil, err
