@@ -1,6 +1,7 @@
 package zoho
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,8 +81,8 @@ func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, er
 	tr.Redact.Add(cfg.ClientSecret)
 	tr.Redact.Add(cfg.RefreshToken)
 	p.redact, p.store = tr.Redact, store
-	p.pending.store = store
-	store.Sweep(pendingPrefix)
+	p.pending.store = cmp.Or(tr.Shared, store)
+	p.pending.store.Sweep(pendingPrefix)
 	if tr.Log != nil {
 		p.log = tr.Log
 	}
