@@ -219,7 +219,7 @@ func (cs *connections) group(state string) error {
 		}
 		c.org, org.members = org, append(org.members, c)
 		if other := org.members[0].account; gateConfig(a, nil, nil) != gateConfig(other, nil, nil) {
-			return refusef("Give them the same limit, share, daily_calls and, with Zoho, max_in_flight.",
+			return refusef("Give them the same limit, share, daily_calls and max_in_flight.",
 				"accounts %q and %q work in one organisation at %s, whose calls are counted together, and have different limits: %s and %s",
 				other.name, a.name, a.host, limitOf(other), limitOf(a))
 		}
@@ -264,6 +264,7 @@ func (org *organisation) open(ctx context.Context, o connectOptions) (err error)
 		if c.first == nil {
 			continue
 		}
+		c.lock.remove = true // it has served its purpose
 		err := org.gate.Adopt(c.first)
 		if err = errors.Join(err, c.keys.ForgetCalls(), c.lock.release()); err != nil {
 			return refusef(stateHint, "account %q: %w", c.account.name, err)

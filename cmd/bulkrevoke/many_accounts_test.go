@@ -11,14 +11,14 @@ import (
 func TestManyAccountsTakeNoLongerThanOne(t *testing.T) {
 	t.Parallel()
 	const accounts, rows, limit, window = 50, 8, 10, 3 * time.Second
-	m := newManyAccounts(t, accounts, limit, window, 80*time.Millisecond)
+	m := newManyAccounts(t, accounts, limit, window, 250*time.Millisecond) // 50 of them, one after the other, are 12.5 s
 	m.sheet("one.csv", 1, rows)
 	m.sheet("many.csv", accounts, rows)
 	one, _, _ := m.run("run", "one.csv")
 	time.Sleep(window) // its calls are none of the other run's
 	many, _, _ := m.run("run", "many.csv", "--fresh")
-	if ratio := many.Seconds() / one.Seconds(); ratio > 2 {
-		t.Errorf("%d accounts took %v and one of them %v: %.1f times as long, want at most twice", accounts, many, one, ratio)
+	if ratio := many.Seconds() / one.Seconds(); ratio > 2.5 {
+		t.Errorf("%d accounts took %v and one of them %v: %.1f times as long, want at most 2.5 times", accounts, many, one, ratio)
 	}
 	if c := m.counts(); c.Refused != 0 || c.Changes != (accounts+1)*rows {
 		t.Errorf("the CRM has seen %+v, want %d changes and nothing refused", c, (accounts+1)*rows)
