@@ -2,21 +2,13 @@ package main
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
-	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
-	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 const (
@@ -151,99 +143,4 @@ func batchAccounts(accounts []*account) []batch.Account {
 		})
 	}
 	return list
-}
-
-// connection is what a connected account holds open.
-type connection struct {
-	account  *account
-	lock     *lock // nil without state
-	gate     *transport.Gate
-	provider crm.Provider
-}
-
-// connections are what the accounts of a run hold open while it goes on.
-type connections []*connection
-
-// connectOptions say how to connect accounts.
-type connectOptions struct {
-	state     string // folder of all state; "" keeps none and takes no lock
-	wait      time.Duration
-	holder    holder
-	log       *slog.Logger
-	userAgent string
-}
-
-// connectAccounts takes the locks of accounts and gives each its gate and its provider.
-// The gate's stamps are read under the lock, so that they are those of the run before.
-//
-// The caller closes the connections, also when there is an error.
-func connectAccounts(ctx context.Context, accounts []*account, o connectOptions) (connections, error) {
-	var conns connections
-	// The same order everywhere, so that two runs that wait do not wait for each
-	// other.
-	for _, a := range slices.SortedFunc(slices.Values(accounts), func(a, b *account) int { return cmp.Compare(a.state, b.state) }) {
-		c := &connection{account: a}
-		conns = append(conns, c)
-		if err := c.open(ctx, o); err != nil {
-			return conns, err
-		}
-	}
-	return conns, nil
-}
-
-// open connects the account.
-func (c *connection) open(ctx context.Context, o connectOptions) (err error) {
-	a := c.account
-	var store *transport.Store
-	if o.state != "" {
-		dir := filepath.Join(o.state, a.state)
-		if store, err = transport.OpenStore(dir); err != nil {
-			return refusef(stateHint, "account %q: the folder for state, %s, takes no files: %w", a.name, dir, report.Reason(err))
-		}
-		c.lock, err = acquireLock(ctx, lockOptions{
-			what: fmt.Sprintf("account %q", a.name), path: filepath.Join(dir, "lock"), wait: o.wait, holder: o.holder,
-			hint: "Make room there. " + stateHint,
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if c.gate, err = transport.NewGate(gateConfig(a, store, o.log)); err != nil {
-		return fmt.Errorf("account %q: %w", a.name, err)
-	}
-	tr := transport.Config{Gate: c.gate, CAFile: a.conf.CAFile, Log: o.log.With("account", a.name), UserAgent: o.userAgent}
-	if c.provider, err = a.connect(tr, store); err != nil {
-		return refusef("", "account %q: %w", a.name, err)
-	}
-	return nil
-}
-
-// gateConfig returns the gate of an account.
-func gateConfig(a *account, store *transport.Store, log *slog.Logger) transport.GateConfig {
-	return transport.GateConfig{
-		Limit: a.limit.Calls, Window: a.limit.Window, Share: a.share, MaxInFlight: a.conf.Keys.atOnce(), DailyCalls: a.conf.DailyCalls, Store: store, Log: log,
-	}
-}
-
-// rest closes the connections that no call uses.
-func (cs connections) rest() {
-	for _, c := range cs {
-		c.gate.Rest()
-	}
-}
-
-// close gives back gates and locks. Some of them may not have been opened.
-func (cs connections) close() error {
-	var errs []error
-	for _, c := range cs {
-		if c.gate != nil {
-			errs = append(errs, c.gate.Close())
-		}
-	}
-	for _, c := range slices.Backward(cs) {
-		if c.lock != nil {
-			errs = append(errs, c.lock.release())
-		}
-	}
-	return errors.Join(errs...)
 }

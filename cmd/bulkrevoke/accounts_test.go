@@ -1,10 +1,6 @@
 package main
 
 import (
-	"errors"
-	"log/slog"
-	"maps"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -122,35 +118,4 @@ func TestDefaultAccount(t *testing.T) {
 			t.Errorf("default of %v with --account %q is %q, %v; want %q", tc.cfg, tc.flag, got, err, tc.want)
 		}
 	}
-}
-
-// Each account has a gate and a lock, which is held until it is closed.
-func TestConnectAccounts(t *testing.T) {
-	t.Parallel()
-	slow := lsqConfig("one.example", "OTHER")
-	slow.Limit = "5/5s"
-	cfg := config{Accounts: map[string]accountConfig{"first": lsqConfig("one.example", "KEY"), "second": slow}}
-	accounts, err := newAccounts(knownCRMs(), cfg, newOptions(), testSecrets())
-	must(t, err)
-	o := connectOptions{state: filepath.Join(t.TempDir(), "state"), log: slog.New(slog.DiscardHandler), holder: me("off.csv")}
-	conns, err := connectAccounts(t.Context(), accounts, o)
-	must(t, err)
-	got := map[string]int{}
-	for _, c := range conns {
-		if got[c.account.name] = c.gate.Usage().Limit; c.provider == nil {
-			t.Errorf("account %s has no provider", c.account.name)
-		}
-	}
-	if want := map[string]int{"first": 20, "second": 4}; !maps.Equal(got, want) {
-		t.Errorf("the accounts may make %v calls in their windows, want %v", got, want)
-	}
-	second, err := connectAccounts(t.Context(), accounts[:1], o)
-	if _, held := errors.AsType[*heldError](err); !held {
-		t.Errorf("error is %v, want that the account is held", err)
-	}
-	must(t, second.close())
-	must(t, conns.close())
-	third, err := connectAccounts(t.Context(), accounts[:1], o)
-	must(t, err)
-	must(t, third.close())
 }

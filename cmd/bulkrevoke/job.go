@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ type job struct {
 	led      *ledger.Ledger
 	world    *world // nil without --sandbox
 	accounts []*account
-	conns    connections
+	conns    *connections
 	batch    *batch.Batch
 	since    string // the sheet that the ledger has taken up after the one that is read; "" if none
 
@@ -330,18 +331,48 @@ func (j *job) openWorld(keep bool) (err error) {
 	return err
 }
 
-// leastOpenFiles is how many files a run needs: some 20 for the ledger, the sheet, locks
-// and state, and a few for connections. With 20, calls wait for each other for minutes
-// (measured 2026-11).
-const leastOpenFiles = 24
+const (
+	// leastOpenFiles is how many files a run needs: some 20 for the ledger, the sheet, locks
+	// and state, and a few for connections. With 20, calls wait for each other for minutes
+	// (measured 2026-11).
+	leastOpenFiles = 24
+	// filesOfAccount is how many files one account more needs: its lock, the stamps of its
+	// calls, and a connection.
+	filesOfAccount = 3
+	// callsPerProcessor is how many calls may be under way at one time for each processor,
+	// over all accounts: what a processor carries, some 1,500 calls a second, at a third
+	// of a second for an answer (measured 2026-11). More take memory and make nothing faster.
+	callsPerProcessor = 512
+)
+
+// callsAtOnce returns how many calls may be under way at one time over so many accounts, or
+// refuses to work with so many: this process can not have enough files open.
+func callsAtOnce(accounts int, most uint64) (int, error) {
+	calls := callsPerProcessor * runtime.GOMAXPROCS(0)
+	if most == 0 {
+		return calls, nil
+	}
+	need := uint64(leastOpenFiles + filesOfAccount*max(0, accounts-1))
+	if most < need {
+		what := ""
+		if accounts > 1 {
+			what = fmt.Sprintf(" for %d accounts", accounts)
+		}
+		return 0, refusef(fmt.Sprintf("Raise the limit, with `ulimit -n %d` for one.", max(256, need+need/4)),
+			"this process may have %d files open at once, connections among them; it needs at least %d%s", most, need, what)
+	}
+	left := int(min(most, 1<<20)) - leastOpenFiles - (filesOfAccount-1)*accounts
+	return min(calls, max(left, accounts)), nil
+}
 
 // connect connects the accounts of those names, and gives the batch their providers.
 func (j *job) connect(ctx context.Context, names []string) (err error) {
-	if most := mostOpenFiles(); most > 0 && most < leastOpenFiles {
-		return refusef("Raise the limit, with `ulimit -n 256` for one.",
-			"this process may have %d files open at once, connections among them; it needs at least %d", most, leastOpenFiles)
+	atOnce, err := callsAtOnce(len(names), mostOpenFiles())
+	if err != nil {
+		return err
 	}
-	o := connectOptions{wait: j.opts.wait, holder: me(j.sheet), log: j.log, userAgent: "bulkrevoke/" + programVersion()}
+	j.batch.Bound(atOnce)
+	o := connectOptions{wait: j.opts.wait, holder: me(j.sheet), log: j.log, userAgent: "bulkrevoke/" + programVersion(), atOnce: atOnce}
 	if !j.opts.sandbox {
 		if o.state, err = stateFolder(j.lookup); err != nil {
 			return err
@@ -353,8 +384,8 @@ func (j *job) connect(ctx context.Context, names []string) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, c := range j.conns {
-		if err := j.batch.Connect(c.account.name, c.provider, c.gate); err != nil {
+	for _, c := range j.conns.accounts {
+		if err := j.batch.Connect(c.account.name, c.provider, c.org.gate); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("SQLITE_TMPDIR", os.TempDir()); err != nil {
 		panic(err)
 	}
-	testscript.Main(tidy{m}, map[string]func(){"bulkrevoke": main})
+	testscript.Main(tidy{m}, map[string]func(){"bulkrevoke": main, standInCommand: serveStandIn})
 }
 
 // tidy are the tests, and taking away afterwards what all of them share.

@@ -100,6 +100,7 @@ type Batch struct {
 	opts      Options
 	accounts  map[string]*account
 	order     []*account
+	meters    map[crm.Meter]*account // the first of the accounts that each counts for
 	importing importer
 	source    ledger.Source
 	// worksheet is what was read of a workbook; nil for any other sheet.
@@ -111,6 +112,8 @@ type Batch struct {
 	objects   objects
 	run       int64
 	calls     atomic.Int64
+	atOnce    int                     // see Bound
+	working   atomic.Int64            // accounts at work
 	stop      context.CancelCauseFunc // ends the run
 	started   time.Time
 	guard     *guard
@@ -131,12 +134,26 @@ type account struct {
 	roster    *roster
 }
 
-// usage is what the account was asked so far.
-func (a *account) usage() crm.Usage {
+// usage is what the account was asked so far. Of accounts that share a meter, the first
+// one has the calls of all.
+func (b *Batch) usage(a *account) crm.Usage {
 	if a.Meter == nil {
 		return crm.Usage{}
 	}
-	return a.Meter.Usage()
+	u := a.Meter.Usage()
+	if b.meters[a.Meter] != a {
+		u = crm.Usage{Limit: u.Limit, Window: u.Window, PausedUntil: u.PausedUntil, Why: u.Why}
+	}
+	return u
+}
+
+// shareMeters finds out which account of the sheet has the calls of each meter.
+func (b *Batch) shareMeters() {
+	for _, a := range b.order {
+		if a.rows > 0 && a.Meter != nil && b.meters[a.Meter] == nil {
+			b.meters[a.Meter] = a
+		}
+	}
 }
 
 // Used returns the names of the accounts that have good rows in the loaded sheet: those
@@ -150,6 +167,21 @@ func (b *Batch) Used() []string {
 	}
 	return names
 }
+
+// workers is how many calls an account may have under way now: what is its part of all, and
+// at least one. Where few accounts are at work, or at work still, that is all that it may
+// have by itself.
+func (b *Batch) workers(acc *account) int {
+	if b.atOnce <= 0 {
+		return acc.Workers
+	}
+	return min(acc.Workers, max(1, b.atOnce/int(max(1, b.working.Load()))))
+}
+
+// Bound bounds the calls that are under way at one time over all accounts, but for one of
+// each; without it, each account has its own bound alone. It is called before Prepare or
+// Verify.
+func (b *Batch) Bound(calls int) { b.atOnce = calls }
 
 // Connect gives an account its provider and its meter, which may be nil. It is called
 // before Prepare or Verify, for all accounts that these work with.
@@ -183,7 +215,7 @@ func New(led *ledger.Ledger, opts Options) (*Batch, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Batch{led: led, queue: led, reader: led, opts: opts, accounts: make(map[string]*account), log: opts.Log, guard: newGuard(opts.Guard)}
+	b := &Batch{led: led, queue: led, reader: led, opts: opts, accounts: make(map[string]*account), meters: make(map[crm.Meter]*account), log: opts.Log, guard: newGuard(opts.Guard)}
 	b.source.Name, b.source.Sheet = opts.Record.Sheet, opts.Record.SheetID
 	for _, a := range opts.Accounts {
 		if a.Rules == nil && a.Provider != nil {

@@ -1,10 +1,10 @@
 package batch
 
 import (
+	"cmp"
 	"context"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -30,21 +30,17 @@ type loop struct {
 	acc     *account
 	ctx     context.Context // done when nothing more may be started
 	cancel  context.CancelCauseFunc
-	pool    errgroup.Group
+	pool    sync.WaitGroup
 	reports chan report
-	running int // tasks that have not been reported
+	running int   // tasks that have not been reported
+	failed  error // what ends the run
 
 	planned backlog // of what is not finished, as the plan had it
 }
 
 func newLoop(ctx context.Context, b *Batch, acc *account) *loop {
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &loop{
-		schedule: newSchedule(acc.Rules), b: b, acc: acc, ctx: ctx, cancel: cancel,
-		reports: make(chan report, acc.Workers), planned: acc.planned,
-	}
-	l.pool.SetLimit(acc.Workers)
-	return l
+	return &loop{schedule: newSchedule(acc.Rules), b: b, acc: acc, ctx: ctx, cancel: cancel, reports: make(chan report), planned: acc.planned}
 }
 
 // report is what a worker tells the loop of its task.
@@ -70,14 +66,12 @@ type report struct {
 // run works until nothing is left to do now or later in this run.
 func (l *loop) run() error {
 	defer l.cancel(nil)
-	var failed error
 	for {
 		wake := time.Time{}
-		for l.running < l.acc.Workers && l.ctx.Err() == nil {
+		for l.running < l.b.workers(l.acc) && l.ctx.Err() == nil {
 			s, err := l.begin(time.Now())
-			if err != nil && failed == nil {
-				failed = err
-				l.cancel(err)
+			if err != nil {
+				l.fail(err)
 			}
 			if s.change == nil && s.confirm == nil && !s.readChanges && !s.readAccepted {
 				wake = s.wake
@@ -85,7 +79,7 @@ func (l *loop) run() error {
 			}
 		}
 		if l.running == 0 && (wake.IsZero() || l.ctx.Err() != nil) {
-			return l.leave(failed)
+			return l.leave()
 		}
 		l.wait(wake)
 	}
@@ -115,22 +109,24 @@ func (l *loop) begin(now time.Time) (s step, err error) {
 // hand gives a task to a worker. There is one free.
 func (l *loop) hand(task func() report) {
 	l.running++
-	l.pool.Go(func() error {
-		r := task()
-		l.reports <- r
-		return r.err
+	l.pool.Go(func() {
+		l.reports <- task()
 	})
 }
 
+// fail notes what ends the run, of several the first, and has nothing more begun.
+func (l *loop) fail(err error) {
+	l.failed = cmp.Or(l.failed, err)
+	l.cancel(err)
+}
+
 // leave waits for the workers and returns what ended the run, if anything did.
-func (l *loop) leave(err error) error {
+func (l *loop) leave() error {
 	defer l.acc.todo.set(backlog{}, callsMade{})
-	if werr := l.pool.Wait(); err == nil {
-		err = werr
-	}
+	l.pool.Wait()
 	switch {
-	case err != nil || l.acc.end() != nil:
-		return err
+	case l.failed != nil || l.acc.end() != nil:
+		return l.failed
 	case l.ctx.Err() != nil:
 		l.b.log.Info("account stopped", "account", l.acc.Name, "cause", context.Cause(l.ctx))
 		return nil
@@ -171,7 +167,7 @@ func (l *loop) unlessStopped(err error) error {
 // take does what a report asks for, before its keys are let go.
 func (l *loop) take(r report) {
 	if r.err != nil {
-		l.cancel(r.err)
+		l.fail(r.err)
 		return
 	}
 	if r.ended != nil {

@@ -151,16 +151,24 @@ func (b *Batch) cost(acc *account, op crm.Operation, n int64) (change, look floa
 }
 
 // planAccounts says what each account is going to be asked, what it was asked for
-// this plan included, and how long its limit makes that take.
+// this plan included, and how long its limit makes that take, with the calls of the others
+// that share it.
 func (b *Batch) planAccounts() []PlanAccount {
 	var accounts []PlanAccount
+	shared := make(map[crm.Meter]int64)
+	for _, acc := range b.order {
+		if acc.rows > 0 && acc.Meter != nil {
+			shared[acc.Meter] += int64(wholeCalls(acc.planned.changes+acc.planned.looks)) + b.usage(acc).Calls
+		}
+	}
 	for _, acc := range b.order {
 		if acc.rows == 0 {
 			continue
 		}
-		pa := PlanAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Calls: int64(wholeCalls(acc.planned.changes+acc.planned.looks)) + acc.usage().Calls, Ended: acc.end()}
+		pa := PlanAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Calls: int64(wholeCalls(acc.planned.changes+acc.planned.looks)) + b.usage(acc).Calls, Ended: acc.end()}
 		if acc.Limit > 0 {
-			windows := max(0, (pa.Calls-1)/int64(acc.Limit))
+			calls := max(pa.Calls, shared[acc.Meter])
+			windows := max(0, (calls-1)/int64(acc.Limit))
 			pa.Duration = time.Duration(windows) * acc.Window
 		}
 		accounts = append(accounts, pa)

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync/atomic"
 	"unique"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/plan"
@@ -23,14 +26,10 @@ import (
 // that can not be worked with is no error: its PlanAccount says so, and its rows will
 // not be attempted.
 func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
+	b.shareMeters()
 	b.counters.phase.Store(PhaseChecking)
-	for _, acc := range b.order {
-		if acc.rows == 0 {
-			continue
-		}
-		if err := b.start(ctx, acc); err != nil {
-			return nil, err
-		}
+	if err := b.identify(ctx); err != nil {
+		return nil, err
 	}
 	dirs := newDirectories(b)
 	if err := dirs.resolve(ctx); err != nil {
@@ -61,18 +60,62 @@ func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
 	return b.plan(ctx, m)
 }
 
-// start finds out whose keys an account works with, and that they are those of
-// the ledger.
-func (b *Batch) start(ctx context.Context, acc *account) error {
-	if acc.Provider == nil {
-		return fmt.Errorf("account %q is not connected", acc.Name)
+// mostAsked is how many accounts are asked something at one time where nothing bounds
+// that otherwise: their answers are waited for together.
+const mostAsked = 256
+
+// sideBySide does something for every account that has rows and has not ended, for many
+// of them at a time. The error is that of the first of them that has one, in the order of
+// the accounts, whoever comes to it first. After an error no more are begun.
+func (b *Batch) sideBySide(do func(acc *account) error) error {
+	errs := make([]error, len(b.order))
+	var failed atomic.Bool
+	var group errgroup.Group
+	group.SetLimit(mostAsked)
+	for i, acc := range b.order {
+		if acc.rows == 0 || acc.end() != nil {
+			continue
+		}
+		if failed.Load() {
+			break
+		}
+		group.Go(func() error {
+			errs[i] = do(acc)
+			if errs[i] != nil {
+				failed.Store(true)
+			}
+			return nil
+		})
 	}
-	id, err := acc.Provider.Identify(ctx)
+	_ = group.Wait()
+	return cmp.Or(errs...)
+}
+
+// identify finds out whose keys the accounts work with, and that they are those of the
+// ledger.
+func (b *Batch) identify(ctx context.Context) error {
+	recorded, err := b.reader.Bindings(ctx)
 	if err != nil {
-		return b.endOrFail(ctx, acc, err)
+		return err
 	}
-	acc.identity = id
-	return b.checkBinding(ctx, acc)
+	bound := make(map[string]ledger.Binding, len(recorded))
+	for _, r := range recorded {
+		bound[r.Account] = r
+	}
+	return b.sideBySide(func(acc *account) error {
+		if acc.Provider == nil {
+			return fmt.Errorf("account %q is not connected", acc.Name)
+		}
+		id, err := acc.Provider.Identify(ctx)
+		if err != nil {
+			return b.endOrFail(ctx, acc, err)
+		}
+		acc.identity = id
+		if was, ok := bound[acc.Name]; ok && was != b.binding(acc) {
+			return &ledger.BindingError{Recorded: was, Now: b.binding(acc)}
+		}
+		return nil
+	})
 }
 
 // endOrFail ends the account if that is what the error says, and passes on
@@ -93,23 +136,15 @@ func (b *Batch) binding(acc *account) ledger.Binding {
 	return ledger.Binding{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Org: acc.identity.Org}
 }
 
-func (b *Batch) checkBinding(ctx context.Context, acc *account) error {
-	bindings, err := b.reader.Bindings(ctx)
-	if err != nil {
-		return err
-	}
-	for _, recorded := range bindings {
-		if now := b.binding(acc); recorded.Account == acc.Name && recorded != now {
-			return &ledger.BindingError{Recorded: recorded, Now: now}
-		}
-	}
-	return nil
-}
-
 // protect refuses the sheet if a row touches somebody whom no row may touch. A
 // revoke_all, which names nobody, can not be refused by its row: the calls say whom it
 // may not touch.
 func (b *Batch) protect(ctx context.Context, dirs *directories) error {
+	if slices.ContainsFunc(b.opts.Protect, isAddress) {
+		if err := dirs.listAll(ctx, func(*account) bool { return true }); err != nil {
+			return err
+		}
+	}
 	for _, acc := range b.order {
 		if acc.rows == 0 {
 			continue

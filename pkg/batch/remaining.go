@@ -163,7 +163,7 @@ func (t *todo) less(b backlog, m callsMade, answered int64) backlog {
 // beginEstimate takes the plan as what is left. It comes before the loops.
 func (b *Batch) beginEstimate() {
 	for _, acc := range b.order {
-		acc.before = acc.usage().Calls
+		acc.before = b.usage(acc).Calls
 		if acc.end() == nil {
 			acc.todo.set(acc.planned, callsMade{})
 		}
@@ -193,7 +193,7 @@ func (b *Batch) estimate(p *Progress, now time.Time) {
 		l.backlog, l.callsMade = l.backlog.add(b), l.callsMade.add(m)
 	}
 	for _, l := range order {
-		usage, takes := l.acc.usage(), evenly(l.acc.Limit, l.acc.Window)
+		usage, takes := b.usage(l.acc), evenly(l.acc.Limit, l.acc.Window)
 		if l.acc.Meter != nil {
 			takes = l.acc.Meter.Forecast
 		}

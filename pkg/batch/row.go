@@ -210,7 +210,7 @@ func checkUser(rules crm.Rules, op crm.Operation, f sheet.Fields) (crm.Operation
 		checked, err := rules.Check(op)
 		return checked, "", err
 	}
-	if strings.Contains(f.User, "@") {
+	if isAddress(f.User) {
 		if f.Email != "" && !looksLikeAddress(f.Email) {
 			return op, "", &crm.FieldError{Column: "user", Reason: fmt.Sprintf("the column for addresses holds %s, which is none, and the one for ids the address %s", crm.Quote(f.Email), crm.Quote(f.User))}
 		}

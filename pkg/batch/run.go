@@ -19,13 +19,8 @@ const DrainLimit = 25 * time.Second
 // Adopt makes the prepared sheet the ledger's sheet, in one durable step, and binds
 // the ledger to the accounts. Nothing is sent.
 func (b *Batch) Adopt(ctx context.Context) error {
-	for _, acc := range b.order {
-		if acc.rows == 0 || acc.end() != nil {
-			continue
-		}
-		if err := b.reader.Bind(ctx, b.binding(acc)); err != nil {
-			return err
-		}
+	if err := b.sideBySide(func(acc *account) error { return b.reader.Bind(ctx, b.binding(acc)) }); err != nil {
+		return err
 	}
 	return b.importing.Commit(ctx, b.source)
 }
@@ -51,11 +46,9 @@ func (b *Batch) Run(ctx context.Context) (Summary, error) {
 	b.stop = stop
 	defer context.AfterFunc(ctx, func() { b.counters.stopped.CompareAndSwap(nil, new(time.Now())) })()
 	var group errgroup.Group
-	for _, acc := range b.order {
-		if acc.rows == 0 || acc.end() != nil {
-			continue
-		}
+	for _, acc := range b.atWork() {
 		group.Go(func() error {
+			defer b.working.Add(-1)
 			err := b.lookForBystanders(ctx, acc)
 			if err == nil && acc.end() == nil {
 				err = newLoop(ctx, b, acc).run()
@@ -76,6 +69,18 @@ func (b *Batch) Run(ctx context.Context) (Summary, error) {
 		summary.Stopped = context.Cause(ctx)
 	}
 	return summary, b.end(quietly, &summary, cmp.Or(err, recount))
+}
+
+// atWork returns the accounts that have rows and have not ended: those that begin to work
+// now.
+func (b *Batch) atWork() (working []*account) {
+	for _, acc := range b.order {
+		if acc.rows > 0 && acc.end() == nil {
+			working = append(working, acc)
+		}
+	}
+	b.working.Store(int64(len(working)))
+	return working
 }
 
 // end closes the run in the ledger. The error that ended the run counts for more
@@ -111,8 +116,8 @@ func (b *Batch) Usage() []SummaryAccount {
 		if acc.rows == 0 {
 			continue
 		}
-		sa := SummaryAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Ended: acc.end(), Usage: acc.usage()}
-		if acc.Meter != nil {
+		sa := SummaryAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Ended: acc.end(), Usage: b.usage(acc)}
+		if acc.Meter != nil && b.meters[acc.Meter] == acc {
 			sa.Timeline = acc.Meter.Timeline()
 		}
 		accounts = append(accounts, sa)
@@ -126,7 +131,7 @@ func (b *Batch) OpenCalls() (n int) {
 	switch b.counters.phase.Load() {
 	case PhaseChecking, PhaseRunning: // the accounts are connected
 		for _, acc := range b.order {
-			n += acc.usage().Open
+			n += b.usage(acc).Open
 		}
 	}
 	return n

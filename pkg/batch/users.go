@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -15,8 +16,10 @@ import (
 // once, and only if some address is not known from an earlier run or stands in a
 // row that is still to be sent.
 type directories struct {
-	b     *Batch
-	users map[string]map[string][]string // account, address in lower case: the ids of those who have it
+	b  *Batch
+	mu sync.Mutex // guards users while lists are read side by side
+	// users are, by account and address in lower case, the ids of those who have it.
+	users map[string]map[string][]string
 	// met are the protected addresses that somebody has, by their place in the options.
 	met map[int]bool
 }
@@ -25,13 +28,27 @@ func newDirectories(b *Batch) *directories {
 	return &directories{b: b, users: make(map[string]map[string][]string), met: make(map[int]bool)}
 }
 
+// listAll reads the user lists of accounts side by side.
+func (d *directories) listAll(ctx context.Context, wanted func(acc *account) bool) error {
+	return d.b.sideBySide(func(acc *account) error {
+		if !wanted(acc) {
+			return nil
+		}
+		_, err := d.list(ctx, acc)
+		return err
+	})
+}
+
 // list reads the account's user list. After an error that ends the account, the
 // list is nil and so is the error.
 func (d *directories) list(ctx context.Context, acc *account) (map[string][]string, error) {
-	if users, ok := d.users[acc.Name]; ok || acc.end() != nil {
+	d.mu.Lock()
+	users, ok := d.users[acc.Name]
+	d.mu.Unlock()
+	if ok || acc.end() != nil {
 		return users, nil
 	}
-	users := make(map[string][]string)
+	users = make(map[string][]string)
 	for user, err := range acc.Provider.Users(ctx, crm.Current) {
 		if err != nil {
 			return nil, d.b.endOrFail(ctx, acc, unlisted(ctx, err))
@@ -46,7 +63,9 @@ func (d *directories) list(ctx context.Context, acc *account) (map[string][]stri
 		}
 	}
 	acc.roster.whole()
+	d.mu.Lock()
 	d.users[acc.Name] = users
+	d.mu.Unlock()
 	d.b.log.Info("users listed", "account", acc.Name, "addresses", len(users))
 	return users, nil
 }
@@ -67,6 +86,9 @@ func unlisted(ctx context.Context, err error) error {
 // ledger has bound it to, else the one that the CRM's list has. Rows whose address
 // leads nowhere become invalid.
 func (d *directories) resolve(ctx context.Context) error {
+	if err := d.listUnbound(ctx); err != nil {
+		return err
+	}
 	for e, err := range d.b.importing.Addresses(ctx, false) {
 		if err != nil {
 			return err
@@ -106,6 +128,28 @@ func (d *directories) resolve(ctx context.Context) error {
 	return nil
 }
 
+// listUnbound reads the lists that resolve needs, where several accounts could need one.
+func (d *directories) listUnbound(ctx context.Context) error {
+	if len(d.b.Used()) < 2 {
+		return nil
+	}
+	wanted := make(map[string]bool)
+	for e, err := range d.b.importing.Addresses(ctx, false) {
+		if err != nil {
+			return err
+		}
+		if wanted[e.Account] {
+			continue
+		}
+		_, bound, err := d.b.reader.EmailBinding(ctx, e.Account, e.Email)
+		if err != nil {
+			return err
+		}
+		wanted[e.Account] = !bound
+	}
+	return d.listAll(ctx, func(acc *account) bool { return wanted[acc.Name] })
+}
+
 // bind writes the address's user into its rows, and refuses the rows that name
 // another user beside it.
 func (d *directories) bind(ctx context.Context, e ledger.Address, id string) error {
@@ -127,6 +171,16 @@ func (d *directories) reject(ctx context.Context, e ledger.Address, code, reason
 // and given to a new colleague. Rows that are done already keep their outcome. It
 // reports whether it made rows invalid.
 func (d *directories) recheck(ctx context.Context) (moved bool, err error) {
+	wanted := make(map[string]bool)
+	for e, err := range d.b.importing.Addresses(ctx, true) {
+		if err != nil {
+			return false, err
+		}
+		wanted[e.Account] = true
+	}
+	if err := d.listAll(ctx, func(acc *account) bool { return wanted[acc.Name] }); err != nil {
+		return false, err
+	}
 	for e, err := range d.b.importing.Addresses(ctx, true) {
 		if err != nil {
 			return false, err
@@ -153,6 +207,9 @@ func (d *directories) recheck(ctx context.Context) (moved bool, err error) {
 	return moved, nil
 }
 
+// isAddress tells an e-mail address from an id.
+func isAddress(name string) bool { return strings.Contains(name, "@") }
+
 // protected returns the ids of the users that no row of the account may touch.
 func (d *directories) protected(ctx context.Context, acc *account) ([]string, error) {
 	var ids []string
@@ -160,7 +217,7 @@ func (d *directories) protected(ctx context.Context, acc *account) ([]string, er
 		ids = append(ids, acc.identity.User)
 	}
 	for n, name := range d.b.opts.Protect {
-		if !strings.Contains(name, "@") {
+		if !isAddress(name) {
 			ids = append(ids, strings.ToLower(name))
 			continue
 		}
@@ -179,7 +236,7 @@ func (d *directories) protected(ctx context.Context, acc *account) ([]string, er
 // sheet, by their place: a slip there protects nobody.
 func (d *directories) warnOfStrangers() {
 	for n, name := range d.b.opts.Protect {
-		if strings.Contains(name, "@") && !d.met[n] && len(d.users) > 0 {
+		if isAddress(name) && !d.met[n] && len(d.users) > 0 {
 			d.b.log.Warn("a protected address is nobody's on the accounts of this sheet", "entry", n+1)
 		}
 	}

@@ -75,17 +75,14 @@ func (b *Batch) Verify(ctx context.Context) (*Verification, error) {
 	if err := b.countRows(ctx); err != nil {
 		return nil, err
 	}
+	b.shareMeters()
 	b.counters.phase.Store(PhaseChecking)
 	review, err := b.led.Review(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, acc := range b.order {
-		if acc.rows > 0 {
-			if err := b.start(ctx, acc); err != nil {
-				return nil, err
-			}
-		}
+	if err := b.identify(ctx); err != nil {
+		return nil, err
 	}
 	asked, err := b.sortOut(ctx, review)
 	if err != nil {
@@ -96,10 +93,8 @@ func (b *Batch) Verify(ctx context.Context) (*Verification, error) {
 	stop := b.tellVerified(ctx, &done, asked)
 	defer stop()
 	var group errgroup.Group
-	for _, acc := range b.order {
-		if acc.rows > 0 && acc.end() == nil {
-			group.Go(func() error { return (&verifier{b: b, acc: acc, review: review, done: &done}).run(ctx) })
-		}
+	for _, acc := range b.atWork() {
+		group.Go(func() error { return (&verifier{b: b, acc: acc, review: review, done: &done}).run(ctx) })
 	}
 	err = group.Wait()
 	if err == nil && ctx.Err() == nil {
@@ -240,7 +235,7 @@ func (v *verifier) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var pool errgroup.Group
-	pool.SetLimit(v.acc.Workers)
+	pool.SetLimit(v.b.workers(v.acc))
 	give := func(questions []ledger.Question) {
 		if len(questions) == 0 || ctx.Err() != nil {
 			return

@@ -39,6 +39,8 @@ type Config struct {
 	// reply it sees the body only if that is short.
 	Inspect func(*Response) Signal
 	CAFile  string // PEM file with roots that are trusted besides the system's
+	// Pool has the connections that the client uses; nil is a pool of its own.
+	Pool *Pool
 	// Timeout is for one attempt, everything from connecting to the end of the body
 	// included; 0 and what is above 20 s is 20 s.
 	Timeout time.Duration
@@ -48,6 +50,9 @@ type Config struct {
 	// HTTP/1.1 with TLS 1.2 or later, through the environment's proxies.
 	RoundTripper http.RoundTripper
 	UserAgent    string // "bulkrevoke" unless set
+	// Shared remembers what concerns all keys of the account's organisation; nil is the
+	// store of the one key.
+	Shared *Store
 }
 
 // Client sends requests to one account. Redirects are never followed: a 3xx comes
@@ -90,12 +95,15 @@ func New(cfg Config) (*Client, error) {
 		c.timeout = min(cfg.Timeout, attemptLimit)
 	}
 	if c.rt == nil {
-		own, err := newTransport(cfg.CAFile, cfg.Gate.slotCount())
+		pool := cfg.Pool
+		if pool == nil {
+			pool = NewPool(cfg.Gate.slotCount())
+		}
+		shared, err := pool.transport(cfg.CAFile)
 		if err != nil {
 			return nil, err
 		}
-		c.rt = own
-		cfg.Gate.atRest(own.CloseIdleConnections)
+		c.rt = shared
 	}
 	_, c.traced = c.rt.(*http.Transport)
 	return c, nil

@@ -56,7 +56,7 @@ func openDaily(path string, most int, now time.Time, log *slog.Logger) (*daily, 
 	for i, b := range d.buckets {
 		text = appendBucket(text, i, b)
 	}
-	if err := replaceFile(path, text); err != nil {
+	if err := replaceFile(path, text, true); err != nil {
 		return nil, err
 	}
 	if d.file, err = os.OpenFile(path, os.O_WRONLY, 0); err != nil {
@@ -95,6 +95,16 @@ func (d *daily) add(number, calls int64) {
 		b.calls += calls
 	case b.number < number:
 		*b = bucket{number, calls}
+	}
+}
+
+// adopt counts the calls of another count too.
+func (d *daily) adopt(other *daily) {
+	for _, b := range other.buckets {
+		if b.calls > 0 {
+			d.add(b.number, b.calls)
+			d.write(b.number)
+		}
 	}
 }
 

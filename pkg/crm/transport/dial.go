@@ -11,6 +11,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,14 +26,61 @@ const (
 	// would meet it every time.
 	idleLimit      = 4 * time.Second
 	maxHeaderBytes = 256 << 10
+	// bufferSize is a connection's for each direction: a request and most answers fit, and a
+	// thousand connections take little.
+	bufferSize = 2 << 10
+	// mostSessions is of how many hosts a TLS session is remembered.
+	mostSessions = 64
 )
 
-// newTransport returns the client's own transport, with a connection for each of so
-// many calls.
+// Pool is the connections of a process. Clients share them, whichever accounts these are
+// for: the keys are in each request. A connection that no call uses is kept for a while for
+// the next one to that host, by whatever client.
+//
+// A pool is safe for concurrent use.
+type Pool struct {
+	calls int
+
+	mu     sync.Mutex                 // guards trusts
+	trusts map[string]*http.Transport // by the file of the roots that are trusted besides the system's
+}
+
+// NewPool returns a pool that keeps at most so many connections that no call uses: as many
+// as there are calls at one time.
+func NewPool(calls int) *Pool {
+	return &Pool{calls: calls, trusts: make(map[string]*http.Transport)}
+}
+
+// Rest closes the connections that no call uses: after the calls of a run, what else is to
+// be opened may need their place. A later call makes a new one.
+func (p *Pool) Rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.trusts {
+		t.CloseIdleConnections()
+	}
+}
+
+// transport returns the connections that trust the roots in a file; "" for the system's
+// alone.
+func (p *Pool) transport(caFile string) (*http.Transport, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.trusts[caFile]; t != nil {
+		return t, nil
+	}
+	t, err := newTransport(caFile, p.calls)
+	if err == nil {
+		p.trusts[caFile] = t
+	}
+	return t, err
+}
+
+// newTransport returns connections, of which so many that no call uses are kept.
 func newTransport(caFile string, calls int) (*http.Transport, error) {
 	config := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		ClientSessionCache: tls.NewLRUClientSessionCache(calls), // makes a new connection cheap
+		ClientSessionCache: tls.NewLRUClientSessionCache(min(calls, mostSessions)), // makes a new connection cheap
 	}
 	if caFile != "" {
 		roots, err := x509.SystemCertPool()
@@ -61,6 +109,8 @@ func newTransport(caFile string, calls int) (*http.Transport, error) {
 		Protocols:              &protocols,
 		MaxIdleConns:           calls,
 		MaxIdleConnsPerHost:    calls,
+		WriteBufferSize:        bufferSize,
+		ReadBufferSize:         bufferSize,
 		IdleConnTimeout:        idleLimit,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 	}, nil

@@ -62,7 +62,6 @@ type Gate struct {
 	daily  *daily  // nil without a daily bound
 
 	mu      sync.Mutex // guards everything below
-	idle    []func()   // close the connections that no call uses, of each client
 	queue   []*waiter  // in order of arrival
 	wake    *time.Timer
 	closed  bool
@@ -173,7 +172,7 @@ func (g *Gate) restore(cfg GateConfig, now time.Time) error {
 			clock = new(systemClock())
 		}
 		var err error
-		if g.stamps, held, err = openStamps(cfg.Store.path("stamps"), g.limit, cfg.Window, now, *clock, g.log); err != nil {
+		if g.stamps, held, err = openStamps(cfg.Store.path(stampsName), g.limit, cfg.Window, now, *clock, g.log); err != nil {
 			return fmt.Errorf("open the stamps of earlier calls: %w", err)
 		}
 	}
@@ -182,7 +181,7 @@ func (g *Gate) restore(cfg GateConfig, now time.Time) error {
 	if cfg.DailyCalls > 0 {
 		path := ""
 		if cfg.Store != nil {
-			path = cfg.Store.path("calls")
+			path = cfg.Store.path(dailyName)
 		}
 		var err error
 		if g.daily, err = openDaily(path, cfg.DailyCalls, now, g.log); err != nil {
@@ -190,6 +189,41 @@ func (g *Gate) restore(cfg GateConfig, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// Adopt takes over the calls that other has made, which turned out to be an account of the
+// same organisation: they hold slots here, until they come back, and count here. other is
+// closed, and no call of it may be under way.
+func (g *Gate) Adopt(other *Gate) error {
+	err := other.Close()
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	for _, h := range other.slots {
+		if at, ok := h.back(g.window); !ok || !now.Before(at) {
+			continue
+		}
+		if len(g.free) == 0 { // more than N then: no call goes until enough of them are back
+			g.free = append(g.free, len(g.slots))
+			g.slots = append(g.slots, hold{})
+		}
+		i := g.free[len(g.free)-1]
+		g.free = g.free[:len(g.free)-1]
+		g.slots[i] = h
+		g.awaitBack(i)
+		g.pace.take(now)
+		g.stamps.write(i, h.sent, h.done)
+	}
+	g.calls, g.refused, g.repeats = g.calls+other.calls, g.refused+other.refused, g.repeats+other.repeats
+	for range other.calls {
+		g.timeline.add(other.timeline.start)
+	}
+	if g.daily != nil && other.daily != nil {
+		g.daily.adopt(other.daily)
+	}
+	return err
 }
 
 // shareOf returns the part of limit that the run may use, at least 1.
@@ -356,25 +390,6 @@ func (g *Gate) Timeline() crm.Timeline {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.timeline.copy()
-}
-
-// atRest has Rest call f.
-func (g *Gate) atRest(f func()) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.idle = append(g.idle, f)
-}
-
-// Rest closes the connections that no call uses, of all clients of the gate: after the
-// calls of a run, what else is to be opened may need their place. A later call makes a
-// new one.
-func (g *Gate) Rest() {
-	g.mu.Lock()
-	idle := slices.Clone(g.idle)
-	g.mu.Unlock()
-	for _, f := range idle {
-		f()
-	}
 }
 
 // Close writes the stamps out and closes them. Whoever waits, and whoever comes

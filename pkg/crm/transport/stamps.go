@@ -34,16 +34,21 @@ const mostStamps = int64(stampsHeader) + 4*mostSlots*stampSize
 var stampSums = crc32.MakeTable(crc32.Castagnoli)
 
 // stamps is the file in which the slots' moments outlive the process. A stamp is
-// one write of one record, never synced: what the kernel has been given survives
-// the process, and a machine that lost its power has not called for longer than W.
+// one write of one record, not synced: what the kernel has been given survives
+// the process, and a machine that lost its power has not called for longer than W, unless
+// that is a long one: then the file is synced when it is closed.
 //
 // A nil stamps keeps nothing. The gate's lock guards the rest.
 type stamps struct {
 	file  *os.File
 	clock stampClock
+	sync  bool // when it is closed
 	log   *slog.Logger
 	err   error // the first failed write
 }
+
+// longWindow is how long a window is at least through which a machine may be started anew.
+const longWindow = 10 * time.Second
 
 // stampClock is what the records of a file are measured by: a machine's boot clock,
 // and that plus offset is Unix time as it was when the file was opened. Setting the wall
@@ -108,14 +113,14 @@ func openStamps(path string, n int, window time.Duration, now time.Time, boot bo
 		}
 		text = appendStamp(text, i, clock.of(h.sent), clock.of(h.done))
 	}
-	if err := replaceFile(path, text); err != nil {
+	if err := replaceFile(path, text, window >= longWindow); err != nil {
 		return nil, nil, err
 	}
 	file, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &stamps{file: file, clock: clock, log: log}, held, nil
+	return &stamps{file: file, clock: clock, sync: window >= longWindow, log: log}, held, nil
 }
 
 // readStamps returns the slots that a stamps file knows of, and false if it is torn
@@ -218,12 +223,16 @@ func (s *stamps) write(index int, sent, done time.Time) {
 	}
 }
 
-// close syncs and closes the file. Later writes do nothing.
+// close closes the file. Later writes do nothing.
 func (s *stamps) close() error {
 	if s == nil || s.file == nil {
 		return nil
 	}
-	err := errors.Join(s.err, s.file.Sync(), s.file.Close())
+	err := s.err
+	if s.sync {
+		err = errors.Join(err, s.file.Sync())
+	}
+	err = errors.Join(err, s.file.Close())
 	s.file = nil
 	return err
 }

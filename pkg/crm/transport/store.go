@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,8 +19,8 @@ import (
 // maxRemembered caps what Recall reads.
 const maxRemembered = 1 << 20
 
-// Store is the state folder of one account: the gate's stamps and what a provider
-// remembers from run to run. Its files are readable by the user only. Nothing in
+// Store is a state folder, of one key or of one organisation: the gate's stamps and what
+// a provider remembers from run to run. Its files are readable by the user only. Nothing in
 // it is needed: a run without it waits a little longer and asks a little more.
 //
 // A store is safe for concurrent use. A nil one remembers nothing.
@@ -29,6 +30,13 @@ type Store struct{ dir string }
 // names for one account share it, and it gives neither host nor key away.
 func StoreName(host string, key Secret) string {
 	sum := sha256.Sum256([]byte(strings.ToLower(host) + "\x00" + key.Reveal()))
+	return hex.EncodeToString(sum[:])
+}
+
+// OrganisationName returns the name of the folder that belongs to an organisation of a CRM
+// on a host, whatever keys work there.
+func OrganisationName(crm, host, organisation string) string {
+	sum := sha256.Sum256([]byte(strings.ToLower(host) + "\x00organisation\x00" + crm + "\x00" + organisation))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -65,6 +73,11 @@ type remembered struct {
 // before. A name consists of small letters, digits, "-" and "_". A Secret in v is
 // kept as "[redacted]": what must be kept is revealed by the caller.
 func (s *Store) Remember(name string, v any, until time.Time) error {
+	return s.remember(name, v, until, true)
+}
+
+// remember is Remember; what need not outlive a loss of power is not waited for.
+func (s *Store) remember(name string, v any, until time.Time, durable bool) error {
 	if s == nil {
 		return nil
 	}
@@ -80,7 +93,7 @@ func (s *Store) Remember(name string, v any, until time.Time) error {
 	if err != nil {
 		return fmt.Errorf("remember %s: %w", name, err)
 	}
-	if err := replaceFile(path, text); err != nil {
+	if err := replaceFile(path, text, durable); err != nil {
 		return fmt.Errorf("remember %s: %w", name, err)
 	}
 	return nil
@@ -151,9 +164,65 @@ func (s *Store) Identity(usable func(user string) bool, ask func() (crm.Identity
 		return crm.Identity{}, err
 	}
 	// Forgetting costs a request or two in the next run, no more.
-	_ = s.Remember(identityName, id, time.Now().Add(identityLasts))
+	_ = s.remember(identityName, id, time.Now().Add(identityLasts), false)
 	return id, nil
 }
+
+const (
+	// organisationName is what the store of a key knows the key's organisation by.
+	organisationName = "organisation"
+	// organisationLasts is for good: keys do not change hands.
+	organisationLasts = 100 * 365 * 24 * time.Hour
+)
+
+// Organisation returns the organisation that the key of this store belongs to, "" if that
+// is not known yet.
+func (s *Store) Organisation() (organisation string) {
+	if !s.Recall(organisationName, &organisation) {
+		return ""
+	}
+	return organisation
+}
+
+// BelongsTo keeps for good which organisation the key belongs to.
+func (s *Store) BelongsTo(organisation string) error {
+	return s.remember(organisationName, organisation, time.Now().Add(organisationLasts), false)
+}
+
+// Moved forgets which organisation the key belongs to, and whose it is.
+func (s *Store) Moved() {
+	s.Forget(organisationName)
+	s.Forget(identityName)
+}
+
+// HasCalls says whether calls were made with the key of this store that no organisation
+// counts yet.
+func (s *Store) HasCalls() bool {
+	for _, name := range []string{stampsName, dailyName} {
+		if _, err := os.Lstat(s.path(name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// ForgetCalls drops the calls that were made with the key of this store: the organisation
+// counts them now.
+func (s *Store) ForgetCalls() error {
+	var errs []error
+	for _, name := range []string{stampsName, dailyName} {
+		if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// The files of a gate.
+const (
+	stampsName = "stamps"
+	dailyName  = "calls"
+)
 
 // valuePath returns the file of a remembered value.
 func (s *Store) valuePath(name string) (string, error) {
@@ -181,14 +250,18 @@ func readRegular(path string, most int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, most))
 }
 
-// replaceFile puts a file of mode 0600 in the place of path, at once and whole.
-func replaceFile(path string, text []byte) error {
+// replaceFile puts a file of mode 0600 in the place of path, at once and whole; durable,
+// so that it outlives a loss of power too.
+func replaceFile(path string, text []byte, durable bool) error {
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
 	if err != nil {
 		return err
 	}
 	_, err = file.Write(text)
-	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
+	if durable && err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
 		err = os.Rename(file.Name(), path)
 	}
 	if err != nil {

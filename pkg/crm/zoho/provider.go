@@ -77,9 +77,10 @@ func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, er
 		return nil, fmt.Errorf("zoho: %w", err)
 	}
 	tr.Redact = transport.NewRedactor(cfg.ClientSecret, cfg.RefreshToken)
-	p.redact, p.store, p.pending.store = tr.Redact, store, store
+	p.redact, p.store = tr.Redact, store
+	p.pending.store = cmp.Or(tr.Shared, store)
+	p.pending.store.Sweep(pendingPrefix)
 	p.log = cmp.Or(tr.Log, slog.New(slog.DiscardHandler))
-	store.Sweep(pendingPrefix)
 	p.tokens = &tokens{
 		clientID: cfg.ClientID, secret: cfg.ClientSecret, refresh: cfg.RefreshToken, url: accounts.String() + "/oauth/v2/token",
 		configured: p.configured, redact: tr.Redact, store: store, flight: make(chan struct{}, 1),
