@@ -47,10 +47,10 @@ type job struct {
 
 	// Of a run alone.
 	isRun    bool
-	evidence report.Files       // what can not be written is told once, and taken out
-	plan     *batch.Plan        // what Prepare said; nil before
-	ended    batch.Summary      // how the run ended; the zero value before
-	text     report.Facts // what is told beside ended
+	evidence report.Files  // what can not be written is told once, and taken out
+	plan     *batch.Plan   // what Prepare said; nil before
+	ended    batch.Summary // how the run ended; the zero value before
+	text     report.Facts  // what is told beside ended
 }
 
 // later has close call f.
