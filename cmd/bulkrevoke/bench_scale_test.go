@@ -95,12 +95,12 @@ func (o offline) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Out
 	out := make([]crm.Outcome, len(call.Items))
 	if j.Intend(ctx, crm.State{}) != nil {
 		for i := range out {
-			out[i].Verdict = crm.NotSent
+			out[i].Status = crm.Pending
 		}
 		return out
 	}
 	for i := range out {
-		out[i] = crm.Outcome{Verdict: crm.Done, RequestID: "6f3a2b9ce11cbc6c4eb00000000000ff", HTTPStatus: 200, Attempts: 1}
+		out[i] = crm.Outcome{Status: crm.Done, RequestID: "6f3a2b9ce11cbc6c4eb00000000000ff", HTTPStatus: 200, Attempts: 1}
 	}
 	return out
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -174,8 +173,8 @@ func TestConfirmingLooksGoTogether(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := r.Line - 2
-			if want := map[bool]ledger.State{true: ledger.Accepted, false: ledger.Done}[n%8 == 3]; r.State != want {
-				t.Errorf("record %d is %v (%s %s), want %v", n, r.State, r.Code, r.Message, want)
+			if want := map[bool]crm.Status{true: crm.Accepted, false: crm.Done}[n%8 == 3]; r.Status != want {
+				t.Errorf("record %d is %v (%s %s), want %v", n, r.Status, r.Code, r.Message, want)
 			}
 		}
 		together := 0

@@ -147,7 +147,7 @@ func (s *conformStage) confirm(op crm.Operation, ticket string) crm.Outcome {
 		if len(outs) != 1 {
 			s.t.Fatalf("%d outcomes for one operation", len(outs))
 		}
-		if outs[0].Verdict != crm.Accepted {
+		if outs[0].Status != crm.Accepted {
 			return outs[0]
 		}
 	}
@@ -164,12 +164,12 @@ func TestConformance(t *testing.T) {
 	}{
 		{"accepted, then done", func(s *conformStage) {
 			out := s.do(s.t.Context(), s.c.revoke, crm.PriorNone)
-			if out.Verdict != crm.Accepted || out.Ticket == "" || out.Attempts != 1 || s.journal.n != 1 {
+			if out.Status != crm.Accepted || out.Ticket == "" || out.Attempts != 1 || s.journal.n != 1 {
 				s.t.Fatalf("outcome %+v after %d intents, want accepted with a ticket", out, s.journal.n)
 			}
 			// The ticket is self-contained: another provider can ask with it.
 			s.p = s.c.open(s.t, s.server, newConformGate(s.t))
-			if out := s.confirm(s.c.revoke, out.Ticket); out.Verdict != crm.Done {
+			if out := s.confirm(s.c.revoke, out.Ticket); out.Status != crm.Done {
 				s.t.Errorf("confirmed as %+v, want done", out)
 			}
 		}},
@@ -222,7 +222,7 @@ func TestConformance(t *testing.T) {
 				s.t.Fatal(err)
 			}
 			outs, seen := s.p.Confirm(s.t.Context(), []crm.Item{{Op: op, Ticket: "6f3a2b9ce11cbc6c4eb00000000000ff"}})
-			if len(outs) != 1 || outs[0].Verdict == crm.Done {
+			if len(outs) != 1 || outs[0].Status == crm.Done {
 				s.t.Fatalf("outcomes %+v of what was never revoked", outs)
 			}
 			has := slices.ContainsFunc(seen.Grants, func(g crm.Grant) bool { return g.Kind == crm.KindUser && g.ID == op.User })
@@ -236,20 +236,20 @@ func TestConformance(t *testing.T) {
 		{"unchanged", func(s *conformStage) {
 			if s.c.absent == nil {
 				// The CRM shows nobody what is shared: it accepts, and ends in success.
-				if out := s.do(s.t.Context(), s.c.revoke, crm.PriorNone); out.Verdict != crm.Accepted {
+				if out := s.do(s.t.Context(), s.c.revoke, crm.PriorNone); out.Status != crm.Accepted {
 					s.t.Errorf("outcome %+v, want accepted", out)
 				}
 				return
 			}
 			out := s.do(s.t.Context(), *s.c.absent, crm.PriorNone)
-			if out.Verdict != crm.Unchanged || s.journal.n != 0 || s.changesSeen() != 0 {
+			if out.Status != crm.Unchanged || s.journal.n != 0 || s.changesSeen() != 0 {
 				s.t.Errorf("outcome %+v after %d intents and %d changes, want unchanged and nothing sent", out, s.journal.n, s.changesSeen())
 			}
 		}},
 		{"refused", func(s *conformStage) {
 			s.server.Fault(sandbox.Fault{Op: s.c.change, Kind: sandbox.FaultException, Type: s.refusal(), Text: "no such thing", Status: s.refusalStatus()})
 			out := s.do(s.t.Context(), s.c.revoke, crm.PriorNone)
-			if out.Verdict != crm.Failed || out.Code != s.refusal() || !strings.Contains(out.Message, "no such thing") || out.Maybe || out.Ended != nil {
+			if out.Status != crm.Failed || out.Code != s.refusal() || !strings.Contains(out.Message, "no such thing") || out.Uncertain || out.Ended != nil {
 				s.t.Errorf("outcome %+v, want it failed with the CRM's code and text", out)
 			}
 			if s.changesSeen() != 1 {
@@ -260,7 +260,7 @@ func TestConformance(t *testing.T) {
 			s.server.Fault(sandbox.Fault{Op: s.c.change, Kind: sandbox.FaultThrottle, Times: 2})
 			start := time.Now()
 			out := s.do(s.t.Context(), s.c.revoke, crm.PriorNone)
-			if out.Verdict != crm.Accepted || out.Attempts != 1 {
+			if out.Status != crm.Accepted || out.Attempts != 1 {
 				s.t.Errorf("outcome %+v, want it accepted at the first attempt that counts", out)
 			}
 			if took := time.Since(start); took < 2*time.Second {
@@ -270,26 +270,26 @@ func TestConformance(t *testing.T) {
 		{"answer lost, the change done", func(s *conformStage) {
 			s.server.Fault(sandbox.Fault{Op: s.c.change, Kind: sandbox.FaultResetAfter, Times: 1})
 			out := s.do(s.t.Context(), s.c.revoke, crm.PriorNone)
-			if out.Verdict == crm.Accepted {
+			if out.Status == crm.Accepted {
 				out = s.confirm(s.c.revoke, out.Ticket)
 			}
-			if out.Verdict != crm.Done {
+			if out.Status != crm.Done {
 				s.t.Errorf("outcome %+v, want it done in the end", out)
 			}
 		}},
 		{"answer lost for good", func(s *conformStage) {
 			s.server.Fault(sandbox.Fault{Op: s.c.change, Kind: sandbox.FaultResetBefore})
 			out := s.do(s.t.Context(), s.c.revoke, crm.PriorNone)
-			if out.Verdict != crm.Failed || !out.Maybe || out.Attempts < 1 || out.Attempts > 3 {
+			if out.Status != crm.Failed || !out.Uncertain || out.Attempts < 1 || out.Attempts > 3 {
 				s.t.Errorf("outcome %+v, want it failed after at most 3 attempts, perhaps done", out)
 			}
 		}},
 		{"a share whose answer was lost in an earlier run", func(s *conformStage) {
 			out := s.do(s.t.Context(), s.c.share, crm.PriorLost)
 			switch sent := s.changesSeen(); {
-			case s.c.blind && (out.Verdict != crm.Unknown || sent != 0):
+			case s.c.blind && (out.Status != crm.Uncertain || sent != 0):
 				s.t.Errorf("outcome %+v with %d changes, want it unknown and nothing sent", out, sent)
-			case !s.c.blind && out.Verdict != crm.Accepted && out.Verdict != crm.Done:
+			case !s.c.blind && out.Status != crm.Accepted && out.Status != crm.Done:
 				s.t.Errorf("outcome %+v, want it looked up and done", out)
 			}
 		}},
@@ -297,7 +297,7 @@ func TestConformance(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(s.t.Context())
 			cancel(errors.New("stop"))
 			out := s.do(ctx, s.c.revoke, crm.PriorNone)
-			if out.Verdict != crm.NotSent || s.journal.n != 0 || s.changesSeen() != 0 || out.Ended != nil {
+			if out.Status != crm.Pending || s.journal.n != 0 || s.changesSeen() != 0 || out.Ended != nil {
 				s.t.Errorf("outcome %+v after %d intents, want not sent", out, s.journal.n)
 			}
 		}},
@@ -305,7 +305,7 @@ func TestConformance(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(s.t.Context())
 			s.journal.hook = func() { cancel(errors.New("stop")) }
 			out := s.do(ctx, s.c.revoke, crm.PriorNone)
-			if out.Verdict != crm.Accepted || s.changesSeen() != 1 {
+			if out.Status != crm.Accepted || s.changesSeen() != 1 {
 				s.t.Errorf("outcome %+v with %d changes, want the open call to finish", out, s.changesSeen())
 			}
 		}},
@@ -314,7 +314,7 @@ func TestConformance(t *testing.T) {
 			ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 			defer cancel()
 			out := s.do(ctx, s.c.revoke, crm.PriorNone)
-			if out.Verdict != crm.NotSent || s.changesSeen() != 0 {
+			if out.Status != crm.Pending || s.changesSeen() != 0 {
 				s.t.Errorf("outcome %+v with %d changes, want nothing sent", out, s.changesSeen())
 			}
 		}},

@@ -240,7 +240,7 @@ func (c *campaign) checkCut(path string) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		if r.State == ledger.Sent && !c.cut[r.CallID] {
+		if r.Status == crm.Sent && !c.cut[r.CallID] {
 			c.cut[r.CallID] = true
 			open[r.Account]++
 		}

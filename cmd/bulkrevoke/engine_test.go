@@ -323,8 +323,8 @@ func TestSeveralRevokesInOneCall(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if (r.State == ledger.Failed) != (r.Op.Record == "1033") {
-				t.Errorf("lead %s is %v", r.Op.Record, r.State)
+			if (r.Status == crm.Failed) != (r.Op.Record == "1033") {
+				t.Errorf("lead %s is %v", r.Op.Record, r.Status)
 			}
 		}
 		if left := e.server.Shares(); len(left) > 0 {

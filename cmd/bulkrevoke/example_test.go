@@ -43,15 +43,15 @@ func (s *shelf) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outc
 	outcomes, _ := s.Confirm(ctx, call.Items)
 	for i, item := range call.Items {
 		switch {
-		case outcomes[i].Verdict == crm.Done:
-			outcomes[i].Verdict = crm.Unchanged
+		case outcomes[i].Status == crm.Done:
+			outcomes[i].Status = crm.Unchanged
 		case ctx.Err() != nil || j.Intend(ctx, crm.State{Looked: true}) != nil:
-			outcomes[i].Verdict = crm.NotSent
+			outcomes[i].Status = crm.Pending
 		default:
 			s.mu.Lock()
 			s.lent[item.Op.Target()] = item.Op.Action == crm.Share
 			s.mu.Unlock()
-			outcomes[i] = crm.Outcome{Verdict: crm.Done, Attempts: 1}
+			outcomes[i] = crm.Outcome{Status: crm.Done, Attempts: 1}
 		}
 	}
 	return outcomes
@@ -62,9 +62,9 @@ func (s *shelf) Confirm(_ context.Context, items []crm.Item) ([]crm.Outcome, crm
 	defer s.mu.Unlock()
 	outcomes := make([]crm.Outcome, len(items))
 	for i, item := range items {
-		outcomes[i].Verdict = crm.Accepted
+		outcomes[i].Status = crm.Accepted
 		if s.lent[item.Op.Target()] == (item.Op.Action == crm.Share) {
-			outcomes[i].Verdict = crm.Done
+			outcomes[i].Status = crm.Done
 		}
 	}
 	return outcomes, crm.State{Looked: true}

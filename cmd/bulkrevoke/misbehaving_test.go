@@ -131,11 +131,11 @@ func meet(t *testing.T, victim int, fault sandbox.Fault, times int) (m meeting) 
 // fate is what has become of the row, as fates have it.
 func (m meeting) fate() string {
 	for _, a := range m.summary.Accounts {
-		if a.Ended != nil && m.result.State == ledger.Pending {
+		if a.Ended != nil && m.result.Status == crm.Pending {
 			return a.Ended.Code
 		}
 	}
-	return fmt.Sprintf("%v %d", m.result.State, m.arrivals)
+	return fmt.Sprintf("%v %d", m.result.Status, m.arrivals)
 }
 
 // Whatever the CRM does to a change, once or always: the row has the right state,
@@ -164,7 +164,7 @@ func TestFaultsLeaveTheRightState(t *testing.T) {
 					if times == 1 && got.took < m.pause {
 						t.Errorf("%s: took %v, want at least %v", victim.name, got.took, m.pause)
 					}
-					if got.result.Attempts > 1 && got.result.State == ledger.Done && v != 3 && v != 2 && !strings.Contains(got.result.Message+got.result.Note, "sent again") {
+					if got.result.Attempts > 1 && got.result.Status == crm.Done && v != 3 && v != 2 && !strings.Contains(got.result.Message+got.result.Note, "sent again") {
 						t.Errorf("%s: sent %d times, and says %q", victim.name, got.result.Attempts, got.result.Message)
 					}
 				}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -278,8 +277,8 @@ func TestMixedSheetEndsAsAsked(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						if r.State != ledger.Done && r.State != ledger.Unchanged {
-							t.Errorf("line %d %v: %v %s %s", r.Line, r.Op, r.State, r.Code, r.Message)
+						if r.Status != crm.Done && r.Status != crm.Unchanged {
+							t.Errorf("line %d %v: %v %s %s", r.Line, r.Op, r.Status, r.Code, r.Message)
 						}
 					}
 					t.Fatalf("counts %+v, want all %d done or unchanged", s.Counts, len(m.rows))

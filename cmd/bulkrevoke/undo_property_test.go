@@ -156,8 +156,8 @@ func TestUndoPutsEverythingBack(t *testing.T) {
 				s := e.run(t.Context(), text)
 				if s.Counts.Done+s.Counts.Unchanged != s.Counts.Rows {
 					for r, err := range e.led.Results(t.Context()) {
-						if err == nil && r.State != ledger.Done {
-							t.Errorf("line %d %v: %v %s %s", r.Line, r.Op, r.State, r.Code, r.Message)
+						if err == nil && r.Status != crm.Done {
+							t.Errorf("line %d %v: %v %s %s", r.Line, r.Op, r.Status, r.Code, r.Message)
 						}
 					}
 				}
@@ -338,9 +338,9 @@ func (e *engine) randomNight(rng *rand.Rand, rules map[string]crm.Rules) {
 				continue // killed
 			}
 			s := ledger.Outcome{CallID: call, Op: op, Attempts: 1, Uncertain: rng.IntN(6) == 0}
-			s.State = []ledger.State{ledger.Accepted, ledger.Done, ledger.Done, ledger.Unchanged, ledger.Failed, ledger.Uncertain}[rng.IntN(6)]
-			s.Open = s.State == ledger.Accepted || s.State == ledger.Uncertain
-			if s.State == ledger.Accepted {
+			s.Status = []crm.Status{crm.Accepted, crm.Done, crm.Done, crm.Unchanged, crm.Failed, crm.Uncertain}[rng.IntN(6)]
+			s.Open = s.Status == crm.Accepted || s.Status == crm.Uncertain
+			if s.Status == crm.Accepted {
 				s.Ticket = call
 			}
 			must(e.t, e.led.Record(ctx, []ledger.Outcome{s}))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
@@ -145,7 +146,7 @@ func (j *job) ledgersAccounts(ctx context.Context) (used []string, err error) {
 		return nil, err
 	}
 	for _, t := range counts {
-		if t.Invalid || t.State == ledger.Unavailable {
+		if t.Invalid || t.Status == crm.Unavailable {
 			continue
 		}
 		i := slices.IndexFunc(j.accounts, func(acc *account) bool { return acc.name == t.Account })

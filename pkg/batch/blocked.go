@@ -37,9 +37,9 @@ func (l *loop) explainBlocked() error {
 				continue
 			}
 			settles = append(settles, ledger.Outcome{
-				Op: op, State: op.State, Turn: op.Turn, Open: true, Uncertain: op.Uncertain, Confirm: op.State != ledger.Pending,
+				Op: op, Status: op.Status, Turn: op.Turn, Open: true, Uncertain: op.Uncertain, Confirm: op.Status != crm.Pending,
 				Code:    codeHeld,
-				Message: fmt.Sprintf("waits for line %d, an earlier row about the same user and record, which is %s", first.Line, first.State),
+				Message: fmt.Sprintf("waits for line %d, an earlier row about the same user and record, which is %s", first.Line, first.Status),
 			})
 		}
 		if err := l.b.queue.Record(context.WithoutCancel(l.ctx), settles); err != nil {

@@ -21,7 +21,7 @@ func (l *loop) confirmTask(k *look) report {
 	var open []ledger.Op
 	for i, out := range outcomes {
 		op := &k.ops[i]
-		if out.Verdict == crm.Done || out.Verdict == crm.Failed {
+		if out.Status == crm.Done || out.Status == crm.Failed {
 			settles = append(settles, confirmed(op, out))
 			continue
 		}
@@ -33,7 +33,7 @@ func (l *loop) confirmTask(k *look) report {
 			}
 			k.said[op.ID] = said
 			settles = append(settles, ledger.Outcome{
-				Op: *op, State: ledger.Accepted, Open: true, Confirm: true, Uncertain: op.Uncertain,
+				Op: *op, Status: crm.Accepted, Open: true, Confirm: true, Uncertain: op.Uncertain,
 				Code: out.Code, Message: out.Message, HTTPStatus: out.HTTPStatus,
 			})
 		}
@@ -52,7 +52,7 @@ func (l *loop) askOnce(ops []ledger.Op, r *report) (open []ledger.Op, err error)
 	}
 	var settles []ledger.Outcome
 	for i, out := range outcomes {
-		if ops[i].State == ledger.Failed && out.Verdict == crm.Accepted {
+		if ops[i].Status == crm.Failed && out.Status == crm.Accepted {
 			if ops[i].Prior = crm.PriorNone; looked && ops[i].Attempts == 0 {
 				open = append(open, ops[i]) // there is something to take now
 				continue
@@ -60,12 +60,12 @@ func (l *loop) askOnce(ops []ledger.Op, r *report) (open []ledger.Op, err error)
 			if r.ended != nil || l.ctx.Err() != nil {
 				continue
 			}
-			if out.Verdict, out.Happened = crm.Failed, true; looked {
+			if out.Status, out.Happened = crm.Failed, true; looked {
 				out.Code, out.Message = "", "it was carried out before, and access has been given again since; a row of its own takes it away"
 			}
 			outcomes[i] = out
 		}
-		if out.Verdict == crm.Done || out.Verdict == crm.Failed {
+		if out.Status == crm.Done || out.Status == crm.Failed {
 			settles = append(settles, confirmed(&ops[i], out))
 			continue
 		}
@@ -98,13 +98,13 @@ func (l *loop) ask(ops []ledger.Op, r *report) (outcomes []crm.Outcome, looked b
 // confirmed is what the ledger records of an operation that the CRM has come to.
 func confirmed(op *ledger.Op, out crm.Outcome) ledger.Outcome {
 	s := ledger.Outcome{
-		Op: *op, State: stateOf(out.Verdict), Confirm: true, Lost: out.Lost,
-		Happened:  out.Happened || op.State == ledger.Failed && out.Verdict == crm.Done,
-		Uncertain: out.Verdict == crm.Failed && !out.Happened && (op.Uncertain || out.Maybe),
+		Op: *op, Status: out.Status, Confirm: true, Lost: out.Lost,
+		Happened:  out.Happened || op.Status == crm.Failed && out.Status == crm.Done,
+		Uncertain: out.Status == crm.Failed && !out.Happened && (op.Uncertain || out.Uncertain),
 		Code:      out.Code, Message: out.Message, HTTPStatus: out.HTTPStatus, ConfirmedAt: time.Now(),
 	}
-	if s.State == ledger.Done && op.State == ledger.Failed && op.Attempts == 0 {
-		s.State = ledger.Unchanged
+	if s.Status == crm.Done && op.Status == crm.Failed && op.Attempts == 0 {
+		s.Status = crm.Unchanged
 	}
 	return s
 }
@@ -120,17 +120,17 @@ func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, settles []ledger.
 	var settled, failed int64 // in this run, of rows that no earlier run sent
 	for i, out := range outcomes {
 		op := ops[i]
-		if out.Verdict != crm.Done && out.Verdict != crm.Failed {
+		if out.Status != crm.Done && out.Status != crm.Failed {
 			continue
 		}
 		r.finished = append(r.finished, op.ID)
-		ours := l.ours(op) && op.State == ledger.Accepted
+		ours := l.ours(op) && op.Status == crm.Accepted
 		if ours {
 			settled += int64(op.Rows)
 		}
-		l.b.counters.move(op, op.State, stateOf(out.Verdict))
-		if out.Verdict == crm.Failed {
-			l.logRow(op, ledger.Failed, out)
+		l.b.counters.move(op, op.Status, out.Status)
+		if out.Status == crm.Failed {
+			l.logRow(op, crm.Failed, out)
 			if ours {
 				failed += int64(op.Rows)
 			}

@@ -29,8 +29,8 @@ func TestEveryAcceptanceIsConfirmed(t *testing.T) {
 				rows = append(rows, "share r98 u1 read", "revoke r98 u1")
 				s, results := b.run(t.Context(), rows...)
 				for _, r := range results {
-					if r.State != ledger.Done {
-						t.Errorf("line %d is %s, want done", r.Line, r.State)
+					if r.Status != crm.Done {
+						t.Errorf("line %d is %s, want done", r.Line, r.Status)
 					}
 				}
 				wantCounts(t, s.Counts, results)
@@ -47,15 +47,15 @@ func manyOld(t *testing.T, n int) (b *bench, p *scripted, rows []string) {
 	p = &scripted{fake: newFake(t)}
 	p.do = func(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outcome {
 		if item := call.Items[0]; item.Prior == crm.PriorAccepted && item.Op.Action == crm.Share {
-			return []crm.Outcome{{Verdict: crm.Accepted, Ticket: item.Ticket, RequestID: item.Ticket}}
+			return []crm.Outcome{{Status: crm.Accepted, Ticket: item.Ticket, RequestID: item.Ticket}}
 		}
 		return p.fake.Do(ctx, call, j)
 	}
 	p.settle = func(item crm.Item) crm.Outcome {
 		if item.Op.Action == crm.Share {
-			return crm.Outcome{Verdict: crm.Accepted, Code: "status_2"}
+			return crm.Outcome{Status: crm.Accepted, Code: "status_2"}
 		}
-		return crm.Outcome{Verdict: crm.Done}
+		return crm.Outcome{Status: crm.Done}
 	}
 	b, _ = benchAt(t, p)
 	b.opts.Accounts[0].Workers = 1
@@ -100,7 +100,7 @@ func TestChangesComeBeforeRepeatedLooksAtOldShares(t *testing.T) {
 		var first time.Duration
 		p.answer = func(crm.Item) crm.Outcome {
 			first = time.Since(start)
-			return crm.Outcome{Verdict: crm.Accepted}
+			return crm.Outcome{Status: crm.Accepted}
 		}
 		b.run(t.Context(), rows...)
 		if first > 65*time.Second {
@@ -115,11 +115,11 @@ func TestFirstLookWaitsAsLongAsTheProviderSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		start := time.Now()
-		f.answer = func(crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.Accepted, Later: 5 * time.Second} }
+		f.answer = func(crm.Item) crm.Outcome { return crm.Outcome{Status: crm.Accepted, Later: 5 * time.Second} }
 		var first time.Duration
 		f.settle = func(crm.Item) crm.Outcome {
 			first = time.Since(start)
-			return crm.Outcome{Verdict: crm.Done}
+			return crm.Outcome{Status: crm.Done}
 		}
 		b := newBench(t, f)
 		b.run(t.Context(), "revoke r1 u1")
@@ -166,14 +166,14 @@ func TestEveryRowOfALookTellsWhatTheCRMSaid(t *testing.T) {
 				t.Errorf("intend: %v", err)
 			}
 			for i := range out {
-				out[i] = crm.Outcome{Verdict: crm.Accepted, Ticket: "t", Attempts: 1}
+				out[i] = crm.Outcome{Status: crm.Accepted, Ticket: "t", Attempts: 1}
 			}
 			return out
 		}
 		p.confirm = func(items []crm.Item) []crm.Outcome {
 			out := make([]crm.Outcome, len(items))
 			for i := range out {
-				out[i] = crm.Outcome{Verdict: crm.Accepted, Ticket: "t", Code: "status_2", Message: "queued"}
+				out[i] = crm.Outcome{Status: crm.Accepted, Ticket: "t", Code: "status_2", Message: "queued"}
 			}
 			return out
 		}

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // counters are the rows by state while the run goes on.
 type counters struct {
 	phase   atomic.Value // string
-	states  [ledger.Unavailable + 1]atomic.Int64
+	states  [crm.Unavailable + 1]atomic.Int64
 	invalid int64
 	stopped atomic.Pointer[time.Time] // when the run was asked to end; nil before
 	sent    atomic.Int64              // rows sent in this run
@@ -25,7 +26,7 @@ func (c *counters) start(counts []ledger.Count) {
 		case t.Invalid:
 			c.invalid += t.Rows
 		default:
-			c.states[t.State].Add(t.Rows)
+			c.states[t.Status].Add(t.Rows)
 		}
 	}
 }
@@ -50,16 +51,16 @@ func (c *counters) recount(ctx context.Context, led reader) error {
 // move counts an operation's rows that went from one state to another. Rows that
 // go together may have come from different states, so that these are figures to
 // watch a run by; how it ended is counted in the ledger.
-func (c *counters) move(op ledger.Op, from, to ledger.State) {
+func (c *counters) move(op ledger.Op, from, to crm.Status) {
 	c.states[from].Add(-int64(op.Rows))
 	c.states[to].Add(int64(op.Rows))
 }
 
 func (c *counters) counts() Counts {
-	get := func(s ledger.State) int64 { return max(0, c.states[s].Load()) }
+	get := func(s crm.Status) int64 { return max(0, c.states[s].Load()) }
 	n := Counts{
-		Done: get(ledger.Done), Unchanged: get(ledger.Unchanged), Accepted: get(ledger.Accepted), Failed: get(ledger.Failed),
-		InDoubt: get(ledger.Uncertain) + get(ledger.Sent), Invalid: c.invalid, NotAttempted: get(ledger.Pending) + get(ledger.Unavailable),
+		Done: get(crm.Done), Unchanged: get(crm.Unchanged), Accepted: get(crm.Accepted), Failed: get(crm.Failed),
+		InDoubt: get(crm.Uncertain) + get(crm.Sent), Invalid: c.invalid, NotAttempted: get(crm.Pending) + get(crm.Unavailable),
 	}
 	n.Rows = n.Done + n.Unchanged + n.Accepted + n.Failed + n.InDoubt + n.Invalid + n.NotAttempted
 	return n

@@ -20,9 +20,9 @@ func TestLostAnswerBeforeABusyRecordIsTold(t *testing.T) {
 		var priors []crm.Prior
 		f.answer = func(item crm.Item) crm.Outcome {
 			if priors = append(priors, item.Prior); len(priors) == 1 {
-				return crm.Outcome{Verdict: crm.NotSent, Maybe: true, Later: time.Second, Code: "no_answer"}
+				return crm.Outcome{Status: crm.Pending, Uncertain: true, Later: time.Second, Code: "no_answer"}
 			}
-			return crm.Outcome{Verdict: crm.Accepted}
+			return crm.Outcome{Status: crm.Accepted}
 		}
 		b := newBench(t, f)
 		b.run(t.Context(), "revoke r1 u1")
@@ -41,7 +41,7 @@ func TestLostAnswerIsNotForgottenWhenTheRecordStaysBusy(t *testing.T) {
 		n := 0
 		f.answer = func(item crm.Item) crm.Outcome {
 			n++
-			return crm.Outcome{Verdict: crm.NotSent, Maybe: n == 1, Later: time.Second, Code: "busy"}
+			return crm.Outcome{Status: crm.Pending, Uncertain: n == 1, Later: time.Second, Code: "busy"}
 		}
 		b := newBench(t, f)
 		_, results := b.run(t.Context(), "share r1 u1 read")
@@ -59,10 +59,10 @@ func TestLostAnswerIsNotForgottenWhenARetryIsNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		b := newBench(t, f)
-		f.answer = func(crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.Failed, Maybe: true} }
+		f.answer = func(crm.Item) crm.Outcome { return crm.Outcome{Status: crm.Failed, Uncertain: true} }
 		b.run(t.Context(), "share r1 u1 read")
 		f.answer = func(crm.Item) crm.Outcome {
-			return crm.Outcome{Verdict: crm.NotSent, Ended: &crm.AccountError{Code: crm.EndQuota, Err: errors.New("used up")}}
+			return crm.Outcome{Status: crm.Pending, Ended: &crm.AccountError{Code: crm.EndQuota, Err: errors.New("used up")}}
 		}
 		b.run(t.Context(), "share r1 u1 read")
 		f.sentWords()
@@ -92,7 +92,7 @@ func TestShareIsSentAgainBehindARevokeThatMayHaveTakenEffect(t *testing.T) {
 			t.Error("a call without outcomes is no error")
 		}
 		p.do = nil
-		p.settle = func(crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.Failed, Code: "status_9"} }
+		p.settle = func(crm.Item) crm.Outcome { return crm.Outcome{Status: crm.Failed, Code: "status_9"} }
 		_, results := b.run(t.Context(), "share r1 u1 read", "revoke r1 u1")
 		wantStates(t, results, "done failed")
 		p.sentWords()
@@ -112,12 +112,12 @@ func TestAcceptanceKeepsItsTicketWhenARepeatIsNotSent(t *testing.T) {
 		pending := true
 		f.settle = func(crm.Item) crm.Outcome {
 			if pending {
-				return crm.Outcome{Verdict: crm.Accepted, Code: "status_2"}
+				return crm.Outcome{Status: crm.Accepted, Code: "status_2"}
 			}
-			return crm.Outcome{Verdict: crm.Done}
+			return crm.Outcome{Status: crm.Done}
 		}
 		b.run(t.Context(), "revoke r1 u1")
-		f.answer = func(crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.NotSent, Ended: unreachable} }
+		f.answer = func(crm.Item) crm.Outcome { return crm.Outcome{Status: crm.Pending, Ended: unreachable} }
 		_, results := b.run(t.Context(), "revoke r1 u1")
 		wantStates(t, results, "accepted")
 		if r := results[0]; r.RequestID != "q1" || r.Ticket != "t1" {
@@ -149,17 +149,17 @@ func TestAcceptancesAreNoLostAnswers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake(t)
 				b := newBench(t, f)
-				f.settle = func(crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.Accepted, Code: "status_2"} }
+				f.settle = func(crm.Item) crm.Outcome { return crm.Outcome{Status: crm.Accepted, Code: "status_2"} }
 				b.run(t.Context(), tc.nights[0]...)
 				f.answer = func(item crm.Item) crm.Outcome {
-					return crm.Outcome{Verdict: crm.Failed, Code: "no", Maybe: item.Prior != crm.PriorNone}
+					return crm.Outcome{Status: crm.Failed, Code: "no", Uncertain: item.Prior != crm.PriorNone}
 				}
 				for _, rows := range tc.nights[1 : len(tc.nights)-1] {
 					b.run(t.Context(), rows...)
 				}
 				f.sentWords()
 				f.priors, f.answer = nil, nil
-				f.settle = func(crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.Done} }
+				f.settle = func(crm.Item) crm.Outcome { return crm.Outcome{Status: crm.Done} }
 				b.run(t.Context(), tc.nights[len(tc.nights)-1]...)
 				if !slices.Equal(f.priors, tc.priors) {
 					t.Errorf("priors %v, want %v", f.priors, tc.priors)
@@ -175,7 +175,7 @@ func TestRedoInDoubtReachesAFailedRowThatMayHaveTakenEffect(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
-		f.answer = func(crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.Failed, Maybe: true} }
+		f.answer = func(crm.Item) crm.Outcome { return crm.Outcome{Status: crm.Failed, Uncertain: true} }
 		b := newBench(t, f)
 		b.run(t.Context(), "share r1 u1 read")
 		f.sentWords()

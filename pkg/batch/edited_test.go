@@ -30,17 +30,17 @@ func editedSheets(t *testing.T, rng *rand.Rand) {
 	trouble := 30
 	f.answer = func(item crm.Item) crm.Outcome {
 		if rng.IntN(100) >= trouble {
-			return crm.Outcome{Verdict: crm.Accepted}
+			return crm.Outcome{Status: crm.Accepted}
 		}
 		switch rng.IntN(3) {
 		case 0:
-			return crm.Outcome{Verdict: crm.Failed, Code: "MXTest"}
+			return crm.Outcome{Status: crm.Failed, Code: "MXTest"}
 		case 1:
 			f.mu.Lock()
 			f.inForce[item.Op.Target()] = item.Op
 			f.mu.Unlock()
 		}
-		return crm.Outcome{Verdict: crm.NotSent, Maybe: true, Ended: &crm.AccountError{Code: crm.EndUnreachable, Err: errors.New("gone")}}
+		return crm.Outcome{Status: crm.Pending, Uncertain: true, Ended: &crm.AccountError{Code: crm.EndUnreachable, Err: errors.New("gone")}}
 	}
 	b := newBench(t, f)
 	b.opts.Accounts[0].Workers = 1 // rng is not for several goroutines
@@ -90,7 +90,7 @@ func editedSheets(t *testing.T, rng *rand.Rand) {
 
 func allDone(results []ledger.Result) bool {
 	for _, r := range results {
-		if r.State != ledger.Done {
+		if r.Status != crm.Done {
 			return false
 		}
 	}

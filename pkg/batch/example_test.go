@@ -96,7 +96,7 @@ func runBatch(ctx context.Context, account batch.Account, load func(b *batch.Bat
 		if err != nil {
 			return err
 		}
-		fmt.Printf("line %d: %v %s %s: %v\n", r.Line, r.Op.Action, r.Op.Object, r.Op.Record, r.State)
+		fmt.Printf("line %d: %v %s %s: %v\n", r.Line, r.Op.Action, r.Op.Object, r.Op.Record, r.Status)
 	}
 	return nil
 }
@@ -162,12 +162,12 @@ func (s *shelf) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outc
 		want := item.Op.Action == crm.Share
 		switch {
 		case s.has[item.Op.Target()] == want:
-			outcomes[i].Verdict = crm.Unchanged
+			outcomes[i].Status = crm.Unchanged
 		case ctx.Err() != nil || j.Intend(ctx, crm.State{Looked: true}) != nil:
-			outcomes[i].Verdict = crm.NotSent
+			outcomes[i].Status = crm.Pending
 		default:
 			s.has[item.Op.Target()] = want
-			outcomes[i] = crm.Outcome{Verdict: crm.Done, Attempts: 1}
+			outcomes[i] = crm.Outcome{Status: crm.Done, Attempts: 1}
 		}
 	}
 	return outcomes
@@ -179,9 +179,9 @@ func (s *shelf) Confirm(_ context.Context, items []crm.Item) ([]crm.Outcome, crm
 	defer s.mu.Unlock()
 	outcomes := make([]crm.Outcome, len(items))
 	for i, item := range items {
-		outcomes[i].Verdict = crm.Accepted
+		outcomes[i].Status = crm.Accepted
 		if s.has[item.Op.Target()] == (item.Op.Action == crm.Share) {
-			outcomes[i].Verdict = crm.Done
+			outcomes[i].Status = crm.Done
 		}
 	}
 	return outcomes, crm.State{Looked: true}

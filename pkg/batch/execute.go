@@ -228,7 +228,7 @@ func (c *call) doAll(ops []ledger.Op) {
 	c.report.made = c.report.made.add(j.finished())
 	c.knowUsers(items, outcomes)
 	settles := make([]ledger.Outcome, 0, len(ops))
-	states := make([]ledger.State, len(ops))
+	states := make([]crm.Status, len(ops))
 	for _, out := range outcomes {
 		if out.Ended != nil && c.report.ended == nil {
 			c.report.ended = out.Ended
@@ -236,7 +236,7 @@ func (c *call) doAll(ops []ledger.Op) {
 	}
 	for i, out := range outcomes {
 		s, ok := c.settle(ops[i], out, j)
-		if states[i] = s.State; ok {
+		if states[i] = s.Status; ok {
 			settles = append(settles, s)
 		}
 	}
@@ -274,18 +274,18 @@ func (l *loop) tellStayers(ops []ledger.Op, items []crm.Item) error {
 }
 
 // judge stops what the outcomes say must not go on, before anything else is sent.
-func (c *call) judge(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.State) {
+func (c *call) judge(ops []ledger.Op, outcomes []crm.Outcome, states []crm.Status) {
 	l := c.loop
 	if c.report.ended != nil {
 		l.endAccount(c.report.ended)
 	}
 	var sent, failed int64
 	for i, op := range ops {
-		if !l.ours(op) || op.State == ledger.Accepted || outcomes[i].Verdict == crm.NotSent && states[i] != ledger.Failed {
+		if !l.ours(op) || op.Status == crm.Accepted || outcomes[i].Status == crm.Pending && states[i] != crm.Failed {
 			continue
 		}
 		sent += int64(op.Rows)
-		if states[i] == ledger.Failed {
+		if states[i] == crm.Failed {
 			failed += int64(op.Rows)
 		}
 	}
@@ -303,28 +303,28 @@ func (c *call) settle(op ledger.Op, out crm.Outcome, j *journal) (ledger.Outcome
 		HTTPStatus: out.HTTPStatus, Attempts: out.Attempts, SentAt: j.at,
 		Happened:  out.Happened,
 		Lost:      out.Lost,
-		Uncertain: !out.Happened && (out.Maybe || doubt(op) && out.Verdict != crm.Done && out.Verdict != crm.Unchanged),
+		Uncertain: !out.Happened && (out.Uncertain || doubt(op) && out.Status != crm.Done && out.Status != crm.Unchanged),
 	}
-	switch out.Verdict {
+	switch out.Status {
 	case crm.Done, crm.Unchanged, crm.Failed:
-		s.State, s.ConfirmedAt = stateOf(out.Verdict), time.Now()
-		if out.Verdict == crm.Failed {
+		s.Status, s.ConfirmedAt = out.Status, time.Now()
+		if out.Status == crm.Failed {
 			s.ConfirmedAt = time.Time{}
 		}
 	case crm.Accepted:
-		s.State, s.Open = ledger.Accepted, true
+		s.Status, s.Open = crm.Accepted, true
 		if s.Confirm = j.sent == 0; !s.Confirm { // else it stands where it stood
 			// What is said of an acceptance (that it was sent again, say) is still to be
 			// said when a look has confirmed it.
 			s.Note, s.Message = out.Message, ""
 		}
-	case crm.NotSent:
+	case crm.Pending:
 		return c.notSent(op, out, s, j)
 	default:
 		if j.sent == 0 && !doubt(op) {
 			return c.notSent(op, out, s, j) // nothing was ever announced
 		}
-		s.State, s.Open, s.Uncertain = ledger.Uncertain, true, true
+		s.Status, s.Open, s.Uncertain = crm.Uncertain, true, true
 		s.Confirm = j.sent == 0
 	}
 	return s, true
@@ -333,30 +333,30 @@ func (c *call) settle(op ledger.Op, out crm.Outcome, j *journal) (ledger.Outcome
 // doubt reports whether the operation may have taken effect by an earlier sending
 // whose answer was lost. A later refusal does not take that back.
 func doubt(op ledger.Op) bool {
-	return op.Uncertain || op.Prior != crm.PriorNone || op.State == ledger.Sent
+	return op.Uncertain || op.Prior != crm.PriorNone || op.Status == crm.Sent
 }
 
 // notSent leaves an operation to be done: later in this run, if its record is
 // busy, or in another run.
 func (c *call) notSent(op ledger.Op, out crm.Outcome, s ledger.Outcome, j *journal) (ledger.Outcome, bool) {
 	s.Open, s.Turn = true, op.Turn
-	s.Confirm = op.State == ledger.Accepted // its ticket still stands
-	if s.State = op.State; op.State == ledger.Pending && out.Maybe {
-		s.State = ledger.Sent
+	s.Confirm = op.Status == crm.Accepted // its ticket still stands
+	if s.Status = op.Status; op.Status == crm.Pending && out.Uncertain {
+		s.Status = crm.Sent
 	}
 	if out.Later > 0 && c.report.ended == nil {
 		if c.tries < busyTries {
 			c.report.later = max(c.report.later, min(out.Later, maxBusyPause), busyPause<<c.tries)
 			return s, j.sent > 0
 		}
-		s.State, s.Turn, s.Open = ledger.Failed, ledger.TurnNone, false
+		s.Status, s.Turn, s.Open = crm.Failed, ledger.TurnNone, false
 		s.Message = fmt.Sprintf("put off %d times, run again to try once more: %s", c.tries+1, out.Message)
 		return s, true
 	}
 	if c.report.ended == nil && c.loop.ctx.Err() == nil && j.err == nil {
 		// A provider that neither sends nor says when to come back would be asked
 		// for ever.
-		s.State, s.Turn, s.Open = ledger.Failed, ledger.TurnNone, false
+		s.Status, s.Turn, s.Open = crm.Failed, ledger.TurnNone, false
 		return s, true
 	}
 	return s, j.sent > 0
@@ -367,22 +367,8 @@ func errCount(account string, got, want int) error {
 	return fmt.Errorf("account %q: %d outcomes for %d operations", account, got, want)
 }
 
-func stateOf(v crm.Verdict) ledger.State {
-	switch v {
-	case crm.Done:
-		return ledger.Done
-	case crm.Unchanged:
-		return ledger.Unchanged
-	case crm.Failed:
-		return ledger.Failed
-	case crm.Accepted:
-		return ledger.Accepted
-	}
-	return ledger.Uncertain
-}
-
 // book counts what was recorded, and finds out whether the keys can go on.
-func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.State, j *journal) {
+func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []crm.Status, j *journal) {
 	l := c.loop
 	c.report.spent = c.report.spent.add(l.spent(j, outcomes, states))
 	var groups map[string]int // of several operations, by ticket
@@ -391,16 +377,16 @@ func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.Sta
 	}
 	for i, op := range ops {
 		out, to, rows := outcomes[i], states[i], int64(op.Rows)
-		l.b.counters.move(op, op.State, to)
+		l.b.counters.move(op, op.Status, to)
 		// What was refused as a whole, for the keys or for a busy record, is not attempted
 		// yet: it counts when it has an outcome of its own.
-		if out.Attempts > 0 && (out.Verdict != crm.NotSent || out.Maybe || to == ledger.Failed) {
+		if out.Attempts > 0 && (out.Status != crm.Pending || out.Uncertain || to == crm.Failed) {
 			l.b.counters.sent.Add(rows)
 		}
 		l.logRow(op, to, out)
 		waits := c.waits(op)
 		switch {
-		case out.Verdict == crm.Accepted:
+		case out.Status == crm.Accepted:
 			at, ok := groups[out.Ticket]
 			if !ok {
 				at = len(c.report.accepted)
@@ -409,8 +395,8 @@ func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []ledger.Sta
 				}
 				c.report.accepted = append(c.report.accepted, acceptance{ticket: out.Ticket, earlier: j.sent == 0})
 			}
-			op.Uncertain = out.Maybe || doubt(op)
-			op.Ticket, op.State = out.Ticket, ledger.Accepted
+			op.Uncertain = out.Uncertain || doubt(op)
+			op.Ticket, op.Status = out.Ticket, crm.Accepted
 			if op.FirstRun == 0 {
 				op.FirstRun = l.b.run
 			}
@@ -441,8 +427,8 @@ func (c *call) waits(op ledger.Op) bool {
 }
 
 // logRow writes one line for a row that failed or is in doubt.
-func (l *loop) logRow(op ledger.Op, to ledger.State, out crm.Outcome) {
-	if to == ledger.Failed || to == ledger.Uncertain {
+func (l *loop) logRow(op ledger.Op, to crm.Status, out crm.Outcome) {
+	if to == crm.Failed || to == crm.Uncertain {
 		l.b.log.Warn("row not done", "account", l.acc.Name, "line", op.Line, "result", to.String(), "record", op.Operation.Record,
 			"code", out.Code, "message", out.Message)
 	}

@@ -87,7 +87,7 @@ func (f *fake) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outco
 	out := make([]crm.Outcome, len(call.Items))
 	if ctx.Err() != nil {
 		for i := range out {
-			out[i].Verdict = crm.NotSent
+			out[i].Status = crm.Pending
 		}
 		return out
 	}
@@ -107,19 +107,19 @@ func (f *fake) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outco
 }
 
 func (f *fake) do(item crm.Item) crm.Outcome {
-	out := crm.Outcome{Verdict: crm.Accepted}
+	out := crm.Outcome{Status: crm.Accepted}
 	if f.answer != nil {
 		out = f.answer(item)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if out.Verdict == crm.NotSent {
+	if out.Status == crm.Pending {
 		return out
 	}
 	f.sent = append(f.sent, item.Op)
 	f.priors = append(f.priors, item.Prior)
 	out.Attempts = 1
-	switch out.Verdict {
+	switch out.Status {
 	case crm.Done:
 		f.inForce[item.Op.Target()] = item.Op
 	case crm.Accepted:
@@ -133,7 +133,7 @@ func (f *fake) do(item crm.Item) crm.Outcome {
 func (f *fake) Confirm(_ context.Context, items []crm.Item) ([]crm.Outcome, crm.State) {
 	out := make([]crm.Outcome, len(items))
 	for i, item := range items {
-		out[i] = crm.Outcome{Verdict: crm.Done}
+		out[i] = crm.Outcome{Status: crm.Done}
 		if f.settle != nil {
 			out[i] = f.settle(item)
 		}
@@ -142,7 +142,7 @@ func (f *fake) Confirm(_ context.Context, items []crm.Item) ([]crm.Outcome, crm.
 		if f.tickets[item.Ticket] != item.Op {
 			f.t.Errorf("asked about ticket %q of %v as if it were of %v", item.Ticket, f.tickets[item.Ticket], item.Op)
 		}
-		if out[i].Verdict == crm.Done {
+		if out[i].Status == crm.Done {
 			f.inForce[item.Op.Target()] = item.Op
 		}
 		f.mu.Unlock()
@@ -271,7 +271,7 @@ func (b *bench) results(n int) []ledger.Result {
 func states(results []ledger.Result) string {
 	var words []string
 	for _, r := range results {
-		word := r.State.String()
+		word := r.Status.String()
 		if r.Invalid {
 			word = "invalid"
 		}

@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
@@ -30,12 +29,12 @@ func TestNeverTwoOpenChangesOnAParkedKey(t *testing.T) {
 			}
 			mu.Unlock()
 			if refuse {
-				return crm.Outcome{Verdict: crm.NotSent, Later: 10 * time.Second}
+				return crm.Outcome{Status: crm.Pending, Later: 10 * time.Second}
 			}
 			if item.Op.User == "u2" {
 				time.Sleep(30 * time.Second)
 			}
-			return crm.Outcome{Verdict: crm.Accepted}
+			return crm.Outcome{Status: crm.Accepted}
 		}
 		b := newBench(t, f)
 		_, results := b.run(t.Context(), "share r1 u1 read", "revoke r1 u1", "revoke r1 u2")
@@ -57,18 +56,18 @@ func TestNeverTwoOpenChangesAfterALookOnAParkedKey(t *testing.T) {
 			busy = busy && !refuse
 			mu.Unlock()
 			if refuse {
-				return crm.Outcome{Verdict: crm.NotSent, Later: 2 * time.Second}
+				return crm.Outcome{Status: crm.Pending, Later: 2 * time.Second}
 			}
 			if item.Op.User == "u2" {
 				time.Sleep(time.Minute)
 			}
-			return crm.Outcome{Verdict: crm.Accepted}
+			return crm.Outcome{Status: crm.Accepted}
 		}
 		f.settle = func(item crm.Item) crm.Outcome {
 			if item.Op.Action == crm.Share {
 				time.Sleep(30 * time.Second)
 			}
-			return crm.Outcome{Verdict: crm.Done}
+			return crm.Outcome{Status: crm.Done}
 		}
 		b := newBench(t, f)
 		_, results := b.run(t.Context(), "share r1 u1 read", "revoke r1 u1", "revoke r1 u2")
@@ -86,12 +85,12 @@ func TestParkedKeyKeepsItsPause(t *testing.T) {
 		var asked []time.Duration
 		f.answer = func(item crm.Item) crm.Outcome {
 			if item.Op.User != "u2" {
-				return crm.Outcome{Verdict: crm.Accepted}
+				return crm.Outcome{Status: crm.Accepted}
 			}
 			if asked = append(asked, time.Since(start)); len(asked) == 1 {
-				return crm.Outcome{Verdict: crm.NotSent, Later: 10 * time.Second}
+				return crm.Outcome{Status: crm.Pending, Later: 10 * time.Second}
 			}
-			return crm.Outcome{Verdict: crm.Accepted}
+			return crm.Outcome{Status: crm.Accepted}
 		}
 		b := newBench(t, f)
 		b.opts.Accounts[0].Workers = 1
@@ -120,14 +119,14 @@ func TestLaterRowsBehindABundleHaveTheirTurn(t *testing.T) {
 			defer mu.Unlock()
 			for i, item := range call.Items {
 				sent = append(sent, fmt.Sprint(item.Op.Action, " ", item.Op.Record))
-				out[i] = crm.Outcome{Verdict: crm.Accepted, Ticket: call.ID, RequestID: call.ID, Attempts: 1}
+				out[i] = crm.Outcome{Status: crm.Accepted, Ticket: call.ID, RequestID: call.ID, Attempts: 1}
 			}
 			return out
 		}
 		p.confirm = func(items []crm.Item) []crm.Outcome {
 			out := make([]crm.Outcome, len(items))
 			for i := range out {
-				out[i].Verdict = crm.Done
+				out[i].Status = crm.Done
 			}
 			return out
 		}
@@ -159,8 +158,8 @@ func TestLaterRowsOnARecordOfManyUsersHaveTheirTurn(t *testing.T) {
 				rows = append(rows, "revoke r1 u0", "revoke r1 u500")
 				_, results := b.run(t.Context(), rows...)
 				for _, r := range results {
-					if r.State != ledger.Done && (!off || r.State != ledger.Accepted) {
-						t.Errorf("line %d, %v of %s: %s, code %q", r.Line, r.Op.Action, r.Op.User, r.State, r.Code)
+					if r.Status != crm.Done && (!off || r.Status != crm.Accepted) {
+						t.Errorf("line %d, %v of %s: %s, code %q", r.Line, r.Op.Action, r.Op.User, r.Status, r.Code)
 					}
 				}
 			})
@@ -175,7 +174,7 @@ func TestAccountEndOnOneRowFailsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.answer = func(item crm.Item) crm.Outcome {
-			out := crm.Outcome{Verdict: crm.NotSent}
+			out := crm.Outcome{Status: crm.Pending}
 			if item.Op.User == "u2" {
 				out.Ended = unreachable
 			}
@@ -207,11 +206,11 @@ func TestBundledRowsEachComeToTheirEnd(t *testing.T) {
 			for i, item := range call.Items {
 				tries[item.Op.Record]++
 				if len(item.Op.Record) == 3 && tries[item.Op.Record] < 3 {
-					out[i] = crm.Outcome{Verdict: crm.NotSent, Later: time.Second}
+					out[i] = crm.Outcome{Status: crm.Pending, Later: time.Second}
 					continue
 				}
 				sent[item.Op.Record]++
-				out[i] = crm.Outcome{Verdict: crm.Done, Attempts: 1}
+				out[i] = crm.Outcome{Status: crm.Done, Attempts: 1}
 			}
 			return out
 		}
@@ -247,9 +246,9 @@ func TestRowsThatFailedTogetherGoAlone(t *testing.T) {
 				t.Errorf("intend: %v", err)
 			}
 			for i, item := range call.Items {
-				out[i] = crm.Outcome{Verdict: crm.Done, Attempts: 1}
+				out[i] = crm.Outcome{Status: crm.Done, Attempts: 1}
 				if len(out) > 1 || item.Op.Record == "r1" {
-					out[i] = crm.Outcome{Verdict: crm.Failed, Attempts: 1}
+					out[i] = crm.Outcome{Status: crm.Failed, Attempts: 1}
 				}
 			}
 			return out

@@ -26,7 +26,7 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 	}
 	for _, t := range counts {
 		p.count(t)
-		if t.Invalid || t.State == ledger.Unavailable {
+		if t.Invalid || t.Status == crm.Unavailable {
 			continue
 		}
 		name := PlanGroup{Account: t.Account, Action: t.Action.String(), Object: t.Object}
@@ -81,7 +81,7 @@ func (p *Plan) count(t ledger.Count) {
 	case t.Invalid:
 		p.Invalid += t.Rows
 		return
-	case t.State == ledger.Unavailable:
+	case t.Status == crm.Unavailable:
 		p.Unavailable += t.Rows
 		return
 	case sends(t):
@@ -94,7 +94,7 @@ func (p *Plan) count(t ledger.Count) {
 		}
 	case t.Turn == ledger.TurnAsk:
 		p.Asked += t.Rows
-	case t.State == ledger.Uncertain:
+	case t.Status == crm.Uncertain:
 		p.Waiting += t.Rows
 	default:
 		p.Done += t.Rows

@@ -275,18 +275,18 @@ func (b *Batch) choose(past, rows []ledger.Entry, m *matched) []ledger.Choice {
 }
 
 func (b *Batch) standing(p ledger.Entry) plan.Standing {
-	switch p.State {
-	case ledger.Done, ledger.Unchanged:
+	switch p.Status {
+	case crm.Done, crm.Unchanged:
 		if p.Happened {
 			return plan.Cleared
 		}
 		return plan.Settled
-	case ledger.Accepted:
+	case crm.Accepted:
 		if b.opts.ConfirmOff {
 			return plan.Settled
 		}
 		return plan.Accepted
-	case ledger.Sent, ledger.Uncertain:
+	case crm.Sent, crm.Uncertain:
 		return plan.Lost
 	}
 	if p.Happened {
@@ -300,8 +300,8 @@ func (b *Batch) standing(p ledger.Entry) plan.Standing {
 
 // turn says what there is to do for a row that takes up an earlier operation.
 func (b *Batch) turn(p ledger.Entry, moved bool) (ledger.Turn, crm.Prior) {
-	switch p.State {
-	case ledger.Accepted:
+	switch p.Status {
+	case crm.Accepted:
 		if b.opts.ConfirmOff {
 			return ledger.TurnNone, crm.PriorNone
 		}
@@ -309,14 +309,14 @@ func (b *Batch) turn(p ledger.Entry, moved bool) (ledger.Turn, crm.Prior) {
 			return ledger.TurnAsk, crm.PriorAccepted
 		}
 		return ledger.TurnNormal, b.again(crm.PriorUncertain)
-	case ledger.Sent:
+	case crm.Sent:
 		return ledger.TurnNormal, b.again(crm.PriorLost)
-	case ledger.Uncertain:
+	case crm.Uncertain:
 		if b.opts.RedoInDoubt {
 			return ledger.TurnNormal, crm.PriorRedo
 		}
 		return ledger.TurnNone, crm.PriorLost
-	case ledger.Failed:
+	case crm.Failed:
 		switch {
 		case p.Happened:
 			return ledger.TurnAsk, crm.PriorHappened
@@ -326,7 +326,7 @@ func (b *Batch) turn(p ledger.Entry, moved bool) (ledger.Turn, crm.Prior) {
 			return ledger.TurnLate, b.again(crm.PriorLost)
 		}
 		return ledger.TurnLate, crm.PriorNone
-	case ledger.Pending:
+	case crm.Pending:
 		return ledger.TurnNormal, crm.PriorNone
 	}
 	return ledger.TurnNone, crm.PriorNone
@@ -349,7 +349,7 @@ func askBeforeSending(past []ledger.Entry, choices []ledger.Choice) {
 		c := &choices[i]
 		if c.Turn != ledger.TurnNone {
 			sends = true
-		} else if sends && c.Take >= 0 && past[c.Take].State == ledger.Accepted {
+		} else if sends && c.Take >= 0 && past[c.Take].Status == crm.Accepted {
 			c.Turn, c.Prior = ledger.TurnAsk, crm.PriorAccepted
 		}
 	}

@@ -164,15 +164,15 @@ func wantCounts(t testing.TB, got Counts, results []ledger.Result) {
 		switch {
 		case r.Invalid:
 			want.Invalid++
-		case r.State == ledger.Done:
+		case r.Status == crm.Done:
 			want.Done++
-		case r.State == ledger.Unchanged:
+		case r.Status == crm.Unchanged:
 			want.Unchanged++
-		case r.State == ledger.Accepted:
+		case r.Status == crm.Accepted:
 			want.Accepted++
-		case r.State == ledger.Failed:
+		case r.Status == crm.Failed:
 			want.Failed++
-		case r.State == ledger.Uncertain, r.State == ledger.Sent:
+		case r.Status == crm.Uncertain, r.Status == crm.Sent:
 			want.InDoubt++
 		default:
 			want.NotAttempted++
@@ -217,34 +217,34 @@ func (m *moody) perhaps(op crm.Operation) {
 func (m *moody) change(item crm.Item) crm.Outcome {
 	time.Sleep(time.Duration(m.dice(300)) * time.Millisecond)
 	if m.calm || m.dice(3) > 0 {
-		return crm.Outcome{Verdict: crm.Accepted, Later: time.Duration(m.dice(3)) * time.Second}
+		return crm.Outcome{Status: crm.Accepted, Later: time.Duration(m.dice(3)) * time.Second}
 	}
 	maybe := item.Prior != crm.PriorNone
 	switch m.dice(6) {
 	case 0:
-		return crm.Outcome{Verdict: crm.Failed, Code: "MXTest", Maybe: maybe}
+		return crm.Outcome{Status: crm.Failed, Code: "MXTest", Uncertain: maybe}
 	case 1:
-		return crm.Outcome{Verdict: crm.Done}
+		return crm.Outcome{Status: crm.Done}
 	case 2:
 		m.perhaps(item.Op)
-		return crm.Outcome{Verdict: crm.Unknown}
+		return crm.Outcome{Status: crm.Uncertain}
 	case 3:
-		return crm.Outcome{Verdict: crm.NotSent, Later: time.Duration(1+m.dice(5)) * time.Second, Maybe: maybe}
+		return crm.Outcome{Status: crm.Pending, Later: time.Duration(1+m.dice(5)) * time.Second, Uncertain: maybe}
 	case 4:
 		m.perhaps(item.Op)
-		return crm.Outcome{Verdict: crm.NotSent, Later: time.Second, Maybe: true}
+		return crm.Outcome{Status: crm.Pending, Later: time.Second, Uncertain: true}
 	}
 	m.perhaps(item.Op)
-	return crm.Outcome{Verdict: crm.Failed, Maybe: true}
+	return crm.Outcome{Status: crm.Failed, Uncertain: true}
 }
 
 func (m *moody) look(crm.Item) crm.Outcome {
 	time.Sleep(time.Duration(m.dice(300)) * time.Millisecond)
 	if m.calm || m.dice(2) > 0 {
-		return crm.Outcome{Verdict: crm.Done}
+		return crm.Outcome{Status: crm.Done}
 	}
-	verdicts := []crm.Verdict{crm.Accepted, crm.Accepted, crm.Failed}
-	return crm.Outcome{Verdict: verdicts[m.dice(len(verdicts))], Code: fmt.Sprint("status_", m.dice(3))}
+	verdicts := []crm.Status{crm.Accepted, crm.Accepted, crm.Failed}
+	return crm.Outcome{Status: verdicts[m.dice(len(verdicts))], Code: fmt.Sprint("status_", m.dice(3))}
 }
 
 func (m *moody) row() string {
@@ -278,8 +278,8 @@ func (m *moody) test() {
 	last := make(map[crm.Target]crm.Operation)
 	for _, r := range results {
 		last[r.Op.Target()] = r.Op
-		if r.State != ledger.Done {
-			t.Errorf("line %d is %s (%s %s), want done", r.Line, r.State, r.Code, r.Message)
+		if r.Status != crm.Done {
+			t.Errorf("line %d is %s (%s %s), want done", r.Line, r.Status, r.Code, r.Message)
 		}
 	}
 	for target, op := range last {

@@ -25,9 +25,9 @@ func TestGuardCountsRowsThatWereParked(t *testing.T) {
 			defer mu.Unlock()
 			if !tried[item.Op.Record] {
 				tried[item.Op.Record] = true
-				return crm.Outcome{Verdict: crm.NotSent, Later: time.Second, Code: "busy"}
+				return crm.Outcome{Status: crm.Pending, Later: time.Second, Code: "busy"}
 			}
-			return crm.Outcome{Verdict: crm.Failed, Code: "MXTest"}
+			return crm.Outcome{Status: crm.Failed, Code: "MXTest"}
 		}
 		b := newBench(t, f)
 		b.opts.Guard = Guard{Failures: 5}
@@ -47,7 +47,9 @@ func TestCountsAgreeOnAShareWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
-		f.answer = func(crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.NotSent, Maybe: true, Ended: unreachable} }
+		f.answer = func(crm.Item) crm.Outcome {
+			return crm.Outcome{Status: crm.Pending, Uncertain: true, Ended: unreachable}
+		}
 		b := newBench(t, f)
 		s, results := b.run(t.Context(), "share r1 u1 read")
 		wantCounts(t, s.Counts, results)
@@ -60,7 +62,7 @@ func TestCountsAgreeOnEqualRowsOfDifferentPast(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
-		f.answer = func(crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.Failed} }
+		f.answer = func(crm.Item) crm.Outcome { return crm.Outcome{Status: crm.Failed} }
 		b := newBench(t, f)
 		b.run(t.Context(), "revoke r1 u1")
 		f.answer = nil

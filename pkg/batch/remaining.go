@@ -85,10 +85,10 @@ func (l *loop) worth(ops []ledger.Op) (b backlog) {
 
 // spent is what was planned for those operations of a call that need no change any more
 // in this run. Of those that were accepted, the loop knows the looks.
-func (l *loop) spent(j *journal, outcomes []crm.Outcome, states []ledger.State) backlog {
+func (l *loop) spent(j *journal, outcomes []crm.Outcome, states []crm.Status) backlog {
 	var rest []ledger.Op
 	for i, op := range j.ops {
-		if v := outcomes[i].Verdict; v == crm.NotSent && states[i] != ledger.Failed || v == crm.Unknown && states[i] != ledger.Uncertain {
+		if v := outcomes[i].Status; v == crm.Pending && states[i] != crm.Failed || v == crm.Uncertain && states[i] != crm.Uncertain {
 			rest = append(rest, op)
 		}
 	}

@@ -123,29 +123,29 @@ func TestSpent(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
 		ops      []ledger.Op
-		verdicts []crm.Verdict
+		verdicts []crm.Status
 		want     backlog
 	}{
-		{"one", []ledger.Op{op(1, normal)}, []crm.Verdict{crm.Accepted}, backlog{changes: 2, looks: 1}},
-		{"one that failed before", []ledger.Op{op(1, late)}, []crm.Verdict{crm.Failed}, backlog{changes: 2, looks: 1}},
-		{"one whose record is busy", []ledger.Op{op(1, normal)}, []crm.Verdict{crm.NotSent}, backlog{}},
-		{"one that was to be asked about", []ledger.Op{op(1, ask)}, []crm.Verdict{crm.Done}, backlog{}},
+		{"one", []ledger.Op{op(1, normal)}, []crm.Status{crm.Accepted}, backlog{changes: 2, looks: 1}},
+		{"one that failed before", []ledger.Op{op(1, late)}, []crm.Status{crm.Failed}, backlog{changes: 2, looks: 1}},
+		{"one whose record is busy", []ledger.Op{op(1, normal)}, []crm.Status{crm.Pending}, backlog{}},
+		{"one that was to be asked about", []ledger.Op{op(1, ask)}, []crm.Status{crm.Done}, backlog{}},
 		{"four of a key", []ledger.Op{op(1, normal), op(1, normal), op(1, normal), op(1, normal)},
-			[]crm.Verdict{crm.Done, crm.Unchanged, crm.Accepted, crm.Failed}, backlog{changes: 3, looks: 1}},
+			[]crm.Status{crm.Done, crm.Unchanged, crm.Accepted, crm.Failed}, backlog{changes: 3, looks: 1}},
 		{"two of four", []ledger.Op{op(1, normal), op(1, normal), op(1, normal), op(1, normal)},
-			[]crm.Verdict{crm.Done, crm.NotSent, crm.NotSent, crm.Accepted}, backlog{changes: 1}},
+			[]crm.Status{crm.Done, crm.Pending, crm.Pending, crm.Accepted}, backlog{changes: 1}},
 		{"two keys", []ledger.Op{op(1, normal), op(2, normal), op(1, normal)},
-			[]crm.Verdict{crm.Done, crm.Unknown, crm.Done}, backlog{changes: 4, looks: 2}},
+			[]crm.Status{crm.Done, crm.Uncertain, crm.Done}, backlog{changes: 4, looks: 2}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			l := &loop{schedule: newSchedule(bulk{}), b: &Batch{}, acc: &account{Account: Account{Rules: bulk{}}}}
 			j := &journal{loop: l, ops: tc.ops, planned: l.worth(tc.ops)}
-			outcomes, states := make([]crm.Outcome, len(tc.ops)), make([]ledger.State, len(tc.ops))
+			outcomes, states := make([]crm.Outcome, len(tc.ops)), make([]crm.Status, len(tc.ops))
 			for i, v := range tc.verdicts {
-				outcomes[i].Verdict, states[i] = v, stateOf(v)
-				if v == crm.NotSent {
-					states[i] = ledger.Pending
+				outcomes[i].Status, states[i] = v, v
+				if v == crm.Pending {
+					states[i] = crm.Pending
 				}
 			}
 			got := l.spent(j, outcomes, states)

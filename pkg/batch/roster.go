@@ -109,7 +109,7 @@ func (c *call) knowUsers(items []crm.Item, outcomes []crm.Outcome) {
 	l := c.loop
 	for i := range outcomes {
 		o, op := &outcomes[i], items[i].Op
-		if o.Verdict != crm.Unchanged || op.Action != crm.Revoke || op.User == "" {
+		if o.Status != crm.Unchanged || op.Action != crm.Revoke || op.User == "" {
 			continue
 		}
 		known, err := l.acc.roster.has(l.ctx, l.acc.Provider, op.User)
@@ -117,12 +117,12 @@ func (c *call) knowUsers(items []crm.Item, outcomes []crm.Outcome) {
 		switch {
 		case known, errors.Is(err, crm.ErrNoUserList):
 		case err == nil:
-			o.Verdict, o.Code = crm.Failed, codeUser
+			o.Status, o.Code = crm.Failed, codeUser
 			o.Message = fmt.Sprintf("nobody in the organisation has the user id %s, so that nothing was taken from anybody: correct the id, or take the row out", op.User)
 		case over:
-			*o = crm.Outcome{Verdict: crm.NotSent, Code: ended.Code, Message: "whether the organisation has this user could not be found out", Ended: ended}
+			*o = crm.Outcome{Status: crm.Pending, Code: ended.Code, Message: "whether the organisation has this user could not be found out", Ended: ended}
 		case l.ctx.Err() != nil:
-			*o = crm.Outcome{Verdict: crm.NotSent}
+			*o = crm.Outcome{Status: crm.Pending}
 		default:
 			o.Message = crm.Join(o.Message, fmt.Sprintf("whether the organisation has a user %s could not be found out: %s", op.User, err))
 		}

@@ -25,9 +25,9 @@ type unchangedFake struct {
 func (f *unchangedFake) Do(ctx context.Context, call crm.Call, _ crm.Journal) []crm.Outcome {
 	out := make([]crm.Outcome, len(call.Items))
 	for i := range out {
-		out[i].Verdict = crm.Unchanged
+		out[i].Status = crm.Unchanged
 		if ctx.Err() != nil {
-			out[i].Verdict = crm.NotSent
+			out[i].Status = crm.Pending
 		}
 	}
 	return out
@@ -108,8 +108,8 @@ func TestUnchangedRevokesOfUnknownUsers(t *testing.T) {
 					t.Errorf("message %q, want %q", results[0].Message, tt.says)
 				}
 				for _, r := range results {
-					if (r.State.String() == "failed") != (r.Code == codeUser) {
-						t.Errorf("line %d: %s with code %q", r.Line, r.State, r.Code)
+					if (r.Status.String() == "failed") != (r.Code == codeUser) {
+						t.Errorf("line %d: %s with code %q", r.Line, r.Status, r.Code)
 					}
 				}
 				if f.lists != tt.lists || f.formers != tt.formers {

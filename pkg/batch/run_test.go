@@ -66,9 +66,9 @@ func TestRefusedRowIsARowNotTheRun(t *testing.T) {
 		bad := true
 		f.answer = func(item crm.Item) crm.Outcome {
 			if bad && item.Op.Record == "r2" {
-				return crm.Outcome{Verdict: crm.Failed, Code: "MXTest", Message: "no such thing", HTTPStatus: 500}
+				return crm.Outcome{Status: crm.Failed, Code: "MXTest", Message: "no such thing", HTTPStatus: 500}
 			}
-			return crm.Outcome{Verdict: crm.Accepted}
+			return crm.Outcome{Status: crm.Accepted}
 		}
 		b := newBench(t, f)
 		_, results := b.run(t.Context(), "revoke r1 u1", "revoke r2 u1", "share r2 u1 read")
@@ -94,9 +94,9 @@ func TestFailedEarlierGoesLast(t *testing.T) {
 		fail := true
 		f.answer = func(item crm.Item) crm.Outcome {
 			if fail {
-				return crm.Outcome{Verdict: crm.Failed, Code: "MXTest"}
+				return crm.Outcome{Status: crm.Failed, Code: "MXTest"}
 			}
-			return crm.Outcome{Verdict: crm.Accepted}
+			return crm.Outcome{Status: crm.Accepted}
 		}
 		b := newBench(t, f)
 		b.opts.Accounts[0].Workers = 1
@@ -119,12 +119,12 @@ func TestLostAnswerIsToldToTheProvider(t *testing.T) {
 		lost := true
 		f.answer = func(item crm.Item) crm.Outcome {
 			if lost {
-				return crm.Outcome{Verdict: crm.NotSent, Maybe: true, Ended: &crm.AccountError{Code: crm.EndUnreachable, Err: errors.New("gone")}}
+				return crm.Outcome{Status: crm.Pending, Uncertain: true, Ended: &crm.AccountError{Code: crm.EndUnreachable, Err: errors.New("gone")}}
 			}
 			if item.Prior == crm.PriorLost && item.Op.Action == crm.Share {
-				return crm.Outcome{Verdict: crm.Unknown}
+				return crm.Outcome{Status: crm.Uncertain}
 			}
-			return crm.Outcome{Verdict: crm.Accepted}
+			return crm.Outcome{Status: crm.Accepted}
 		}
 		b := newBench(t, f)
 		b.opts.Accounts[0].Workers = 1
@@ -156,9 +156,9 @@ func TestInDoubtHoldsUpItsTarget(t *testing.T) {
 		f := newFake(t)
 		f.answer = func(item crm.Item) crm.Outcome {
 			if item.Op.Action == crm.Share {
-				return crm.Outcome{Verdict: crm.Unknown, Code: "no_answer"}
+				return crm.Outcome{Status: crm.Uncertain, Code: "no_answer"}
 			}
-			return crm.Outcome{Verdict: crm.Accepted}
+			return crm.Outcome{Status: crm.Accepted}
 		}
 		b := newBench(t, f)
 		for range 2 { // and in the next run too
@@ -178,9 +178,9 @@ func TestAcceptedEarlierIsAskedFirstThenSentAgain(t *testing.T) {
 		pending := true
 		f.settle = func(item crm.Item) crm.Outcome {
 			if pending {
-				return crm.Outcome{Verdict: crm.Accepted, Code: "status_2", Message: "queued"}
+				return crm.Outcome{Status: crm.Accepted, Code: "status_2", Message: "queued"}
 			}
-			return crm.Outcome{Verdict: crm.Done}
+			return crm.Outcome{Status: crm.Done}
 		}
 		b := newBench(t, f)
 		rows := []string{"revoke r1 u1"}
@@ -219,11 +219,11 @@ func TestBusyRecordParksItsKeyOnly(t *testing.T) {
 			switch {
 			case item.Op.Record == "r1" && busy > 0:
 				busy--
-				return crm.Outcome{Verdict: crm.NotSent, Later: 2 * time.Second, Code: "busy"}
+				return crm.Outcome{Status: crm.Pending, Later: 2 * time.Second, Code: "busy"}
 			case item.Op.Record == "r2":
-				return crm.Outcome{Verdict: crm.NotSent, Later: 2 * time.Second, Code: "busy", Message: "Scheduler is running"}
+				return crm.Outcome{Status: crm.Pending, Later: 2 * time.Second, Code: "busy", Message: "Scheduler is running"}
 			}
-			return crm.Outcome{Verdict: crm.Accepted}
+			return crm.Outcome{Status: crm.Accepted}
 		}
 		b := newBench(t, f)
 		b.opts.Accounts[0].Workers = 1
@@ -282,7 +282,7 @@ func TestAccountsEndAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		good, bad, never := newFake(t), newFake(t), newFake(t)
 		bad.answer = func(crm.Item) crm.Outcome {
-			return crm.Outcome{Verdict: crm.NotSent, Ended: &crm.AccountError{Code: crm.EndKeys, Err: errors.New("401")}}
+			return crm.Outcome{Status: crm.Pending, Ended: &crm.AccountError{Code: crm.EndKeys, Err: errors.New("401")}}
 		}
 		never.preErr = &crm.AccountError{Code: crm.EndUnreachable, Err: errors.New("no route")}
 		b := newBench(t, good, bad, never)
@@ -320,10 +320,10 @@ func TestSentCountsRowsWithAnOutcome(t *testing.T) {
 		state   string
 	}{
 		{"done", nil, 1, "done"},
-		{"refused keys", []crm.Outcome{{Verdict: crm.NotSent, Attempts: 1, Ended: keys}}, 0, "not_attempted"},
-		{"busy, then done", []crm.Outcome{{Verdict: crm.NotSent, Attempts: 1, Later: time.Second}, {Verdict: crm.NotSent, Attempts: 1, Later: time.Second}}, 1, "done"},
-		{"refused", []crm.Outcome{{Verdict: crm.Failed, Attempts: 1, Code: "no"}}, 1, "failed"},
-		{"lost, then refused keys", []crm.Outcome{{Verdict: crm.NotSent, Attempts: 2, Maybe: true, Ended: keys}}, 1, "in_doubt"},
+		{"refused keys", []crm.Outcome{{Status: crm.Pending, Attempts: 1, Ended: keys}}, 0, "not_attempted"},
+		{"busy, then done", []crm.Outcome{{Status: crm.Pending, Attempts: 1, Later: time.Second}, {Status: crm.Pending, Attempts: 1, Later: time.Second}}, 1, "done"},
+		{"refused", []crm.Outcome{{Status: crm.Failed, Attempts: 1, Code: "no"}}, 1, "failed"},
+		{"lost, then refused keys", []crm.Outcome{{Status: crm.Pending, Attempts: 2, Uncertain: true, Ended: keys}}, 1, "in_doubt"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -335,7 +335,7 @@ func TestSentCountsRowsWithAnOutcome(t *testing.T) {
 					if asked <= len(tc.answers) {
 						return tc.answers[asked-1]
 					}
-					return crm.Outcome{Verdict: crm.Done, Attempts: asked}
+					return crm.Outcome{Status: crm.Done, Attempts: asked}
 				}
 				s, results := newBench(t, f).run(t.Context(), "revoke r1 u1")
 				wantStates(t, results, tc.state)
@@ -351,7 +351,7 @@ func TestGuardStopsTheRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
-		f.answer = func(item crm.Item) crm.Outcome { return crm.Outcome{Verdict: crm.Failed, Code: "MXTest"} }
+		f.answer = func(item crm.Item) crm.Outcome { return crm.Outcome{Status: crm.Failed, Code: "MXTest"} }
 		b := newBench(t, f)
 		b.opts.Guard = Guard{Percent: 20}
 		var rows []string
@@ -382,7 +382,7 @@ func TestCRMThatDoesNothingIsNoticedBeforeTheEnd(t *testing.T) {
 		f := newFake(t)
 		f.latency = time.Second
 		f.settle = func(crm.Item) crm.Outcome {
-			return crm.Outcome{Verdict: crm.Failed, Code: "status", Message: "nothing done"}
+			return crm.Outcome{Status: crm.Failed, Code: "status", Message: "nothing done"}
 		}
 		b := newBench(t, f)
 		b.opts.Guard = Guard{Failures: 10}

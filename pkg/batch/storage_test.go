@@ -20,7 +20,7 @@ func TestLedgerThatCanNotBeReadEndsTheRunWithAnError(t *testing.T) {
 		f.latency = time.Second
 		f.answer = func(crm.Item) crm.Outcome {
 			faults.arm("o.turn > 0")
-			return crm.Outcome{Verdict: crm.Accepted}
+			return crm.Outcome{Status: crm.Accepted}
 		}
 		var rows []string
 		for i := range pageSize + 50 {
@@ -40,10 +40,10 @@ func TestIntentThatCanNotBeWrittenSendsNothing(t *testing.T) {
 		p := &scripted{fake: newFake(t)}
 		p.do = func(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outcome {
 			if err := j.Intend(ctx, crm.State{}); err != nil {
-				return []crm.Outcome{{Verdict: crm.NotSent}}
+				return []crm.Outcome{{Status: crm.Pending}}
 			}
 			t.Error("the intent was taken")
-			return []crm.Outcome{{Verdict: crm.Accepted, Ticket: "t", Attempts: 1}}
+			return []crm.Outcome{{Status: crm.Accepted, Ticket: "t", Attempts: 1}}
 		}
 		b, faults := benchAt(t, p)
 		faults.arm("INSERT INTO event", "intent")

@@ -97,12 +97,12 @@ type traces struct {
 // made says whether an operation has changed something, and maybe whether it may
 // have.
 func made(t ledger.Tried) (made, maybe bool) {
-	switch t.State {
-	case ledger.Done, ledger.Accepted:
+	switch t.Status {
+	case crm.Done, crm.Accepted:
 		return true, false
-	case ledger.Sent, ledger.Uncertain:
+	case crm.Sent, crm.Uncertain:
 		return false, true
-	case ledger.Failed:
+	case crm.Failed:
 		if t.Happened && t.Attempts > 0 {
 			return true, false
 		}
@@ -298,7 +298,7 @@ func (tr *traces) exactly() (row UndoRow, ok bool) {
 // for is what is there.
 func (tr *traces) settled() bool {
 	done, _ := made(tr.last)
-	return done && tr.last.State != ledger.Accepted
+	return done && tr.last.Status != crm.Accepted
 }
 
 // guess is row where the CRM shows nobody what was there.

@@ -131,7 +131,7 @@ func (b *Batch) stillLost(ctx context.Context, v *Verification) error {
 func (b *Batch) countRows(ctx context.Context) error {
 	counts, err := b.reader.Counts(ctx)
 	for _, t := range counts {
-		if acc := b.accounts[t.Account]; acc != nil && !t.Invalid && t.State != ledger.Unavailable {
+		if acc := b.accounts[t.Account]; acc != nil && !t.Invalid && t.Status != crm.Unavailable {
 			acc.rows += t.Rows
 		}
 	}
@@ -334,7 +334,7 @@ func (v *verifier) look(ctx context.Context, items []crm.Item) ([]crm.Outcome, c
 	looks := v.acc.Rules.Shows(items[0].Op)
 	for try := 0; ; try++ {
 		outcomes, seen := v.acc.Provider.Confirm(ctx, items)
-		again := looks && !seen.Looked && try+1 < lookTries && len(outcomes) > 0 && outcomes[0].Verdict == crm.Accepted && outcomes[0].Ended == nil
+		again := looks && !seen.Looked && try+1 < lookTries && len(outcomes) > 0 && outcomes[0].Status == crm.Accepted && outcomes[0].Ended == nil
 		if !again {
 			return outcomes, seen
 		}

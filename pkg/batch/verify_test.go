@@ -58,11 +58,11 @@ func TestVerifyByRequestID(t *testing.T) {
 	f.settle = func(item crm.Item) crm.Outcome {
 		switch item.Op.Record {
 		case "r1":
-			return crm.Outcome{Verdict: crm.Failed, Code: "gone"}
+			return crm.Outcome{Status: crm.Failed, Code: "gone"}
 		case "r2":
-			return crm.Outcome{Verdict: crm.Accepted, Code: "unknown_id"}
+			return crm.Outcome{Status: crm.Accepted, Code: "unknown_id"}
 		}
-		return crm.Outcome{Verdict: crm.Done}
+		return crm.Outcome{Status: crm.Done}
 	}
 	_, got = b.answers(t.Context())
 	wantAnswers(t, got, "no:superseded no:gone unknown:unknown_id yes:superseded yes")
@@ -79,13 +79,13 @@ func TestVerifyOfRowsThatWereNotDone(t *testing.T) {
 	f.answer = func(item crm.Item) crm.Outcome {
 		switch {
 		case item.Op.Record == "r1":
-			return crm.Outcome{Verdict: crm.Failed, Code: "no"}
+			return crm.Outcome{Status: crm.Failed, Code: "no"}
 		case item.Op.Action == crm.Share:
-			return crm.Outcome{Verdict: crm.Unknown}
+			return crm.Outcome{Status: crm.Uncertain}
 		case item.Op.Record == "r4":
-			return crm.Outcome{Verdict: crm.Unchanged}
+			return crm.Outcome{Status: crm.Unchanged}
 		}
-		return crm.Outcome{Verdict: crm.Accepted}
+		return crm.Outcome{Status: crm.Accepted}
 	}
 	b := newBench(t, f)
 	b.opts.SkipInvalid = true
@@ -120,19 +120,19 @@ func (s *seer) Confirm(ctx context.Context, items []crm.Item) ([]crm.Outcome, cr
 	out := make([]crm.Outcome, len(items))
 	s.looked[record]++
 	for i, item := range items {
-		out[i].Verdict = crm.Accepted
+		out[i].Status = crm.Accepted
 		if item.Ticket != key || item.Op.Record != record {
 			s.t.Errorf("a look at %s is asked about %s with ticket %s", record, item.Op.Record, item.Ticket)
 		}
 		_, has := direct(s.seen[record], item.Op.User)
 		if item.Op.Action == crm.Share == has {
-			out[i].Verdict = crm.Done
+			out[i].Status = crm.Done
 		}
 	}
 	if s.fails > 0 || s.ended != nil {
 		s.fails--
 		for i := range out {
-			out[i] = crm.Outcome{Verdict: crm.Accepted, Code: "busy", Ended: s.ended}
+			out[i] = crm.Outcome{Status: crm.Accepted, Code: "busy", Ended: s.ended}
 		}
 		return out, crm.State{}
 	}
@@ -161,9 +161,9 @@ func TestVerifyByLooking(t *testing.T) {
 	b := benchOf(t, s)
 	s.answer = func(item crm.Item) crm.Outcome {
 		if item.Op.Record == "r2" {
-			return crm.Outcome{Verdict: crm.Unchanged}
+			return crm.Outcome{Status: crm.Unchanged}
 		}
-		return crm.Outcome{Verdict: crm.Done}
+		return crm.Outcome{Status: crm.Done}
 	}
 	rows := []string{"revoke r1 u1", "revoke r1 u2", "share r1 u3 read", "revoke r2 u1", "revoke r3 u9", "revoke_all r3", "share r3 u1 read", "revoke r3 u2"}
 	b.run(t.Context(), rows...)
@@ -238,7 +238,7 @@ func TestVerifyIsCancelled(t *testing.T) {
 	stopped := errors.New("stopped")
 	f.settle = func(crm.Item) crm.Outcome {
 		cancel(stopped)
-		return crm.Outcome{Verdict: crm.Done}
+		return crm.Outcome{Status: crm.Done}
 	}
 	v, got := b.answers(ctx)
 	if !errors.Is(v.Stopped, stopped) || strings.Count(got, "yes") != 1 || strings.Count(got, "unknown:not_asked") != 2 {

@@ -56,10 +56,10 @@ func (s *rowSorter) take(r ledger.ReviewRow) (*ledger.Question, ledger.Answer) {
 	}
 	at := place{r.Account, r.Op.Target()}
 	ticket, looks := s.ask(r)
-	switch r.State {
-	case ledger.Done, ledger.Unchanged, ledger.Accepted:
+	switch r.Status {
+	case crm.Done, crm.Unchanged, crm.Accepted:
 		return s.done(r, at, ticket, looks)
-	case ledger.Sent, ledger.Uncertain:
+	case crm.Sent, crm.Uncertain:
 		s.doubt[at] = r.Line
 		a.Holds, a.Code, a.Message = HoldsUnknown, codeDoubt, "it was sent, and no answer says whether it was done; run the sheet again"
 		return nil, a
@@ -70,7 +70,7 @@ func (s *rowSorter) take(r ledger.ReviewRow) (*ledger.Question, ledger.Answer) {
 	case r.Uncertain:
 		s.doubt[at] = r.Line
 	}
-	a.Message = strings.TrimSuffix(fmt.Sprintf("its result is %s: %s", r.State, r.Message), ": ")
+	a.Message = strings.TrimSuffix(fmt.Sprintf("its result is %s: %s", r.Status, r.Message), ": ")
 	return nil, a
 }
 
@@ -137,20 +137,20 @@ func answerOf(q ledger.Question, out crm.Outcome, seen crm.State) ledger.Answer 
 		return besides(q, seen)
 	}
 	switch {
-	case out.Verdict == crm.Done && seen.Looked:
+	case out.Status == crm.Done && seen.Looked:
 		a.Holds = Holds
-	case out.Verdict == crm.Done:
+	case out.Status == crm.Done:
 		a.Holds = Holds
 		a.Message = crm.Join(out.Message, "the CRM has processed it, and does not show who has access now")
-	case out.Verdict == crm.Failed:
+	case out.Status == crm.Failed:
 		a.Holds = HoldsNot
 	case seen.Looked:
 		a.Holds = HoldsNot
 		code, message := contradiction(q.Op, seen)
-		if q.State != ledger.Accepted || a.Code == "" {
+		if q.Status != crm.Accepted || a.Code == "" {
 			a.Code = code
 		}
-		if a.Message = message; q.State == ledger.Accepted {
+		if a.Message = message; q.Status == crm.Accepted {
 			a.Message = "accepted, and not so yet: " + message
 		}
 	default:

@@ -58,7 +58,7 @@ func TestPermissionsReadAsTheyAreWritten(t *testing.T) {
 
 func TestZeroValuesPromiseNothing(t *testing.T) {
 	t.Parallel()
-	if (Outcome{}).Verdict != Unknown {
+	if (Outcome{}).Status != Uncertain {
 		t.Error("an outcome that nobody filled in is more than unknown")
 	}
 	if a := (Operation{}).Action; a == Revoke || a == Share || a == RevokeAll {

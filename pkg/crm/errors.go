@@ -58,7 +58,7 @@ func Sendable(r Rules, op Operation) (Operation, error) {
 
 // Invalid is the outcome of an operation that is not Sendable.
 func Invalid(err error) Outcome {
-	return Outcome{Verdict: Failed, Code: CodeInvalid, Message: err.Error()}
+	return Outcome{Status: Failed, Code: CodeInvalid, Message: err.Error()}
 }
 
 // The reasons for which an account ends. They are the code of the rows that it

@@ -166,49 +166,11 @@ type Journal interface {
 	Intend(ctx context.Context, before State) error
 }
 
-// Verdict is what is known about an operation. The zero value means that nothing
-// is known, never success.
-type Verdict uint8
-
-const (
-	// Unknown: sent, the answer was lost, and it is not safe to repeat.
-	Unknown Verdict = iota
-	// NotSent: no change of this operation is under way; it is still to be done.
-	NotSent
-	// Accepted: the CRM took it and will do it later. The ticket asks about it.
-	Accepted
-	// Done: the CRM says, or shows, that it is so.
-	Done
-	// Unchanged: the CRM shows that it was so before; nothing was sent.
-	Unchanged
-	// Failed: the CRM refused it.
-	Failed
-)
-
-// String returns the verdict's name, for logs.
-func (v Verdict) String() string {
-	switch v {
-	case Unknown:
-		return "unknown"
-	case NotSent:
-		return "not_sent"
-	case Accepted:
-		return "accepted"
-	case Done:
-		return "done"
-	case Unchanged:
-		return "unchanged"
-	case Failed:
-		return "failed"
-	}
-	return "verdict"
-}
-
-// Outcome says three separate things: the verdict on the operation, whether and
+// Outcome says three separate things: the status of the operation, whether and
 // when to come back to it, and whether the account has ended. It is never an
 // error: a refused row is a result like any other.
 type Outcome struct {
-	Verdict   Verdict
+	Status    Status
 	RequestID string // the Id that the CRM returned, as it came
 	// Ticket is what Confirm needs to ask about an Accepted operation, from another
 	// process too. Operations with equal tickets are asked about together.
@@ -220,9 +182,9 @@ type Outcome struct {
 	// Attempts is how often the change was sent in this call, without those that a
 	// rate limit refused.
 	Attempts int
-	// Maybe says that the change may have taken effect although the verdict is
-	// Failed or NotSent (an answer was lost on the way there).
-	Maybe bool
+	// Maybe says that the change may have taken effect although the status is
+	// Failed or Pending (an answer was lost on the way there).
+	Uncertain bool
 	// Happened says of a Failed operation that no change of the record can do more for it:
 	// it has been carried out, or was so, and access remains by another way.
 	Happened bool

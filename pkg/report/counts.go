@@ -3,6 +3,7 @@ package report
 import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // wordInvalid is the word of the result column for a row that was never sent for what it
@@ -14,12 +15,12 @@ func word(res ledger.Result) string {
 	if res.Invalid {
 		return wordInvalid
 	}
-	return res.State.String()
+	return res.Status.String()
 }
 
 // isOpen says whether a row is anything but done or unchanged.
 func isOpen(res ledger.Result) bool {
-	return res.Invalid || res.State != ledger.Done && res.State != ledger.Unchanged
+	return res.Invalid || res.Status != crm.Done && res.Status != crm.Unchanged
 }
 
 // result is one of the words of the result column.
@@ -36,13 +37,13 @@ func (r result) Rows() int64 { return *r.n }
 // counts.
 func results(c *batch.Counts) [7]result {
 	return [7]result{
-		{ledger.Done.String(), "The CRM has confirmed it.", &c.Done},
-		{ledger.Unchanged.String(), "It was so already; no change was sent.", &c.Unchanged},
-		{ledger.Accepted.String(), "The CRM took it and has not yet confirmed that it took effect.", &c.Accepted},
-		{ledger.Failed.String(), "The CRM refused it, or shows that it did not take effect.", &c.Failed},
-		{ledger.Uncertain.String(), "It was sent, and no answer says whether it was done.", &c.InDoubt},
+		{crm.Done.String(), "The CRM has confirmed it.", &c.Done},
+		{crm.Unchanged.String(), "It was so already; no change was sent.", &c.Unchanged},
+		{crm.Accepted.String(), "The CRM took it and has not yet confirmed that it took effect.", &c.Accepted},
+		{crm.Failed.String(), "The CRM refused it, or shows that it did not take effect.", &c.Failed},
+		{crm.Uncertain.String(), "It was sent, and no answer says whether it was done.", &c.InDoubt},
 		{wordInvalid, "The row can not be carried out as it stands in the sheet; it was never sent.", &c.Invalid},
-		{ledger.Pending.String(), "The run ended before it, or it waits for an earlier row on the same user and record.", &c.NotAttempted},
+		{crm.Pending.String(), "The run ended before it, or it waits for an earlier row on the same user and record.", &c.NotAttempted},
 	}
 }
 

@@ -86,7 +86,7 @@ func newLedger(tb testing.TB, layout sheet.Layout, rows []sheetRow) *ledger.Ledg
 
 // opOf is the operation of a row that goes by itself.
 func opOf(res ledger.Result) ledger.Op {
-	return ledger.Op{ID: res.ID, Ord: res.Ord, Line: res.Line, Account: res.Account, Operation: res.Op, State: res.State, Rows: 1}
+	return ledger.Op{ID: res.ID, Ord: res.Ord, Line: res.Line, Account: res.Account, Operation: res.Op, Status: res.Status, Rows: 1}
 }
 
 func must(tb testing.TB, err error) {

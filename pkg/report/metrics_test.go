@@ -71,7 +71,7 @@ func TestMetricsKeepTheLastSuccess(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "bulkrevoke.prom")
-	led := pageLedger(t, []pageRow{{account: "main", op: revoke(1), settle: ledger.Outcome{State: ledger.Done}}})
+	led := pageLedger(t, []pageRow{{account: "main", op: revoke(1), settle: ledger.Outcome{Status: crm.Done}}})
 	night := func(n int) batch.Summary {
 		begin := at.Add(time.Duration(n) * 24 * time.Hour)
 		return batch.Summary{Run: int64(n), Started: begin, Ended: begin.Add(time.Minute)}
@@ -115,7 +115,7 @@ func TestMetricsKeepTheLastSuccess(t *testing.T) {
 func TestMetricsKeepTheAlarmsOfTheLastRun(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "m.prom")
-	led := pageLedger(t, []pageRow{{account: "main", op: revoke(1), settle: ledger.Outcome{State: ledger.Done}}})
+	led := pageLedger(t, []pageRow{{account: "main", op: revoke(1), settle: ledger.Outcome{Status: crm.Done}}})
 	for n, tc := range []struct {
 		began  bool
 		alarms int64

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 //go:embed page.gohtml
@@ -273,7 +274,7 @@ func (p *page) say(alarms int64) {
 // listRows fills in the rows that somebody may have to look at, the most serious first.
 func (p *page) listRows(g gathered) {
 	for _, name := range []string{
-		listAlarms, ledger.Failed.String(), ledger.Uncertain.String(), wordInvalid, ledger.Accepted.String(), ledger.Pending.String(), listRemarks,
+		listAlarms, crm.Failed.String(), crm.Uncertain.String(), wordInvalid, crm.Accepted.String(), crm.Pending.String(), listRemarks,
 	} {
 		l := g.lists[name]
 		switch {

@@ -108,7 +108,7 @@ func examplePage() ([]pageRow, batch.Summary, Facts) {
 	for i := range 60 {
 		u := users[(i*i+i/7)%len(users)]
 		r := pageRow{account: "main", named: u.address, settle: ledger.Outcome{
-			State: ledger.Done, HTTPStatus: 200, RequestID: fmt.Sprintf("4c0b-%04d", i), ConfirmedAt: at.Add(time.Duration(800+37*i) * time.Millisecond),
+			Status: crm.Done, HTTPStatus: 200, RequestID: fmt.Sprintf("4c0b-%04d", i), ConfirmedAt: at.Add(time.Duration(800+37*i) * time.Millisecond),
 		}}
 		r.op = crm.Operation{
 			Action: crm.Revoke, Object: crm.Lead, Record: fmt.Sprint(869196 + i), User: u.id, Access: crm.Read,
@@ -116,11 +116,11 @@ func examplePage() ([]pageRow, batch.Summary, Facts) {
 		}
 		switch {
 		case i%19 == 7:
-			r.settle = ledger.Outcome{State: ledger.Failed, HTTPStatus: 500, RequestID: r.settle.RequestID, Code: "MXInvalidEntityException", Message: "Lead with the given ProspectAutoId does not exist"}
+			r.settle = ledger.Outcome{Status: crm.Failed, HTTPStatus: 500, RequestID: r.settle.RequestID, Code: "MXInvalidEntityException", Message: "Lead with the given ProspectAutoId does not exist"}
 		case i == 20:
-			r.op.Action, r.settle = crm.Share, ledger.Outcome{State: ledger.Uncertain, Code: "no_answer", Message: "the connection broke while the answer was awaited", Attempts: 2}
+			r.op.Action, r.settle = crm.Share, ledger.Outcome{Status: crm.Uncertain, Code: "no_answer", Message: "the connection broke while the answer was awaited", Attempts: 2}
 		case i == 31:
-			r.settle = ledger.Outcome{State: ledger.Accepted, HTTPStatus: 200, RequestID: r.settle.RequestID, Note: "sent again after a lost answer"}
+			r.settle = ledger.Outcome{Status: crm.Accepted, HTTPStatus: 200, RequestID: r.settle.RequestID, Note: "sent again after a lost answer"}
 		case i == 40:
 			r.op.User, r.code, r.problem = "", "invalid", `context_id: is empty; a lead is shared in the context of an activity`
 		case i == 11:
@@ -130,7 +130,7 @@ func examplePage() ([]pageRow, batch.Summary, Facts) {
 		case i >= 57:
 			r.untouched = true
 		case i%5 == 0:
-			r.settle.State = ledger.Unchanged
+			r.settle.Status = crm.Unchanged
 		}
 		rows = append(rows, r)
 	}
@@ -171,7 +171,7 @@ func TestReportShowsNothingAsItCame(t *testing.T) {
 	const evil = "<script>alert(1)</script>\"'`\x1b[2J\u202e\x00\r\n-->"
 	rows := []pageRow{
 		{account: "main", named: evil, op: crm.Operation{Action: crm.Revoke, Object: evil, Record: evil, Context: evil, User: evil}, settle: ledger.Outcome{
-			State: ledger.Failed, Code: evil, Message: evil, Note: evil, RequestID: evil, HTTPStatus: 500,
+			Status: crm.Failed, Code: evil, Message: evil, Note: evil, RequestID: evil, HTTPStatus: 500,
 		}},
 		{account: "main", named: evil + "2", op: crm.Operation{Action: crm.Revoke, Object: evil, Record: evil}, code: evil, problem: evil},
 	}
@@ -204,7 +204,7 @@ func TestReportShowsNothingAsItCame(t *testing.T) {
 
 func TestReportSaysWhetherAllIsWell(t *testing.T) {
 	t.Parallel()
-	done := ledger.Outcome{State: ledger.Done, ConfirmedAt: at.Add(time.Second)}
+	done := ledger.Outcome{Status: crm.Done, ConfirmedAt: at.Add(time.Second)}
 	row := func(n int, s ledger.Outcome) pageRow {
 		return pageRow{account: "main", op: revoke(n), settle: s}
 	}
@@ -217,21 +217,21 @@ func TestReportSaysWhetherAllIsWell(t *testing.T) {
 	}{
 		{"one row done", []pageRow{row(1, done)}, batch.Summary{}, Facts{Again: "again"},
 			[]string{`banner good`, "The one row is as the sheet asks.", "100 %"}, []string{`id="open"`, "Why rows are open", "<code>again<", "A trial"}},
-		{"two rows done, in the sandbox", []pageRow{row(1, done), row(2, ledger.Outcome{State: ledger.Unchanged})}, batch.Summary{}, Facts{Sandbox: true},
+		{"two rows done, in the sandbox", []pageRow{row(1, done), row(2, ledger.Outcome{Status: crm.Unchanged})}, batch.Summary{}, Facts{Sandbox: true},
 			[]string{`banner good`, "All 2 rows are as the sheet asks.", "A trial."}, nil},
 		{"no row", nil, batch.Summary{}, Facts{},
 			[]string{`banner good`, "The sheet has no row: there was nothing to do."}, []string{`id="open"`, "as the sheet asks"}},
-		{"one of two failed", []pageRow{row(1, done), row(2, ledger.Outcome{State: ledger.Failed})}, batch.Summary{}, Facts{Again: "again"},
+		{"one of two failed", []pageRow{row(1, done), row(2, ledger.Outcome{Status: crm.Failed})}, batch.Summary{}, Facts{Again: "again"},
 			[]string{`banner open`, "1 row of 2 is open.", "<code>again</code>"}, nil},
-		{"accepted is enough", []pageRow{row(1, done), row(2, ledger.Outcome{State: ledger.Accepted})}, batch.Summary{}, Facts{AcceptedIsDone: true},
+		{"accepted is enough", []pageRow{row(1, done), row(2, ledger.Outcome{Status: crm.Accepted})}, batch.Summary{}, Facts{AcceptedIsDone: true},
 			[]string{`banner open`, "1 row is accepted by the CRM and not confirmed; nothing else is open.", "--confirm off"}, nil},
-		{"somebody else lost access", []pageRow{row(1, ledger.Outcome{State: ledger.Done, Code: "stayer_lost", Message: "user 6"})}, batch.Summary{Alarms: 1}, Facts{Again: "again"},
+		{"somebody else lost access", []pageRow{row(1, ledger.Outcome{Status: crm.Done, Code: "stayer_lost", Message: "user 6"})}, batch.Summary{Alarms: 1}, Facts{Again: "again"},
 			[]string{`banner stopped`, "By 1 row a bystander, whom no row is about, lost a record and was not given it back.", "Access lost by somebody else: 1 row", "user 6"}, []string{"nothing, every row"}},
 		{"the command failed", []pageRow{row(1, done)}, batch.Summary{}, Facts{Failure: errors.New("disk full")},
 			[]string{`banner stopped`, "The command ended with an error: disk full."}, nil},
-		{"done by the CRM's own words", []pageRow{row(1, ledger.Outcome{State: ledger.Done, Code: "status_6", Message: "Success"})}, batch.Summary{}, Facts{},
+		{"done by the CRM's own words", []pageRow{row(1, ledger.Outcome{Status: crm.Done, Code: "status_6", Message: "Success"})}, batch.Summary{}, Facts{},
 			nil, []string{"with a remark", "status_6"}},
-		{"done with a remark", []pageRow{row(1, ledger.Outcome{State: ledger.Done, Message: "a role has the record too"})}, batch.Summary{}, Facts{},
+		{"done with a remark", []pageRow{row(1, ledger.Outcome{Status: crm.Done, Message: "a role has the record too"})}, batch.Summary{}, Facts{},
 			[]string{`banner good`, "Done, with a remark: 1 row", "a role has the record too"}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

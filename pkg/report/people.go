@@ -7,6 +7,7 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 const (
@@ -39,7 +40,7 @@ func (p *person) Done() int64 { return p.Counts.Rows - p.Open() }
 // What is the results of the open ones.
 func (p *person) What() (open []result) {
 	for _, r := range results(&p.Counts) {
-		if r.Rows() > 0 && r.Word != ledger.Done.String() && r.Word != ledger.Unchanged.String() {
+		if r.Rows() > 0 && r.Word != crm.Done.String() && r.Word != crm.Unchanged.String() {
 			open = append(open, r)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // touched is a row about a user as people counts it.
-func touched(account, user string, state ledger.State) ledger.Result {
-	return ledger.Result{Account: account, Op: crm.Operation{Action: crm.Revoke, User: user}, State: state}
+func touched(account, user string, state crm.Status) ledger.Result {
+	return ledger.Result{Account: account, Op: crm.Operation{Action: crm.Revoke, User: user}, Status: state}
 }
 
 func TestPeopleAreCountedOnce(t *testing.T) {
@@ -20,13 +20,13 @@ func TestPeopleAreCountedOnce(t *testing.T) {
 	p := newPeople()
 	wrong := ledger.Result{Account: "main", Invalid: true, Code: "invalid"}
 	p.add(wrong, "A@example.com") // before anybody knows who that is
-	p.add(touched("main", "id-a", ledger.Done), "ID-A")
-	p.add(touched("main", "id-a", ledger.Failed), "a@example.com")
-	p.add(touched("main", "id-b", ledger.Done), "id-b")
-	p.add(touched("main", "id-b", ledger.Unchanged), "id-b")
-	p.add(touched("main", "id-b", ledger.Done), "id-b")
-	p.add(touched("other", "id-a", ledger.Done), "a@example.com")
-	p.add(touched("main", "", ledger.Accepted), "")
+	p.add(touched("main", "id-a", crm.Done), "ID-A")
+	p.add(touched("main", "id-a", crm.Failed), "a@example.com")
+	p.add(touched("main", "id-b", crm.Done), "id-b")
+	p.add(touched("main", "id-b", crm.Unchanged), "id-b")
+	p.add(touched("main", "id-b", crm.Done), "id-b")
+	p.add(touched("other", "id-a", crm.Done), "a@example.com")
+	p.add(touched("main", "", crm.Accepted), "")
 	p.add(wrong, "nobody@example.com")
 	p.add(wrong, "")
 	var got []string
@@ -56,7 +56,7 @@ func TestPeopleAreBounded(t *testing.T) {
 	p := newPeople()
 	for range 2 {
 		for i := range mostPeople + 5 {
-			p.add(touched("main", fmt.Sprint(i), ledger.Failed), "")
+			p.add(touched("main", fmt.Sprint(i), crm.Failed), "")
 		}
 	}
 	if len(p.known) != mostPeople || p.rest.Rows != 10 || p.rest.Failed != 10 {

@@ -10,12 +10,13 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 func TestOwnFilesReplaceOnlyTheirOwn(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	led := pageLedger(t, []pageRow{{account: "main", op: revoke(1), settle: ledger.Outcome{State: ledger.Done}}})
+	led := pageLedger(t, []pageRow{{account: "main", op: revoke(1), settle: ledger.Outcome{Status: crm.Done}}})
 	other := pageLedger(t, []pageRow{{account: "main", op: revoke(1)}})
 	s := batch.Summary{Started: at, Ended: at}
 	kinds := map[string]struct {

@@ -149,7 +149,7 @@ func writeRows(ctx context.Context, t table, safe func(string) string, led *ledg
 // resultCells returns the ten result columns, in the order of sheet.ResultColumns.
 func resultCells(res ledger.Result, safe func(string) string) []string {
 	message := crm.Join(res.Message, res.Note)
-	if res.State == ledger.Sent && !res.Invalid {
+	if res.Status == crm.Sent && !res.Invalid {
 		message = strings.TrimSuffix(noAnswerYet+"; said before: "+message, "; said before: ")
 	}
 	status := ""

@@ -31,11 +31,11 @@ const blockHeader = "line,result,request_id,code,message,http_status,attempts,ca
 func TestResultsSayWhatBecameOfEachRow(t *testing.T) {
 	t.Parallel()
 	rows := []sheetRow{
-		{cells: []string{"1", "done"}, op: revoke(1), settle: &ledger.Outcome{State: ledger.Done, RequestID: "r1", HTTPStatus: 200, ConfirmedAt: at.Add(1500 * time.Millisecond)}},
-		{cells: []string{"2", "unchanged"}, op: revoke(2), settle: &ledger.Outcome{State: ledger.Unchanged}},
-		{cells: []string{"3", "accepted"}, op: revoke(3), settle: &ledger.Outcome{State: ledger.Accepted, RequestID: "r3", HTTPStatus: 200}},
-		{cells: []string{"4", "failed"}, op: revoke(4), settle: &ledger.Outcome{State: ledger.Failed, Code: "MXInvalidException", Message: "=no\nsuch, user", HTTPStatus: 500}},
-		{cells: []string{"5", "in doubt"}, op: share(5), settle: &ledger.Outcome{State: ledger.Uncertain, Code: "no_answer"}},
+		{cells: []string{"1", "done"}, op: revoke(1), settle: &ledger.Outcome{Status: crm.Done, RequestID: "r1", HTTPStatus: 200, ConfirmedAt: at.Add(1500 * time.Millisecond)}},
+		{cells: []string{"2", "unchanged"}, op: revoke(2), settle: &ledger.Outcome{Status: crm.Unchanged}},
+		{cells: []string{"3", "accepted"}, op: revoke(3), settle: &ledger.Outcome{Status: crm.Accepted, RequestID: "r3", HTTPStatus: 200}},
+		{cells: []string{"4", "failed"}, op: revoke(4), settle: &ledger.Outcome{Status: crm.Failed, Code: "MXInvalidException", Message: "=no\nsuch, user", HTTPStatus: 500}},
+		{cells: []string{"5", "in doubt"}, op: share(5), settle: &ledger.Outcome{Status: crm.Uncertain, Code: "no_answer"}},
 		{cells: []string{"6", "invalid"}, code: "invalid", problem: "record_id: is empty"},
 		{cells: []string{"7", "account"}, code: crm.EndKeys, problem: "the keys were refused", aside: true},
 		{cells: []string{"8", "pending"}, op: revoke(8)},
@@ -108,11 +108,11 @@ func TestResultsAreWrittenAsTheSheetWas(t *testing.T) {
 func TestResultsKeepTheRowsAskedFor(t *testing.T) {
 	t.Parallel()
 	led := newLedger(t, plainLayout, []sheetRow{
-		{cells: []string{"1", ""}, op: revoke(1), settle: &ledger.Outcome{State: ledger.Done}},
-		{cells: []string{"2", ""}, op: revoke(2), settle: &ledger.Outcome{State: ledger.Failed}},
+		{cells: []string{"1", ""}, op: revoke(1), settle: &ledger.Outcome{Status: crm.Done}},
+		{cells: []string{"2", ""}, op: revoke(2), settle: &ledger.Outcome{Status: crm.Failed}},
 	})
 	path := filepath.Join(t.TempDir(), "open.csv")
-	n, err := WriteResults(t.Context(), led, Target{Path: path, Keep: func(r ledger.Result) bool { return r.State == ledger.Failed }})
+	n, err := WriteResults(t.Context(), led, Target{Path: path, Keep: func(r ledger.Result) bool { return r.Status == crm.Failed }})
 	if err != nil || n != (batch.Counts{Rows: 1, Failed: 1}) {
 		t.Fatalf("WriteResults wrote %+v, error %v; want one failed row and none", n, err)
 	}

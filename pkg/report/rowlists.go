@@ -86,7 +86,7 @@ func gather(ctx context.Context, led *ledger.Ledger) (gathered, error) {
 // lasted returns how long a row took from being sent to being confirmed, 0 if it
 // was not.
 func lasted(res ledger.Result) time.Duration {
-	if res.State != ledger.Done || res.SentAt.IsZero() || res.ConfirmedAt.IsZero() {
+	if res.Status != crm.Done || res.SentAt.IsZero() || res.ConfirmedAt.IsZero() {
 		return 0
 	}
 	return res.ConfirmedAt.Sub(res.SentAt)
@@ -125,7 +125,7 @@ func newOpenRow(res ledger.Result, columns shownCells) openRow {
 
 // message returns what there is to say about a row beside its code.
 func message(res ledger.Result) string {
-	if res.State == ledger.Sent && !res.Invalid {
+	if res.Status == crm.Sent && !res.Invalid {
 		return noAnswerYet
 	}
 	return crm.Join(res.Message, res.Note)

@@ -138,7 +138,7 @@ func reasonsOf(codes map[string]int) *Reasons {
 	var r Reasons
 	for code, rows := range codes {
 		for range rows {
-			r.add(ledger.Result{State: ledger.Failed, Code: code})
+			r.add(ledger.Result{Status: crm.Failed, Code: code})
 		}
 	}
 	return &r

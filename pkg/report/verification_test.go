@@ -16,7 +16,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-func done() *ledger.Outcome { return &ledger.Outcome{State: ledger.Done, ConfirmedAt: at} }
+func done() *ledger.Outcome { return &ledger.Outcome{Status: crm.Done, ConfirmedAt: at} }
 
 // What a verification writes is inert, each row is counted once, and a row without
 // an answer is not said to hold.
@@ -27,7 +27,7 @@ func TestPrintVerified(t *testing.T) {
 	led := newLedger(t, layout, []sheetRow{
 		{cells: cells("a"), op: revoke(1), settle: done()},
 		{cells: cells("=b"), op: revoke(2), settle: done()},
-		{cells: cells("c"), op: revoke(3), settle: &ledger.Outcome{State: ledger.Failed}},
+		{cells: cells("c"), op: revoke(3), settle: &ledger.Outcome{Status: crm.Failed}},
 		{cells: cells("d"), op: revoke(4), settle: done()},
 		{cells: cells("e"), op: revoke(5), settle: done()},
 	})
@@ -110,21 +110,21 @@ func TestVerifiedAndUndoSheetsReplaceNothingElse(t *testing.T) {
 // somebody else has lost access needs them all the same.
 func TestNeedsSomebody(t *testing.T) {
 	t.Parallel()
-	row := func(state ledger.State, op crm.Operation) ledger.Result { return ledger.Result{State: state, Op: op} }
+	row := func(state crm.Status, op crm.Operation) ledger.Result { return ledger.Result{Status: state, Op: op} }
 	for _, tc := range []struct {
 		name string
 		res  ledger.Result
 		want bool
 	}{
-		{"done", row(ledger.Done, revoke(1)), false},
-		{"unchanged", row(ledger.Unchanged, revoke(1)), false},
-		{"accepted", row(ledger.Accepted, revoke(1)), true},
-		{"failed", row(ledger.Failed, revoke(1)), true},
-		{"in doubt", row(ledger.Uncertain, share(1)), true},
-		{"cut off", row(ledger.Sent, revoke(1)), true},
-		{"not attempted", row(ledger.Pending, revoke(1)), true},
+		{"done", row(crm.Done, revoke(1)), false},
+		{"unchanged", row(crm.Unchanged, revoke(1)), false},
+		{"accepted", row(crm.Accepted, revoke(1)), true},
+		{"failed", row(crm.Failed, revoke(1)), true},
+		{"in doubt", row(crm.Uncertain, share(1)), true},
+		{"cut off", row(crm.Sent, revoke(1)), true},
+		{"not attempted", row(crm.Pending, revoke(1)), true},
 		{"invalid", ledger.Result{Invalid: true}, true},
-		{"somebody else lost access", ledger.Result{State: ledger.Done, Code: crm.CodeStayerLost}, true},
+		{"somebody else lost access", ledger.Result{Status: crm.Done, Code: crm.CodeStayerLost}, true},
 	} {
 		if got := NeedsSomebody(tc.res); got != tc.want {
 			t.Errorf("%s: %t, want %t", tc.name, got, tc.want)

@@ -19,6 +19,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // noteLayout has the columns that every sheet has, and one for remarks.
@@ -29,7 +30,7 @@ func noteRows(notes ...string) []sheetRow {
 	var rows []sheetRow
 	for i, note := range notes {
 		op := revoke(i)
-		rows = append(rows, sheetRow{cells: []string{"revoke", "lead", op.Record, "u", note}, op: op, settle: &ledger.Outcome{State: ledger.Done}})
+		rows = append(rows, sheetRow{cells: []string{"revoke", "lead", op.Record, "u", note}, op: op, settle: &ledger.Outcome{Status: crm.Done}})
 	}
 	return rows
 }
@@ -58,8 +59,8 @@ func bookRows(t *testing.T, path string) [][]string {
 func TestWorkbookHoldsWhatTheTextHolds(t *testing.T) {
 	t.Parallel()
 	rows := []sheetRow{
-		{cells: []string{"1", "done"}, op: revoke(1), settle: &ledger.Outcome{State: ledger.Done, RequestID: "007", HTTPStatus: 200, ConfirmedAt: at}},
-		{cells: []string{"2", ""}, op: revoke(2), settle: &ledger.Outcome{State: ledger.Failed, Code: "=c", Message: "-no\nsuch, user", HTTPStatus: 500}},
+		{cells: []string{"1", "done"}, op: revoke(1), settle: &ledger.Outcome{Status: crm.Done, RequestID: "007", HTTPStatus: 200, ConfirmedAt: at}},
+		{cells: []string{"2", ""}, op: revoke(2), settle: &ledger.Outcome{Status: crm.Failed, Code: "=c", Message: "-no\nsuch, user", HTTPStatus: 500}},
 		{cells: []string{"3", ""}, code: "invalid", problem: "record_id: is empty"},
 		{cells: []string{"4", ""}, op: revoke(4)},
 	}
@@ -86,7 +87,7 @@ func TestWorkbookHoldsWhatTheTextHolds(t *testing.T) {
 func TestWorkbookKeepsTheRowsAskedFor(t *testing.T) {
 	t.Parallel()
 	rows := noteRows("one", "two")
-	rows[1].settle = &ledger.Outcome{State: ledger.Failed}
+	rows[1].settle = &ledger.Outcome{Status: crm.Failed}
 	path := filepath.Join(t.TempDir(), "open.xlsx")
 	counts, err := WriteResults(t.Context(), newLedger(t, noteLayout, rows), Target{Path: path, Keep: NeedsSomebody})
 	must(t, err)

@@ -136,7 +136,7 @@ func BenchmarkIntendRecord(b *testing.B) {
 				b.Error(err)
 				return
 			}
-			if err := l.Record(b.Context(), []ledger.Outcome{OutcomeOf(op, "c", ledger.Done)}); err != nil {
+			if err := l.Record(b.Context(), []ledger.Outcome{OutcomeOf(op, "c", crm.Done)}); err != nil {
 				b.Error(err)
 				return
 			}

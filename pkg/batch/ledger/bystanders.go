@@ -118,7 +118,7 @@ func (l *Ledger) Lost(ctx context.Context, account string) (all []Lost, err erro
 				user := r.text("user_id")
 				o.Grants = slices.DeleteFunc(o.Grants, func(g crm.Grant) bool { return user == "" || g.Kind == crm.KindUser && g.ID == user })
 				return nil
-			}, account, o.Operation.Object, o.Operation.Record, o.ID, o.Seq, Done.name(), Unchanged.name(), Accepted.name()); err != nil {
+			}, account, o.Operation.Object, o.Operation.Record, o.ID, o.Seq, crm.Done.Name(), crm.Unchanged.Name(), crm.Accepted.Name()); err != nil {
 				return err
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // bulk is how many operations must come or go for the indexes to be made anew.
@@ -107,7 +109,7 @@ func (t *committing) takeUp() {
 		open = CASE WHEN k.turn > 0 OR op.state IN (?, ?, ?) THEN 1 ELSE 0 END,
 		tried = CASE op.state WHEN ? THEN op.attempts ELSE op.tried END
 		FROM import_choice k WHERE op.id = k.take AND (k.turn > 0 OR op.state NOT IN (?, ?))`,
-		Sent.name(), Accepted.name(), Uncertain.name(), Sent.name(), Done.name(), Unchanged.name())
+		crm.Sent.Name(), crm.Accepted.Name(), crm.Uncertain.Name(), crm.Sent.Name(), crm.Done.Name(), crm.Unchanged.Name())
 }
 
 func (t *committing) addNew() {
@@ -116,7 +118,7 @@ func (t *committing) addNew() {
 		SELECT s.ord + ?, a.id, s.action, s.object, s.record_id, s.context_id, p.user_id, s.access, s.minutes, s.related, s.permissions, coalesce(k.record_level, 0),
 			?, coalesce(k.turn, ?), s.ord, coalesce(k.head, s.ord + ?), coalesce(k.members, 1), CASE WHEN coalesce(k.turn, 1) > 0 THEN 1 ELSE 0 END, 0, 0, 0, coalesce(k.prior, 0), 0, 0
 		FROM import_row s JOIN import_person p ON p.id = s.person JOIN account a ON a.name = p.account LEFT JOIN import_choice k ON k.ord = s.ord
-		WHERE k.take IS NULL AND s.rejected = 0 ORDER BY s.ord`, t.base, Pending.name(), int64(TurnNormal), t.base)
+		WHERE k.take IS NULL AND s.rejected = 0 ORDER BY s.ord`, t.base, crm.Pending.Name(), int64(TurnNormal), t.base)
 }
 
 func (t *committing) replaceRows() {

@@ -20,7 +20,7 @@ func (im *Import) Counts(ctx context.Context) (all []Count, err error) {
 				CASE WHEN k.head <> coalesce(k.take, s.ord + ?) THEN 1 ELSE 0 END AS member
 			FROM import_row s JOIN import_person p ON p.id = s.person LEFT JOIN import_reject b ON b.ord = s.ord
 				LEFT JOIN import_choice k ON k.ord = s.ord LEFT JOIN op o ON o.id = k.take`,
-			Unavailable.name(), Pending.name(), int64(TurnNormal), im.base)
+			crm.Unavailable.Name(), crm.Pending.Name(), int64(TurnNormal), im.base)
 		return err
 	})
 	return all, err
@@ -32,7 +32,7 @@ func (l *Ledger) Counts(ctx context.Context) (all []Count, err error) {
 		all, err = counts(c, `SELECT coalesce(a.name, '') AS account, coalesce(o.action, '') AS action, coalesce(o.object, '') AS object,
 				CASE WHEN o.id IS NULL AND coalesce(r.unavailable, 0) = 0 THEN 1 ELSE 0 END AS invalid, CASE WHEN o.seq > 0 THEN 1 ELSE 0 END AS taken,
 				CASE WHEN r.unavailable = 1 THEN ? ELSE coalesce(o.state, ?) END AS state, coalesce(o.turn, 0) AS turn, CASE WHEN o.head <> o.id THEN 1 ELSE 0 END AS member
-			FROM `+l.rows()+` r LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)`, Unavailable.name(), Pending.name())
+			FROM `+l.rows()+` r LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)`, crm.Unavailable.Name(), crm.Pending.Name())
 		return err
 	})
 	return all, err
@@ -42,12 +42,12 @@ func (l *Ledger) Counts(ctx context.Context) (all []Count, err error) {
 func counts(c *conn, rows string, args ...any) (all []Count, err error) {
 	err = c.query("SELECT account, action, object, invalid, taken, state, turn, member, count(*) AS n FROM ("+rows+`) x
 		GROUP BY account, action, object, invalid, taken, state, turn, member ORDER BY account, action, object, invalid, state, turn, taken, member`, func(r row) error {
-		n := Count{Account: r.text("account"), Object: r.text("object"), Invalid: r.bool("invalid"), Rows: r.int64("n")}
+		n := Count{Account: r.text("account"), Object: r.text("object"), Invalid: r.bool("invalid"), Status: crm.Pending, Rows: r.int64("n")}
 		n.Action, _ = crm.ParseAction(r.text("action"))
 		var err error
 		if !n.Invalid {
 			n.Taken, n.Turn, n.Member = r.bool("taken"), Turn(r.int("turn")), r.bool("member")
-			n.State, err = r.state("state")
+			n.Status, err = r.state("state")
 		}
 		all = append(all, n)
 		return err

@@ -301,7 +301,7 @@ func eventRowOf(op crm.Operation) eventRow {
 
 // outcome adds what became of the operation.
 func (r eventRow) outcome(o Outcome) eventRow {
-	r.Result, r.Uncertain, r.RequestID = o.State.String(), o.Uncertain, o.RequestID
+	r.Result, r.Uncertain, r.RequestID = o.Status.String(), o.Uncertain, o.RequestID
 	r.Code, r.Message, r.Note, r.HTTPStatus, r.Attempts = o.Code, o.Message, o.Note, o.HTTPStatus, o.Attempts
 	return r
 }

@@ -19,7 +19,7 @@ func TestEventRowsComeBack(t *testing.T) {
 		Minutes: 5, Related: crm.Yes, Permissions: 3,
 	}
 	g := group{Op: Op{Operation: op}, members: []member{{id: 7}, {id: 8}}, lines: []int{2, 30}}
-	o := Outcome{State: Failed, Uncertain: true, RequestID: "R", Code: "C", Message: "line\nbreak \xff", Note: "n", HTTPStatus: 500, Attempts: 2}
+	o := Outcome{Status: crm.Failed, Uncertain: true, RequestID: "R", Code: "C", Message: "line\nbreak \xff", Note: "n", HTTPStatus: 500, Attempts: 2}
 	body, err := json.Marshal(g.event().outcome(o))
 	if err != nil {
 		t.Fatal(err)

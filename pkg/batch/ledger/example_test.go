@@ -43,7 +43,7 @@ func run(ctx context.Context) error {
 			return err
 		}
 		// Here the change is sent.
-		out := ledger.Outcome{CallID: "c-1", Op: op, State: ledger.Done, RequestID: "4711", Attempts: 1}
+		out := ledger.Outcome{CallID: "c-1", Op: op, Status: crm.Done, RequestID: "4711", Attempts: 1}
 		if err := l.Record(ctx, []ledger.Outcome{out}); err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("line %d: %v", r.Line, r.State)
+		fmt.Printf("line %d: %v", r.Line, r.Status)
 		if r.RequestID != "" {
 			fmt.Printf(", request %s", r.RequestID)
 		}

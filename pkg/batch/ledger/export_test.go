@@ -7,9 +7,6 @@ import (
 
 // What tests of files need beside what everybody may use.
 
-// Name is the word that a state is kept as.
-func (s State) Name() string { return s.name() }
-
 // Alone runs do while the writer does nothing else.
 func (l *Ledger) Alone(do func()) error {
 	return l.alone(context.Background(), func(*conn) error { do(); return nil })

@@ -130,7 +130,7 @@ func (m *matching) entry(r row) (Entry, error) {
 	}
 	e.ID, e.Seq, e.Prior = r.int64("op"), r.int64("ref"), crm.Prior(r.int("prior"))
 	e.Uncertain, e.Happened, e.Accepted = r.bool("uncertain"), r.bool("happened"), r.bool("ticket")
-	e.State, err = r.state("state")
+	e.Status, err = r.state("state")
 	return e, err
 }
 

@@ -9,7 +9,7 @@ import (
 // Schema 1 kept an operation as one blob, states as numbers and groups by 64-bit hashes.
 
 // states1 are the states of schema 1 by their numbers.
-var states1 = [...]State{Pending, Sent, Accepted, Done, Unchanged, Failed, Uncertain}
+var states1 = [...]crm.Status{crm.Pending, crm.Sent, crm.Accepted, crm.Done, crm.Unchanged, crm.Failed, crm.Uncertain}
 
 // unavailable1 tells rows of accounts that could not be worked with, which schema 1 kept as
 // invalid ones, by their codes.
@@ -72,8 +72,8 @@ func migrateOps1(c *conn) error {
 			}
 			args := appendOperation([]any{after, r.int64("account"), op.User}, op)
 			// Schema 1 did not say of what failed that it is done but for another way.
-			happened := states1[n] == Failed && op.Action != crm.Share && (r.text("code") == crm.CodeInherited || r.text("code") == crm.CodePublic && !r.null("ticket"))
-			args = append(args, r.int64("whole"), bit(happened), states1[n].name())
+			happened := states1[n] == crm.Failed && op.Action != crm.Share && (r.text("code") == crm.CodeInherited || r.text("code") == crm.CodePublic && !r.null("ticket"))
+			args = append(args, r.int64("whole"), bit(happened), states1[n].Name())
 			for _, name := range []string{
 				"turn", "ord", "lead", "rows", "open", "seq", "maybe", "prior", "attempts", "tried", "first_run", "seen", "call_id", "request_id",
 				"ticket", "code", "message", "note", "http_status", "sent_at", "confirmed_at",

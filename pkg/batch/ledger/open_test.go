@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 func names(t testing.TB, dir string) string {
@@ -257,7 +258,7 @@ func TestUncleanClose(t *testing.T) {
 	Commit(t, l, Rows("r1a s2b r3c"))
 	Begin(t, l)
 	ops := Next(t, l)
-	Finish(t, l, ops[0], ledger.Done)
+	Finish(t, l, ops[0], crm.Done)
 	if err := l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{ops[1]}, Attempt: 1, At: At}); err != nil {
 		t.Fatal(err)
 	}
@@ -284,8 +285,8 @@ func TestUncleanClose(t *testing.T) {
 	if got, want := Words(ops), "s2b/2 r3c/2"; got != want {
 		t.Errorf("to do: got %q, want %q", got, want)
 	}
-	if ops[0].State != ledger.Sent {
-		t.Errorf("got state %v for an intent without an outcome, want Sent", ops[0].State)
+	if ops[0].Status != crm.Sent {
+		t.Errorf("got state %v for an intent without an outcome, want Sent", ops[0].Status)
 	}
 }
 

@@ -76,6 +76,6 @@ func (r row) op(account string) (op Op, err error) {
 	if op.Operation, err = r.operation(); err != nil {
 		return op, err
 	}
-	op.State, err = r.state("state")
+	op.Status, err = r.state("state")
 	return op, err
 }

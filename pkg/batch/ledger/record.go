@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // Record writes down what became of operations and returns when that is durable. Each
@@ -56,7 +58,7 @@ func (l *Ledger) recordCall(c *conn, outcomes []Outcome) error {
 		event.Account = g.Account
 		event.Rows = append(event.Rows, g.event().outcome(o))
 		seq := int64(0)
-		if o.State != Pending {
+		if o.Status != crm.Pending {
 			if seq, err = takeSeqs(c, len(g.members)); err != nil {
 				return err
 			}
@@ -98,12 +100,12 @@ func recordOne(c *conn, o Outcome, id, seq int64, late bool) error {
 	if err != nil {
 		return err
 	}
-	args := append(make([]any, 0, 20), o.State.name(), int64(o.Turn), bit(o.Open), bit(o.Uncertain), bit(o.Happened), lost, orNull(o.CallID),
+	args := append(make([]any, 0, 20), o.Status.Name(), int64(o.Turn), bit(o.Open), bit(o.Uncertain), bit(o.Happened), lost, orNull(o.CallID),
 		orNull(o.RequestID), orNull(o.Ticket), orNull(o.Note), orNull(o.Code), orNull(o.Message), int64(o.HTTPStatus),
 		attempts, attempts, millis(o.ConfirmedAt))
 	var n int64
 	switch {
-	case o.State == Pending:
+	case o.Status == crm.Pending:
 		trace := attempts + bit(o.Uncertain)
 		n, err = c.exec(recordAgain, append(args, trace, millis(o.SentAt), trace, id, o.Op.ID)...)
 	case o.Confirm:
@@ -182,13 +184,13 @@ func keepSeen(c *conn, in Intent, run int64, before string) (int64, error) {
 func intendOne(c *conn, in Intent, run, head, id, seq int64, seen any) error {
 	if seen != nil {
 		if _, err := c.exec("UPDATE op SET seen = ? WHERE id = ? AND (seen IS NULL OR uncertain = 0 AND happened = 0 AND (state IN (?, ?) OR ? = 1))",
-			seen, id, Pending.name(), Failed.name(), bit(in.Before.Fresh)); err != nil {
+			seen, id, crm.Pending.Name(), crm.Failed.Name(), bit(in.Before.Fresh)); err != nil {
 			return err
 		}
 	}
 	n, err := c.exec(`UPDATE op SET state = ?, seq = ?, call_id = ?, sent_at = ?, confirmed_at = NULL,
 		attempts = tried + ?, first_run = coalesce(first_run, ?) WHERE id = ? AND head = ?`,
-		Sent.name(), seq, in.CallID, millis(in.At), int64(in.Attempt), run, id, head)
+		crm.Sent.Name(), seq, in.CallID, millis(in.At), int64(in.Attempt), run, id, head)
 	return exactlyOne(id, n, err)
 }
 

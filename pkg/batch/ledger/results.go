@@ -29,7 +29,7 @@ func (l *Ledger) Results(ctx context.Context) iter.Seq2[Result, error] {
 				return err
 			}, after, int64(pageRows))
 			for i := range page {
-				if err == nil && l.earlier && page[i].State.happened() {
+				if err == nil && l.earlier && happened(page[i].Status) {
 					err = c.markUndone(&page[i], places[i])
 				}
 			}
@@ -45,7 +45,7 @@ func (l *Ledger) Results(ctx context.Context) iter.Seq2[Result, error] {
 func (c *conn) markUndone(res *Result, at place) error {
 	undone, err := c.undoing(at, res.Op)
 	if undone != nil {
-		res.State, res.Code, res.Message, res.Note = Pending, CodeUndone, undone.String(), ""
+		res.Status, res.Code, res.Message, res.Note = crm.Pending, CodeUndone, undone.String(), ""
 	}
 	return err
 }
@@ -58,8 +58,8 @@ func (r row) result() (Result, error) {
 	}
 	if r.null("id") {
 		res.Code, res.Message = r.text("row_code"), r.text("row_message")
-		if res.Invalid = !r.bool("unavailable"); !res.Invalid {
-			res.State = Unavailable
+		if res.Status, res.Invalid = crm.Unavailable, !r.bool("unavailable"); res.Invalid {
+			res.Status = crm.Pending
 		}
 		return res, nil
 	}
@@ -70,7 +70,7 @@ func (r row) result() (Result, error) {
 	res.HTTPStatus, res.Attempts = r.int("http_status"), r.int("attempts")
 	res.SentAt, res.ConfirmedAt = r.time("sent_at"), r.time("confirmed_at")
 	res.FirstRun, res.Seen = r.int64("first_run"), r.int64("seen")
-	if res.State, err = r.state("state"); err != nil {
+	if res.Status, err = r.state("state"); err != nil {
 		return res, err
 	}
 	res.Op, err = r.operation()
@@ -110,7 +110,7 @@ type Tried struct {
 	Line      int // of its row in the chosen sheet, 0 if it has none any more
 	Account   string
 	Op        crm.Operation // with its user
-	State     State
+	Status    crm.Status
 	Uncertain bool
 	Happened  bool
 	Seq       int64 // its place in the history
@@ -166,7 +166,7 @@ func (l *Ledger) history(ctx context.Context) iter.Seq2[Tried, error] {
 				}
 				var err error
 				if t.Op, err = r.operation(); err == nil {
-					t.State, err = r.state("state")
+					t.Status, err = r.state("state")
 				}
 				page = append(page, t)
 				return err

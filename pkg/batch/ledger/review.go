@@ -27,7 +27,7 @@ type ReviewRow struct {
 	Account   string
 	Invalid   bool          // never sent; Op is the zero value
 	Op        crm.Operation // with its user
-	State     State
+	Status    crm.Status
 	Uncertain bool
 	Happened  bool
 	Ticket    string // of the acceptance, "" if there was none
@@ -45,9 +45,9 @@ type Question struct {
 	Except []string
 
 	// What follows is filled in by Questions.
-	Line  int
-	Op    crm.Operation
-	State State
+	Line   int
+	Op     crm.Operation
+	Status crm.Status
 }
 
 // Answer is what is known of a row now. The ledger does not look into Holds.
@@ -111,18 +111,19 @@ func (r *Review) Rows(ctx context.Context) iter.Seq2[ReviewRow, error] {
 				}
 				switch {
 				case row.Invalid:
+					row.Status = crm.Pending
 				case q.null("id"):
-					row.State = Unavailable
+					row.Status = crm.Unavailable
 				default:
 					if row.Op, err = q.operation(); err == nil {
-						row.State, err = q.state("state")
+						row.Status, err = q.state("state")
 					}
 				}
 				page, places = append(page, row), append(places, place{q.int64("account_id"), q.int64("seq")})
 				return err
 			}, after, int64(pageRows))
 			for i := range page {
-				if err == nil && r.l.earlier && page[i].State.happened() {
+				if err == nil && r.l.earlier && happened(page[i].Status) {
 					page[i].Undone, err = c.undoing(places[i], page[i].Op)
 				}
 			}
@@ -171,7 +172,7 @@ func (r *Review) Questions(ctx context.Context, account string) iter.Seq2[Questi
 			err := c.query(query, func(r row) (err error) {
 				ord, ticket = r.int64("ord"), r.text("ticket")
 				q := Question{Ord: ord, Account: account, Ticket: ticket, Line: r.int("line")}
-				if q.State, err = r.state("state"); err != nil {
+				if q.Status, err = r.state("state"); err != nil {
 					return err
 				}
 				if q.Op, err = r.operation(); err != nil {

@@ -53,14 +53,12 @@ func (r row) time(name string) time.Time {
 	return time.UnixMilli(r.int64(name)).UTC()
 }
 
-func (r row) state(name string) (State, error) {
-	word := r.text(name)
-	for s := Pending; s <= Unavailable; s++ {
-		if s.name() == word {
-			return s, nil
-		}
+func (r row) state(name string) (crm.Status, error) {
+	s, ok := crm.ParseStatus(r.text(name))
+	if !ok {
+		return s, fmt.Errorf("%w: a state %q", ErrDamaged, r.text(name))
 	}
-	return Pending, fmt.Errorf("%w: a state %q", ErrDamaged, word)
+	return s, nil
 }
 
 // operation reads the columns that an operation is kept in: those of operationColumns.

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // lastWord is what the events say of an operation, the newest of each: its result, its
@@ -21,7 +23,7 @@ CREATE TEMP TABLE event_last (op {{key}}, result {{text}}, request {{text}}, ask
 `
 
 // wordSent is the result of an operation that was intended and has no outcome yet.
-var wordSent = Sent.String()
+var wordSent = crm.Sent.String()
 
 // VerifyRows compares the ledger's rows with its events, which VerifyChain has found
 // whole: state, request Id and operation (account, action, object, record, user and
@@ -125,7 +127,7 @@ func (w *lastWords) event(c *conn, kind, body string) error {
 			w.nameless = true
 			continue
 		}
-		keeps := kind != kindOutcome || r.Result == Pending.String()
+		keeps := kind != kindOutcome || r.Result == crm.Pending.String()
 		if kind == kindIntent {
 			r.Result = wordSent
 		}
@@ -173,7 +175,7 @@ func (w *lastWords) differs(r row) string {
 		switch {
 		case w.nameless && r.int64("seq") > 0:
 			return ""
-		case is != Pending || request != "" || r.int64("seq") > 0 || r.int64("attempts") > 0:
+		case is != crm.Pending || request != "" || r.int64("seq") > 0 || r.int64("attempts") > 0:
 			return fmt.Sprintf("it is %s, and no event says that it was ever tried", state)
 		}
 		return ""
@@ -196,7 +198,7 @@ func (w *lastWords) differs(r row) string {
 // count finds what the sheet's rows can be compared with as a whole: operations that
 // are gone, rows that stand for one operation, and how many rows there are.
 func (w *lastWords) count(c *conn) error {
-	gone, err := c.count(`SELECT op AS n FROM event_last v WHERE result <> ? AND NOT EXISTS (SELECT 1 FROM op WHERE id = v.op) LIMIT 1`, Pending.String())
+	gone, err := c.count(`SELECT op AS n FROM event_last v WHERE result <> ? AND NOT EXISTS (SELECT 1 FROM op WHERE id = v.op) LIMIT 1`, crm.Pending.String())
 	if err != nil {
 		return err
 	}

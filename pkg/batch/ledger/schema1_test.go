@@ -61,7 +61,7 @@ func TestMigrateFromSchema1(t *testing.T) {
 				undone = r.Undone.String()
 			}
 			review = append(review, fmt.Sprintf("%d line %d %s %s invalid=%t %s uncertain=%t ticket=%q message=%q undone=%q",
-				r.Ord, r.Line, r.Account, opText(r.Op), r.Invalid, r.State.Name(), r.Uncertain, r.Ticket, r.Message, undone))
+				r.Ord, r.Line, r.Account, opText(r.Op), r.Invalid, r.Status.Name(), r.Uncertain, r.Ticket, r.Message, undone))
 		}
 		slices.Sort(review) // records come in an order of their own
 		said["sheet"+sheet] = map[string]any{
@@ -93,8 +93,8 @@ func TestMigrateFromSchema1(t *testing.T) {
 	}
 	said["seen"] = seen
 	for _, h := range Collect(t, l.History(ctx)) {
-		if want := h.State == ledger.Failed && h.Code == crm.CodeInherited; h.Happened != want {
-			t.Errorf("operation %d, %s %s, has happened: %t, want %t", h.ID, h.State.Name(), h.Code, h.Happened, want)
+		if want := h.Status == crm.Failed && h.Code == crm.CodeInherited; h.Happened != want {
+			t.Errorf("operation %d, %s %s, has happened: %t, want %t", h.ID, h.Status.Name(), h.Code, h.Happened, want)
 		}
 	}
 	if ok, err := l.HasWritten(ctx, filepath.Join(filepath.Dir(path), "off.results.csv")); !ok || err != nil {
@@ -125,7 +125,7 @@ func TestMigrateFromSchema1(t *testing.T) {
 	Must(t, s.Commit(ctx, ledger.Source{Name: "off.csv"}))
 	Begin(t, l)
 	for _, op := range Next(t, l) {
-		Finish(t, l, op, ledger.Done)
+		Finish(t, l, op, crm.Done)
 	}
 	Must(t, l.VerifyChain(ctx))
 	Must(t, l.VerifyRows(ctx))
@@ -159,7 +159,7 @@ func TestMigrateAnInterruptedRun(t *testing.T) {
 			t.Errorf("%s: record level is %t, want %t", Words(ops[i:i+1]), op.RecordLevel, want)
 		}
 	}
-	Finish(t, l, ops[1], ledger.Failed)
+	Finish(t, l, ops[1], crm.Failed)
 	if got, want := States(t, l), "r1a:done r1a:done s2b:not_attempted r3c:failed r3c:failed *4:not_attempted s4x:not_attempted s5x:not_attempted"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -191,7 +191,7 @@ func opText(op crm.Operation) string {
 func resultsText(t *testing.T, l *ledger.Ledger) (all []string) {
 	for _, r := range Collect(t, l.Results(t.Context())) {
 		all = append(all, fmt.Sprintf("%d line %d %q %s %s invalid=%t id=%d %s turn=%d open=%t prior=%d uncertain=%t member=%t code=%q message=%q note=%q request=%q ticket=%q call=%q http=%d attempts=%d sent=%s confirmed=%s run=%d seen=%d",
-			r.Ord, r.Line, r.Cells, r.Account, opText(r.Op), r.Invalid, r.ID, r.State.Name(), r.Turn, r.Open, r.Prior, r.Uncertain, r.Member, r.Code, r.Message, r.Note,
+			r.Ord, r.Line, r.Cells, r.Account, opText(r.Op), r.Invalid, r.ID, r.Status.Name(), r.Turn, r.Open, r.Prior, r.Uncertain, r.Member, r.Code, r.Message, r.Note,
 			r.RequestID, r.Ticket, r.CallID, r.HTTPStatus, r.Attempts, r.SentAt.Format(time.RFC3339Nano), r.ConfirmedAt.Format(time.RFC3339Nano), r.FirstRun, r.Seen))
 	}
 	return all
@@ -200,14 +200,14 @@ func resultsText(t *testing.T, l *ledger.Ledger) (all []string) {
 func historyText(t *testing.T, l *ledger.Ledger) (all []string) {
 	for _, h := range Collect(t, l.History(t.Context())) {
 		all = append(all, fmt.Sprintf("%d line %d %s %s %s uncertain=%t seq=%d attempts=%d ticket=%q code=%q message=%q note=%q seen=%d",
-			h.ID, h.Line, h.Account, opText(h.Op), h.State.Name(), h.Uncertain, h.Seq, h.Attempts, h.Ticket, h.Code, h.Message, h.Note, h.Seen))
+			h.ID, h.Line, h.Account, opText(h.Op), h.Status.Name(), h.Uncertain, h.Seq, h.Attempts, h.Ticket, h.Code, h.Message, h.Note, h.Seen))
 	}
 	return all
 }
 
 func countsText(counts []ledger.Count) (all []string) {
 	for _, n := range counts {
-		state := n.State.Name()
+		state := n.Status.Name()
 		if n.Invalid {
 			state = "invalid"
 		}
@@ -220,7 +220,7 @@ func countsText(counts []ledger.Count) (all []string) {
 func queueText(ops []ledger.Op) (all []string) {
 	for _, o := range ops {
 		all = append(all, fmt.Sprintf("%d ord %d line %d %s %s %s turn=%d prior=%d uncertain=%t ticket=%q seq=%d sent=%s attempts=%d run=%d rows=%d",
-			o.ID, o.Ord, o.Line, o.Account, opText(o.Operation), o.State.Name(), o.Turn, o.Prior, o.Uncertain, o.Ticket, o.Seq, o.SentAt.Format(time.RFC3339Nano), o.Attempts, o.FirstRun, o.Rows))
+			o.ID, o.Ord, o.Line, o.Account, opText(o.Operation), o.Status.Name(), o.Turn, o.Prior, o.Uncertain, o.Ticket, o.Seq, o.SentAt.Format(time.RFC3339Nano), o.Attempts, o.FirstRun, o.Rows))
 	}
 	return all
 }

@@ -27,13 +27,13 @@ const CodeUndone = "undone"
 // something else of the same user and record.
 type Undoing struct {
 	Op     crm.Operation
-	State  State
+	Status crm.Status
 	SentAt time.Time // zero if it was never sent because it was so already
 	CallID string
 }
 
 // Certain says whether the operation has taken effect, as far as the CRM says.
-func (u Undoing) Certain() bool { return u.State == Done || u.State == Unchanged }
+func (u Undoing) Certain() bool { return u.Status == crm.Done || u.Status == crm.Unchanged }
 
 // String says what happened, for a message.
 func (u Undoing) String() string {
@@ -152,10 +152,10 @@ func (c *conn) undoing(at place, op crm.Operation) (found *Undoing, err error) {
 		}
 		u := Undoing{SentAt: r.time("sent_at"), CallID: r.text("call_id")}
 		var err error
-		if u.State, err = r.state("state"); err != nil {
+		if u.Status, err = r.state("state"); err != nil {
 			return err
 		}
-		if !u.State.happened() && u.State != Sent && u.State != Uncertain && !r.bool("uncertain") && !r.bool("happened") {
+		if !happened(u.Status) && u.Status != crm.Sent && u.Status != crm.Uncertain && !r.bool("uncertain") && !r.bool("happened") {
 			return nil
 		}
 		if u.Op, err = r.operation(); err != nil {

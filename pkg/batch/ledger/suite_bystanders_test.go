@@ -38,7 +38,7 @@ func testBystanders(t *testing.T, newStore NewStore) {
 			Commit(t, l, Rows(tt.first))
 			Begin(t, l)
 			for _, op := range Next(t, l) {
-				Finish(t, l, op, ledger.Done)
+				Finish(t, l, op, crm.Done)
 			}
 			Commit(t, l, Rows(tt.then))
 			Begin(t, l)
@@ -52,7 +52,7 @@ func testBystanders(t *testing.T, newStore NewStore) {
 			send(ops[0], tt.look, time.Hour)
 			if tt.sent != "" {
 				send(ops[1], crm.State{Looked: true}, 2*time.Hour)
-				if err := l.Record(t.Context(), []ledger.Outcome{{CallID: "c", Op: ops[1], State: ledger.Done, Attempts: 1}}); err != nil {
+				if err := l.Record(t.Context(), []ledger.Outcome{{CallID: "c", Op: ops[1], Status: crm.Done, Attempts: 1}}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -19,7 +19,7 @@ func testNights(t *testing.T, newStore NewStore) {
 	type night struct {
 		sheet  string
 		todo   string // before the night's work
-		finish []ledger.State
+		finish []crm.Status
 		states string // after it
 	}
 	for _, tt := range []struct {
@@ -27,26 +27,26 @@ func testNights(t *testing.T, newStore NewStore) {
 		nights []night
 	}{
 		{"the same again sends nothing", []night{
-			{"r1a r2b", "r1a/2 r2b/2", []ledger.State{ledger.Done, ledger.Unchanged}, "r1a:done r2b:unchanged"},
+			{"r1a r2b", "r1a/2 r2b/2", []crm.Status{crm.Done, crm.Unchanged}, "r1a:done r2b:unchanged"},
 			{"r1a r2b", "", nil, "r1a:done r2b:unchanged"},
 		}},
 		{"what was stopped goes on", []night{
-			{"r1a r2b r3c", "r1a/2 r2b/2 r3c/2", []ledger.State{ledger.Done}, "r1a:done r2b:not_attempted r3c:not_attempted"},
-			{"r1a r2b r3c", "r2b/2 r3c/2", []ledger.State{ledger.Done, ledger.Done}, "r1a:done r2b:done r3c:done"},
+			{"r1a r2b r3c", "r1a/2 r2b/2 r3c/2", []crm.Status{crm.Done}, "r1a:done r2b:not_attempted r3c:not_attempted"},
+			{"r1a r2b r3c", "r2b/2 r3c/2", []crm.Status{crm.Done, crm.Done}, "r1a:done r2b:done r3c:done"},
 		}},
 		{"accepted is confirmed first, failed goes last", []night{
-			{"r1a r2b r3c", "r1a/2 r2b/2 r3c/2", []ledger.State{ledger.Failed, ledger.Done, ledger.Accepted}, "r1a:failed r2b:done r3c:accepted"},
-			{"r4d r1a r2b r3c", "r3c/1 r4d/2 r1a/3", []ledger.State{ledger.Done, ledger.Done, ledger.Done}, "r4d:done r1a:done r2b:done r3c:done"},
+			{"r1a r2b r3c", "r1a/2 r2b/2 r3c/2", []crm.Status{crm.Failed, crm.Done, crm.Accepted}, "r1a:failed r2b:done r3c:accepted"},
+			{"r4d r1a r2b r3c", "r3c/1 r4d/2 r1a/3", []crm.Status{crm.Done, crm.Done, crm.Done}, "r4d:done r1a:done r2b:done r3c:done"},
 		}},
 		{"a growing and shrinking sheet", []night{
-			{"r1a r2b", "r1a/2 r2b/2", []ledger.State{ledger.Done}, "r1a:done r2b:not_attempted"},
+			{"r1a r2b", "r1a/2 r2b/2", []crm.Status{crm.Done}, "r1a:done r2b:not_attempted"},
 			{"r3c r1a", "r3c/2", nil, "r3c:not_attempted r1a:done"},
-			{"r2b r1a r3c", "r2b/2 r3c/2", []ledger.State{ledger.Done, ledger.Done}, "r2b:done r1a:done r3c:done"},
+			{"r2b r1a r3c", "r2b/2 r3c/2", []crm.Status{crm.Done, crm.Done}, "r2b:done r1a:done r3c:done"},
 		}},
 		{"equal rows go as one and share the outcome", []night{
-			{"r1a r2b r1a r1a", "r1a/2 r2b/2", []ledger.State{ledger.Failed}, "r1a:failed r2b:not_attempted r1a:failed r1a:failed"},
-			{"r1a r2b r1a r1a", "r2b/2 r1a/3 r1a/3 r1a/3", []ledger.State{ledger.Done, ledger.Done, ledger.Done, ledger.Done}, "r1a:done r2b:done r1a:done r1a:done"},
-			{"r1a r1a r1a r1a", "r1a/2", []ledger.State{ledger.Done}, "r1a:done r1a:done r1a:done r1a:done"},
+			{"r1a r2b r1a r1a", "r1a/2 r2b/2", []crm.Status{crm.Failed}, "r1a:failed r2b:not_attempted r1a:failed r1a:failed"},
+			{"r1a r2b r1a r1a", "r2b/2 r1a/3 r1a/3 r1a/3", []crm.Status{crm.Done, crm.Done, crm.Done, crm.Done}, "r1a:done r2b:done r1a:done r1a:done"},
+			{"r1a r1a r1a r1a", "r1a/2", []crm.Status{crm.Done}, "r1a:done r1a:done r1a:done r1a:done"},
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -81,9 +81,9 @@ func testWhatLeavesTheSheet(t *testing.T, newStore NewStore) {
 	Begin(t, l)
 	ops := Next(t, l)
 	Must(t, l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{ops[0]}, Attempt: 1, At: At}))
-	Finish(t, l, ops[1], ledger.Accepted)
+	Finish(t, l, ops[1], crm.Accepted)
 	Must(t, l.Intend(t.Context(), ledger.Intent{CallID: "d", Account: "main", Ops: []ledger.Op{ops[2]}, Attempt: 1, At: At}))
-	Must(t, l.Record(t.Context(), []ledger.Outcome{{CallID: "d", Op: ops[2], State: ledger.Pending, Turn: ledger.TurnNormal, Open: true, Attempts: 1}}))
+	Must(t, l.Record(t.Context(), []ledger.Outcome{{CallID: "d", Op: ops[2], Status: crm.Pending, Turn: ledger.TurnNormal, Open: true, Attempts: 1}}))
 	Commit(t, l, Rows("r1b r2b r3b r9z"))
 	Begin(t, l)
 	if got, want := Words(Next(t, l)), "r1b/2 r2b/2 r3b/2 r9z/2"; got != want {
@@ -107,13 +107,13 @@ func testDroppedHeadLeavesItsMembersAlone(t *testing.T, newStore NewStore) {
 	l := Open(t, newStore(t))
 	Commit(t, l, Rows("r1a r1a"))
 	Begin(t, l)
-	Finish(t, l, Next(t, l)[0], ledger.Failed)
+	Finish(t, l, Next(t, l)[0], crm.Failed)
 	Commit(t, l, Rows("r1a")) // takes the first, the second is history
 	Begin(t, l)
-	Finish(t, l, Next(t, l)[0], ledger.Done)
+	Finish(t, l, Next(t, l)[0], crm.Done)
 	s := Import(t, l, Rows("r1a"))
 	if err := s.Match(t.Context(), EachTarget(func(past, rows []ledger.Entry) []ledger.Choice {
-		if len(past) != 2 || past[0].State != ledger.Failed || past[1].State != ledger.Done {
+		if len(past) != 2 || past[0].Status != crm.Failed || past[1].Status != crm.Done {
 			t.Errorf("got past %+v, want the second row's failure and then the first row's success", past)
 		}
 		return Overlap(past, rows)
@@ -126,7 +126,7 @@ func testCommitTakesMembers(t *testing.T, newStore NewStore) {
 	l := Open(t, newStore(t))
 	Commit(t, l, Rows("r1a r1a s2b"))
 	Begin(t, l)
-	Finish(t, l, Next(t, l)[0], ledger.Accepted)
+	Finish(t, l, Next(t, l)[0], crm.Accepted)
 	// Both accepted rows go on together, under the second's operation or the first's.
 	s := Import(t, l, Rows("s2b r1a r1a"))
 	if err := s.Match(t.Context(), EachTarget(func(past, rows []ledger.Entry) []ledger.Choice {
@@ -148,10 +148,10 @@ func testCommitTakesMembers(t *testing.T, newStore NewStore) {
 	if got, want := Words(ops), "r1a/1 s2b/2"; got != want {
 		t.Fatalf("got %q, want %q", got, want)
 	}
-	if op := ops[0]; op.Rows != 2 || op.Prior != crm.PriorAccepted || op.Ticket != "Tcall-1" || op.Ord != 2 || op.Line != 3 || op.FirstRun != 1 || op.State != ledger.Accepted {
+	if op := ops[0]; op.Rows != 2 || op.Prior != crm.PriorAccepted || op.Ticket != "Tcall-1" || op.Ord != 2 || op.Line != 3 || op.FirstRun != 1 || op.Status != crm.Accepted {
 		t.Errorf("got %+v", op)
 	}
-	if err := l.Record(t.Context(), []ledger.Outcome{{CallID: "look", Op: ops[0], State: ledger.Done, Confirm: true, ConfirmedAt: At}}); err != nil {
+	if err := l.Record(t.Context(), []ledger.Outcome{{CallID: "look", Op: ops[0], Status: crm.Done, Confirm: true, ConfirmedAt: At}}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := States(t, l), "s2b:not_attempted r1a:done r1a:done"; got != want {
@@ -170,16 +170,21 @@ func testCounts(t *testing.T, newStore NewStore) {
 	rows[3].Code, rows[3].Problem = "object", "unknown"
 	Commit(t, l, rows)
 	Begin(t, l)
-	Finish(t, l, Next(t, l)[1], ledger.Failed)
+	Finish(t, l, Next(t, l)[1], crm.Failed)
 	rows = Rows("r1a r1a s2b r3c r4d")
 	rows[3].Code, rows[3].Problem = "object", "unknown"
 	s := Matched(t, l, rows)
-	of := func(n ledger.Count) ledger.Count { n.Account, n.Object = "main", crm.Lead; return n }
+	of := func(n ledger.Count) ledger.Count {
+		if n.Account, n.Object = "main", crm.Lead; n.Status == crm.Uncertain {
+			n.Status = crm.Pending
+		}
+		return n
+	}
 	want := []ledger.Count{
 		of(ledger.Count{Action: crm.Revoke, Turn: ledger.TurnNormal, Rows: 2}),
 		of(ledger.Count{Action: crm.Revoke, Turn: ledger.TurnNormal, Member: true, Rows: 1}),
 		of(ledger.Count{Action: crm.Revoke, Invalid: true, Rows: 1}),
-		of(ledger.Count{Action: crm.Share, Taken: true, State: ledger.Failed, Turn: ledger.TurnLate, Rows: 1}),
+		of(ledger.Count{Action: crm.Share, Taken: true, Status: crm.Failed, Turn: ledger.TurnLate, Rows: 1}),
 	}
 	got, err := s.Counts(t.Context())
 	if err != nil {
@@ -195,7 +200,7 @@ func testCounts(t *testing.T, newStore NewStore) {
 		t.Fatal(err)
 	}
 	want = []ledger.Count{
-		{Account: "main", Invalid: true, Rows: 1}, want[0], want[1], want[3],
+		{Account: "main", Invalid: true, Status: crm.Pending, Rows: 1}, want[0], want[1], want[3],
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("committed (-want +got):\n%s", diff)
@@ -270,7 +275,7 @@ func testConservation(t *testing.T, newStore NewStore) {
 		Commit(t, l, rows[round*5:])
 		Begin(t, l)
 		for i, op := range Next(t, l) {
-			Finish(t, l, op, []ledger.State{ledger.Done, ledger.Failed, ledger.Accepted, ledger.Uncertain, ledger.Unchanged}[i%5])
+			Finish(t, l, op, []crm.Status{crm.Done, crm.Failed, crm.Accepted, crm.Uncertain, crm.Unchanged}[i%5])
 		}
 		got := Collect(t, l.Results(t.Context()))
 		if len(got) != len(rows)-round*5 {

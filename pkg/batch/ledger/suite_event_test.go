@@ -25,7 +25,7 @@ func worked(t testing.TB, newStore NewStore) Store {
 	Commit(t, l, Rows("r1a r1a s2b"))
 	run := Begin(t, l)
 	for _, op := range Next(t, l) {
-		Finish(t, l, op, ledger.Done)
+		Finish(t, l, op, crm.Done)
 	}
 	if err := l.EndRun(t.Context(), run, json.RawMessage(`{"rows":3}`)); err != nil {
 		t.Fatal(err)
@@ -163,9 +163,9 @@ func testSeen(t *testing.T, newStore NewStore) {
 			t.Fatal(err)
 		}
 	}
-	record := func(call string, state ledger.State, uncertain bool) {
+	record := func(call string, state crm.Status, uncertain bool) {
 		t.Helper()
-		if err := l.Record(t.Context(), []ledger.Outcome{{CallID: call, Op: head, State: state, Uncertain: uncertain, Open: true, Turn: ledger.TurnNormal, Attempts: 1}}); err != nil {
+		if err := l.Record(t.Context(), []ledger.Outcome{{CallID: call, Op: head, Status: state, Uncertain: uncertain, Open: true, Turn: ledger.TurnNormal, Attempts: 1}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -186,9 +186,9 @@ func testSeen(t *testing.T, newStore NewStore) {
 	if got := shown(); got != crm.AccessUnset {
 		t.Errorf("nobody looked: got %v", got)
 	}
-	record("a", ledger.Failed, false)
+	record("a", crm.Failed, false)
 	intend("b", 1, look(crm.Read))
-	record("b", ledger.Failed, false)
+	record("b", crm.Failed, false)
 	intend("c", 1, look(crm.Write))
 	if got := shown(); got != crm.Write {
 		t.Errorf("after a refusal: got %v, want what was there before the later sending", got)
@@ -197,12 +197,12 @@ func testSeen(t *testing.T, newStore NewStore) {
 	if got := shown(); got != crm.Write {
 		t.Errorf("a repeat: got %v, want what was there before the first sending", got)
 	}
-	record("c", ledger.Failed, true)
+	record("c", crm.Failed, true)
 	intend("d", 1, look(crm.Full))
 	if got := shown(); got != crm.Write {
 		t.Errorf("after a lost answer: got %v, want what was there before the first sending", got)
 	}
-	if err := l.Record(t.Context(), []ledger.Outcome{{CallID: "d", Op: head, State: ledger.Failed, Happened: true, Open: true, Turn: ledger.TurnNormal, Attempts: 1}}); err != nil {
+	if err := l.Record(t.Context(), []ledger.Outcome{{CallID: "d", Op: head, Status: crm.Failed, Happened: true, Open: true, Turn: ledger.TurnNormal, Attempts: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	intend("e", 1, look(crm.Full))

@@ -53,7 +53,7 @@ func Steps() []Step {
 			return l.Intend(ctx, ledger.Intent{CallID: call, Account: "main", Ops: []ledger.Op{op}, Attempt: 1, Before: before, At: At})
 		}
 	}
-	record := func(call string, state ledger.State) func(context.Context, *ledger.Ledger) error {
+	record := func(call string, state crm.Status) func(context.Context, *ledger.Ledger) error {
 		return func(ctx context.Context, l *ledger.Ledger) error {
 			op, err := first(ctx, l)
 			if err != nil {
@@ -69,7 +69,7 @@ func Steps() []Step {
 		}
 		var outcomes []ledger.Outcome
 		for _, op := range ops {
-			outcomes = append(outcomes, ledger.Outcome{Op: op, State: ledger.Done, Confirm: true, ConfirmedAt: At})
+			outcomes = append(outcomes, ledger.Outcome{Op: op, Status: crm.Done, Confirm: true, ConfirmedAt: At})
 		}
 		return l.Record(ctx, outcomes)
 	}
@@ -87,9 +87,9 @@ func Steps() []Step {
 		sheet("the first sheet", "", "r1a r1a s2b *3"),
 		{"begin", true, "", "", begin},
 		{"intend a group", true, "", "", intend("c1", look)},
-		{"accept it", true, "", "", record("c1", ledger.Accepted)},
+		{"accept it", true, "", "", record("c1", crm.Accepted)},
 		{"intend", true, "", "", intend("c2", crm.State{})},
-		{"refuse it", true, "", "", record("c2", ledger.Failed)},
+		{"refuse it", true, "", "", record("c2", crm.Failed)},
 		{"intend what nobody answers", true, "", "", intend("c3", look)},
 		{"confirm", true, "", "", confirm},
 		{"end", true, "", "", end},
@@ -97,11 +97,11 @@ func Steps() []Step {
 		sheet("the undo sheet", ".undo", "s1a r2b"),
 		{"begin the undo", true, "", "", begin},
 		{"intend the undo", true, "", "", intend("u1", look)},
-		{"undo", true, "", "", record("u1", ledger.Done)},
+		{"undo", true, "", "", record("u1", crm.Done)},
 		sheet("the second night", "", "r1a s2b *3"),
 		{"begin the second night", true, "", "", begin},
 		{"intend again", true, "", "", intend("c4", look)},
-		{"done", true, "", "", record("c4", ledger.Done)},
+		{"done", true, "", "", record("c4", crm.Done)},
 
 		{"results", false, "", "", func(ctx context.Context, l *ledger.Ledger) error { return drain(l.Results(ctx)) }},
 		{"counts", false, "", "", func(ctx context.Context, l *ledger.Ledger) error { _, err := l.Counts(ctx); return err }},

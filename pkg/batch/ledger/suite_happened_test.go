@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // What has happened although it failed, and what was accepted before it failed, is told
@@ -26,12 +27,12 @@ func testHappened(t *testing.T, newStore NewStore) {
 			t.Fatal(err)
 		}
 	}
-	failed := ledger.Outcome{CallID: "a", Op: ops[0], State: ledger.Failed, Happened: true}
+	failed := ledger.Outcome{CallID: "a", Op: ops[0], Status: crm.Failed, Happened: true}
 	record(failed)
 	intend("b", ops[1])
-	record(ledger.Outcome{CallID: "b", Op: ops[1], State: ledger.Accepted, Open: true, Ticket: "T", Attempts: 1})
-	record(ledger.Outcome{CallID: "b", Op: ops[1], State: ledger.Failed, Confirm: true, Uncertain: true})
-	record(ledger.Outcome{CallID: "c", Op: ops[2], State: ledger.Failed})
+	record(ledger.Outcome{CallID: "b", Op: ops[1], Status: crm.Accepted, Open: true, Ticket: "T", Attempts: 1})
+	record(ledger.Outcome{CallID: "b", Op: ops[1], Status: crm.Failed, Confirm: true, Uncertain: true})
+	record(ledger.Outcome{CallID: "c", Op: ops[2], Status: crm.Failed})
 
 	type told struct{ happened, accepted bool }
 	want := map[string]told{"1": {true, false}, "2": {false, true}, "3": {}}

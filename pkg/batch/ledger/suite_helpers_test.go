@@ -133,14 +133,14 @@ func Overlap(past, rows []ledger.Entry) []ledger.Choice {
 			}
 			used[j] = true
 			choices[i].Take = j
-			switch p.State {
-			case ledger.Done, ledger.Unchanged:
+			switch p.Status {
+			case crm.Done, crm.Unchanged:
 				choices[i].Turn = ledger.TurnNone
-			case ledger.Accepted:
+			case crm.Accepted:
 				choices[i].Turn, choices[i].Prior = ledger.TurnAsk, crm.PriorAccepted
-			case ledger.Failed:
+			case crm.Failed:
 				choices[i].Turn = ledger.TurnLate
-			case ledger.Sent:
+			case crm.Sent:
 				choices[i].Prior = crm.PriorLost
 			}
 			break
@@ -231,7 +231,7 @@ func Next(t testing.TB, l *ledger.Ledger) []ledger.Op {
 }
 
 // Finish intends one head and records that it has come to the state.
-func Finish(t testing.TB, l *ledger.Ledger, op ledger.Op, state ledger.State) {
+func Finish(t testing.TB, l *ledger.Ledger, op ledger.Op, state crm.Status) {
 	t.Helper()
 	call := fmt.Sprintf("call-%d", op.ID)
 	if err := l.Intend(t.Context(), ledger.Intent{CallID: call, Account: op.Account, Ops: []ledger.Op{op}, Attempt: 1, At: At}); err != nil {
@@ -243,14 +243,14 @@ func Finish(t testing.TB, l *ledger.Ledger, op ledger.Op, state ledger.State) {
 }
 
 // OutcomeOf is an outcome as a CRM would give it.
-func OutcomeOf(op ledger.Op, call string, state ledger.State) ledger.Outcome {
-	s := ledger.Outcome{CallID: call, Op: op, State: state, RequestID: "R" + call, HTTPStatus: 200, Attempts: 1, SentAt: At}
+func OutcomeOf(op ledger.Op, call string, state crm.Status) ledger.Outcome {
+	s := ledger.Outcome{CallID: call, Op: op, Status: state, RequestID: "R" + call, HTTPStatus: 200, Attempts: 1, SentAt: At}
 	switch state {
-	case ledger.Done, ledger.Unchanged:
+	case crm.Done, crm.Unchanged:
 		s.ConfirmedAt = At.Add(time.Second)
-	case ledger.Accepted:
+	case crm.Accepted:
 		s.Ticket, s.Open = "T"+call, true
-	case ledger.Failed:
+	case crm.Failed:
 		s.Code, s.Message = "MXError", "no such lead"
 	}
 	return s
@@ -274,7 +274,7 @@ func States(t testing.TB, l *ledger.Ledger) string {
 	t.Helper()
 	var words []string
 	for _, r := range Collect(t, l.Results(t.Context())) {
-		state := r.State.String()
+		state := r.Status.String()
 		if r.Invalid {
 			state = "invalid"
 		}

@@ -49,7 +49,7 @@ func testImportKeepsRows(t *testing.T, newStore NewStore) {
 	Match(t, s)
 	Must(t, s.Commit(t.Context(), ledger.Source{}))
 	for i, got := range Collect(t, l.Results(t.Context())) {
-		want := ledger.Result{Ord: int64(i + 1), Line: rows[i].Line, Cells: append([]string{}, rows[i].Cells...), Account: rows[i].Account, Op: rows[i].Op}
+		want := ledger.Result{Ord: int64(i + 1), Line: rows[i].Line, Cells: append([]string{}, rows[i].Cells...), Account: rows[i].Account, Op: rows[i].Op, Status: crm.Pending}
 		if rows[i].Code != "" {
 			want.Invalid, want.Code, want.Message = true, rows[i].Code, rows[i].Problem
 		} else {
@@ -275,8 +275,8 @@ func testRecheck(t *testing.T, newStore NewStore) {
 	}
 	Begin(t, l)
 	ops := Next(t, l)
-	Finish(t, l, ops[0], ledger.Done)
-	Finish(t, l, ops[1], ledger.Done)
+	Finish(t, l, ops[0], crm.Done)
+	Finish(t, l, ops[1], crm.Done)
 
 	s := imported(row("1", "A@x"), row("2", "b@x"), row("3", "a@x"), row("4", "a@x"))
 	want := []ledger.Address{{Account: "main", Email: "a@x", Line: 2, Need: true}}
@@ -324,6 +324,6 @@ func testReachAndShared(t *testing.T, newStore NewStore) {
 	shared(s, []ledger.Shared{one(crm.Revoke, 2, 2), one(crm.Revoke, 3, 2), one(crm.RevokeAll, 3, 1)})
 	Must(t, s.Commit(t.Context(), ledger.Source{}))
 	Begin(t, l)
-	Finish(t, l, Next(t, l)[0], ledger.Done)
+	Finish(t, l, Next(t, l)[0], crm.Done)
 	shared(Matched(t, l, rows), []ledger.Shared{one(crm.Revoke, 2, 1), one(crm.Revoke, 2, 2), one(crm.RevokeAll, 3, 1)})
 }

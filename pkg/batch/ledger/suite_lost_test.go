@@ -27,7 +27,7 @@ func testLost(t *testing.T, newStore NewStore) {
 	record := func(op ledger.Op, lost []crm.Grant) {
 		t.Helper()
 		Must(t, l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{op}, Attempt: 1, At: At}))
-		o := OutcomeOf(op, "c", ledger.Done)
+		o := OutcomeOf(op, "c", crm.Done)
 		o.Lost, o.Code, o.Message = lost, crm.CodeStayerLost, "x lost it"
 		Must(t, l.Record(t.Context(), []ledger.Outcome{o}))
 	}
@@ -64,7 +64,7 @@ func testLost(t *testing.T, newStore NewStore) {
 	}
 	Commit(t, l, Rows("r2b r3c r1x"))
 	check("1 line 0: y; 2 line 2: z; ", 2)
-	again := OutcomeOf(ops[1], "c", ledger.Done)
+	again := OutcomeOf(ops[1], "c", crm.Done)
 	again.Confirm = true
 	Must(t, l.Record(t.Context(), []ledger.Outcome{again}))
 	check("1 line 0: y; 2 line 2: z; ", 2)

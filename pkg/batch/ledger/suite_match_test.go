@@ -25,7 +25,7 @@ func asked(t *testing.T, l *ledger.Ledger, sheet string) []string {
 		return Targets(inOrder(t, entries), func(past, rows []ledger.Entry, recordLevel bool) error {
 			var p, r []string
 			for _, e := range past {
-				p = append(p, spell(e)+":"+e.State.String())
+				p = append(p, spell(e)+":"+e.Status.String())
 			}
 			for _, e := range rows {
 				r = append(r, spell(e))
@@ -71,7 +71,7 @@ func testMatchAsks(t *testing.T, newStore NewStore) {
 		sheet string
 		want  []string
 		// finish says how each head ends, in the order of work.
-		finish []ledger.State
+		finish []crm.Status
 	}
 	for _, tt := range []struct {
 		name   string
@@ -81,23 +81,23 @@ func testMatchAsks(t *testing.T, newStore NewStore) {
 		{"rows of one target come together, in sheet order", []night{{"r1a r2b s1a r1a s2b", []string{"|r1a s1a r1a", "|r2b s2b"}, nil}}},
 		{"what was never tried is no history", []night{{"r1a", nil, nil}, {"r1a", nil, nil}}},
 		{"history is in the order in which it happened", []night{
-			{"r1a s1a r1a", []string{"|r1a s1a r1a"}, []ledger.State{ledger.Done, ledger.Unchanged, ledger.Failed}},
-			{"s1a r1a", []string{"r1a:done s1a:unchanged r1a:failed|s1a r1a"}, []ledger.State{ledger.Done}},
+			{"r1a s1a r1a", []string{"|r1a s1a r1a"}, []crm.Status{crm.Done, crm.Unchanged, crm.Failed}},
+			{"s1a r1a", []string{"r1a:done s1a:unchanged r1a:failed|s1a r1a"}, []crm.Status{crm.Done}},
 		}},
 		{"an operation tried again goes to the end of the history", []night{
-			{"r1a s1a", []string{"|r1a s1a"}, []ledger.State{ledger.Failed, ledger.Done}},
-			{"r1a s1a", []string{"r1a:failed s1a:done|r1a s1a"}, []ledger.State{ledger.Done}},
+			{"r1a s1a", []string{"|r1a s1a"}, []crm.Status{crm.Failed, crm.Done}},
+			{"r1a s1a", []string{"r1a:failed s1a:done|r1a s1a"}, []crm.Status{crm.Done}},
 			{"r1a", []string{"s1a:done r1a:done|r1a"}, nil},
 		}},
 		{"rows that leave the sheet stay as history", []night{
-			{"r1a r2b", nil, []ledger.State{ledger.Done, ledger.Accepted}},
+			{"r1a r2b", nil, []crm.Status{crm.Done, crm.Accepted}},
 			{"r3c", []string{"r1a:done|", "r2b:accepted|", "|r3c"}, nil},
 			{"r1a r2b", []string{"r1a:done|r1a", "r2b:accepted|r2b"}, nil},
 		}},
 		{"a revoke_all makes the record one target, in the history too", []night{
-			{"s1a s1b s2a", []string{"|s1a", "|s1b"}, []ledger.State{ledger.Done, ledger.Done, ledger.Done}},
-			{"*1", []string{"s1a:done s1b:done|*1", "s2a:done|"}, []ledger.State{ledger.Done}},
-			{"s1c", []string{"s1a:done s1b:done *1:done|s1c", "s2a:done|"}, []ledger.State{ledger.Done}},
+			{"s1a s1b s2a", []string{"|s1a", "|s1b"}, []crm.Status{crm.Done, crm.Done, crm.Done}},
+			{"*1", []string{"s1a:done s1b:done|*1", "s2a:done|"}, []crm.Status{crm.Done}},
+			{"s1c", []string{"s1a:done s1b:done *1:done|s1c", "s2a:done|"}, []crm.Status{crm.Done}},
 			{"s1a s1b s2a", []string{"s1a:done s1b:done *1:done s1c:done|s1a s1b", "s2a:done|s2a"}, nil},
 		}},
 		{"a revoke_all and its record's rows in one sheet", []night{{"s1a *1 s2b s1b", []string{"|s1a *1 s1b"}, nil}}},
@@ -162,7 +162,7 @@ func testMatchPages(t *testing.T, newStore NewStore) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []ledger.Count{{Account: "main", Action: crm.Revoke, Object: crm.Lead, Taken: true, State: ledger.Done, Rows: int64(len(rows))}}
+	want := []ledger.Count{{Account: "main", Action: crm.Revoke, Object: crm.Lead, Taken: true, Status: crm.Done, Rows: int64(len(rows))}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 func testReadOnly(t *testing.T, newStore NewStore) {
@@ -27,7 +28,7 @@ func testReadOnly(t *testing.T, newStore NewStore) {
 	_, err = r.BeginRun(t.Context(), ledger.RunInfo{})
 	WantIs(t, err, ledger.ErrReadOnly)
 
-	Finish(t, w, Next(t, w)[0], ledger.Done)
+	Finish(t, w, Next(t, w)[0], crm.Done)
 	if got, want := States(t, r), "r1a:done s2b:not_attempted"; got != want {
 		t.Errorf("during a run: got %q, want %q", got, want)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // TestPostgres runs the suite on a PostgreSQL of its own, where the programs of one are on
@@ -84,7 +85,7 @@ func testConnectionLost(t *testing.T, d database) {
 	Begin(t, l)
 	for _, op := range Next(t, l) {
 		d.hangUp(t)
-		Finish(t, l, op, ledger.Done)
+		Finish(t, l, op, crm.Done)
 		d.hangUp(t)
 		_, err := l.Counts(t.Context())
 		Must(t, err)
@@ -148,7 +149,7 @@ func testConnectionLostInAChange(t *testing.T, d database) {
 		Agrees(t, l)
 	}
 	for _, op := range ops {
-		Finish(t, l, op, ledger.Done)
+		Finish(t, l, op, crm.Done)
 	}
 	if got, want := States(t, l), "r1a:done r2b:done"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -195,7 +196,7 @@ func testTwoWriters(t *testing.T, d database) {
 	Commit(t, a, Rows("r1a r2b r3c r4d"))
 	Begin(t, b)
 	for i, op := range Next(t, a) {
-		Finish(t, []*ledger.Ledger{a, b}[i%2], op, ledger.Done)
+		Finish(t, []*ledger.Ledger{a, b}[i%2], op, crm.Done)
 	}
 	Agrees(t, a)
 	Agrees(t, b)

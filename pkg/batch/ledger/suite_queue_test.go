@@ -77,9 +77,9 @@ func testWorkQueries(t *testing.T, newStore NewStore) {
 		t.Errorf("alone on their records: got %q, want the other account's row", got)
 	}
 
-	Finish(t, l, ops[2], ledger.Accepted)
-	Finish(t, l, ops[0], ledger.Accepted)
-	Finish(t, l, ops[1], ledger.Done)
+	Finish(t, l, ops[2], crm.Accepted)
+	Finish(t, l, ops[0], crm.Accepted)
+	Finish(t, l, ops[1], crm.Done)
 	if got, want := page(l.Unconfirmed(ctx, "main", 0, 9)), "r2a/0 r1a/0"; got != want {
 		t.Errorf("Unconfirmed: got %q, want the longest accepted first, %q", got, want)
 	}
@@ -128,18 +128,18 @@ func testIntendAndRecord(t *testing.T, newStore NewStore) {
 		}
 	}
 	intend("c1", 1)
-	check("intended", ledger.Result{State: ledger.Sent, Turn: ledger.TurnNormal, Open: true, CallID: "c1", Attempts: 1, SentAt: At, FirstRun: run})
+	check("intended", ledger.Result{Status: crm.Sent, Turn: ledger.TurnNormal, Open: true, CallID: "c1", Attempts: 1, SentAt: At, FirstRun: run})
 	intend("c1", 2)
-	check("repeated", ledger.Result{State: ledger.Sent, Turn: ledger.TurnNormal, Open: true, CallID: "c1", Attempts: 2, SentAt: At, FirstRun: run})
-	record(ledger.Outcome{CallID: "c1", State: ledger.Pending, Turn: ledger.TurnNormal, Open: true, Attempts: 0, Code: "busy", HTTPStatus: 429})
-	check("refused by the limit", ledger.Result{State: ledger.Pending, Turn: ledger.TurnNormal, Open: true, CallID: "c1", Code: "busy", HTTPStatus: 429, FirstRun: run})
+	check("repeated", ledger.Result{Status: crm.Sent, Turn: ledger.TurnNormal, Open: true, CallID: "c1", Attempts: 2, SentAt: At, FirstRun: run})
+	record(ledger.Outcome{CallID: "c1", Status: crm.Pending, Turn: ledger.TurnNormal, Open: true, Attempts: 0, Code: "busy", HTTPStatus: 429})
+	check("refused by the limit", ledger.Result{Status: crm.Pending, Turn: ledger.TurnNormal, Open: true, CallID: "c1", Code: "busy", HTTPStatus: 429, FirstRun: run})
 	intend("c2", 1)
-	record(ledger.Outcome{CallID: "c2", State: ledger.Accepted, Open: true, RequestID: "R", Ticket: "T", HTTPStatus: 200, Attempts: 2, SentAt: later})
-	check("accepted", ledger.Result{State: ledger.Accepted, Open: true, CallID: "c2", RequestID: "R", Ticket: "T", HTTPStatus: 200, Attempts: 2, SentAt: later, FirstRun: run})
-	record(ledger.Outcome{CallID: "c2", State: ledger.Accepted, Open: true, Confirm: true, Code: "5", Message: "in progress"})
-	check("looked at", ledger.Result{State: ledger.Accepted, Open: true, CallID: "c2", RequestID: "R", Ticket: "T", Code: "5", Message: "in progress", Attempts: 2, SentAt: later, FirstRun: run})
-	record(ledger.Outcome{CallID: "c2", State: ledger.Done, Confirm: true, HTTPStatus: 200, ConfirmedAt: later})
-	check("confirmed", ledger.Result{State: ledger.Done, CallID: "c2", RequestID: "R", Ticket: "T", HTTPStatus: 200, Attempts: 2, SentAt: later, ConfirmedAt: later, FirstRun: run})
+	record(ledger.Outcome{CallID: "c2", Status: crm.Accepted, Open: true, RequestID: "R", Ticket: "T", HTTPStatus: 200, Attempts: 2, SentAt: later})
+	check("accepted", ledger.Result{Status: crm.Accepted, Open: true, CallID: "c2", RequestID: "R", Ticket: "T", HTTPStatus: 200, Attempts: 2, SentAt: later, FirstRun: run})
+	record(ledger.Outcome{CallID: "c2", Status: crm.Accepted, Open: true, Confirm: true, Code: "5", Message: "in progress"})
+	check("looked at", ledger.Result{Status: crm.Accepted, Open: true, CallID: "c2", RequestID: "R", Ticket: "T", Code: "5", Message: "in progress", Attempts: 2, SentAt: later, FirstRun: run})
+	record(ledger.Outcome{CallID: "c2", Status: crm.Done, Confirm: true, HTTPStatus: 200, ConfirmedAt: later})
+	check("confirmed", ledger.Result{Status: crm.Done, CallID: "c2", RequestID: "R", Ticket: "T", HTTPStatus: 200, Attempts: 2, SentAt: later, ConfirmedAt: later, FirstRun: run})
 	if got, want := Words(Next(t, l)), "s2b/2"; got != want {
 		t.Errorf("to do: got %q, want %q", got, want)
 	}
@@ -168,12 +168,12 @@ func testTriedAgain(t *testing.T, newStore NewStore) {
 		Must(t, l.Intend(t.Context(), ledger.Intent{CallID: call, Account: "main", Ops: []ledger.Op{op}, Attempt: attempt, At: At}))
 	}
 	intend("c1", 1)
-	Must(t, l.Record(t.Context(), []ledger.Outcome{{CallID: "c1", Op: op, State: ledger.Failed, RequestID: "R", Code: "inherited", HTTPStatus: 200, Attempts: 2, SentAt: At, ConfirmedAt: At}}))
+	Must(t, l.Record(t.Context(), []ledger.Outcome{{CallID: "c1", Op: op, Status: crm.Failed, RequestID: "R", Code: "inherited", HTTPStatus: 200, Attempts: 2, SentAt: At, ConfirmedAt: At}}))
 	Commit(t, l, Rows("r1a"))
 	Begin(t, l)
 	intend("c2", 1)
 	want := ledger.Result{
-		Ord: 1, Line: 2, Cells: []string{"r1a", ""}, Account: "main", Op: Lead("r1a"), ID: op.ID, State: ledger.Sent, Turn: ledger.TurnLate, Open: true,
+		Ord: 1, Line: 2, Cells: []string{"r1a", ""}, Account: "main", Op: Lead("r1a"), ID: op.ID, Status: crm.Sent, Turn: ledger.TurnLate, Open: true,
 		CallID: "c2", RequestID: "R", Code: "inherited", HTTPStatus: 200, Attempts: 3, SentAt: At, FirstRun: run,
 	}
 	if diff := cmp.Diff([]ledger.Result{want}, Collect(t, l.Results(t.Context()))); diff != "" {
@@ -187,8 +187,8 @@ func testRecordWithoutIntent(t *testing.T, newStore NewStore) {
 	Begin(t, l)
 	ops := Next(t, l)
 	if err := l.Record(t.Context(), []ledger.Outcome{
-		{CallID: "c", Op: ops[0], State: ledger.Unchanged, ConfirmedAt: At},
-		{CallID: "c", Op: ops[1], State: ledger.Pending, Turn: ledger.TurnNormal, Open: true, Code: "busy"},
+		{CallID: "c", Op: ops[0], Status: crm.Unchanged, ConfirmedAt: At},
+		{CallID: "c", Op: ops[1], Status: crm.Pending, Turn: ledger.TurnNormal, Open: true, Code: "busy"},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func testManyAtOnce(t *testing.T, newStore NewStore) {
 	Begin(t, l)
 	var wg sync.WaitGroup
 	for _, op := range Next(t, l) {
-		wg.Go(func() { Finish(t, l, op, ledger.Done) })
+		wg.Go(func() { Finish(t, l, op, crm.Done) })
 		wg.Go(func() {
 			for _, err := range l.Results(context.Background()) {
 				if err != nil {
@@ -258,7 +258,7 @@ func testFailedCommitKeepsTheChain(t *testing.T, newStore NewStore) {
 	full.Store(true)
 	WantIs(t, l.Intend(t.Context(), ledger.Intent{CallID: "x", Account: "main", Ops: []ledger.Op{ops[1]}, Attempt: 1, At: At}), why)
 	full.Store(false)
-	Finish(t, l, ops[0], ledger.Done)
+	Finish(t, l, ops[0], crm.Done)
 	Must(t, l.VerifyChain(t.Context()))
 	after, _, err := l.Head(t.Context())
 	if err != nil || after != before+2 {
@@ -295,8 +295,8 @@ func testCommitWithoutAnswer(t *testing.T, newStore NewStore) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	Agrees(t, l)
-	Finish(t, l, ops[0], ledger.Done)
-	Finish(t, l, ops[1], ledger.Done)
+	Finish(t, l, ops[0], crm.Done)
+	Finish(t, l, ops[1], crm.Done)
 	if got, want := States(t, l), "r1a:done r2b:done"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -309,7 +309,7 @@ func testRefusedChanges(t *testing.T, newStore NewStore) {
 	Commit(t, l, Rows("r1a r1a r2b"))
 	Begin(t, l)
 	ops := Next(t, l)
-	WantIs(t, l.Record(t.Context(), []ledger.Outcome{{Op: ops[1], State: ledger.Done}, {Op: ledger.Op{ID: 999, Rows: 1}, State: ledger.Done}}), ledger.ErrUnknownOp)
+	WantIs(t, l.Record(t.Context(), []ledger.Outcome{{Op: ops[1], Status: crm.Done}, {Op: ledger.Op{ID: 999, Rows: 1}, Status: crm.Done}}), ledger.ErrUnknownOp)
 	WantIs(t, l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{{ID: ops[0].ID + 1, Rows: 1}}, Attempt: 1, At: At}), ledger.ErrUnknownOp) // goes with another
 	if err := l.Intend(t.Context(), ledger.Intent{}); err == nil {
 		t.Error("an intent of nothing was taken")
@@ -326,7 +326,7 @@ func testRecordAnyBytes(t *testing.T, newStore NewStore) {
 	l := Open(t, newStore(t))
 	Commit(t, l, Rows("r1a"))
 	Begin(t, l)
-	out := OutcomeOf(Next(t, l)[0], "c", ledger.Failed)
+	out := OutcomeOf(Next(t, l)[0], "c", crm.Failed)
 	out.RequestID, out.Code, out.Message, out.Note = "R\xff\x00", "\u2028\"", "line\nbreak \xff\xfe\x00<", "'\\"
 	Must(t, l.Record(t.Context(), []ledger.Outcome{out}))
 	r := Collect(t, l.Results(t.Context()))[0]

@@ -45,7 +45,7 @@ func testReview(t *testing.T, newStore NewStore) {
 	rows[3].Code, rows[3].Problem = "invalid", "wrong"
 	Commit(t, l, rows)
 	Begin(t, l)
-	Finish(t, l, Next(t, l)[0], ledger.Accepted)
+	Finish(t, l, Next(t, l)[0], crm.Accepted)
 
 	read := Reader(t, store)
 	r := Review(t, read)
@@ -56,7 +56,7 @@ func testReview(t *testing.T, newStore NewStore) {
 			word += " " + row.Message
 		}
 		if row.Ticket != "" {
-			word += " " + row.State.String() + " " + row.Account
+			word += " " + row.Status.String() + " " + row.Account
 		}
 		records[row.Op.Record] = strings.TrimPrefix(records[row.Op.Record]+", "+word, ", ")
 	}
@@ -131,19 +131,19 @@ func testHistory(t *testing.T, newStore NewStore) {
 	ops := Next(t, l)
 	look := crm.State{Looked: true, Grants: []crm.Grant{{Kind: "user", ID: "a", Access: crm.Write}}}
 	Must(t, l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{ops[0]}, Attempt: 1, Before: look, At: At}))
-	Must(t, l.Record(t.Context(), []ledger.Outcome{OutcomeOf(ops[0], "c", ledger.Done)}))
-	Finish(t, l, ops[1], ledger.Failed)
+	Must(t, l.Record(t.Context(), []ledger.Outcome{OutcomeOf(ops[0], "c", crm.Done)}))
+	Finish(t, l, ops[1], crm.Failed)
 	Commit(t, l, Rows("r4a r2a s1a r1a"))
 	Begin(t, l)
 	for _, op := range Next(t, l) {
 		if op.Operation == Lead("s1a") {
-			Finish(t, l, op, ledger.Accepted)
+			Finish(t, l, op, crm.Accepted)
 		}
 	}
 	var got []string
 	read := Reader(t, store)
 	for _, h := range Collect(t, read.History(t.Context())) {
-		got = append(got, fmt.Sprintf("%v %s%s line %d %v %d %t %s", h.Op.Action, h.Op.Record, h.Op.User, h.Line, h.State, h.Attempts, h.Seen != 0, h.Code))
+		got = append(got, fmt.Sprintf("%v %s%s line %d %v %d %t %s", h.Op.Action, h.Op.Record, h.Op.User, h.Line, h.Status, h.Attempts, h.Seen != 0, h.Code))
 	}
 	want := []string{"revoke 1a line 5 done 1 true ", "share 1a line 4 accepted 1 false ", "revoke 2a line 3 failed 1 false MXError"}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // mixedWork returns the store of a closed ledger whose rows have ended in every way:
@@ -27,15 +28,15 @@ func mixedWork(t *testing.T, newStore NewStore) Store {
 	for _, op := range Next(t, l) {
 		ops[op.Operation.Record] = op
 	}
-	Finish(t, l, ops["1"], ledger.Done)
-	Finish(t, l, ops["2"], ledger.Failed)
-	Finish(t, l, ops["2"], ledger.Done)
-	Finish(t, l, ops["3"], ledger.Accepted)
+	Finish(t, l, ops["1"], crm.Done)
+	Finish(t, l, ops["2"], crm.Failed)
+	Finish(t, l, ops["2"], crm.Done)
+	Finish(t, l, ops["3"], crm.Accepted)
 	if err := l.Intend(t.Context(), ledger.Intent{CallID: "cut", Account: "main", Ops: []ledger.Op{ops["4"]}, Attempt: 1, At: At}); err != nil {
 		t.Fatal(err)
 	}
-	Finish(t, l, ops["5"], ledger.Accepted)
-	confirmed := ledger.Outcome{Op: ops["5"], State: ledger.Done, Confirm: true, ConfirmedAt: At}
+	Finish(t, l, ops["5"], crm.Accepted)
+	confirmed := ledger.Outcome{Op: ops["5"], Status: crm.Done, Confirm: true, ConfirmedAt: At}
 	if err := l.Record(t.Context(), []ledger.Outcome{confirmed}); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func testVerifyRowsWithOlderEvents(t *testing.T, newStore NewStore) {
 	l := Open(t, store)
 	Commit(t, l, Rows("r1a r2a r3a"))
 	for _, op := range Next(t, l)[:2] {
-		Finish(t, l, op, ledger.Done)
+		Finish(t, l, op, crm.Done)
 	}
 	Exec(t, store, `UPDATE event SET body = replace(body, '"ops":"1"', '"was":"1"')`)
 	Must(t, l.VerifyRows(t.Context()))

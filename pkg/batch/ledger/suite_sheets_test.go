@@ -15,10 +15,10 @@ func lastCounts(past, rows []ledger.Entry) []ledger.Choice {
 		choices[i] = ledger.Choice{Take: -1, Head: i, Turn: ledger.TurnNormal}
 	}
 	n := len(past)
-	for n > 0 && past[n-1].State == ledger.Failed {
+	for n > 0 && past[n-1].Status == crm.Failed {
 		n--
 	}
-	if n > 0 && *past[n-1].Op == *rows[0].Op && past[n-1].State == ledger.Done {
+	if n > 0 && *past[n-1].Op == *rows[0].Op && past[n-1].Status == crm.Done {
 		choices[0] = ledger.Choice{Take: n - 1}
 	}
 	return choices
@@ -51,7 +51,7 @@ func testTwoSheetsOfOneLedger(t *testing.T, newStore NewStore) {
 			}
 		}
 	}
-	all := func(state ledger.State) {
+	all := func(state crm.Status) {
 		t.Helper()
 		Begin(t, l)
 		for _, op := range Next(t, l) {
@@ -62,7 +62,7 @@ func testTwoSheetsOfOneLedger(t *testing.T, newStore NewStore) {
 	CommitAs(t, l, "", "r1a r2a s3a r4a")
 	Begin(t, l)
 	for _, op := range Next(t, l)[:3] {
-		Finish(t, l, op, ledger.Done)
+		Finish(t, l, op, crm.Done)
 	}
 	CommitAs(t, l, "", "r1a r2a s3a r4a")
 	want("stopped", "r1a:done r2a:done s3a:done r4a:not_attempted", "none", "none")
@@ -71,9 +71,9 @@ func testTwoSheetsOfOneLedger(t *testing.T, newStore NewStore) {
 	want("undo committed", "r1a:done r2a:done s3a:done r4a:not_attempted", "s1a:not_attempted r3a:not_attempted s2a:not_attempted", "none")
 	Begin(t, l)
 	ops := Next(t, l)
-	Finish(t, l, ops[0], ledger.Done)
-	Finish(t, l, ops[1], ledger.Done)
-	Finish(t, l, ops[2], ledger.Failed)
+	Finish(t, l, ops[0], crm.Done)
+	Finish(t, l, ops[1], crm.Done)
+	Finish(t, l, ops[2], crm.Failed)
 	want("undone", "r1a:not_attempted r2a:done s3a:not_attempted r4a:not_attempted", "s1a:done r3a:done s2a:failed", "none")
 	if ok, err := l.Choose(t.Context(), ""); !ok || err != nil {
 		t.Fatal(ok, err)
@@ -90,13 +90,13 @@ func testTwoSheetsOfOneLedger(t *testing.T, newStore NewStore) {
 
 	CommitAs(t, l, "", "r1a r2a s3a r4a")
 	want("the first again", "r1a:not_attempted r2a:done s3a:not_attempted r4a:not_attempted", "s1a:done r3a:done s2a:failed", "none")
-	all(ledger.Done)
+	all(crm.Done)
 	want("all again", "r1a:done r2a:done s3a:done r4a:done", "s1a:not_attempted r3a:not_attempted s2a:failed", "none")
 
 	// A third name: the one that was committed before the last goes.
 	CommitAs(t, l, "hand", "s1a r5a")
 	want("a third", "r1a:done r2a:done s3a:done r4a:done", "none", "s1a:not_attempted r5a:not_attempted")
-	all(ledger.Uncertain)
+	all(crm.Uncertain)
 	want("perhaps undone", "r1a:not_attempted r2a:done s3a:done r4a:done", "none", "s1a:in_doubt r5a:in_doubt")
 
 	if err := l.Close(); err != nil {
@@ -124,7 +124,7 @@ func testUndoneOnAWholeRecord(t *testing.T, newStore NewStore) {
 				CommitAs(t, l, []string{"", ".undo"}[sheet], words)
 				Begin(t, l)
 				for ops := Next(t, l); len(ops) > 0; ops = Next(t, l) {
-					Finish(t, l, ops[0], ledger.Done)
+					Finish(t, l, ops[0], crm.Done)
 				}
 			}
 			if got := Chosen(t, l, ""); got != tc.want {

@@ -2,52 +2,15 @@ package ledger
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// State is how far an operation has come.
-type State uint8
-
-// The states. The zero value is an operation of which nothing is under way.
-const (
-	Pending     State = iota // to be done; nothing of it is under way
-	Sent                     // intended, perhaps sent; no outcome is known
-	Accepted                 // the CRM took it and has not confirmed it
-	Done                     // the CRM confirmed it
-	Unchanged                // it was already so
-	Failed                   // the CRM refused it
-	Uncertain                // the answer was lost, and it is not safe to repeat
-	Unavailable              // of a row, never of an operation: its account can not be worked with
-)
-
-// name is how the state is kept in the tables.
-func (s State) name() string {
-	return [...]string{"pending", "sent", "accepted", "done", "unchanged", "failed", "uncertain", "unavailable"}[s]
-}
-
-// String returns the word of the result column. Sent is "in_doubt": whoever
-// reads it found an intent that no outcome followed.
-func (s State) String() string {
-	switch s {
-	case Pending, Unavailable:
-		return "not_attempted"
-	case Sent, Uncertain:
-		return "in_doubt"
-	case Accepted, Done, Unchanged, Failed:
-		return s.name()
-	}
-	return fmt.Sprintf("state(%d)", uint8(s))
-}
-
-// Finished says whether a later row of the target may go: the operation is done,
-// unchanged or failed.
-func (s State) Finished() bool { return s == Done || s == Unchanged || s == Failed }
-
 // happened says that the CRM has done what was asked, or has accepted it.
-func (s State) happened() bool { return s == Done || s == Unchanged || s == Accepted }
+func happened(s crm.Status) bool {
+	return s == crm.Done || s == crm.Unchanged || s == crm.Accepted
+}
 
 // Turn is when in a run an operation is looked at. Lower turns come first.
 type Turn uint8
@@ -117,7 +80,7 @@ type Entry struct {
 	Ord     int64 // of a row; 0 for an earlier operation, which alone has what follows
 	ID      int64
 	Seq     int64 // its place in the history
-	State   State
+	Status  crm.Status
 	// Uncertain says that it may have taken effect although its state says otherwise.
 	Uncertain bool
 	// Happened says that it failed and is done for the rest: access remains by another way;
@@ -148,7 +111,7 @@ type Count struct {
 	Object  string
 	Invalid bool // the row will never be sent; State and Turn say nothing
 	Taken   bool // an earlier run has tried it
-	State   State
+	Status  crm.Status
 	Turn    Turn
 	Member  bool // it shares the outcome of a row before it
 	Rows    int64
@@ -165,7 +128,7 @@ type Op struct {
 	// RecordLevel says that the sheet or its history has a row about everybody on the
 	// record, so that all its rows act one after the other.
 	RecordLevel bool
-	State       State
+	Status      crm.Status
 	Turn        Turn
 	Prior       crm.Prior
 	Uncertain   bool
@@ -227,7 +190,7 @@ type Intent struct {
 type Outcome struct {
 	CallID    string
 	Op        Op // as Next, OfKey or Unconfirmed gave it
-	State     State
+	Status    crm.Status
 	Turn      Turn // what is left to do in this run
 	Open      bool // whether it still holds up the later rows of its target
 	Uncertain bool
@@ -264,7 +227,7 @@ type Result struct {
 	Invalid bool          // never sent; Code and Message say why
 
 	ID            int64 // the operation's; 0 for an invalid row
-	State         State
+	Status        crm.Status
 	Turn          Turn
 	Open          bool
 	Prior         crm.Prior
@@ -285,7 +248,7 @@ type Result struct {
 
 // HasOp says whether the row stands for an operation: it is neither invalid nor one of an
 // account that could not be worked with.
-func (r Result) HasOp() bool { return !r.Invalid && r.State != Unavailable }
+func (r Result) HasOp() bool { return !r.Invalid && r.Status != crm.Unavailable }
 
 // Seen is what was seen before an announced sending.
 type Seen struct {

@@ -80,7 +80,7 @@ func TestDoSendsTheVendorsSamples(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out, s := do(t, Config{Query: c.query}, items(c.op), step{want: c.path, body: c.body, reply: accepted(requestID)})
-			want := []crm.Outcome{{Verdict: crm.Accepted, RequestID: requestID, Ticket: requestID, HTTPStatus: 200, Attempts: 1}}
+			want := []crm.Outcome{{Status: crm.Accepted, RequestID: requestID, Ticket: requestID, HTTPStatus: 200, Attempts: 1}}
 			if diff := cmp.Diff(want, out); diff != "" {
 				t.Errorf("outcome (-want +got):\n%s", diff)
 			}
@@ -105,7 +105,7 @@ func TestDoOneRow(t *testing.T) {
 	ok := step{reply: accepted(requestID)}
 	page := step{status: 502, reply: "<html>"}
 	limit := step{status: 429, reply: limitBody}
-	took := crm.Outcome{Verdict: crm.Accepted, RequestID: requestID, Ticket: requestID, HTTPStatus: 200}
+	took := crm.Outcome{Status: crm.Accepted, RequestID: requestID, Ticket: requestID, HTTPStatus: 200}
 	attempts := func(o crm.Outcome, n int) crm.Outcome { o.Attempts = n; return o }
 	for name, c := range map[string]struct {
 		call  crm.Call
@@ -114,42 +114,42 @@ func TestDoOneRow(t *testing.T) {
 		says  string
 	}{
 		"refused": {revoke, []step{{status: 500, reply: exception("MXInvalidLeadException", "no such lead")}},
-			crm.Outcome{Verdict: crm.Failed, Code: "MXInvalidLeadException", HTTPStatus: 500, Attempts: 1}, "no such lead"},
+			crm.Outcome{Status: crm.Failed, Code: "MXInvalidLeadException", HTTPStatus: 500, Attempts: 1}, "no such lead"},
 		"refused without a type": {revoke, []step{{reply: `{"Status":"Error","Message":"no"}`}},
-			crm.Outcome{Verdict: crm.Failed, Code: "error", HTTPStatus: 200, Attempts: 1}, "no"},
+			crm.Outcome{Status: crm.Failed, Code: "error", HTTPStatus: 200, Attempts: 1}, "no"},
 		"share throttled and taken":  {share, []step{limit, {status: 200, reply: limitBody}, ok}, attempts(took, 1), ""},
 		"revoke throttled and taken": {revoke, []step{{status: 403, reply: limitBody}, ok}, attempts(took, 1), ""},
 		"revoke lost once":           {revoke, []step{{err: errReset}, ok}, attempts(took, 2), "sent again after a lost answer"},
 		"revoke lost, then refused": {revoke, []step{page, {status: 500, reply: exception("MXUnknownShareException", "not shared")}},
-			crm.Outcome{Verdict: crm.Failed, Code: "MXUnknownShareException", HTTPStatus: 500, Attempts: 2, Maybe: true}, "not shared; sent again"},
+			crm.Outcome{Status: crm.Failed, Code: "MXUnknownShareException", HTTPStatus: 500, Attempts: 2, Uncertain: true}, "not shared; sent again"},
 		"revoke lost, throttled, lost, taken": {revoke, []step{page, limit, {reply: "{}"}, ok}, attempts(took, 3), "sent again"},
 		"revoke lost three times": {revoke, []step{page, {reply: `{"Status":"Success"}`}, page},
-			crm.Outcome{Verdict: crm.Failed, Code: "no_answer", HTTPStatus: 502, Attempts: 3, Maybe: true}, "running again tries again; sent again after a lost answer"},
+			crm.Outcome{Status: crm.Failed, Code: "no_answer", HTTPStatus: 502, Attempts: 3, Uncertain: true}, "running again tries again; sent again after a lost answer"},
 		"revoke with a passing exception": {revoke, []step{{status: 500, reply: exception("MXDataException", "deadlock")}, ok}, attempts(took, 2), "sent again"},
 		"revoke with an exception that does not pass": {revoke, []step{
 			{status: 500, reply: exception("MXDataException", "deadlock")}, {status: 500, reply: exception("MXDataException", "deadlock")},
 			{status: 500, reply: exception("MXDataException", "deadlock")},
-		}, crm.Outcome{Verdict: crm.Failed, Code: "MXDataException", HTTPStatus: 500, Attempts: 3, Maybe: true}, "deadlock"},
-		"share lost":                     {share, []step{{err: errReset}}, crm.Outcome{Verdict: crm.Unknown, Code: "no_answer", Attempts: 1}, "reset"},
-		"share with a page":              {share, []step{page}, crm.Outcome{Verdict: crm.Unknown, Code: "no_answer", HTTPStatus: 502, Attempts: 1}, "502"},
-		"share without an Id":            {share, []step{{reply: `{"Status":"Success"}`}}, crm.Outcome{Verdict: crm.Unknown, Code: "no_answer", HTTPStatus: 200, Attempts: 1}, ""},
-		"share with a passing exception": {share, []step{{status: 500, reply: exception("MXDataException", "timeout")}}, crm.Outcome{Verdict: crm.Unknown, Code: "MXDataException", HTTPStatus: 500, Attempts: 1}, "timeout"},
-		"share refused":                  {share, []step{{status: 500, reply: exception("MXInvalidLeadException", "x")}}, crm.Outcome{Verdict: crm.Failed, Code: "MXInvalidLeadException", HTTPStatus: 500, Attempts: 1}, ""},
+		}, crm.Outcome{Status: crm.Failed, Code: "MXDataException", HTTPStatus: 500, Attempts: 3, Uncertain: true}, "deadlock"},
+		"share lost":                     {share, []step{{err: errReset}}, crm.Outcome{Status: crm.Uncertain, Code: "no_answer", Attempts: 1}, "reset"},
+		"share with a page":              {share, []step{page}, crm.Outcome{Status: crm.Uncertain, Code: "no_answer", HTTPStatus: 502, Attempts: 1}, "502"},
+		"share without an Id":            {share, []step{{reply: `{"Status":"Success"}`}}, crm.Outcome{Status: crm.Uncertain, Code: "no_answer", HTTPStatus: 200, Attempts: 1}, ""},
+		"share with a passing exception": {share, []step{{status: 500, reply: exception("MXDataException", "timeout")}}, crm.Outcome{Status: crm.Uncertain, Code: "MXDataException", HTTPStatus: 500, Attempts: 1}, "timeout"},
+		"share refused":                  {share, []step{{status: 500, reply: exception("MXInvalidLeadException", "x")}}, crm.Outcome{Status: crm.Failed, Code: "MXInvalidLeadException", HTTPStatus: 500, Attempts: 1}, ""},
 
-		"share lost earlier":                              {prior(share, crm.PriorLost), nil, crm.Outcome{Verdict: crm.Unknown, Code: "no_answer"}, "not sent again"},
+		"share lost earlier":                              {prior(share, crm.PriorLost), nil, crm.Outcome{Status: crm.Uncertain, Code: "no_answer"}, "not sent again"},
 		"share lost earlier, and to be sent all the same": {prior(share, crm.PriorRedo), []step{ok}, attempts(took, 1), "sent again after a lost answer"},
-		"share accepted earlier":                          {prior(share, crm.PriorAccepted), nil, crm.Outcome{Verdict: crm.Accepted, RequestID: "oldticket", Ticket: "oldticket"}, "not sent again"},
+		"share accepted earlier":                          {prior(share, crm.PriorAccepted), nil, crm.Outcome{Status: crm.Accepted, RequestID: "oldticket", Ticket: "oldticket"}, "not sent again"},
 		"revoke lost earlier":                             {prior(revoke, crm.PriorLost), []step{ok}, attempts(took, 1), "sent again after a lost answer"},
 		"revoke accepted earlier":                         {prior(revoke, crm.PriorAccepted), []step{ok}, attempts(took, 1), "sent again after it stayed unconfirmed"},
 		"revoke uncertain":                                {prior(revoke, crm.PriorUncertain), []step{ok}, attempts(took, 1), "sent again, as an earlier sending may have taken effect"},
-		"share uncertain":                                 {prior(share, crm.PriorUncertain), nil, crm.Outcome{Verdict: crm.Unknown, Code: "no_answer"}, "nothing says whether it took effect; a share is not sent again"},
+		"share uncertain":                                 {prior(share, crm.PriorUncertain), nil, crm.Outcome{Status: crm.Uncertain, Code: "no_answer"}, "nothing says whether it took effect; a share is not sent again"},
 		"revoke lost earlier, now refused": {prior(revoke, crm.PriorLost), []step{{status: 500, reply: exception("MXInvalidLeadException", "x")}},
-			crm.Outcome{Verdict: crm.Failed, Code: "MXInvalidLeadException", HTTPStatus: 500, Attempts: 1, Maybe: true}, "x; sent again after a lost answer"},
+			crm.Outcome{Status: crm.Failed, Code: "MXInvalidLeadException", HTTPStatus: 500, Attempts: 1, Uncertain: true}, "x; sent again after a lost answer"},
 
-		"an address is never sent": {items(with(leadRevoke(), func(o *crm.Operation) { o.User = "bob@example.com" })), nil, crm.Outcome{Verdict: crm.Failed, Code: "invalid"}, "user"},
-		"an odd id is never sent":  {items(with(leadRevoke(), func(o *crm.Operation) { o.Record = `1","x":"` })), nil, crm.Outcome{Verdict: crm.Failed, Code: "invalid"}, "record_id"},
-		"keys echoed as an Id":     {share, []step{{reply: accepted(accessKey)}}, crm.Outcome{Verdict: crm.Unknown, Code: "no_answer", HTTPStatus: 200, Attempts: 1}, ""},
-		"keys echoed in a text":    {revoke, []step{{status: 500, reply: exception("MXInvalidLeadException", "got "+secretKey)}}, crm.Outcome{Verdict: crm.Failed, Code: "MXInvalidLeadException", HTTPStatus: 500, Attempts: 1}, "got ["},
+		"an address is never sent": {items(with(leadRevoke(), func(o *crm.Operation) { o.User = "bob@example.com" })), nil, crm.Outcome{Status: crm.Failed, Code: "invalid"}, "user"},
+		"an odd id is never sent":  {items(with(leadRevoke(), func(o *crm.Operation) { o.Record = `1","x":"` })), nil, crm.Outcome{Status: crm.Failed, Code: "invalid"}, "record_id"},
+		"keys echoed as an Id":     {share, []step{{reply: accepted(accessKey)}}, crm.Outcome{Status: crm.Uncertain, Code: "no_answer", HTTPStatus: 200, Attempts: 1}, ""},
+		"keys echoed in a text":    {revoke, []step{{status: 500, reply: exception("MXInvalidLeadException", "got "+secretKey)}}, crm.Outcome{Status: crm.Failed, Code: "MXInvalidLeadException", HTTPStatus: 500, Attempts: 1}, "got ["},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -163,7 +163,7 @@ func TestDoOneRow(t *testing.T) {
 			if diff := cmp.Diff([]crm.Outcome{c.want}, out, textless); diff != "" {
 				t.Errorf("outcome (-want +got):\n%s", diff)
 			}
-			if !strings.Contains(out[0].Message, c.says) || (c.says == "") != (out[0].Message == "") && c.want.Verdict == crm.Accepted {
+			if !strings.Contains(out[0].Message, c.says) || (c.says == "") != (out[0].Message == "") && c.want.Status == crm.Accepted {
 				t.Errorf("message %q, want it to say %q", out[0].Message, c.says)
 			}
 			intents(t, s)
@@ -191,7 +191,7 @@ func TestDoEndsTheAccount(t *testing.T) {
 			c.step.want, c.step.body = revokePath, leadBody
 			out, s := do(t, Config{}, items(leadRevoke(), with(dealRevoke(), asShare)), c.step)
 			for i, o := range out {
-				if o.Verdict != crm.NotSent || o.Ended == nil || o.Ended.Code != c.code || o.Maybe || o.Later != 0 {
+				if o.Status != crm.Pending || o.Ended == nil || o.Ended.Code != c.code || o.Uncertain || o.Later != 0 {
 					t.Errorf("outcome %d = %+v, want not sent and the account ended by %q", i, o, c.code)
 				} else if !strings.Contains(o.Ended.Error(), c.says) || !strings.Contains(o.Message, c.says) {
 					t.Errorf("outcome %d says %q and %q, want %q in both", i, o.Ended, o.Message, c.says)
@@ -230,11 +230,11 @@ func TestDoSplitsARefusedBundle(t *testing.T) {
 		send("34", bad), send("3", step{reply: accepted("b")}), send("4", bad),
 		send("5", step{reply: accepted("c")}))
 	want := []crm.Outcome{
-		{Verdict: crm.Accepted, RequestID: "a", Ticket: "a", HTTPStatus: 200, Attempts: 2},
-		{Verdict: crm.Accepted, RequestID: "a", Ticket: "a", HTTPStatus: 200, Attempts: 2},
-		{Verdict: crm.Accepted, RequestID: "b", Ticket: "b", HTTPStatus: 200, Attempts: 3},
-		{Verdict: crm.Failed, Code: "MXInvalidLeadException", Message: "lead 4", HTTPStatus: 500, Attempts: 3},
-		{Verdict: crm.Accepted, RequestID: "c", Ticket: "c", HTTPStatus: 200, Attempts: 1},
+		{Status: crm.Accepted, RequestID: "a", Ticket: "a", HTTPStatus: 200, Attempts: 2},
+		{Status: crm.Accepted, RequestID: "a", Ticket: "a", HTTPStatus: 200, Attempts: 2},
+		{Status: crm.Accepted, RequestID: "b", Ticket: "b", HTTPStatus: 200, Attempts: 3},
+		{Status: crm.Failed, Code: "MXInvalidLeadException", Message: "lead 4", HTTPStatus: 500, Attempts: 3},
+		{Status: crm.Accepted, RequestID: "c", Ticket: "c", HTTPStatus: 200, Attempts: 1},
 	}
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
@@ -271,8 +271,8 @@ func TestDoStopsWithItsContext(t *testing.T) {
 		})
 		out := newTestProvider(t, Config{}, s).Do(ctx, items(leadRevoke(), dealRevoke()), s)
 		want := []crm.Outcome{
-			{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 502, Attempts: 1, Maybe: true},
-			{Verdict: crm.NotSent},
+			{Status: crm.Pending, Code: "no_answer", HTTPStatus: 502, Attempts: 1, Uncertain: true},
+			{Status: crm.Pending},
 		}
 		if diff := cmp.Diff(want, out, textless); diff != "" {
 			t.Errorf("outcomes (-want +got):\n%s", diff)
@@ -289,7 +289,7 @@ func TestDoSendsNothingWithoutAnIntent(t *testing.T) {
 		s := newScript(t)
 		s.refuse = errors.New("disk full")
 		out := newTestProvider(t, Config{}, s).Do(t.Context(), items(leadRevoke()), s)
-		if o := out[0]; o.Verdict != crm.NotSent || o.Attempts != 0 || o.Maybe || !strings.Contains(o.Message, "disk full") {
+		if o := out[0]; o.Status != crm.Pending || o.Attempts != 0 || o.Uncertain || !strings.Contains(o.Message, "disk full") {
 			t.Errorf("outcome %+v, want not sent because of the journal", o)
 		}
 		if diff := cmp.Diff([]string{"intend"}, s.events); diff != "" {
@@ -321,7 +321,7 @@ func TestDoGivesUpOnAQuota(t *testing.T) {
 		begin := time.Now()
 		out := p.Do(t.Context(), items(with(leadRevoke(), asShare), dealRevoke()), newScript(t))
 		for i, o := range out {
-			if o.Verdict != crm.NotSent || o.Attempts != 0 || o.Maybe || o.Ended == nil || o.Ended.Code != crm.EndQuota {
+			if o.Status != crm.Pending || o.Attempts != 0 || o.Uncertain || o.Ended == nil || o.Ended.Code != crm.EndQuota {
 				t.Errorf("outcome %d = %+v, want not sent and the account ended by its quota", i, o)
 			}
 		}

@@ -285,8 +285,8 @@ func FuzzReply(f *testing.F) {
 		if look.Class != transport.Shown {
 			return
 		}
-		if o := p.status(look, 1); o.Verdict == crm.Done && (!ok || !strings.Contains(body, "6")) || o.Verdict == crm.Unknown {
-			t.Errorf("status is %v from %d %q", o.Verdict, status, body)
+		if o := p.status(look, 1); o.Status == crm.Done && (!ok || !strings.Contains(body, "6")) || o.Status == crm.Uncertain {
+			t.Errorf("status is %v from %d %q", o.Status, status, body)
 		}
 		if m, why := readMembers(look.body, team); (m == nil) == (why == "") {
 			t.Errorf("members %v, %q", m, why)

@@ -64,7 +64,7 @@ func (w *work) group(ctx context.Context, pt part) {
 		switch {
 		case !there && leaves(n):
 			w.out[n] = crm.Outcome{
-				Verdict: crm.Failed, Code: crm.CodeUnknownGroup, HTTPStatus: f.Status, Maybe: item.Prior != crm.PriorNone,
+				Status: crm.Failed, Code: crm.CodeUnknownGroup, HTTPStatus: f.Status, Uncertain: item.Prior != crm.PriorNone,
 				Message: "the CRM lists nobody in this sales group, and no sales group with this id",
 			}
 		case seen.already(item.Op):
@@ -111,7 +111,7 @@ func (w *work) change(ctx context.Context, pt part, seen members) {
 			continue
 		}
 		w.out[n] = crm.Outcome{
-			Verdict: crm.Done, HTTPStatus: look.Status, Attempts: pt.sent,
+			Status: crm.Done, HTTPStatus: look.Status, Attempts: pt.sent,
 			Message: labelled("the answer was lost; a look at the group shows that it is done", w.items[n], pt),
 		}
 	}
@@ -160,24 +160,24 @@ func (w *work) seen(ctx context.Context, group string) (members, finding) {
 
 // notSeen finishes rows for which the look before has failed: nothing was sent.
 func (w *work) notSeen(ctx context.Context, pt part, f finding) {
-	o := crm.Outcome{Verdict: crm.NotSent, Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Ended: f.Ended}
+	o := crm.Outcome{Status: crm.Pending, Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Ended: f.Ended}
 	switch {
 	case f.Class == transport.Ended, ctx.Err() != nil:
 	case f.Class == transport.Unsent, f.Class == transport.Uncertain:
 		o.Later, o.Message = transport.ComeBack, "the look at the group brought nothing of use: "+f.Text
 	default:
-		o.Verdict, o.Message = crm.Failed, "nothing was sent, because the look at the group failed: "+f.Text
+		o.Status, o.Message = crm.Failed, "nothing was sent, because the look at the group failed: "+f.Text
 	}
 	for _, n := range pt.at {
 		w.out[n] = o
-		w.out[n].Maybe = w.items[n].Prior != crm.PriorNone
+		w.out[n].Uncertain = w.items[n].Prior != crm.PriorNone
 	}
 }
 
 // alreadySo is the outcome of a row that the look before shows to be so: unchanged,
 // or done where an earlier run has sent it.
 func alreadySo(item crm.Item, who member, f finding) crm.Outcome {
-	o := crm.Outcome{Verdict: crm.Unchanged, HTTPStatus: f.Status, Message: "was a member with these permissions already"}
+	o := crm.Outcome{Status: crm.Unchanged, HTTPStatus: f.Status, Message: "was a member with these permissions already"}
 	if hidden := allPermissions &^ who.shown; hidden != 0 {
 		o.Message = "was a member already, with these permissions as far as the CRM shows them; it does not show " + hidden.String()
 	}
@@ -185,7 +185,7 @@ func alreadySo(item crm.Item, who member, f finding) crm.Outcome {
 		o.Message = crm.Join("was not a member", f.Text)
 	}
 	if item.Prior != crm.PriorNone {
-		o.Verdict, o.Message = crm.Done, "sent earlier; a look at the group shows that it is done"
+		o.Status, o.Message = crm.Done, "sent earlier; a look at the group shows that it is done"
 	}
 	return o
 }
@@ -204,7 +204,7 @@ func (p *Provider) confirmGroup(ctx context.Context, items []crm.Item) ([]crm.Ou
 			out[i] = judgeMember(now, item.Op)
 			out[i].HTTPStatus = f.Status
 		}
-		if out[i].Verdict == crm.Accepted {
+		if out[i].Status == crm.Accepted {
 			out[i].Ticket = item.Ticket
 		}
 	}
@@ -220,15 +220,15 @@ func judgeMember(now members, op crm.Operation) crm.Outcome {
 	hidden := op.Permissions &^ who.shown
 	switch {
 	case op.Action == crm.Revoke && in:
-		return crm.Outcome{Verdict: crm.Accepted, Code: crm.CodeStillMember, Message: "is still a member of the group"}
+		return crm.Outcome{Status: crm.Accepted, Code: crm.CodeStillMember, Message: "is still a member of the group"}
 	case op.Action == crm.Revoke:
-		return crm.Outcome{Verdict: crm.Done}
+		return crm.Outcome{Status: crm.Done}
 	case !in:
-		return crm.Outcome{Verdict: crm.Accepted, Code: crm.CodeNotMember, Message: "is not yet a member of the group"}
+		return crm.Outcome{Status: crm.Accepted, Code: crm.CodeNotMember, Message: "is not yet a member of the group"}
 	case !who.agrees(op):
-		return crm.Outcome{Verdict: crm.Accepted, Code: crm.CodePermissionsDiffer, Message: "is a member with other permissions: " + who.has.String()}
+		return crm.Outcome{Status: crm.Accepted, Code: crm.CodePermissionsDiffer, Message: "is a member with other permissions: " + who.has.String()}
 	case hidden != 0:
-		return crm.Outcome{Verdict: crm.Done, Message: "is a member; the CRM does not show " + hidden.String()}
+		return crm.Outcome{Status: crm.Done, Message: "is a member; the CRM does not show " + hidden.String()}
 	}
-	return crm.Outcome{Verdict: crm.Done}
+	return crm.Outcome{Status: crm.Done}
 }

@@ -62,7 +62,7 @@ func removing(reply string, status int, ids ...string) step {
 }
 
 func groupTaken(id string, n int) crm.Outcome {
-	return crm.Outcome{Verdict: crm.Accepted, RequestID: id, Ticket: "group:" + team, HTTPStatus: 200, Attempts: n}
+	return crm.Outcome{Status: crm.Accepted, RequestID: id, Ticket: "group:" + team, HTTPStatus: 200, Attempts: n}
 }
 
 func TestGroupChanges(t *testing.T) {
@@ -71,7 +71,7 @@ func TestGroupChanges(t *testing.T) {
 	at := func(want string, s step) step { s.want = want; return s }
 	lostAdd, lostRemove := adding("<html>", 502, leaver), removing("<html>", 502, leaver)
 	unknown := exception("MXUnknownUserException", "no such user")
-	unchanged := crm.Outcome{Verdict: crm.Unchanged, HTTPStatus: 200}
+	unchanged := crm.Outcome{Status: crm.Unchanged, HTTPStatus: 200}
 	for name, c := range map[string]struct {
 		cfg   Config
 		call  crm.Call
@@ -108,48 +108,48 @@ func TestGroupChanges(t *testing.T) {
 		"one bad user": {call: items(leave(leaver), leave(colleague), leave(third)),
 			steps: []step{seen(plain(leaver), plain(colleague), plain(third)), removing(unknown, 500, leaver, colleague, third),
 				removing(groupAccepted("a"), 200, leaver), removing(unknown, 500, colleague, third), removing(groupAccepted("b"), 200, colleague), removing(unknown, 500, third)},
-			want: []crm.Outcome{groupTaken("a", 2), groupTaken("b", 3), {Verdict: crm.Failed, Code: "MXUnknownUserException", HTTPStatus: 500, Attempts: 3}}},
+			want: []crm.Outcome{groupTaken("a", 2), groupTaken("b", 3), {Status: crm.Failed, Code: "MXUnknownUserException", HTTPStatus: 500, Attempts: 3}}},
 		"lost, and a look shows it done": {call: items(leave(leaver)), steps: []step{seen(plain(leaver)), lostRemove, seen()},
-			want: []crm.Outcome{{Verdict: crm.Done, HTTPStatus: 200, Attempts: 1}}, says: "a look at the group shows"},
+			want: []crm.Outcome{{Status: crm.Done, HTTPStatus: 200, Attempts: 1}}, says: "a look at the group shows"},
 		"lost, looked up and sent again": {call: items(join(leaver, 0)), steps: []step{seen(), lostAdd, seen(), adding(groupAccepted(groupID), 200, leaver)},
 			want: []crm.Outcome{groupTaken(groupID, 2)}, says: "sent again after a lost answer"},
 		"lost, and half of it done": {call: items(leave(leaver), leave(colleague)),
 			steps: []step{seen(plain(leaver), plain(colleague)), removing("{}", 200, leaver, colleague), seen(plain(colleague)), removing(groupAccepted(groupID), 200, colleague)},
-			want:  []crm.Outcome{{Verdict: crm.Done, HTTPStatus: 200, Attempts: 1}, groupTaken(groupID, 2)}, says: "a look at the group shows"},
+			want:  []crm.Outcome{{Status: crm.Done, HTTPStatus: 200, Attempts: 1}, groupTaken(groupID, 2)}, says: "a look at the group shows"},
 		"lost, and no look comes through": {call: items(leave(leaver)),
 			steps: []step{seen(plain(leaver)), lostRemove, {want: membersPath, status: 500, reply: exception("MXUnknownGroupException", "gone")}},
-			want:  []crm.Outcome{{Verdict: crm.Failed, Code: "no_answer", HTTPStatus: 502, Attempts: 1, Maybe: true}}, says: "running again"},
+			want:  []crm.Outcome{{Status: crm.Failed, Code: "no_answer", HTTPStatus: 502, Attempts: 1, Uncertain: true}}, says: "running again"},
 		"lost three times": {call: items(leave(leaver)),
 			steps: []step{seen(plain(leaver)), lostRemove, seen(plain(leaver)), lostRemove, seen(plain(leaver)), lostRemove, seen(plain(leaver))},
-			want:  []crm.Outcome{{Verdict: crm.Failed, Code: "no_answer", HTTPStatus: 502, Attempts: 3, Maybe: true}}, says: "sent again after a lost answer"},
+			want:  []crm.Outcome{{Status: crm.Failed, Code: "no_answer", HTTPStatus: 502, Attempts: 3, Uncertain: true}}, says: "sent again after a lost answer"},
 		"lost, refused, and done after all": {call: items(leave(leaver)),
 			steps: []step{seen(plain(leaver)), lostRemove, seen(plain(leaver)), removing(exception("MXInvalidInputException", "not a member"), 500, leaver), seen()},
-			want:  []crm.Outcome{{Verdict: crm.Done, HTTPStatus: 200, Attempts: 2}}, says: "a look at the group shows"},
+			want:  []crm.Outcome{{Status: crm.Done, HTTPStatus: 200, Attempts: 2}}, says: "a look at the group shows"},
 		"throttled": {call: items(join(leaver, 0)), steps: []step{at(membersPath, step{status: 429, reply: limitBody}), seen(), adding(limitBody, 200, leaver), adding(groupAccepted(groupID), 200, leaver)},
 			want: []crm.Outcome{groupTaken(groupID, 1)}},
 		"lost in an earlier run, and done": {call: items(join(leaver, 0)), prior: crm.PriorLost, steps: []step{seen(plain(leaver))},
-			want: []crm.Outcome{{Verdict: crm.Done, HTTPStatus: 200}}, says: "a look at the group shows"},
+			want: []crm.Outcome{{Status: crm.Done, HTTPStatus: 200}}, says: "a look at the group shows"},
 		"lost in an earlier run, and not done": {call: items(join(leaver, 0)), prior: crm.PriorLost, steps: []step{seen(), adding(groupAccepted(groupID), 200, leaver)},
 			want: []crm.Outcome{groupTaken(groupID, 1)}, says: "sent again after a lost answer"},
 		"unconfirmed in an earlier run": {call: items(leave(leaver)), prior: crm.PriorAccepted, steps: []step{seen(plain(leaver)), removing(groupAccepted(groupID), 200, leaver)},
 			want: []crm.Outcome{groupTaken(groupID, 1)}, says: "sent again after it stayed unconfirmed"},
 		"an unknown group": {call: items(leave(leaver), join(colleague, 0)), steps: []step{{want: membersPath, status: 500, reply: exception("MXUnknownGroupException", "no such group")}},
-			want: []crm.Outcome{{Verdict: crm.Failed, Code: "MXUnknownGroupException", HTTPStatus: 500}, {Verdict: crm.Failed, Code: "MXUnknownGroupException", HTTPStatus: 500}}, says: "nothing was sent"},
+			want: []crm.Outcome{{Status: crm.Failed, Code: "MXUnknownGroupException", HTTPStatus: 500}, {Status: crm.Failed, Code: "MXUnknownGroupException", HTTPStatus: 500}}, says: "nothing was sent"},
 		"no look comes through": {call: items(leave(leaver)), steps: []step{at(membersPath, page), at(membersPath, page), at(membersPath, page)},
-			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 502, Later: transport.ComeBack}}, says: "nothing of use"},
+			want: []crm.Outcome{{Status: crm.Pending, Code: "no_answer", HTTPStatus: 502, Later: transport.ComeBack}}, says: "nothing of use"},
 		"nobody in it": {call: items(leave(leaver)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":1,"UserGroups":[{"GroupId":"` + strings.ToUpper(team) + `","UserCount":"0"}]}`}},
 			want: []crm.Outcome{unchanged}, says: "not a member"},
 		"no such group": {call: items(leave(leaver), join(colleague, 0)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":1,"UserGroups":[{"GroupId":"` + third + `","UserCount":"0"}]}`},
 			adding(unknown, 500, colleague)},
-			want: []crm.Outcome{{Verdict: crm.Failed, Code: "unknown_group", HTTPStatus: 200}, {Verdict: crm.Failed, Code: "MXUnknownUserException", HTTPStatus: 500, Attempts: 1}}, says: "no sales group"},
+			want: []crm.Outcome{{Status: crm.Failed, Code: "unknown_group", HTTPStatus: 200}, {Status: crm.Failed, Code: "MXUnknownUserException", HTTPStatus: 500, Attempts: 1}}, says: "no sales group"},
 		"nobody in it, and no list of groups": {call: items(leave(leaver)), steps: []step{seen(), {want: groupsPath, reply: `{"RecordCount":2,"UserGroups":[]}`}},
 			want: []crm.Outcome{unchanged}, says: "not a member"},
 		"a list without its members": {call: items(leave(leaver)), steps: []step{{want: membersPath, reply: `{"RecordCount":3}`}},
-			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 200, Later: transport.ComeBack}}, says: "missing"},
+			want: []crm.Outcome{{Status: crm.Pending, Code: "no_answer", HTTPStatus: 200, Later: transport.ComeBack}}, says: "missing"},
 		"a list that is cut": {call: items(leave(leaver)), steps: []step{{want: membersPath, reply: `{"RecordCount":2,"GroupUsers":[` + plain(colleague) + `]}`}},
-			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "no_answer", HTTPStatus: 200, Later: transport.ComeBack}}, says: "shorter"},
+			want: []crm.Outcome{{Status: crm.Pending, Code: "no_answer", HTTPStatus: 200, Later: transport.ComeBack}}, says: "shorter"},
 		"refused keys": {call: items(leave(leaver), join(colleague, 0)), steps: []step{{want: membersPath, status: 401, reply: "{}"}},
-			want: []crm.Outcome{{Verdict: crm.NotSent, Code: "keys", HTTPStatus: 401}, {Verdict: crm.NotSent, Code: "keys", HTTPStatus: 401}}},
+			want: []crm.Outcome{{Status: crm.Pending, Code: "keys", HTTPStatus: 401}, {Status: crm.Pending, Code: "keys", HTTPStatus: 401}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -164,7 +164,7 @@ func TestGroupChanges(t *testing.T) {
 				t.Errorf("message %q, want it to say %q", out[0].Message, c.says)
 			}
 			for i, o := range out {
-				if (o.Ended != nil || o.Later > 0) != (o.Verdict == crm.NotSent) {
+				if (o.Ended != nil || o.Later > 0) != (o.Status == crm.Pending) {
 					t.Errorf("outcome %d: ended %v, later %v", i, o.Ended, o.Later)
 				}
 			}
@@ -200,7 +200,7 @@ func TestGroupPermissionsOneByOne(t *testing.T) {
 			}
 			body := step{want: addPath, reply: groupAccepted(groupID), body: strings.Replace(adding("", 0, leaver).body, `"`+name+`":false`, `"`+name+`":true`, 1)}
 			out, _ := do(t, Config{}, items(join(leaver, want)), seen(plain(leaver)), body)
-			if out[0].Verdict != crm.Accepted {
+			if out[0].Status != crm.Accepted {
 				t.Errorf("outcome %+v, want accepted", out[0])
 			}
 		})
@@ -262,11 +262,11 @@ func TestNoListBesideAnError(t *testing.T) {
 			reply.want = membersPath
 			out, _ := do(t, Config{}, items(join(leaver, 0), leave(colleague)), reply)
 			for _, o := range out {
-				if o.Verdict != crm.NotSent && o.Verdict != crm.Failed || o.Attempts != 0 {
+				if o.Status != crm.Pending && o.Status != crm.Failed || o.Attempts != 0 {
 					t.Errorf("outcome %+v, want nothing sent", o)
 				}
 			}
-			if o := confirm(t, Config{}, groupTicket+team, []crm.Operation{leave(leaver)}, reply)[0]; o.Verdict != crm.Accepted {
+			if o := confirm(t, Config{}, groupTicket+team, []crm.Operation{leave(leaver)}, reply)[0]; o.Status != crm.Accepted {
 				t.Errorf("a look for a confirmation gives %+v, want accepted still", o)
 			}
 		})
@@ -303,9 +303,9 @@ func TestConfirmGroup(t *testing.T) {
 		join(third, crm.AddUsersToGroup), join(third, crm.AddUsersToGroup|crm.ViewAllAccountsOfGroup),
 	}
 	out := confirm(t, Config{}, ticket, ops, seen(plain(colleague), manager(third)))
-	done := crm.Outcome{Verdict: crm.Done, HTTPStatus: 200}
+	done := crm.Outcome{Status: crm.Done, HTTPStatus: 200}
 	notYet := func(code string) crm.Outcome {
-		return crm.Outcome{Verdict: crm.Accepted, Ticket: ticket, Code: code, HTTPStatus: 200}
+		return crm.Outcome{Status: crm.Accepted, Ticket: ticket, Code: code, HTTPStatus: 200}
 	}
 	want := []crm.Outcome{done, notYet("still_member"), notYet("not_member"), done, notYet("permissions_differ"), done, done}
 	if diff := cmp.Diff(want, out, textless); diff != "" {
@@ -316,12 +316,12 @@ func TestConfirmGroup(t *testing.T) {
 	}
 
 	out = confirm(t, Config{}, ticket, ops[:1], step{want: membersPath, status: 500, reply: exception("MXUnknownGroupException", "gone")})
-	if o := out[0]; o.Verdict != crm.Accepted || o.Ticket != ticket || o.Code != "MXUnknownGroupException" {
+	if o := out[0]; o.Status != crm.Accepted || o.Ticket != ticket || o.Code != "MXUnknownGroupException" {
 		t.Errorf("a refused look gives %+v, want accepted", o)
 	}
 	ops[0].Record = "x&y"
 	out = confirm(t, Config{}, ticket, ops[:1])
-	if o := out[0]; o.Verdict != crm.Accepted || o.Code != "invalid" {
+	if o := out[0]; o.Status != crm.Accepted || o.Code != "invalid" {
 		t.Errorf("an odd group gives %+v, want accepted and nothing asked", o)
 	}
 }

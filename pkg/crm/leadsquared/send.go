@@ -100,7 +100,7 @@ func sentAlready(item crm.Item, op crm.Operation) (o crm.Outcome, sent bool) {
 		o = crm.Outcome{Code: crm.CodeNoAnswer, Message: "sent earlier, and nothing says whether it took effect; a share is not sent again"}
 	case crm.PriorAccepted:
 		o = crm.Outcome{
-			Verdict: crm.Accepted, RequestID: item.Ticket, Ticket: item.Ticket,
+			Status: crm.Accepted, RequestID: item.Ticket, Ticket: item.Ticket,
 			Message: "accepted earlier and still unconfirmed; a share is not sent again",
 		}
 	default:
@@ -197,11 +197,11 @@ func (w *work) finish(ctx context.Context, pt part, f finding, ticket string) {
 		earlier := pt.lost > 0 || item.Prior != crm.PriorNone
 		switch f.Class {
 		case transport.Accepted:
-			o.Verdict, o.RequestID, o.Ticket = crm.Accepted, f.id, ticket
+			o.Status, o.RequestID, o.Ticket = crm.Accepted, f.id, ticket
 		case transport.Refused:
-			o.Verdict, o.Maybe = crm.Failed, earlier
+			o.Status, o.Uncertain = crm.Failed, earlier
 		case transport.Unsent, transport.Ended:
-			o.Verdict, o.Maybe = crm.NotSent, earlier || f.uncertain
+			o.Status, o.Uncertain = crm.Pending, earlier || f.uncertain
 			if f.Class == transport.Unsent && ctx.Err() == nil {
 				o.Later = transport.ComeBack
 			}
@@ -212,9 +212,9 @@ func (w *work) finish(ctx context.Context, pt part, f finding, ticket string) {
 				o.Message = "sent, and no answer says whether it was done: " + f.Text
 				break
 			}
-			o.Verdict, o.Maybe = crm.Failed, true
+			o.Status, o.Uncertain = crm.Failed, true
 			if ctx.Err() != nil || f.Ended != nil {
-				o.Verdict = crm.NotSent
+				o.Status = crm.Pending
 			}
 			o.Message = "no answer says whether it was done, the last was: " + f.Text + "; running again tries again"
 		}

@@ -35,7 +35,7 @@ func (p *Provider) Confirm(ctx context.Context, items []crm.Item) ([]crm.Outcome
 		o = p.status(f, len(items))
 	}
 	o.RequestID = ticket
-	if o.Verdict == crm.Accepted {
+	if o.Status == crm.Accepted {
 		o.Ticket = ticket
 	}
 	return slices.Repeat([]crm.Outcome{o}, len(items)), crm.State{}
@@ -52,7 +52,7 @@ func (p *Provider) look(ctx context.Context, req transport.Request) finding {
 // refused look means is unknown: the request may be unknown, or too old to be asked
 // about. It is told as it came, and the operation stays accepted.
 func unconfirmed(f finding) crm.Outcome {
-	return crm.Outcome{Verdict: crm.Accepted, Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Ended: f.Ended}
+	return crm.Outcome{Status: crm.Accepted, Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Ended: f.Ended}
 }
 
 // status reads the answer of a status call. Its own Status speaks of the call and
@@ -61,7 +61,7 @@ func unconfirmed(f finding) crm.Outcome {
 // request.
 func (p *Provider) status(f finding, n int) crm.Outcome {
 	r := f.reply
-	o := crm.Outcome{Verdict: crm.Accepted, HTTPStatus: f.Status, Message: p.redact.Clean(r.says())}
+	o := crm.Outcome{Status: crm.Accepted, HTTPStatus: f.Status, Message: p.redact.Clean(r.says())}
 	code, err := strconv.Atoi(string(r.ShareStatus))
 	switch {
 	case r.ShareStatus == "":
@@ -75,15 +75,15 @@ func (p *Provider) status(f finding, n int) crm.Outcome {
 	case !r.succeeded():
 		// The call did not say that it worked: nothing in it is believed.
 	case r.ErrorMessage != "":
-		o.Verdict, o.Message = crm.Failed, p.redact.Clean(string(r.ErrorMessage))
-		if o.Maybe = n > 1; o.Maybe { // one of them may be the only one that failed
+		o.Status, o.Message = crm.Failed, p.redact.Clean(string(r.ErrorMessage))
+		if o.Uncertain = n > 1; o.Uncertain { // one of them may be the only one that failed
 			o.Message += fmt.Sprintf(" (said of %d rows that went in one request; running again sends them one by one)", n)
 		}
 	case err != nil:
 	case slices.Contains(p.cfg.FailureCodes, code):
-		o.Verdict, o.Maybe = crm.Failed, n > 1
+		o.Status, o.Uncertain = crm.Failed, n > 1
 	case slices.Contains(p.cfg.SuccessCodes, code):
-		o.Verdict = crm.Done
+		o.Status = crm.Done
 	}
 	return o
 }

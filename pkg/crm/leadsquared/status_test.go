@@ -40,11 +40,11 @@ func TestConfirm(t *testing.T) {
 	}
 	page := step{status: 502, reply: "<html>"}
 	accepted := func(status int, code, message string) crm.Outcome {
-		return crm.Outcome{Verdict: crm.Accepted, RequestID: requestID, Ticket: requestID, Code: code, Message: message, HTTPStatus: status}
+		return crm.Outcome{Status: crm.Accepted, RequestID: requestID, Ticket: requestID, Code: code, Message: message, HTTPStatus: status}
 	}
-	settled := func(v crm.Verdict, code, message string) crm.Outcome {
+	settled := func(v crm.Status, code, message string) crm.Outcome {
 		// Of two rows that went together, one may be the only one that failed.
-		return crm.Outcome{Verdict: v, RequestID: requestID, Code: code, Message: message, HTTPStatus: 200, Maybe: v == crm.Failed}
+		return crm.Outcome{Status: v, RequestID: requestID, Code: code, Message: message, HTTPStatus: 200, Uncertain: v == crm.Failed}
 	}
 	const together = " (said of 2 rows that went in one request; running again sends them one by one)"
 	learned := Config{SuccessCodes: []int{6, 8}, FailureCodes: []int{7}}
@@ -94,15 +94,15 @@ func TestConfirmEscapesAndEnds(t *testing.T) {
 	out := confirm(t, Config{}, "a&b=c/../d", []crm.Operation{leadRevoke()},
 		step{want: "GET /v2/EntityAccess.svc/Status/Get?id=a%26b%3Dc%2F..%2Fd", status: 401, reply: exception("MXUnAuthorizedAccessException", "no")})
 	o := out[0]
-	if o.Verdict != crm.Accepted || o.Ticket != "a&b=c/../d" || o.Ended == nil || o.Ended.Code != crm.EndKeys {
+	if o.Status != crm.Accepted || o.Ticket != "a&b=c/../d" || o.Ended == nil || o.Ended.Code != crm.EndKeys {
 		t.Errorf("outcome %+v, want accepted with its ticket, and the account ended", o)
 	}
 	// A request Id that looks like a group's ticket is still asked about.
 	out = confirm(t, Config{}, "group:x", []crm.Operation{leadRevoke()}, step{want: "GET /v2/EntityAccess.svc/Status/Get?id=group%3Ax", reply: "{}"})
-	if o := out[0]; o.Verdict != crm.Accepted || o.Code != "status_missing" {
+	if o := out[0]; o.Status != crm.Accepted || o.Code != "status_missing" {
 		t.Errorf("outcome %+v, want accepted", o)
 	}
-	if out := confirm(t, Config{}, "", []crm.Operation{leadRevoke()}); out[0].Verdict != crm.Accepted || out[0].Code != "ticket" {
+	if out := confirm(t, Config{}, "", []crm.Operation{leadRevoke()}); out[0].Status != crm.Accepted || out[0].Code != "ticket" {
 		t.Errorf("an empty ticket gives %+v", out[0])
 	}
 	if out := confirm(t, Config{}, "", nil); len(out) != 0 {

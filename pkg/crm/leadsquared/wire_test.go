@@ -53,7 +53,7 @@ func TestOverTheWire(t *testing.T) {
 				_, _ = io.WriteString(w, accepted(requestID))
 			})
 			out := p.Do(t.Context(), items(leadRevoke()), newScript(t))
-			if o := out[0]; o.Verdict != crm.Accepted || o.RequestID != requestID {
+			if o := out[0]; o.Status != crm.Accepted || o.RequestID != requestID {
 				t.Errorf("outcome %+v, want accepted", o)
 			}
 			if got := gate.Usage().Calls; got != 1 || n.Load() != 1 {
@@ -70,7 +70,7 @@ func TestALostShareIsSentOnce(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})
 	out := p.Do(t.Context(), items(with(leadRevoke(), asShare)), newScript(t))
-	if o := out[0]; o.Verdict != crm.Unknown || o.Attempts != 1 || o.Maybe || n.Load() != 1 {
+	if o := out[0]; o.Status != crm.Uncertain || o.Attempts != 1 || o.Uncertain || n.Load() != 1 {
 		t.Errorf("outcome %+v after %d requests, want unknown after one", o, n.Load())
 	}
 	noSecret(t, out)
@@ -87,7 +87,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	})
 	out := p.Do(t.Context(), items(leadRevoke(), dealRevoke()), newScript(t))
 	for _, o := range out {
-		if o.Verdict != crm.NotSent || o.Ended == nil || o.Ended.Code != crm.EndRedirect {
+		if o.Status != crm.Pending || o.Ended == nil || o.Ended.Code != crm.EndRedirect {
 			t.Errorf("outcome %+v, want not sent and the account ended by a redirect", o)
 		}
 	}
@@ -113,7 +113,7 @@ func TestNobodyListens(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := down.Do(t.Context(), items(with(leadRevoke(), asShare)), newScript(t))
-	if o := out[0]; o.Verdict != crm.NotSent || o.Maybe || o.Attempts != 0 || o.Later <= 0 {
+	if o := out[0]; o.Status != crm.Pending || o.Uncertain || o.Attempts != 0 || o.Later <= 0 {
 		t.Errorf("outcome %+v, want not sent and worth coming back to", o)
 	}
 	noSecret(t, out)

@@ -189,21 +189,21 @@ func (n *next) judge(a attempt, at int, look finding, b bounds, stopped bool) de
 	case refused && a.again && look.Class == shown && perhapsHeld(own) && holds(look.list, row.op.User):
 		return decision{} // the user has the record by now, otherwise than asked for
 	case refused:
-		o.Verdict, o.Code, o.Message = crm.Failed, string(own.Code), string(own.Message)
+		o.Status, o.Code, o.Message = crm.Failed, string(own.Code), string(own.Message)
 		if busyText.MatchString(o.Message) || isThrottle(own.Code) {
-			o.Verdict, o.Later = crm.NotSent, busyFor
+			o.Status, o.Later = crm.Pending, busyFor
 		}
 	case look.Class != shown && a.said.Class == partial && a.underWay():
-		n.accepted, n.hidden, o.Verdict = true, a.kept, crm.Accepted
+		n.accepted, n.hidden, o.Status = true, a.kept, crm.Accepted
 		if n.notes.atRisk != "" { // whether a bystander has the record is for somebody to see now
-			o.Verdict, o.Maybe = crm.Failed, true
+			o.Status, o.Uncertain = crm.Failed, true
 		}
 	case look.Class != shown:
 		return stuck(look, b, stopped)
 	case !a.again || !a.underWay() && len(a.refused) == 0:
 		// It stays as it was although it was sent: its answers were lost too often, or the CRM
 		// refuses the list that is left without the user.
-		o.Verdict, o.Code = crm.Failed, crm.CodeNoAnswer
+		o.Status, o.Code = crm.Failed, crm.CodeNoAnswer
 		o.Message = "no answer says whether it was done, and a look does not show it; the last was: " + a.said.Text + "; running again tries again"
 		if why := firstRefusal(a.said); why.no() {
 			o.Code, o.Message = string(why.Code), "the CRM refuses the list of those who stay: "+string(why.Message)
@@ -212,7 +212,7 @@ func (n *next) judge(a attempt, at int, look finding, b bounds, stopped bool) de
 			}
 		}
 		if stopped {
-			o.Verdict = crm.NotSent
+			o.Status = crm.Pending
 		}
 	default:
 		return decision{}

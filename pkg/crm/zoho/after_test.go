@@ -74,14 +74,14 @@ func TestAfter(t *testing.T) {
 		{name: "lost, and not done", before: three, ops: revoke5, said: lostNow, look: list(three...), rows: "open"},
 		{name: "lost, and done in part", before: three, ops: mixed, said: lostNow, look: list(two...), rows: "done, open"},
 		{name: "lost too often", before: three, ops: revoke5, said: lostNow, edit: func(a *attempt) { a.again = false }, look: list(three...), rows: "failed no_answer"},
-		{name: "lost, and the run is to end", before: three, ops: revoke5, said: lostNow, edit: func(a *attempt) { a.again = false }, stopped: true, look: list(three...), rows: "not_sent no_answer"},
+		{name: "lost, and the run is to end", before: three, ops: revoke5, said: lostNow, edit: func(a *attempt) { a.again = false }, stopped: true, look: list(three...), rows: "not_attempted no_answer"},
 		{name: "lost, and there by a parent now", before: three, ops: revoke5, said: lostNow, look: list(three[1], three[2], parent), rows: "failed inherited"},
 		{name: "lost, and public now", before: three, ops: revoke5, said: lostNow, look: list(public, two[0], two[1]), rows: "failed public"},
-		{name: "lost, and the record is busy", before: three, ops: revoke5, said: lostNow, look: isBusy, rows: "not_sent CANNOT_PROCESS"},
-		{name: "lost, and no look", before: three, ops: revoke5, said: lostNow, look: found(unsent, "", ""), rows: "not_sent"},
+		{name: "lost, and the record is busy", before: three, ops: revoke5, said: lostNow, look: isBusy, rows: "not_attempted CANNOT_PROCESS"},
+		{name: "lost, and no look", before: three, ops: revoke5, said: lostNow, look: found(unsent, "", ""), rows: "not_attempted"},
 		{name: "lost, and the look is refused", before: three, ops: revoke5, said: lostNow, look: found(refused, "NO_PERMISSION", ""), rows: "failed NO_PERMISSION"},
 		{name: "lost, and nobody knows v8", before: three, ops: revoke5, said: lostNow, bounds: bounds{usersOnly: true}, look: found(refused, "API_NOT_SUPPORTED", ""), rows: "failed needs_v8"},
-		{name: "lost, and the account ends", before: three, ops: revoke5, said: lostNow, look: over, rows: "not_sent keys ended:keys"},
+		{name: "lost, and the account ends", before: three, ops: revoke5, said: lostNow, look: over, rows: "not_attempted keys ended:keys"},
 		{name: "lost POST, and done", ops: give5, said: lostNow, look: list(held("5", "read_write")), rows: "done"},
 		{name: "lost DELETE, and done", before: three[:1], ops: revoke5, said: lostNow, look: list(), rows: "done"},
 		// What it did to bystanders.
@@ -97,7 +97,7 @@ func TestAfter(t *testing.T) {
 		{name: "one refused, and there otherwise", ops: give5, said: answered("v"), look: list(held("5", "read_only")), rows: "open"},
 		{name: "one refused, and there otherwise too often", ops: give5, said: answered("v"), edit: func(a *attempt) { a.again = false }, look: list(held("5", "read_only")), rows: "failed INVALID_DATA"},
 		{name: "one refused for good", ops: give5, said: answered("n"), look: list(held("5", "read_only")), rows: "failed INVALID_DATA"},
-		{name: "one entry busy", ops: give58, said: answered("yb"), look: list(held("5", "read_write")), rows: "done, not_sent CANNOT_PROCESS"},
+		{name: "one entry busy", ops: give58, said: answered("yb"), look: list(held("5", "read_write")), rows: "done, not_attempted CANNOT_PROCESS"},
 		{name: "one refused, and no look", ops: give58, said: answered("yn"), look: isBusy, rows: "accepted, failed INVALID_DATA", more: "accepted hidden"},
 		{name: "all refused, and no look", ops: give58, said: answered("nn"), look: isBusy, rows: "failed INVALID_DATA, failed INVALID_DATA"},
 		{name: "nothing was done, because of a share", before: three, ops: mixed, said: answered("nnn"), look: list(three...), rows: "open, failed INVALID_DATA", risk: ""},
@@ -122,8 +122,8 @@ func TestAfter(t *testing.T) {
 			repair(a, found(refused, "", "permission denied"), three[1])
 		}, look: list(three[2]), rows: "done", says: "could not be given it back: permission denied"},
 		{name: "no look after it", before: three, ops: revoke5, said: answered("ny"), edit: func(a *attempt) { repair(a, found(accepted, "", ""), three[1]) }, look: isBusy, rows: "accepted", says: "no look shows whether it has helped", more: "accepted hidden"},
-		{name: "no look after one whose answer was lost", before: three, ops: revoke5, said: lostNow, edit: func(a *attempt) { repair(a, lostNow, three[1]) }, look: isBusy, rows: "not_sent CANNOT_PROCESS", says: "no look shows whether it has helped", more: "accepted"},
-		{name: "no look after one that was not taken up", before: three, ops: revoke5, said: lostNow, edit: func(a *attempt) { repair(a, isBusy, three[1]) }, look: isBusy, rows: "not_sent CANNOT_PROCESS", says: "no look shows whether it has helped"},
+		{name: "no look after one whose answer was lost", before: three, ops: revoke5, said: lostNow, edit: func(a *attempt) { repair(a, lostNow, three[1]) }, look: isBusy, rows: "not_attempted CANNOT_PROCESS", says: "no look shows whether it has helped", more: "accepted"},
+		{name: "no look after one that was not taken up", before: three, ops: revoke5, said: lostNow, edit: func(a *attempt) { repair(a, isBusy, three[1]) }, look: isBusy, rows: "not_attempted CANNOT_PROCESS", says: "no look shows whether it has helped"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

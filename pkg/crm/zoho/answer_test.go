@@ -192,7 +192,7 @@ func TestNoWriteFollowsAListBesideAnError(t *testing.T) {
 				out := provider(t, f, Config{}, nil).Do(t.Context(), callOf(give("6", crm.Read), revoke("5")), &journal{})
 				f.steps = nil
 				for _, o := range out {
-					if o.Verdict != crm.Failed && o.Verdict != crm.NotSent || o.Attempts != 0 {
+					if o.Status != crm.Failed && o.Status != crm.Pending || o.Attempts != 0 {
 						t.Errorf("got %s (%s), want failed or not sent", brief(o), o.Message)
 					}
 				}
@@ -244,7 +244,7 @@ func TestRefusedBystanderIsNamed(t *testing.T) {
 			f.lists[quotes] = []share{user("5", "read_only"), user("66", "read_only")}
 			f.refuse["66"] = says
 			o := provider(t, f, Config{}, nil).Do(t.Context(), callOf(revoke("5")), &journal{})[0]
-			if o.Verdict != crm.Failed || !strings.Contains(o.Message, "because of user 66: "+says) || !strings.Contains(o.Message, "activate them") {
+			if o.Status != crm.Failed || !strings.Contains(o.Message, "because of user 66: "+says) || !strings.Contains(o.Message, "activate them") {
 				t.Errorf("got %s (%s), want a failure that names user 66", brief(o), o.Message)
 			}
 			if diff := cmp.Diff([]string{"5 read_only", "66 read_only"}, f.who(quotes)); diff != "" {
@@ -281,7 +281,7 @@ func TestRefusedListNamesBystanders(t *testing.T) {
 				f.lists[quotes] = []share{user("5", "read_only"), user("66", "read_only"), user("67", "read_only")}
 				f.steps = []step{refuses("PUT", 400, tt.body)}
 				o := provider(t, f, Config{}, nil).Do(t.Context(), callOf(tt.op), &journal{})[0]
-				if named := strings.Contains(o.Message, "those who stay"); o.Verdict != crm.Failed || !strings.Contains(o.Message, tt.says) || named != (tt.says != "") {
+				if named := strings.Contains(o.Message, "those who stay"); o.Status != crm.Failed || !strings.Contains(o.Message, tt.says) || named != (tt.says != "") {
 					t.Errorf("got %s (%s), want %q in it", brief(o), o.Message, tt.says)
 				}
 			})

@@ -192,7 +192,7 @@ func TestRepairComesAfterAStop(t *testing.T) {
 				if diff := cmp.Diff([]string{"9+ read_only", "7 read_only", "6 read_write"}, f.who(quotes), cmpopts.SortSlices(strings.Compare)); diff != "" {
 					t.Errorf("in force (-want +got):\n%s", diff)
 				}
-				if out[0].Verdict != crm.Done || out[0].Lost != nil || !strings.Contains(out[0].Message, "given it back") {
+				if out[0].Status != crm.Done || out[0].Lost != nil || !strings.Contains(out[0].Message, "given it back") {
 					t.Errorf("the outcome is %+v", out[0])
 				}
 			})
@@ -295,7 +295,7 @@ func TestBusyWithItsOwnWrite(t *testing.T) {
 	}{
 		{"two writes and it goes", []step{part(), refuses("PUT", 403, schedulerBody), refuses("PUT", 403, schedulerBody)}, "accepted x4"},
 		{"the look finds it busy", []step{part(), refuses("PUT", 403, schedulerBody), refuses("GET", 400, schedulerBody)}, "accepted x3"},
-		{"busy before anything was written", []step{refuses("PUT", 403, schedulerBody)}, "not_sent"},
+		{"busy before anything was written", []step{refuses("PUT", 403, schedulerBody)}, "not_attempted"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -359,7 +359,7 @@ func TestNoChangeFollowsAStop(t *testing.T) {
 			}},
 		}
 		o := provider(t, f, Config{}, nil).Do(ctx, callOf(revoke("5")), &journal{})[0]
-		if got, want := brief(o), "not_sent maybe x1"; got != want || strings.Count(f.methods(), "PUT") != 1 {
+		if got, want := brief(o), "not_attempted maybe x1"; got != want || strings.Count(f.methods(), "PUT") != 1 {
 			t.Errorf("got %s after %s, want %s after one PUT", got, f.methods(), want)
 		}
 	})

@@ -49,7 +49,7 @@ func (p *Provider) Confirm(ctx context.Context, items []crm.Item) ([]crm.Outcome
 
 // confirmed is what a look says of an accepted operation.
 func confirmed(op crm.Operation, item crm.Item, f finding) crm.Outcome {
-	o := crm.Outcome{Verdict: crm.Accepted, Ticket: item.Ticket, Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Ended: f.Ended}
+	o := crm.Outcome{Status: crm.Accepted, Ticket: item.Ticket, Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Ended: f.Ended}
 	if f.Class == busy {
 		o.Later = busyFor
 	}
@@ -67,9 +67,9 @@ func confirmed(op crm.Operation, item crm.Item, f finding) crm.Outcome {
 	o.Code, o.Message = j.code, j.message
 	switch j.standing {
 	case so:
-		o.Verdict, o.Ticket = crm.Done, ""
+		o.Status, o.Ticket = crm.Done, ""
 	case denied:
-		o.Verdict, o.Ticket, o.Happened = crm.Failed, "", true
+		o.Status, o.Ticket, o.Happened = crm.Failed, "", true
 	default:
 		if o.Code = crm.CodeNotYet; item.Ticket == "" { // else the change is not in force yet
 			o.Lost = lost

@@ -60,8 +60,8 @@ func TestConfirm(t *testing.T) {
 				if got := brief(out[0]); got != tt.want || !strings.Contains(out[0].Message, tt.message) {
 					t.Errorf("got %s %q, want %s %q", got, out[0].Message, tt.want, tt.message)
 				}
-				if (out[0].Verdict == crm.Accepted) != (out[0].Ticket == quotes) {
-					t.Errorf("ticket %q of a row that is %s", out[0].Ticket, out[0].Verdict)
+				if (out[0].Status == crm.Accepted) != (out[0].Ticket == quotes) {
+					t.Errorf("ticket %q of a row that is %s", out[0].Ticket, out[0].Status)
 				}
 			})
 		})
@@ -153,7 +153,7 @@ func TestConfirmComposite(t *testing.T) {
 				}
 				all.Wait()
 				for n, o := range out {
-					if o.Verdict != crm.Done {
+					if o.Status != crm.Done {
 						t.Errorf("record %d: %s %s, want done", n, brief(o), o.Message)
 					}
 				}

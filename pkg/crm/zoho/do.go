@@ -92,7 +92,7 @@ func (p *Provider) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.O
 	for _, w := range order {
 		w.run(ctx)
 		for _, r := range w.rows {
-			w.decide(r, final(crm.Outcome{Verdict: crm.NotSent, Later: busyFor, Message: "waits until an earlier change of the record is through"}))
+			w.decide(r, final(crm.Outcome{Status: crm.Pending, Later: busyFor, Message: "waits until an earlier change of the record is through"}))
 			w.annotate(r)
 			out[r.at] = r.out
 		}
@@ -176,13 +176,13 @@ func (w *recordCall) run(ctx context.Context) {
 				w.notes.atRisk = "" // it has every bystander
 			}
 			w.p.pending.add(w.key(), c, time.Now())
-			w.decideAll(rows, final(crm.Outcome{Verdict: crm.Accepted, HTTPStatus: said.Status, Code: said.Code, Message: said.Text}))
+			w.decideAll(rows, final(crm.Outcome{Status: crm.Accepted, HTTPStatus: said.Status, Code: said.Code, Message: said.Text}))
 		case uncertain, partial:
 			a = w.unclear(ctx, rows, c, said)
 		case refused:
 			smaller := divide(rows, said)
 			if smaller == nil {
-				w.decideAll(rows, final(crm.Outcome{Verdict: crm.Failed, Code: said.Code, Message: c.explain(said), HTTPStatus: said.Status}))
+				w.decideAll(rows, final(crm.Outcome{Status: crm.Failed, Code: said.Code, Message: c.explain(said), HTTPStatus: said.Status}))
 			}
 			parts = append(smaller, parts[1:]...)
 		default:

@@ -17,11 +17,11 @@ const quotes = "Quotes/" + record
 
 // brief is an outcome in short.
 func brief(o crm.Outcome) string {
-	s := o.Verdict.String()
+	s := o.Status.String()
 	if o.Code != "" {
 		s += " " + o.Code
 	}
-	if o.Maybe {
+	if o.Uncertain {
 		s += " maybe"
 	}
 	if o.Ended != nil {
@@ -91,7 +91,7 @@ func TestDo(t *testing.T) {
 		},
 		{
 			name: "only inherited", list: []share{inherited(user("5", "read_only"))}, ops: []crm.Operation{revoke("5"), give("5", crm.Read)},
-			want: []string{"failed inherited x0", "not_sent x0"}, methods: "GET", after: []string{"5 read_only"}, message: "Contacts/649013",
+			want: []string{"failed inherited x0", "not_attempted x0"}, methods: "GET", after: []string{"5 read_only"}, message: "Contacts/649013",
 		},
 		{
 			name: "share with somebody who has it inherited", list: []share{inherited(user("5", "read_only"))}, ops: []crm.Operation{give("5", crm.Read)},
@@ -128,11 +128,11 @@ func TestDo(t *testing.T) {
 		},
 		{
 			name: "busy at the look", steps: []step{refuses("GET", 400, `{"code":"INVALID_DATA","details":{},"message":"Scheduler is running.","status":"error"}`)},
-			ops: []crm.Operation{revoke("5")}, want: []string{"not_sent INVALID_DATA x0"}, methods: "GET", after: []string{},
+			ops: []crm.Operation{revoke("5")}, want: []string{"not_attempted INVALID_DATA x0"}, methods: "GET", after: []string{},
 		},
 		{
 			name: "busy at the write", list: []share{user("5", "read_only")}, steps: []step{refuses("DELETE", 403, schedulerBody)},
-			ops: []crm.Operation{revoke("5")}, want: []string{"not_sent CANNOT_PROCESS x1"}, methods: "GET DELETE", after: []string{"5 read_only"},
+			ops: []crm.Operation{revoke("5")}, want: []string{"not_attempted CANNOT_PROCESS x1"}, methods: "GET DELETE", after: []string{"5 read_only"},
 		},
 		{
 			name: "nothing left to delete", list: []share{user("5", "read_only")},
@@ -197,7 +197,7 @@ func TestDo(t *testing.T) {
 			name: "too many users: the revoke goes alone", list: []share{user("5", "read_only"), user("6", "read_only")},
 			steps: []step{refuses("PUT", 403, limitBody)},
 			ops:   []crm.Operation{revoke("5"), give("7", crm.Read)},
-			want:  []string{"accepted x2", "not_sent x1"}, methods: "GET PUT GET PUT", after: []string{"6 read_only"},
+			want:  []string{"accepted x2", "not_attempted x1"}, methods: "GET PUT GET PUT", after: []string{"6 read_only"},
 		},
 		{
 			name: "too many users: the shares one by one", list: []share{user("6", "read_only")},
@@ -219,7 +219,7 @@ func TestDo(t *testing.T) {
 		},
 		{
 			name: "one entry busy", refuse: map[string]string{"5": "Scheduler is running"},
-			ops: []crm.Operation{give("5", crm.Read), give("6", crm.Read)}, want: []string{"not_sent INVALID_DATA x1", "done x1"},
+			ops: []crm.Operation{give("5", crm.Read), give("6", crm.Read)}, want: []string{"not_attempted INVALID_DATA x1", "done x1"},
 			methods: "GET POST GET", after: []string{"6 read_only"},
 		},
 		{
@@ -235,17 +235,17 @@ func TestDo(t *testing.T) {
 		},
 		{
 			name: "no look to be had", steps: []step{refuses("GET", 502, ""), refuses("GET", 502, ""), refuses("GET", 502, "")},
-			ops: []crm.Operation{revoke("5")}, want: []string{"not_sent no_answer x0"}, methods: "GET GET GET", after: []string{},
+			ops: []crm.Operation{revoke("5")}, want: []string{"not_attempted no_answer x0"}, methods: "GET GET GET", after: []string{},
 		},
 		{
 			name: "redirect", steps: []step{{"GET", func(*fake, func() answer) answer {
 				return answer{status: 302, header: http.Header{"Location": {"https://evil.example/x"}}}
 			}}},
-			ops: []crm.Operation{revoke("5")}, want: []string{"not_sent redirect ended:redirect x0"}, methods: "GET", after: []string{}, message: "evil.example",
+			ops: []crm.Operation{revoke("5")}, want: []string{"not_attempted redirect ended:redirect x0"}, methods: "GET", after: []string{}, message: "evil.example",
 		},
 		{
 			name: "credits used up", steps: []step{refuses("GET", 429, envelope("TOO_MANY_REQUESTS", "24 hours request count exceeded"))},
-			ops: []crm.Operation{revoke("5")}, want: []string{"not_sent quota ended:quota x0"}, methods: "GET", after: []string{},
+			ops: []crm.Operation{revoke("5")}, want: []string{"not_attempted quota ended:quota x0"}, methods: "GET", after: []string{},
 		},
 		{
 			name: "scope", steps: []step{refuses("GET", 401, `{"code":"OAUTH_SCOPE_MISMATCH","details":{},"message":"invalid oauth scope to access this URL","status":"error"}`)},
@@ -308,10 +308,10 @@ func TestDo(t *testing.T) {
 					t.Errorf("%d intents for %d writes", len(j.states), writes)
 				}
 				for _, o := range out {
-					if o.Verdict == crm.Accepted && o.Ticket != quotes {
+					if o.Status == crm.Accepted && o.Ticket != quotes {
 						t.Errorf("ticket %q, want %q", o.Ticket, quotes)
 					}
-					if o.Verdict == crm.Accepted && o.Later != 2*time.Second || strings.Contains(o.Message, "Scheduler") && o.Later != 2*time.Second {
+					if o.Status == crm.Accepted && o.Later != 2*time.Second || strings.Contains(o.Message, "Scheduler") && o.Later != 2*time.Second {
 						t.Errorf("come back after %v, want 2s", o.Later)
 					}
 				}

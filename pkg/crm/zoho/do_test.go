@@ -39,8 +39,8 @@ func TestDoWithoutAnIntentSendsNothing(t *testing.T) {
 		f.lists[quotes] = []share{user("5", "read_only")}
 		p := provider(t, f, Config{}, nil)
 		out := p.Do(t.Context(), callOf(revoke("5")), &journal{err: errors.New("disk full")})
-		if out[0].Verdict != crm.NotSent || out[0].Attempts != 0 || f.methods() != "GET" {
-			t.Errorf("got %s after %s, want not_sent after GET", brief(out[0]), f.methods())
+		if out[0].Status != crm.Pending || out[0].Attempts != 0 || f.methods() != "GET" {
+			t.Errorf("got %s after %s, want not_attempted after GET", brief(out[0]), f.methods())
 		}
 	})
 }
@@ -84,15 +84,15 @@ func TestDoCancelled(t *testing.T) {
 		p := provider(t, f, Config{}, nil)
 		begin := time.Now()
 		out := p.Do(ctx, callOf(revoke("5")), &journal{})
-		if got := brief(out[0]); got != "not_sent no_answer maybe x1" {
-			t.Errorf("got %s, want not_sent no_answer maybe x1 (%+v)", got, out[0])
+		if got := brief(out[0]); got != "not_attempted no_answer maybe x1" {
+			t.Errorf("got %s, want not_attempted no_answer maybe x1 (%+v)", got, out[0])
 		}
 		if took := time.Since(begin); took > 25*time.Second {
 			t.Errorf("came back after %v", took)
 		}
 		out = p.Do(ctx, callOf(revoke("5")), &journal{})
-		if got := brief(out[0]); got != "not_sent x0" {
-			t.Errorf("got %s after the end, want not_sent x0", got)
+		if got := brief(out[0]); got != "not_attempted x0" {
+			t.Errorf("got %s after the end, want not_attempted x0", got)
 		}
 	})
 }
@@ -108,8 +108,8 @@ func TestDoWaitsForAnEarlierWriteToBeSeen(t *testing.T) {
 		after := f.lists[quotes]
 		f.lists[quotes] = before // the CRM has not come to it yet
 		out := p.Do(t.Context(), callOf(give("6", crm.Full)), &journal{})
-		if got := brief(out[0]); got != "not_sent not_yet x0" || out[0].Later == 0 {
-			t.Errorf("got %s, want not_sent not_yet x0 with a time", got)
+		if got := brief(out[0]); got != "not_attempted not_yet x0" || out[0].Later == 0 {
+			t.Errorf("got %s, want not_attempted not_yet x0 with a time", got)
 		}
 		f.lists[quotes] = after
 		out = p.Do(t.Context(), callOf(give("6", crm.Full)), &journal{})
@@ -129,7 +129,7 @@ func TestDoRefusesWhatCheckDoes(t *testing.T) {
 	bad, address := revoke("5"), revoke("a@b.example")
 	bad.Object = "../users"
 	for _, o := range p.Do(t.Context(), callOf(bad, address), &journal{}) {
-		if o.Verdict != crm.Failed || o.Code != "invalid" {
+		if o.Status != crm.Failed || o.Code != "invalid" {
 			t.Errorf("got %s, want failed invalid", brief(o))
 		}
 	}

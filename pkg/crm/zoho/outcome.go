@@ -24,11 +24,11 @@ func (w *recordCall) decide(r *row, v decision) {
 	}
 	o := v.out
 	o.Attempts = r.sent
-	switch o.Verdict {
+	switch o.Status {
 	case crm.Accepted:
 		o.Ticket, o.Later = w.key(), w.p.verifyAfter
-	case crm.Failed, crm.NotSent:
-		o.Maybe = !v.certain && (o.Maybe || w.uncertain > 0 && r.sent > 0 || r.prior != crm.PriorNone)
+	case crm.Failed, crm.Pending:
+		o.Uncertain = !v.certain && (o.Uncertain || w.uncertain > 0 && r.sent > 0 || r.prior != crm.PriorNone)
 	}
 	r.out, r.decided = o, true
 }
@@ -44,13 +44,13 @@ func ruled(r *row, j ruling, status int) decision {
 	o := crm.Outcome{Code: j.code, Message: j.message, HTTPStatus: status}
 	switch {
 	case j.standing == denied:
-		o.Verdict, o.Happened = crm.Failed, j.happened
+		o.Status, o.Happened = crm.Failed, j.happened
 	case r.sent > 0:
-		o.Verdict, o.Message = crm.Done, crm.Join("a look shows it, after an answer that did not say so", j.message)
+		o.Status, o.Message = crm.Done, crm.Join("a look shows it, after an answer that did not say so", j.message)
 	case r.prior != crm.PriorNone:
-		o.Verdict, o.Message = crm.Done, crm.Join("sent before, and a look shows it", j.message)
+		o.Status, o.Message = crm.Done, crm.Join("sent before, and a look shows it", j.message)
 	default:
-		o.Verdict = crm.Unchanged
+		o.Status = crm.Unchanged
 	}
 	return decision{out: o, decided: true, certain: true}
 }
@@ -58,13 +58,13 @@ func ruled(r *row, j ruling, status int) decision {
 // stuck is the decision on rows that a finding keeps from being taken any further: no
 // look, no token, a busy record, or an account that has ended.
 func stuck(f finding, b bounds, stopped bool) decision {
-	o := crm.Outcome{Verdict: crm.NotSent, Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Ended: f.Ended}
+	o := crm.Outcome{Status: crm.Pending, Code: f.Code, Message: f.Text, HTTPStatus: f.Status, Ended: f.Ended}
 	switch {
 	case f.Class == refused && b.usersOnly && (f.Code == "API_NOT_SUPPORTED" || f.Code == "INVALID_URL_PATTERN"): // it knows no v8
-		o.Verdict, o.Code = crm.Failed, crm.CodeNeedsV8
+		o.Status, o.Code = crm.Failed, crm.CodeNeedsV8
 		o.Message = "the list can not be looked at by API v8, and the older versions do not show groups and roles: " + f.Text
 	case f.Class == refused:
-		o.Verdict = crm.Failed
+		o.Status = crm.Failed
 	case f.Class == busy:
 		o.Later = busyFor
 	case f.Ended == nil && !stopped:
@@ -76,13 +76,13 @@ func stuck(f finding, b bounds, stopped bool) decision {
 // annotate adds to a row's outcome that it was sent again, and what befell bystanders.
 func (w *recordCall) annotate(r *row) {
 	o := &r.out
-	if r.harm != "" && (o.Verdict == crm.Done || o.Verdict == crm.Failed) { // else it is found again
+	if r.harm != "" && (o.Status == crm.Done || o.Status == crm.Failed) { // else it is found again
 		o.Message, o.Lost, o.Code = crm.Join(o.Message, r.harm), r.lost, cmp.Or(o.Code, crm.CodeStayerLost)
 	}
 	if r.sent == 0 {
 		return
 	}
-	if o.Verdict == crm.Accepted || o.Verdict == crm.Failed {
+	if o.Status == crm.Accepted || o.Status == crm.Failed {
 		o.Message = crm.Join(o.Message, r.prior.SentAgain(w.uncertain > 0 && r.sent > 1))
 	}
 	o.Message = crm.Join(crm.Join(o.Message, w.notes.text), w.notes.atRisk)

@@ -24,8 +24,8 @@ func TestAcceptedWritesAreRememberedForOthers(t *testing.T) {
 		then  string // and when it comes back
 		after []string
 	}{
-		{"shown later", true, crm.PriorNone, "not_sent not_yet x0", "accepted x1", []string{"7 read_only"}},
-		{"never shown", false, crm.PriorNone, "not_sent not_yet x0", "accepted x1", []string{"5 read_only", "7 read_only"}},
+		{"shown later", true, crm.PriorNone, "not_attempted not_yet x0", "accepted x1", []string{"7 read_only"}},
+		{"never shown", false, crm.PriorNone, "not_attempted not_yet x0", "accepted x1", []string{"5 read_only", "7 read_only"}},
 		// It has asked about what it had accepted itself, and knows the rest by its order.
 		{"of the process that had it accepted", false, crm.PriorAccepted, "accepted x1", "done x0", []string{"5 read_only", "7 read_only"}},
 	} {

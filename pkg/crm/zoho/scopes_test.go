@@ -56,7 +56,7 @@ func TestMissingScopes(t *testing.T) {
 					o := p.Do(t.Context(), callOf(at(tt.object, id, tt.op)), &journal{})[0]
 					f.steps = nil
 					for _, want := range tt.says {
-						if o.Verdict != crm.Failed || !strings.Contains(o.Message, want) {
+						if o.Status != crm.Failed || !strings.Contains(o.Message, want) {
 							t.Errorf("%s: %q, want %q", brief(o), o.Message, want)
 						}
 					}

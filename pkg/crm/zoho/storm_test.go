@@ -119,16 +119,16 @@ func settle(t *testing.T, p *zoho.Provider, busy chan struct{}, task task) {
 		for i, o := range out {
 			again := strings.Contains(o.Message, "those who stay") || strings.Contains(o.Message, "running again")
 			switch {
-			case o.Ended != nil, o.Verdict == crm.Unknown, o.Verdict == crm.Failed && !again:
+			case o.Ended != nil, o.Status == crm.Uncertain, o.Status == crm.Failed && !again:
 				t.Errorf("record %s: %+v", task.record, o)
 				return
-			case o.Verdict == crm.NotSent, o.Verdict == crm.Failed:
+			case o.Status == crm.Pending, o.Status == crm.Failed:
 				item := items[i]
-				if o.Maybe {
+				if o.Uncertain {
 					item.Prior = crm.PriorLost
 				}
 				next = append(next, item)
-			case o.Verdict == crm.Accepted:
+			case o.Status == crm.Accepted:
 				accepted = append(accepted, items[i])
 			}
 		}
@@ -149,7 +149,7 @@ func confirm(t *testing.T, p *zoho.Provider, busy chan struct{}, items []crm.Ite
 		<-busy
 		var next []crm.Item
 		for i, o := range out {
-			switch o.Verdict {
+			switch o.Status {
 			case crm.Done:
 			case crm.Accepted:
 				next = append(next, items[i])

@@ -59,7 +59,7 @@ func TestOneTokenForAll(t *testing.T) {
 				all.Go(func() {
 					op := revoke("5")
 					op.Record = fmt.Sprint(1000 + n)
-					if o := p.Do(t.Context(), callOf(op), &journal{})[0]; o.Verdict != crm.Unchanged {
+					if o := p.Do(t.Context(), callOf(op), &journal{})[0]; o.Status != crm.Unchanged {
 						t.Errorf("got %s %s, want unchanged", brief(o), o.Message)
 					}
 				})
@@ -91,7 +91,7 @@ func TestTokenIsRemembered(t *testing.T) {
 	f := newFake(t)
 	for range 3 {
 		p := provider(t, f, Config{}, store)
-		if o := p.Do(t.Context(), callOf(revoke("5")), &journal{})[0]; o.Verdict != crm.Unchanged {
+		if o := p.Do(t.Context(), callOf(revoke("5")), &journal{})[0]; o.Status != crm.Unchanged {
 			t.Fatalf("got %s %s, want unchanged", brief(o), o.Message)
 		}
 	}
@@ -101,7 +101,7 @@ func TestTokenIsRemembered(t *testing.T) {
 	// A remembered token that has been revoked costs one more.
 	clear(f.valid)
 	p := provider(t, f, Config{}, store)
-	if o := p.Do(t.Context(), callOf(revoke("5")), &journal{})[0]; o.Verdict != crm.Unchanged || f.tokens != 2 {
+	if o := p.Do(t.Context(), callOf(revoke("5")), &journal{})[0]; o.Status != crm.Unchanged || f.tokens != 2 {
 		t.Errorf("got %s with %d tokens, want unchanged with 2", brief(o), f.tokens)
 	}
 	// A remembered host that is nobody's is not believed.
@@ -110,7 +110,7 @@ func TestTokenIsRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	p = provider(t, f, Config{}, store)
-	if o := p.Do(t.Context(), callOf(revoke("5")), &journal{})[0]; o.Verdict != crm.Unchanged || f.tokens != 3 {
+	if o := p.Do(t.Context(), callOf(revoke("5")), &journal{})[0]; o.Status != crm.Unchanged || f.tokens != 3 {
 		t.Errorf("got %s with %d tokens, want unchanged with 3", brief(o), f.tokens)
 	}
 }
@@ -124,7 +124,7 @@ func TestNewTokenRefused(t *testing.T) {
 		f.steps = []step{refuse}
 		p := provider(t, f, Config{}, nil)
 		o := p.Do(t.Context(), callOf(revoke("5")), &journal{})[0]
-		if got, want := brief(o), "not_sent keys ended:keys x0"; got != want || f.tokens != 1 {
+		if got, want := brief(o), "not_attempted keys ended:keys x0"; got != want || f.tokens != 1 {
 			t.Errorf("got %s with %d tokens, want %s with 1", got, f.tokens, want)
 		}
 	})
@@ -160,7 +160,7 @@ func TestTokenErrors(t *testing.T) {
 				f.grant = func(int) answer { return tt.answer }
 				p := provider(t, f, Config{}, nil)
 				o := p.Do(t.Context(), callOf(revoke("5")), &journal{})[0]
-				if o.Verdict != crm.NotSent || (o.Ended != nil) != (tt.code != "") || o.Ended != nil && o.Ended.Code != tt.code {
+				if o.Status != crm.Pending || (o.Ended != nil) != (tt.code != "") || o.Ended != nil && o.Ended.Code != tt.code {
 					t.Errorf("got %s %v, want an end %q", brief(o), o.Ended, tt.code)
 				}
 				if !strings.Contains(o.Message, tt.says) {
@@ -195,7 +195,7 @@ func TestTokenThrottle(t *testing.T) {
 			begin := time.Now()
 			o := p.Do(t.Context(), callOf(revoke("5")), &journal{})[0]
 			took := time.Since(begin)
-			if o.Verdict != crm.Unchanged || took < 10*time.Minute || took > 12*time.Minute {
+			if o.Status != crm.Unchanged || took < 10*time.Minute || took > 12*time.Minute {
 				t.Errorf("got %s after %v, want unchanged after some ten minutes", brief(o), took)
 			}
 		})
@@ -207,8 +207,8 @@ func TestTokenThrottle(t *testing.T) {
 			defer cancel()
 			begin := time.Now()
 			o := p.Do(ctx, callOf(revoke("5")), &journal{})[0]
-			if o.Verdict != crm.NotSent || o.Ended != nil || time.Since(begin) > 61*time.Second {
-				t.Errorf("got %s after %v, want not_sent after a minute", brief(o), time.Since(begin))
+			if o.Status != crm.Pending || o.Ended != nil || time.Since(begin) > 61*time.Second {
+				t.Errorf("got %s after %v, want not_attempted after a minute", brief(o), time.Since(begin))
 			}
 			o = p.Do(t.Context(), callOf(revoke("5")), &journal{})[0]
 			if o.Ended == nil || o.Ended.Code != crm.EndQuota {
@@ -224,7 +224,7 @@ func TestSandboxHost(t *testing.T) {
 		f := newFake(t)
 		f.apiHost = "https://sandbox.zohoapis.eu"
 		p := provider(t, f, Config{}, nil)
-		if o := p.Do(t.Context(), callOf(revoke("5")), &journal{})[0]; o.Verdict != crm.Unchanged {
+		if o := p.Do(t.Context(), callOf(revoke("5")), &journal{})[0]; o.Status != crm.Unchanged {
 			t.Errorf("got %s %s, want unchanged", brief(o), o.Message)
 		}
 	})
