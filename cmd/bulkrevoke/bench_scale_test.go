@@ -155,7 +155,7 @@ func BenchmarkSheet(b *testing.B) {
 		s := newScale(b, path, ledger.Options{Create: true})
 		s.timed("load-s", func() {
 			s.load(rows)
-			must(b, s.run.Adopt(b.Context()))
+			must(b, s.run.Commit(b.Context()))
 		})
 		s.timed("run-s", func() {
 			sum, err := s.run.Run(b.Context())
@@ -175,7 +175,7 @@ func BenchmarkSheet(b *testing.B) {
 				b.Fatalf("%d rows are done, want all", done)
 			}
 		})
-		must(b, s.run.Adopt(b.Context()))
+		must(b, s.run.Commit(b.Context()))
 		s.timed("results-s", func() {
 			_, err := report.WriteResults(b.Context(), s.led, report.Target{Path: filepath.Join(filepath.Dir(path), "sheet.results.csv")})
 			must(b, err)

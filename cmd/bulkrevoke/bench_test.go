@@ -128,7 +128,7 @@ func engineCalls(b *testing.B, base string, calls int) (took, cpu time.Duration)
 	if _, err := run.Prepare(ctx); err != nil {
 		b.Fatal(err)
 	}
-	if err := run.Adopt(ctx); err != nil {
+	if err := run.Commit(ctx); err != nil {
 		b.Fatal(err)
 	}
 	start, used := time.Now(), cpuTime()

@@ -91,7 +91,7 @@ func (e *engine) run(ctx context.Context, text string) batch.Summary {
 	if e.plan, err = b.Prepare(ctx); err != nil {
 		e.t.Fatal(err)
 	}
-	if err := b.Adopt(ctx); err != nil {
+	if err := b.Commit(ctx); err != nil {
 		e.t.Fatal(err)
 	}
 	end := func() {}

@@ -100,7 +100,7 @@ func (j *job) writeEvidence(ctx context.Context, failure error) error {
 	var errs []error
 	switch {
 	case e.Report == "":
-	case j.adopted:
+	case j.committed:
 		errs = append(errs, report.WriteHTML(ctx, j.led, j.ended, facts, e.Report))
 	case held && j.led == nil:
 		// Another run is at this sheet, and writes the page when it ends.
@@ -189,7 +189,7 @@ func (j *job) ledgerOfReport() string {
 // sayUntouched says of a result that is there that it is not of this run: whoever has
 // stopped a run looks there for what was done.
 func (j *job) sayUntouched(failure error) {
-	if failure == nil || j.adopted {
+	if failure == nil || j.committed {
 		return
 	}
 	n := j.names

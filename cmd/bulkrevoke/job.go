@@ -38,10 +38,10 @@ type job struct {
 	batch    *batch.Batch
 	since    string // the sheet that the ledger has taken up after the one that is read; "" if none
 
-	made     bool           // the ledger was made by this job
-	adopted  bool           // the sheet is the ledger's: from here on nothing is taken back
-	closers  []func() error // run backwards by close
-	takeBack []func() error // run by close, after closers, if the sheet was not adopted
+	made      bool           // the ledger was made by this job
+	committed bool           // the sheet is the ledger's: from here on nothing is taken back
+	closers   []func() error // run backwards by close
+	takeBack  []func() error // run by close, after closers, if the sheet was not committed
 
 	code int // what the command has come to, if it ends without an error
 
@@ -56,8 +56,8 @@ type job struct {
 // later has close call f.
 func (j *job) later(f func() error) { j.closers = append(j.closers, f) }
 
-// unlessAdopted has close call f if nothing came of the job.
-func (j *job) unlessAdopted(f func() error) { j.takeBack = append(j.takeBack, f) }
+// unlessCommitted has close call f if nothing came of the job.
+func (j *job) unlessCommitted(f func() error) { j.takeBack = append(j.takeBack, f) }
 
 // close gives everything back, takes away what a refused job has made, and lets go of the
 // ledger last.
@@ -66,7 +66,7 @@ func (j *job) close() error {
 	for _, f := range slices.Backward(j.closers) {
 		errs = append(errs, f())
 	}
-	if !j.adopted {
+	if !j.committed {
 		for _, f := range slices.Backward(j.takeBack) {
 			errs = append(errs, f())
 		}
@@ -79,7 +79,7 @@ func (j *job) close() error {
 
 // started marks an error, if it is one, of a job that may have sent something.
 func (j *job) started(err error) error {
-	if err == nil || !j.adopted {
+	if err == nil || !j.committed {
 		return err
 	}
 	return &startedError{err}
@@ -185,7 +185,7 @@ func (j *job) openLedger(ctx context.Context) error {
 		return err
 	}
 	if j.made = made; made {
-		j.unlessAdopted(func() error {
+		j.unlessCommitted(func() error {
 			var errs []error
 			for _, suffix := range ledgerFiles {
 				errs = append(errs, removeIfThere(j.names.ledger+suffix))
@@ -326,7 +326,7 @@ func (j *job) openWorld(keep bool) (err error) {
 		return err
 	}
 	j.later(j.world.close)
-	j.unlessAdopted(j.world.forget)
+	j.unlessCommitted(j.world.forget)
 	j.accounts, err = j.world.accounts(j.opts)
 	return err
 }

@@ -48,14 +48,14 @@ program is at it; 129, 130 and 143 interrupted by SIGHUP, SIGINT or SIGTERM, run
 	return cmd
 }
 
-// run does what the sheet asks for. Until Adopt an error is a refusal: nothing was sent,
+// run does what the sheet asks for. Until Commit an error is a refusal: nothing was sent,
 // and nothing that was made along the way stays.
 func (j *job) run(ctx context.Context) (err error) {
 	ctx, cancel := j.opts.bound(ctx)
 	defer cancel()
 	j.isRun, j.evidence = true, j.opts.evidence()
 	defer func() {
-		if !j.adopted && j.batch != nil {
+		if !j.committed && j.batch != nil {
 			j.ended.Accounts = j.batch.Usage() // the checks have made calls
 		}
 		j.sayUntouched(err)
@@ -115,11 +115,11 @@ func (j *job) run(ctx context.Context) (err error) {
 		return err
 	}
 
-	// Execute. From the adoption on, errors are those of a run that had begun.
-	if err := j.batch.Adopt(ctx); err != nil {
+	// Execute. From the commit on, errors are those of a run that had begun.
+	if err := j.batch.Commit(ctx); err != nil {
 		return err
 	}
-	j.adopted = true
+	j.committed = true
 	path, err := filepath.Abs(j.names.output)
 	if err == nil {
 		err = j.led.Wrote(ctx, path)

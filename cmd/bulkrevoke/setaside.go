@@ -51,7 +51,7 @@ func (j *job) setAside(ctx context.Context) error {
 		if err := os.Rename(from, to); err != nil {
 			return refusef("", "set aside: %w", err)
 		}
-		j.unlessAdopted(func() error {
+		j.unlessCommitted(func() error {
 			if there, err := exists(from); there && err == nil && from == j.opts.report {
 				return os.Remove(to) // the page of the refusal stands in its place
 			}

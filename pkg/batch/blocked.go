@@ -24,7 +24,7 @@ func (l *loop) explainBlocked() error {
 			return l.unlessStopped(err)
 		}
 		after = page[len(page)-1].Cursor()
-		var settles []ledger.Outcome
+		var records []ledger.Outcome
 		for _, op := range page {
 			if this := l.keyOf(op); firsts == nil || this != key {
 				if firsts, err = l.firsts(this); err != nil {
@@ -36,13 +36,13 @@ func (l *loop) explainBlocked() error {
 			if !ok || first.ID == op.ID {
 				continue
 			}
-			settles = append(settles, ledger.Outcome{
+			records = append(records, ledger.Outcome{
 				Op: op, Status: op.Status, Turn: op.Turn, Open: true, Uncertain: op.Uncertain, Confirm: op.Status != crm.Pending,
 				Code:    codeHeld,
 				Message: fmt.Sprintf("waits for line %d, an earlier row about the same user and record, which is %s", first.Line, first.Status),
 			})
 		}
-		if err := l.b.queue.Record(context.WithoutCancel(l.ctx), settles); err != nil {
+		if err := l.b.queue.Record(context.WithoutCancel(l.ctx), records); err != nil {
 			return err
 		}
 	}

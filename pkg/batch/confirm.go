@@ -17,12 +17,12 @@ func (l *loop) confirmTask(k *look) report {
 		r.err = err
 		return r
 	}
-	var settles []ledger.Outcome
+	var records []ledger.Outcome
 	var open []ledger.Op
 	for i, out := range outcomes {
 		op := &k.ops[i]
 		if out.Status == crm.Done || out.Status == crm.Failed {
-			settles = append(settles, confirmed(op, out))
+			records = append(records, confirmed(op, out))
 			continue
 		}
 		open = append(open, *op)
@@ -32,13 +32,13 @@ func (l *loop) confirmTask(k *look) report {
 				k.said = make(map[int64]string)
 			}
 			k.said[op.ID] = said
-			settles = append(settles, ledger.Outcome{
+			records = append(records, ledger.Outcome{
 				Op: *op, Status: crm.Accepted, Open: true, Confirm: true, Uncertain: op.Uncertain,
 				Code: out.Code, Message: out.Message, HTTPStatus: out.HTTPStatus,
 			})
 		}
 	}
-	r.err = l.record(k.ops, outcomes, settles, &r)
+	r.err = l.record(k.ops, outcomes, records, &r)
 	k.ops = open
 	return r
 }
@@ -50,7 +50,7 @@ func (l *loop) askOnce(ops []ledger.Op, r *report) (open []ledger.Op, err error)
 	if err != nil {
 		return nil, err
 	}
-	var settles []ledger.Outcome
+	var records []ledger.Outcome
 	for i, out := range outcomes {
 		if ops[i].Status == crm.Failed && out.Status == crm.Accepted {
 			if ops[i].Prior = crm.PriorNone; looked && ops[i].Attempts == 0 {
@@ -66,12 +66,12 @@ func (l *loop) askOnce(ops []ledger.Op, r *report) (open []ledger.Op, err error)
 			outcomes[i] = out
 		}
 		if out.Status == crm.Done || out.Status == crm.Failed {
-			settles = append(settles, confirmed(&ops[i], out))
+			records = append(records, confirmed(&ops[i], out))
 			continue
 		}
 		open = append(open, ops[i])
 	}
-	return open, l.record(ops, outcomes, settles, r)
+	return open, l.record(ops, outcomes, records, r)
 }
 
 // ask takes the look, and says whether it showed who has what.
@@ -80,7 +80,7 @@ func (l *loop) ask(ops []ledger.Op, r *report) (outcomes []crm.Outcome, looked b
 	for i, op := range ops {
 		items[i] = crm.Item{Op: op.Operation, Prior: op.Prior, Ticket: op.Ticket}
 	}
-	if err := l.tellStayers(ops, items); err != nil {
+	if err := l.giveBystanders(ops, items); err != nil {
 		return nil, false, err
 	}
 	outcomes, seen := l.acc.Provider.Confirm(l.ctx, items)
@@ -110,11 +110,11 @@ func confirmed(op *ledger.Op, out crm.Outcome) ledger.Outcome {
 }
 
 // record makes what looks showed durable and counts it.
-func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, settles []ledger.Outcome, r *report) error {
-	if len(settles) == 0 {
+func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, records []ledger.Outcome, r *report) error {
+	if len(records) == 0 {
 		return nil
 	}
-	if err := l.b.queue.Record(context.WithoutCancel(l.ctx), settles); err != nil {
+	if err := l.b.queue.Record(context.WithoutCancel(l.ctx), records); err != nil {
 		return err
 	}
 	var settled, failed int64 // in this run, of rows that no earlier run sent

@@ -199,7 +199,7 @@ func TestLoopForgetsWhatIsDone(t *testing.T) {
 		}
 		batch, _, err := b.prepare(rows...)
 		if err == nil {
-			err = batch.Adopt(t.Context())
+			err = batch.Commit(t.Context())
 		}
 		if err == nil {
 			batch.run, err = b.led.BeginRun(t.Context(), ledger.RunInfo{})

@@ -59,7 +59,7 @@ func TestAccountsAreConnectedWhenTheirRowsAreKnown(t *testing.T) {
 	if _, err := batch.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := batch.Adopt(t.Context()); err != nil {
+	if err := batch.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := batch.Run(t.Context()); err != nil {

@@ -19,7 +19,7 @@ type counters struct {
 	alarms  int64                     // rows by which bystanders have lost access, when the run has ended
 }
 
-// start takes the counts of the adopted sheet.
+// start takes the counts of the committed sheet.
 func (c *counters) start(counts []ledger.Count) {
 	for _, t := range counts {
 		switch {

@@ -9,7 +9,7 @@
 //	b.LoadSheet(ctx, reader) checks every row, b.Load those of any sequence; nothing is sent
 //	b.Connect(name, ...)     for each account of b.Used(), if it has no provider yet
 //	plan := b.Prepare(ctx)   asks the CRMs who is who; says what would be done
-//	b.Adopt(ctx)             makes the rows the ledger's
+//	b.Commit(ctx)             makes the rows the ledger's
 //	summary := b.Run(ctx)    does them
 //
 // Starting and resuming are the same steps. Memory does not grow with the rows: they
@@ -43,7 +43,7 @@
 //	    plan                                ledger.Import.Counts: what there is to do and what it costs
 //	  ask                                   the operator, on a terminal
 //	  carryOut
-//	    Batch.Adopt, ledger.Import.Commit   the sheet is the ledger's, durably
+//	    Batch.Commit, ledger.Import.Commit   the sheet is the ledger's, durably
 //	    Batch.Run                           a loop for each account
 //	      loop.run, schedule.next           what is next; ledger.Next reads ahead
 //	      loop.hand, loop.execute           a free worker takes it

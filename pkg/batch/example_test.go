@@ -25,7 +25,7 @@ revoke,lead,869196,f2dbf1d5-bbab-418b-bddc-4c92ecdef214,0203f172-8642-11e7-9bed-
 share,lead,869196,f2dbf1d5-bbab-418b-bddc-4c92ecdef214,96105aa0-61f2-11ea-8109-022edb41208c,write,Successor
 `
 
-// A sheet is loaded, prepared, adopted and run; here against a sandbox. The ledger
+// A sheet is loaded, prepared, committed and run; here against a sandbox. The ledger
 // is what the results are read from.
 func Example() {
 	ctx := context.Background()
@@ -86,7 +86,7 @@ func runBatch(ctx context.Context, account batch.Account, load func(b *batch.Bat
 	if _, err := b.Prepare(ctx); err != nil {
 		return err
 	}
-	if err := b.Adopt(ctx); err != nil {
+	if err := b.Commit(ctx); err != nil {
 		return err
 	}
 	if _, err := b.Run(ctx); err != nil {

@@ -204,13 +204,13 @@ func (c *call) doAll(ops []ledger.Op) {
 	again := false
 	for i, op := range ops {
 		items[i] = crm.Item{Op: op.Operation, Prior: op.Prior, Ticket: op.Ticket}
-		if op.Prior == crm.PriorNone && doubt(op) {
+		if op.Prior == crm.PriorNone && uncertain(op) {
 			items[i].Prior = l.b.again(crm.PriorLost) // in this run
 		}
 		again = again || items[i].Prior != crm.PriorNone
 	}
 	if again {
-		if c.report.err = l.tellStayers(ops, items); c.report.err != nil {
+		if c.report.err = l.giveBystanders(ops, items); c.report.err != nil {
 			return
 		}
 	}
@@ -227,7 +227,7 @@ func (c *call) doAll(ops []ledger.Op) {
 	}
 	c.report.made = c.report.made.add(j.finished())
 	c.knowUsers(items, outcomes)
-	settles := make([]ledger.Outcome, 0, len(ops))
+	records := make([]ledger.Outcome, 0, len(ops))
 	states := make([]crm.Status, len(ops))
 	for _, out := range outcomes {
 		if out.Ended != nil && c.report.ended == nil {
@@ -235,28 +235,28 @@ func (c *call) doAll(ops []ledger.Op) {
 		}
 	}
 	for i, out := range outcomes {
-		s, ok := c.settle(ops[i], out, j)
+		s, ok := c.outcome(ops[i], out, j)
 		if states[i] = s.Status; ok {
-			settles = append(settles, s)
+			records = append(records, s)
 		}
 	}
 	if j.err != nil {
 		c.report.err = j.err
 	}
-	if len(settles) == 0 {
+	if len(records) == 0 {
 		return
 	}
 	c.judge(ops, outcomes, states)
-	if err := l.b.queue.Record(context.WithoutCancel(l.ctx), settles); err != nil {
+	if err := l.b.queue.Record(context.WithoutCancel(l.ctx), records); err != nil {
 		c.report.err = err
 		return
 	}
-	c.book(ops, outcomes, states, j)
+	c.count(ops, outcomes, states, j)
 }
 
-// tellStayers gives the items of operations that were sent those whom they were to
+// giveBystanders gives the items of operations that were sent those whom they were to
 // leave alone, as far as the CRM has shown them.
-func (l *loop) tellStayers(ops []ledger.Op, items []crm.Item) error {
+func (l *loop) giveBystanders(ops []ledger.Op, items []crm.Item) error {
 	var ids []int64
 	for _, op := range ops {
 		if l.acc.Rules.Shows(op.Operation) {
@@ -294,16 +294,16 @@ func (c *call) judge(ops []ledger.Op, outcomes []crm.Outcome, states []crm.Statu
 	}
 }
 
-// settle turns an outcome into what the ledger records. It reports false where
+// outcome turns what a provider says into what the ledger records. It reports false where
 // nothing has changed: nothing was announced and nothing is known that was not
 // known before.
-func (c *call) settle(op ledger.Op, out crm.Outcome, j *journal) (ledger.Outcome, bool) {
+func (c *call) outcome(op ledger.Op, out crm.Outcome, j *journal) (ledger.Outcome, bool) {
 	s := ledger.Outcome{
 		CallID: j.id, Op: op, RequestID: out.RequestID, Ticket: out.Ticket, Code: out.Code, Message: out.Message,
 		HTTPStatus: out.HTTPStatus, Attempts: out.Attempts, SentAt: j.at,
 		Happened:  out.Happened,
 		Lost:      out.Lost,
-		Uncertain: !out.Happened && (out.Uncertain || doubt(op) && out.Status != crm.Done && out.Status != crm.Unchanged),
+		Uncertain: !out.Happened && (out.Uncertain || uncertain(op) && out.Status != crm.Done && out.Status != crm.Unchanged),
 	}
 	switch out.Status {
 	case crm.Done, crm.Unchanged, crm.Failed:
@@ -321,7 +321,7 @@ func (c *call) settle(op ledger.Op, out crm.Outcome, j *journal) (ledger.Outcome
 	case crm.Pending:
 		return c.notSent(op, out, s, j)
 	default:
-		if j.sent == 0 && !doubt(op) {
+		if j.sent == 0 && !uncertain(op) {
 			return c.notSent(op, out, s, j) // nothing was ever announced
 		}
 		s.Status, s.Open, s.Uncertain = crm.Uncertain, true, true
@@ -330,9 +330,9 @@ func (c *call) settle(op ledger.Op, out crm.Outcome, j *journal) (ledger.Outcome
 	return s, true
 }
 
-// doubt reports whether the operation may have taken effect by an earlier sending
+// uncertain reports whether the operation may have taken effect by an earlier sending
 // whose answer was lost. A later refusal does not take that back.
-func doubt(op ledger.Op) bool {
+func uncertain(op ledger.Op) bool {
 	return op.Uncertain || op.Prior != crm.PriorNone || op.Status == crm.Sent
 }
 
@@ -367,8 +367,8 @@ func errCount(account string, got, want int) error {
 	return fmt.Errorf("account %q: %d outcomes for %d operations", account, got, want)
 }
 
-// book counts what was recorded, and finds out whether the keys can go on.
-func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []crm.Status, j *journal) {
+// count counts what was recorded, and finds out whether the keys can go on.
+func (c *call) count(ops []ledger.Op, outcomes []crm.Outcome, states []crm.Status, j *journal) {
 	l := c.loop
 	c.report.spent = c.report.spent.add(l.spent(j, outcomes, states))
 	var groups map[string]int // of several operations, by ticket
@@ -395,7 +395,7 @@ func (c *call) book(ops []ledger.Op, outcomes []crm.Outcome, states []crm.Status
 				}
 				c.report.accepted = append(c.report.accepted, acceptance{ticket: out.Ticket, earlier: j.sent == 0})
 			}
-			op.Uncertain = out.Uncertain || doubt(op)
+			op.Uncertain = out.Uncertain || uncertain(op)
 			op.Ticket, op.Status = out.Ticket, crm.Accepted
 			if op.FirstRun == 0 {
 				op.FirstRun = l.b.run

@@ -242,8 +242,8 @@ func (b *bench) run(ctx context.Context, rows ...string) (Summary, []ledger.Resu
 	if err != nil {
 		b.t.Fatalf("prepare: %v", err)
 	}
-	if err := batch.Adopt(context.WithoutCancel(ctx)); err != nil {
-		b.t.Fatalf("adopt: %v", err)
+	if err := batch.Commit(context.WithoutCancel(ctx)); err != nil {
+		b.t.Fatalf("commit: %v", err)
 	}
 	s, err := batch.Run(ctx)
 	if err != nil {

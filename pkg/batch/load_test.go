@@ -64,7 +64,7 @@ func TestLoadRows(t *testing.T) {
 	if got := batch.Used(); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("used are %q, want a and b", got)
 	}
-	if err := batch.Adopt(t.Context()); err != nil {
+	if err := batch.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := batch.Run(t.Context()); err != nil {
@@ -92,7 +92,7 @@ func TestLoadRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := batch.Adopt(t.Context()); err != nil {
+	if err := batch.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := batch.Run(t.Context()); err != nil {

@@ -280,20 +280,20 @@ func (b *Batch) standing(p ledger.Entry) plan.Standing {
 		if p.Happened {
 			return plan.Cleared
 		}
-		return plan.Settled
+		return plan.Finished
 	case crm.Accepted:
 		if b.opts.ConfirmOff {
-			return plan.Settled
+			return plan.Finished
 		}
 		return plan.Accepted
 	case crm.Sent, crm.Uncertain:
-		return plan.Lost
+		return plan.Uncertain
 	}
 	if p.Happened {
 		return plan.Happened
 	}
 	if p.Uncertain {
-		return plan.Lost
+		return plan.Uncertain
 	}
 	return plan.Refused
 }

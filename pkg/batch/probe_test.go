@@ -150,8 +150,8 @@ func (b *bench) try(ctx context.Context, rows ...string) (Summary, error) {
 	if err != nil {
 		b.t.Fatalf("prepare: %v", err)
 	}
-	if err := batch.Adopt(b.t.Context()); err != nil {
-		b.t.Fatalf("adopt: %v", err)
+	if err := batch.Commit(b.t.Context()); err != nil {
+		b.t.Fatalf("commit: %v", err)
 	}
 	return batch.Run(ctx)
 }

@@ -16,9 +16,9 @@ import (
 // providers hold to it.
 const DrainLimit = 25 * time.Second
 
-// Adopt makes the prepared sheet the ledger's sheet, in one durable step, and binds
+// Commit makes the prepared sheet the ledger's sheet, in one durable step, and binds
 // the ledger to the accounts. Nothing is sent.
-func (b *Batch) Adopt(ctx context.Context) error {
+func (b *Batch) Commit(ctx context.Context) error {
 	if err := b.sideBySide(func(acc *account) error { return b.reader.Bind(ctx, b.binding(acc)) }); err != nil {
 		return err
 	}

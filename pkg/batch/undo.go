@@ -122,7 +122,7 @@ func (u *undoing) record(history []ledger.Tried) ([]UndoRow, error) {
 	var wholes []ledger.Tried // that took the record from everybody
 	for _, t := range history {
 		done, maybe := made(t)
-		if t.Code == crm.CodeStayerLost {
+		if t.Code == crm.CodeBystanderLost {
 			left = append(left, leftOf(t, "somebody whom the row does not name has lost access by it: "+t.Message))
 		}
 		if !done && !maybe {

@@ -58,7 +58,7 @@ type Verification struct {
 
 // Verify asks the accounts again whether each access is as the ledger's sheet says.
 // It sends no change and leaves the ledger as it is, which may be open for reading
-// only; the caller holds the accounts' locks. Load, Prepare and Adopt are not
+// only; the caller holds the accounts' locks. Load, Prepare and Commit are not
 // needed before.
 //
 // Of a target, the last row that was done counts: it is what the target should look
@@ -127,7 +127,7 @@ func (b *Batch) stillLost(ctx context.Context, v *Verification) error {
 	return nil
 }
 
-// countRows finds out which accounts the adopted sheet uses.
+// countRows finds out which accounts the committed sheet uses.
 func (b *Batch) countRows(ctx context.Context) error {
 	counts, err := b.reader.Counts(ctx)
 	for _, t := range counts {

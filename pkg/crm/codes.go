@@ -12,8 +12,8 @@ const (
 	CodeProtected         = "protected"          // revoke_all over somebody who must keep the record
 	CodeUnreadable        = "unreadable"         // an entry of the list can not be written back exactly
 	CodeNeedsV8           = "needs_v8"           // the API version would lose groups and roles
-	CodeStayerLost        = "stayer_lost"        // a bystander lost access and was not given it back
-	CodeStayerRefused     = "stayer_refused"     // the CRM refused to write a bystander back
+	CodeBystanderLost     = "stayer_lost"        // a bystander lost access and was not given it back
+	CodeBystanderRefused  = "stayer_refused"     // the CRM refused to write a bystander back
 	CodeUnknownGroup      = "unknown_group"      // no sales group has the id
 	CodeTicket            = "ticket"             // the ticket can not be asked about
 	CodeStillMember       = "still_member"       // of a sales group that the user was to leave

@@ -38,7 +38,7 @@ func share(n int) crm.Operation {
 	return op
 }
 
-// newLedger returns a ledger that has adopted the rows and knows what became of
+// newLedger returns a ledger that has committed the rows and knows what became of
 // them. Lines are counted from 2.
 func newLedger(tb testing.TB, layout sheet.Layout, rows []sheetRow) *ledger.Ledger {
 	tb.Helper()

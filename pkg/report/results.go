@@ -81,7 +81,7 @@ func WriteResults(ctx context.Context, led *ledger.Ledger, target Target) (count
 // NeedsSomebody says whether a row of a result is open: failed, in doubt, invalid,
 // accepted and not confirmed, or not attempted; and whatever its result, if somebody
 // whom it does not name has lost access by it. It is a Target's Keep.
-func NeedsSomebody(res ledger.Result) bool { return isOpen(res) || res.Code == crm.CodeStayerLost }
+func NeedsSomebody(res ledger.Result) bool { return isOpen(res) || res.Code == crm.CodeBystanderLost }
 
 // PrintOpen writes the rows that NeedsSomebody keeps to w, as a result file has
 // them, and returns how many there are, by result.

@@ -19,7 +19,7 @@ const shownRows = 1000
 
 // The lists of rows that stand beside those of a result.
 const (
-	listAlarms  = "alarms"  // crm.CodeStayerLost, whatever the result
+	listAlarms  = "alarms"  // crm.CodeBystanderLost, whatever the result
 	listRemarks = "remarks" // settled as the sheet asks, with something to be known about it
 )
 
@@ -67,7 +67,7 @@ func gather(ctx context.Context, led *ledger.Ledger) (gathered, error) {
 			g.longest = res
 			g.longest.Cells = nil
 		}
-		lost := res.Code == crm.CodeStayerLost
+		lost := res.Code == crm.CodeBystanderLost
 		if lost && !res.Invalid {
 			g.list(listAlarms, res, columns)
 		}

@@ -124,7 +124,7 @@ func TestNeedsSomebody(t *testing.T) {
 		{"cut off", row(crm.Sent, revoke(1)), true},
 		{"not attempted", row(crm.Pending, revoke(1)), true},
 		{"invalid", ledger.Result{Invalid: true}, true},
-		{"somebody else lost access", ledger.Result{Status: crm.Done, Code: crm.CodeStayerLost}, true},
+		{"somebody else lost access", ledger.Result{Status: crm.Done, Code: crm.CodeBystanderLost}, true},
 	} {
 		if got := NeedsSomebody(tc.res); got != tc.want {
 			t.Errorf("%s: %t, want %t", tc.name, got, tc.want)

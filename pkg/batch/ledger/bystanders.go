@@ -141,7 +141,7 @@ func (l *Ledger) StillLost(ctx context.Context, o Lost, still []crm.Grant) error
 			}
 			if len(still) == 0 {
 				if _, err := c.exec("UPDATE op SET code = NULL, message = ? WHERE id = ? AND code = ?",
-					"the bystanders who had lost the record by it have it again", o.ID, crm.CodeStayerLost); err != nil {
+					"the bystanders who had lost the record by it have it again", o.ID, crm.CodeBystanderLost); err != nil {
 					return err
 				}
 			}

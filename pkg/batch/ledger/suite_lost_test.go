@@ -28,7 +28,7 @@ func testLost(t *testing.T, newStore NewStore) {
 		t.Helper()
 		Must(t, l.Intend(t.Context(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{op}, Attempt: 1, At: At}))
 		o := OutcomeOf(op, "c", crm.Done)
-		o.Lost, o.Code, o.Message = lost, crm.CodeStayerLost, "x lost it"
+		o.Lost, o.Code, o.Message = lost, crm.CodeBystanderLost, "x lost it"
 		Must(t, l.Record(t.Context(), []ledger.Outcome{o}))
 	}
 	record(ops[0], grants("x", "y"))
@@ -79,7 +79,7 @@ func testLost(t *testing.T, newStore NewStore) {
 	Commit(t, l, Rows("r2b r3c *1"))
 	check("1 line 0:; ", 1)
 	for _, r := range Collect(t, l.Results(t.Context())) {
-		if r.Code == crm.CodeStayerLost && r.Op.Record == "2" {
+		if r.Code == crm.CodeBystanderLost && r.Op.Record == "2" {
 			t.Errorf("the row still says %s: %s", r.Code, r.Message)
 		}
 	}

@@ -16,16 +16,16 @@ type Standing uint8
 const (
 	// Refused: it certainly had no effect.
 	Refused Standing = iota
-	// Lost: it was sent and may have taken effect, and nobody can be asked.
-	Lost
+	// Uncertain: it was sent and may have taken effect, and nobody can be asked.
+	Uncertain
 	// Accepted: it may have taken effect, or may yet, and the CRM can be asked.
 	Accepted
 	// Happened: it failed, because access remains by another way, and is so for the rest.
 	Happened
 	// Cleared: it was Happened, and a look has found since that the other way is gone.
 	Cleared
-	// Settled: it is done, or was so before.
-	Settled
+	// Finished: it is done, or was so before.
+	Finished
 )
 
 // happened reports whether the operation is done as far as a change can do it.
@@ -35,8 +35,8 @@ func (s Standing) happened() bool { return s >= Happened }
 // sent again.
 func (s Standing) looked() bool { return s == Happened || s == Cleared }
 
-// open reports whether the operation may have taken effect without being settled.
-func (s Standing) open() bool { return s == Lost || s == Accepted }
+// open reports whether the operation may have taken effect without being finished.
+func (s Standing) open() bool { return s == Uncertain || s == Accepted }
 
 // Op is an operation in little room: equal ones are one, so that a million equal rows are
 // no million operations.
@@ -51,14 +51,14 @@ type Past struct {
 // Choice is what becomes of one row of the sheet.
 type Choice struct {
 	// Take is the index in the past whose outcome the row continues, or -1. A row
-	// that takes a Settled operation is done; one that takes an Accepted operation
-	// asks what became of it; one that takes a Lost or Refused operation tries it
+	// that takes a Finished operation is done; one that takes an Accepted operation
+	// asks what became of it; one that takes a Uncertain or Refused operation tries it
 	// again, where that is safe; one that takes a Happened operation looks at it, and
 	// sends nothing.
 	Take int
 	// Moved says that an Accepted operation that this row takes says nothing about
 	// the end, because an earlier row of the target is sent in this run or because
-	// something else was sent after it: it is to be treated as Lost.
+	// something else was sent after it: it is to be treated as Uncertain.
 	Moved bool
 	// Join is the index, among the target's rows, of the row that this one goes
 	// together with and shares the outcome of; its own index if it leads.
@@ -74,7 +74,7 @@ type Choice struct {
 //
 // An operation that is still open stands at the end of what happened. If the
 // sheet goes on with it, the row takes it; if the sheet no longer has it there,
-// it may have overtaken whatever was settled before it, so that nothing before it
+// it may have overtaken whatever was finished before it, so that nothing before it
 // counts as done. Either way the last operation of the target in the sheet is the
 // last one in force.
 //
@@ -109,7 +109,7 @@ func Decide(past []Past, sheet []Op) []Choice {
 }
 
 // splitOpen parts the trailing open operations from what happened before them. An
-// open operation beside a settled one that is the same makes no difference there.
+// open operation beside a finished one that is the same makes no difference there.
 func splitOpen(past []Past, happened []int) (before, open []int) {
 	n := len(happened)
 	for n > 0 && past[happened[n-1]].Standing.open() {
@@ -166,7 +166,7 @@ func goesOn(past []Past, open []int, sheet []Op, k int) (taken int, ok bool) {
 // that it comes to the same; nil if there are none. That holds around what is open and,
 // where one is among them that is looked at and never sent again, around all.
 func keptAround(past []Past, before, open []int, sheet []Op, n int) []int {
-	if !slices.ContainsFunc(before, func(i int) bool { return past[i].Standing != Settled }) {
+	if !slices.ContainsFunc(before, func(i int) bool { return past[i].Standing != Finished }) {
 		return nil
 	}
 	last := make(map[Op]int, len(sheet)) // where the sheet has it for the last time, from 1
@@ -295,7 +295,7 @@ func join(past []Past, sheet []Op, choices []Choice) {
 		return take < 0 || past[take].Standing == Refused
 	}
 	for row := 1; row < len(sheet); row++ {
-		if sheet[row] != sheet[row-1] || settled(past, choices[row]) || settled(past, choices[row-1]) {
+		if sheet[row] != sheet[row-1] || finished(past, choices[row]) || finished(past, choices[row-1]) {
 			continue
 		}
 		if fresh(row) && fresh(row-1) || !fresh(row) && !fresh(row-1) &&
@@ -305,7 +305,7 @@ func join(past []Past, sheet []Op, choices []Choice) {
 	}
 }
 
-func settled(past []Past, c Choice) bool {
+func finished(past []Past, c Choice) bool {
 	return c.Take >= 0 && past[c.Take].Standing >= Cleared
 }
 

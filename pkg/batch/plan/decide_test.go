@@ -41,10 +41,10 @@ func op(letter byte) Op {
 func parsePast(s string) []Past {
 	var past []Past
 	for word := range strings.FieldsSeq(s) {
-		p := Past{Op: op(word[0]), Standing: Settled}
+		p := Past{Op: op(word[0]), Standing: Finished}
 		switch word[1:] {
 		case "?":
-			p.Standing = Lost
+			p.Standing = Uncertain
 		case "~":
 			p.Standing = Accepted
 		case "!":
@@ -265,7 +265,7 @@ func (w *world) ask(op Op) Standing {
 		return Accepted
 	}
 	carryOut(w.force, op)
-	return Settled
+	return Finished
 }
 
 // send lets the operation end in one of the ways that a CRM has. What may have
@@ -273,12 +273,12 @@ func (w *world) ask(op Op) Standing {
 func (w *world) send(op Op, was Standing, trouble int) (ended Standing, blocks bool) {
 	if w.rng.IntN(100) >= trouble {
 		carryOut(w.force, op)
-		return Settled, false
+		return Finished, false
 	}
 	switch w.rng.IntN(5) {
 	case 0:
 		if was.open() {
-			return Lost, false
+			return Uncertain, false
 		}
 		return Refused, false
 	case 1:
@@ -289,7 +289,7 @@ func (w *world) send(op Op, was Standing, trouble int) (ended Standing, blocks b
 	case 3:
 		carryOut(w.force, op) // and the answer was lost
 	}
-	return Lost, w.rng.IntN(2) == 0
+	return Uncertain, w.rng.IntN(2) == 0
 }
 
 // TestLastOperationIsInForce edits a sheet between runs in every way and lets

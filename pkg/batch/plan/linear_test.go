@@ -10,11 +10,11 @@ import (
 // Ten times as many equal rows take about ten times as long to decide about, whatever
 // became of them in the night before.
 func TestEqualRowsTakeLinearTime(t *testing.T) {
-	const refused = Settled + 1 // for: happened, with a row behind that is refused every night
-	for _, standing := range []Standing{Refused, Lost, Accepted, Happened, Settled, refused} {
+	const refused = Finished + 1 // for: happened, with a row behind that is refused every night
+	for _, standing := range []Standing{Refused, Uncertain, Accepted, Happened, Finished, refused} {
 		t.Run(fmt.Sprint(standing), func(t *testing.T) {
 			took := func(n int) time.Duration {
-				past := slices.Repeat([]Past{{Op: op('r'), Standing: min(standing, Settled)}}, n)
+				past := slices.Repeat([]Past{{Op: op('r'), Standing: min(standing, Finished)}}, n)
 				sheet := slices.Repeat([]Op{op('r')}, n+n/10)
 				if standing == refused {
 					past[n/2].Standing = Happened

@@ -141,7 +141,7 @@ func (n *next) findHarmed(a attempt, look finding) {
 			n.notes.risk(a, "who still had the record at the last look; the change was not to be seen by then")
 		}
 	case lostAnswer && len(missing) == len(a.change.entries):
-		n.notes.add(crm.CodeStayerLost, "none of those who were to stay has the record any more; they were not given it back, because somebody else may have revoked them: "+recipients(missing))
+		n.notes.add(crm.CodeBystanderLost, "none of those who were to stay has the record any more; they were not given it back, because somebody else may have revoked them: "+recipients(missing))
 		n.notes.lost = append(n.notes.lost, grants(missing)...)
 	default:
 		n.missing = missing

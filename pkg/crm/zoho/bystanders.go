@@ -31,7 +31,7 @@ func (n *notes) notGivenBack(missing []entry, why string) {
 	if why != "" {
 		text += ": " + why
 	}
-	n.add(crm.CodeStayerLost, text)
+	n.add(crm.CodeBystanderLost, text)
 	n.lost = append(n.lost, grants(missing)...)
 }
 

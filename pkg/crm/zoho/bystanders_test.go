@@ -147,7 +147,7 @@ func TestDoBystanders(t *testing.T) {
 				if got := brief(out[0]); got != tt.want {
 					t.Errorf("outcome %s, want %s (%s)", got, tt.want, out[0].Message)
 				}
-				if lost := strings.Contains(tt.want, crm.CodeStayerLost); len(out[0].Lost) > 0 != lost {
+				if lost := strings.Contains(tt.want, crm.CodeBystanderLost); len(out[0].Lost) > 0 != lost {
 					t.Errorf("lost %v, want %v", out[0].Lost, lost)
 				}
 				if !strings.Contains(out[0].Message, tt.says) {

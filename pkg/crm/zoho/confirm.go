@@ -77,7 +77,7 @@ func confirmed(op crm.Operation, item crm.Item, f finding) crm.Outcome {
 		return o
 	}
 	if harm != "" {
-		o.Message, o.Lost, o.Code = crm.Join(o.Message, harm), lost, cmp.Or(o.Code, crm.CodeStayerLost)
+		o.Message, o.Lost, o.Code = crm.Join(o.Message, harm), lost, cmp.Or(o.Code, crm.CodeBystanderLost)
 	}
 	return o
 }

@@ -77,7 +77,7 @@ func stuck(f finding, b bounds, stopped bool) decision {
 func (w *recordCall) annotate(r *row) {
 	o := &r.out
 	if r.harm != "" && (o.Status == crm.Done || o.Status == crm.Failed) { // else it is found again
-		o.Message, o.Lost, o.Code = crm.Join(o.Message, r.harm), r.lost, cmp.Or(o.Code, crm.CodeStayerLost)
+		o.Message, o.Lost, o.Code = crm.Join(o.Message, r.harm), r.lost, cmp.Or(o.Code, crm.CodeBystanderLost)
 	}
 	if r.sent == 0 {
 		return
@@ -88,6 +88,6 @@ func (w *recordCall) annotate(r *row) {
 	o.Message = crm.Join(crm.Join(o.Message, w.notes.text), w.notes.atRisk)
 	o.Lost = append(o.Lost, w.notes.lost...)
 	if o.Code = cmp.Or(o.Code, w.notes.code); o.Code == "" && w.notes.atRisk != "" {
-		o.Code = crm.CodeStayerRefused
+		o.Code = crm.CodeBystanderRefused
 	}
 }

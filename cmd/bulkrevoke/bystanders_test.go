@@ -15,18 +15,18 @@ import (
 
 // A colleague who loses the record by a change that the CRM took in full is named
 // by the row, and the run does not end well.
-func TestStayerLostInProcessingIsNamed(t *testing.T) {
+func TestBystanderLostInProcessingIsNamed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, sandbox.Config{})
 	r.seedQuote(1, 1, 2, 3)
 	r.server.Fault(sandbox.Fault{Op: "Zoho.Share.Put", Kind: sandbox.FaultDropEntry, Match: zohoUser(2)})
 	got := r.runs(exitOpen, "run", r.sheet(quote("revoke", 1, 1)))
-	r.checkStayerLost(got, zohoUser(2))
+	r.checkBystanderLost(got, zohoUser(2))
 }
 
 // The same where nobody was left to look: the answer was lost, and no look could be
 // made before the run ended.
-func TestStayerLostBeforeARestartIsNamed(t *testing.T) {
+func TestBystanderLostBeforeARestartIsNamed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, sandbox.Config{})
 	r.seedQuote(1, 1, 2, 3)
@@ -39,7 +39,7 @@ func TestStayerLostBeforeARestartIsNamed(t *testing.T) {
 	p.wait()
 	r.server.ClearFaults()
 	r.server.SeedZoho("Quotes", zohoRecord(1), crm.Grant{Kind: "user", ID: zohoUser(3), Access: crm.Read, Type: "private"})
-	r.checkStayerLost(r.runs(exitOpen, "run", path), zohoUser(2))
+	r.checkBystanderLost(r.runs(exitOpen, "run", path), zohoUser(2))
 }
 
 // A bystander who lost access and was not given it back counts on every night, with or
@@ -67,7 +67,7 @@ func TestLostBystanderCountsUntilTheyHaveItAgain(t *testing.T) {
 	r.server.Fault(sandbox.Fault{Op: "Zoho.Share.Put", Kind: sandbox.FaultDropEntry, Match: zohoUser(2), Times: 1})
 	off := r.sheet(quote("revoke", 1, 1))
 	for range 3 {
-		r.checkStayerLost(r.runs(exitOpen, "run", off, "--metrics-file", metrics), zohoUser(2))
+		r.checkBystanderLost(r.runs(exitOpen, "run", off, "--metrics-file", metrics), zohoUser(2))
 		alarms("1")
 		if got := r.runs(exitOpen, "verify", off); !strings.Contains(got.stderr, "by 1 row a bystander") {
 			t.Errorf("verify says\n%s", got.stderr)
@@ -104,7 +104,7 @@ func TestLostBystanderOfALaterRow(t *testing.T) {
 	r.wantWords("code", "", "")
 }
 
-func (r *rig) checkStayerLost(got ran, user string) {
+func (r *rig) checkBystanderLost(got ran, user string) {
 	r.t.Helper()
 	row := r.results("off.results.csv")[0]
 	if row["result"] != "done" || row["code"] != "stayer_lost" || !strings.Contains(row["message"], "user "+user) {
