@@ -3,8 +3,9 @@ package batch
 import (
 	"cmp"
 	"context"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -30,7 +31,7 @@ type loop struct {
 	acc     *account
 	ctx     context.Context // done when nothing more may be started
 	cancel  context.CancelCauseFunc
-	pool    sync.WaitGroup
+	pool    errgroup.Group
 	reports chan report
 	running int   // tasks that have not been reported
 	failed  error // what ends the run
@@ -40,7 +41,9 @@ type loop struct {
 
 func newLoop(ctx context.Context, b *Batch, acc *account) *loop {
 	ctx, cancel := context.WithCancelCause(ctx)
-	return &loop{schedule: newSchedule(acc.Rules), b: b, acc: acc, ctx: ctx, cancel: cancel, reports: make(chan report), planned: acc.planned}
+	l := &loop{schedule: newSchedule(acc.Rules), b: b, acc: acc, ctx: ctx, cancel: cancel, reports: make(chan report), planned: acc.planned}
+	l.pool.SetLimit(acc.Workers)
+	return l
 }
 
 // report is what a worker tells the loop of its task.
@@ -109,8 +112,10 @@ func (l *loop) begin(now time.Time) (s step, err error) {
 // hand gives a task to a worker. There is one free.
 func (l *loop) hand(task func() report) {
 	l.running++
-	l.pool.Go(func() {
-		l.reports <- task()
+	l.pool.Go(func() error {
+		r := task()
+		l.reports <- r
+		return r.err
 	})
 }
 
@@ -123,7 +128,7 @@ func (l *loop) fail(err error) {
 // leave waits for the workers and returns what ended the run, if anything did.
 func (l *loop) leave() error {
 	defer l.acc.todo.set(backlog{}, callsMade{})
-	l.pool.Wait()
+	l.failed = cmp.Or(l.failed, l.pool.Wait())
 	switch {
 	case l.failed != nil || l.acc.end() != nil:
 		return l.failed
