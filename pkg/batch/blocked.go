@@ -8,9 +8,6 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// codeHeld is the code of rows that wait for an earlier row of their target.
-const codeHeld = "held_up"
-
 // explainBlocked says of every row that is left what it waits for. When an account
 // has come to its end by itself, all that is left is held up by an earlier row of
 // its target that is in doubt, or that the CRM has accepted and not confirmed.
@@ -38,7 +35,7 @@ func (l *loop) explainBlocked() error {
 			}
 			records = append(records, ledger.Outcome{
 				Op: op, Status: op.Status, Turn: op.Turn, Open: true, Uncertain: op.Uncertain, Confirm: op.Status != crm.Pending,
-				Code:    codeHeld,
+				Code:    crm.CodeHeldUp,
 				Message: fmt.Sprintf("waits for line %d, an earlier row about the same user and record, which is %s", first.Line, first.Status),
 			})
 		}

@@ -19,9 +19,9 @@ func TestInvalidRowsNameTheirCell(t *testing.T) {
 		name, row string
 		want      InvalidRow
 	}{
-		{"a word that is no action", "delete r1 u1", InvalidRow{Line: 2, Code: codeInvalid, Column: "action", Value: "delete"}},
-		{"an id that does not fit", "revoke x\x1b1 u1", InvalidRow{Line: 2, Code: codeInvalid, Column: "record_id", Value: "x\uFFFD1"}},
-		{"an address that nobody has", "revoke r1 No@x.example", InvalidRow{Line: 2, Code: codeUser, Column: "user", Value: "no@x.example"}},
+		{"a word that is no action", "delete r1 u1", InvalidRow{Line: 2, Code: crm.CodeInvalid, Column: "action", Value: "delete"}},
+		{"an id that does not fit", "revoke x\x1b1 u1", InvalidRow{Line: 2, Code: crm.CodeInvalid, Column: "record_id", Value: "x\uFFFD1"}},
+		{"an address that nobody has", "revoke r1 No@x.example", InvalidRow{Line: 2, Code: crm.CodeUnknownUser, Column: "user", Value: "no@x.example"}},
 	} {
 		_, _, err := b.prepare(tc.row)
 		invalid, ok := errors.AsType[*InvalidError](err)

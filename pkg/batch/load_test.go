@@ -82,7 +82,7 @@ func TestLoadRows(t *testing.T) {
 	if lines[2] != "iii" || len(lines[3]) != 40 || len(lines[4]) != 5 {
 		t.Errorf("the lines are %q, want their places but for the one that has its own", lines)
 	}
-	if want := []string{"", "", "", "", codeInvalid, codeAccount, codeInvalid, codeInvalid, "left_out"}; !slices.Equal(codes, want) {
+	if want := []string{"", "", "", "", crm.CodeInvalid, crm.CodeUnknownAccount, crm.CodeInvalid, crm.CodeInvalid, "left_out"}; !slices.Equal(codes, want) {
 		t.Errorf("codes %q, want %q", codes, want)
 	}
 	if want := []string{"revoke", "thing", "r2", "", "Jo@x.example", "", "", "", "", ""}; !slices.Equal(results[1].Cells, want) || len(want) != len(rowColumns()) {

@@ -74,7 +74,7 @@ func (b *Batch) rejectObjects(ctx context.Context) error {
 			continue
 		}
 		reason, _ := b.opts.Words.Doubt(object)
-		if err := b.reject(ctx, mark, codeInvalid, reason); err != nil {
+		if err := b.reject(ctx, mark, crm.CodeInvalid, reason); err != nil {
 			return err
 		}
 	}

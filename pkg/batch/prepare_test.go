@@ -29,7 +29,7 @@ func TestAddressesAreBoundToTheirUser(t *testing.T) {
 		wantStates(t, results, "done done done")
 		wantSent(t, f)
 		_, _, err := b.prepare("revoke r1 bob@x.example", "revoke r9 bob@x.example")
-		wantInvalid(t, err, 3, codeReassigned)
+		wantInvalid(t, err, 3, crm.CodeReassignedAddress)
 		b.opts.SkipInvalid = true
 		_, results = b.run(t.Context(), "revoke r1 bob@x.example", "revoke r9 bob@x.example", "revoke r9 eve@x.example")
 		wantStates(t, results, "done invalid done")
@@ -49,9 +49,9 @@ func TestAddressesThatLeadNowhere(t *testing.T) {
 		f.users = []crm.User{{ID: "u1", Email: "two@x.example"}, {ID: "u2", Email: "Two@x.example"}, {ID: "u3", Email: "one@x.example"}}
 		b := newBench(t, f)
 		_, _, err := b.prepare("revoke r1 nobody@x.example", "revoke r1 u1")
-		wantInvalid(t, err, 2, codeUser)
+		wantInvalid(t, err, 2, crm.CodeUnknownUser)
 		_, _, err = b.prepare("revoke r1 two@x.example")
-		wantInvalid(t, err, 2, codeAmbiguous)
+		wantInvalid(t, err, 2, crm.CodeAmbiguousAddress)
 		if len(f.sentWords()) > 0 {
 			t.Error("something was sent for a sheet that was refused")
 		}
@@ -88,8 +88,8 @@ func TestIDCountsAndAddressMustAgree(t *testing.T) {
 		}
 		results := b.results(2)
 		wantStates(t, results, "done invalid")
-		if results[1].Code != codeMismatch {
-			t.Errorf("code %q, want %q", results[1].Code, codeMismatch)
+		if results[1].Code != crm.CodeUserMismatch {
+			t.Errorf("code %q, want %q", results[1].Code, crm.CodeUserMismatch)
 		}
 		wantSent(t, f, "revoke r1 u3")
 	})

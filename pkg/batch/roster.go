@@ -117,7 +117,7 @@ func (c *call) knowUsers(items []crm.Item, outcomes []crm.Outcome) {
 		switch {
 		case known, errors.Is(err, crm.ErrNoUserList):
 		case err == nil:
-			o.Status, o.Code = crm.Failed, codeUser
+			o.Status, o.Code = crm.Failed, crm.CodeUnknownUser
 			o.Message = fmt.Sprintf("nobody in the organisation has the user id %s, so that nothing was taken from anybody: correct the id, or take the row out", op.User)
 		case over:
 			*o = crm.Outcome{Status: crm.Pending, Code: ended.Code, Message: "whether the organisation has this user could not be found out", Ended: ended}

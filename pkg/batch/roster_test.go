@@ -108,7 +108,7 @@ func TestUnchangedRevokesOfUnknownUsers(t *testing.T) {
 					t.Errorf("message %q, want %q", results[0].Message, tt.says)
 				}
 				for _, r := range results {
-					if (r.Status.String() == "failed") != (r.Code == codeUser) {
+					if (r.Status.String() == "failed") != (r.Code == crm.CodeUnknownUser) {
 						t.Errorf("line %d: %s with code %q", r.Line, r.Status, r.Code)
 					}
 				}

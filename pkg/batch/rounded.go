@@ -86,7 +86,7 @@ func (b *Batch) rejectRounded(ctx context.Context) error {
 		reason := fmt.Sprintf("ends in zeros after %d digits, as a spreadsheet rounds long numbers; the same in %d of %d rows with so long an id. "+
 			"Export the ids again as text; if they are right as they are, give --allow-rounded-ids",
 			exactDigits, b.rounded.rounded[column], b.rounded.long[column])
-		if err := b.reject(ctx, roundedMark(column), codeRounded, reason); err != nil {
+		if err := b.reject(ctx, roundedMark(column), crm.CodeRoundedID, reason); err != nil {
 			return err
 		}
 	}

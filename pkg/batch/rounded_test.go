@@ -61,7 +61,7 @@ func TestRoundedIDs(t *testing.T) {
 			case refused != (tc.invalid > 0) || refused && invalid.Total != int64(tc.invalid):
 				t.Fatalf("got %v, want %d invalid rows", err, tc.invalid)
 			case refused:
-				if row := invalid.First[0]; !strings.Contains(row.Reason, tc.says) || row.Code != codeRounded || len(invalid.Groups) != 1 {
+				if row := invalid.First[0]; !strings.Contains(row.Reason, tc.says) || row.Code != crm.CodeRoundedID || len(invalid.Groups) != 1 {
 					t.Errorf("%+v in %d groups, want one that says %q", row, len(invalid.Groups), tc.says)
 				}
 			case strings.Join(p.Notes, "\n") != tc.note && (tc.note == "" || !strings.Contains(strings.Join(p.Notes, "\n"), tc.note)):

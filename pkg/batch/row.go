@@ -14,17 +14,6 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// The codes of rows that are never sent.
-const (
-	codeInvalid    = "invalid"            // a cell is wrong by itself
-	codeAccount    = "unknown_account"    // no account of that name
-	codeUser       = "unknown_user"       // nobody has that address, or that user id
-	codeAmbiguous  = "ambiguous_address"  // several people have it
-	codeReassigned = "reassigned_address" // it is somebody else's than when the ledger first saw it
-	codeRounded    = "rounded_id"         // the whole sheet shows that a spreadsheet has rounded its ids
-	codeMismatch   = "user_mismatch"      // the id and the address beside it are not one user's
-)
-
 // Row is an intent on its way into the ledger, or the reason why there is none.
 type Row struct {
 	Line    int    // where it stands in its source, for messages; 0 is its place, from 1 on
@@ -85,7 +74,7 @@ func (b *Batch) placed(r Row, f sheet.Fields) (Row, *account, error) {
 	acc, unknown := b.accountOf(f)
 	if unknown != nil {
 		r = r.invalid(f, unknown)
-		r.Code = codeAccount
+		r.Code = crm.CodeUnknownAccount
 		return r, nil, nil
 	}
 	r.Account = acc.Name
@@ -137,7 +126,7 @@ func (b *Batch) row(rec sheet.Record) (Row, error) {
 }
 
 func (r Row) invalid(f sheet.Fields, e *crm.FieldError) Row {
-	r.Code, r.Problem = codeInvalid, e.Error()
+	r.Code, r.Problem = crm.CodeInvalid, e.Error()
 	r.Column, r.Value = e.Column, crm.Shown(f.Value(e.Column))
 	return r
 }

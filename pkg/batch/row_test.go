@@ -106,7 +106,7 @@ func TestRowOfASheetThatLostDigits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Code != codeInvalid || r.Problem != "record_id: is a number" {
+	if r.Code != crm.CodeInvalid || r.Problem != "record_id: is a number" {
 		t.Errorf("row %+v, want the sheet's problem", r)
 	}
 }

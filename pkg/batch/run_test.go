@@ -164,7 +164,7 @@ func TestInDoubtHoldsUpItsTarget(t *testing.T) {
 		for range 2 { // and in the next run too
 			_, results := b.run(t.Context(), "share r1 u1 read", "revoke r1 u1", "revoke r1 u2")
 			wantStates(t, results, "in_doubt not_attempted done")
-			if r := results[1]; r.Code != codeHeld || !strings.Contains(r.Message, "waits for line 2") {
+			if r := results[1]; r.Code != crm.CodeHeldUp || !strings.Contains(r.Message, "waits for line 2") {
 				t.Errorf("the row that is held up says %q %q", r.Code, r.Message)
 			}
 		}

@@ -108,9 +108,9 @@ func (d *directories) resolve(ctx context.Context) error {
 					Code: acc.end().Code, Problem: "user: the account could not be asked who has this address", Unavailable: true,
 				})
 			} else if found := users[e.Email]; len(found) == 0 {
-				err = d.reject(ctx, e, codeUser, fmt.Sprintf("user: nobody on account %s has the address %s", acc.Name, crm.Quote(e.Email)))
+				err = d.reject(ctx, e, crm.CodeUnknownUser, fmt.Sprintf("user: nobody on account %s has the address %s", acc.Name, crm.Quote(e.Email)))
 			} else if len(found) > 1 {
-				err = d.reject(ctx, e, codeAmbiguous, fmt.Sprintf("user: several users of account %s have the address %s; name the one meant by id", acc.Name, crm.Quote(e.Email)))
+				err = d.reject(ctx, e, crm.CodeAmbiguousAddress, fmt.Sprintf("user: several users of account %s have the address %s; name the one meant by id", acc.Name, crm.Quote(e.Email)))
 			} else {
 				id, bound = found[0], true
 			}
@@ -155,7 +155,7 @@ func (d *directories) listUnbound(ctx context.Context) error {
 func (d *directories) bind(ctx context.Context, e ledger.Address, id string) error {
 	other := ledger.Where{Account: e.Account, Email: e.Email, User: id, Other: true}
 	reason := fmt.Sprintf("user: the address %s belongs to user %s, not to the one named by id", crm.Quote(e.Email), id)
-	if _, err := d.b.importing.Reject(ctx, other, ledger.Rejection{Code: codeMismatch, Problem: reason}); err != nil {
+	if _, err := d.b.importing.Reject(ctx, other, ledger.Rejection{Code: crm.CodeUserMismatch, Problem: reason}); err != nil {
 		return err
 	}
 	return d.b.importing.Resolve(ctx, e.Account, e.Email, id)
@@ -199,7 +199,7 @@ func (d *directories) recheck(ctx context.Context) (moved bool, err error) {
 		}
 		now := found[0]
 		reason := fmt.Sprintf("user: the address %s was that of user %s when this ledger first saw it and is now that of %s; name the one meant by id", crm.Quote(e.Email), bound, now)
-		if _, err := d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email, Unsent: true}, ledger.Rejection{Code: codeReassigned, Problem: reason}); err != nil {
+		if _, err := d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email, Unsent: true}, ledger.Rejection{Code: crm.CodeReassignedAddress, Problem: reason}); err != nil {
 			return false, err
 		}
 		moved = true

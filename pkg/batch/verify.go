@@ -19,18 +19,6 @@ const (
 	HoldsUnknown = "unknown" // nobody can tell
 )
 
-// The codes of answers that are ours.
-const (
-	CodeSuperseded = "superseded"    // a later row of the target is what counts
-	CodeNeverDone  = "never_done"    // no run has done the row
-	CodeNotAsked   = "not_asked"     // the verification stopped before the row
-	codeNoTicket   = "no_request_id" // the CRM can not be asked without one
-	codeDoubt      = "in_doubt"      // the row, or a later one of its target, may have been done
-	codeGivenBack  = "given_back"    // a revoked access is there again
-	codeTakenAway  = "taken_away"    // a shared access is gone
-	codeDiffers    = "differs"       // the access is there, and not as the row asks for
-)
-
 const (
 	// lookTries is how often a look at a record is tried that brings no answer, and
 	// lookAgain the first pause between two, which doubles.
@@ -188,10 +176,10 @@ func (b *Batch) sortOut(ctx context.Context, review *ledger.Review) (asked int64
 
 // unasked is the answer for a row until somebody has been asked about it.
 func (b *Batch) unasked(row ledger.ReviewRow) ledger.Answer {
-	a := ledger.Answer{Ord: row.Ord, Holds: HoldsUnknown, Code: CodeNotAsked, Message: "the verification stopped before it came to this row"}
+	a := ledger.Answer{Ord: row.Ord, Holds: HoldsUnknown, Code: crm.CodeNotAsked, Message: "the verification stopped before it came to this row"}
 	acc := b.accounts[row.Account]
 	if acc == nil {
-		a.Code, a.Message = codeAccount, fmt.Sprintf("no account is called %q", row.Account)
+		a.Code, a.Message = crm.CodeUnknownAccount, fmt.Sprintf("no account is called %q", row.Account)
 	} else if end := acc.end(); end != nil {
 		a.Code, a.Message = end.Code, fmt.Sprintf("the account could not be asked: %v", end.Err)
 	}
@@ -279,7 +267,7 @@ func (v *verifier) run(ctx context.Context) error {
 func (v *verifier) endRest(ctx context.Context, end *crm.AccountError) error {
 	for {
 		var answers []ledger.Answer
-		for q, err := range v.review.Unanswered(ctx, v.acc.Name, CodeNotAsked) {
+		for q, err := range v.review.Unanswered(ctx, v.acc.Name, crm.CodeNotAsked) {
 			if err != nil {
 				return err
 			}

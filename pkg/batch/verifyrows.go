@@ -49,7 +49,7 @@ func (s *rowSorter) take(r ledger.ReviewRow) (*ledger.Question, ledger.Answer) {
 	if record := (place{r.Account, r.Op.Target().Whole()}); record != s.record {
 		s.forget(record)
 	}
-	a := ledger.Answer{Ord: r.Ord, Holds: HoldsNot, Code: CodeNeverDone}
+	a := ledger.Answer{Ord: r.Ord, Holds: HoldsNot, Code: crm.CodeNeverDone}
 	if r.Invalid {
 		a.Message = "the row is invalid and was never sent: " + r.Message
 		return nil, a
@@ -61,7 +61,7 @@ func (s *rowSorter) take(r ledger.ReviewRow) (*ledger.Question, ledger.Answer) {
 		return s.done(r, at, ticket, looks)
 	case crm.Sent, crm.Uncertain:
 		s.doubt[at] = r.Line
-		a.Holds, a.Code, a.Message = HoldsUnknown, codeDoubt, "it was sent, and no answer says whether it was done; run the sheet again"
+		a.Holds, a.Code, a.Message = HoldsUnknown, crm.CodeInDoubt, "it was sent, and no answer says whether it was done; run the sheet again"
 		return nil, a
 	}
 	switch {
@@ -82,7 +82,7 @@ func (s *rowSorter) done(r ledger.ReviewRow, at place, ticket string, looks bool
 		later, ok = all, true
 	}
 	if ok {
-		a.Later, a.Code = later.Ord, CodeSuperseded
+		a.Later, a.Code = later.Ord, crm.CodeSuperseded
 		a.Message = fmt.Sprintf("line %d came after it, about the same user and record, and is what counts", later.Line)
 		return nil, a
 	}
@@ -92,14 +92,14 @@ func (s *rowSorter) done(r ledger.ReviewRow, at place, ticket string, looks bool
 	}
 	s.counts(r, at)
 	if line, ok := s.doubt[at]; ok && !looks {
-		a.Code, a.Message = codeDoubt, fmt.Sprintf("line %d, about the same user and record, was sent after it, and no answer says whether it was done", line)
+		a.Code, a.Message = crm.CodeInDoubt, fmt.Sprintf("line %d, about the same user and record, was sent after it, and no answer says whether it was done", line)
 		return nil, a
 	}
 	if r.Undone != nil && !looks {
 		return nil, undoneAnswer(r)
 	}
 	if ticket == "" {
-		a.Code, a.Message = codeNoTicket, "the CRM shows nobody who has this record, and there is no request Id to ask about"
+		a.Code, a.Message = crm.CodeNoRequestID, "the CRM shows nobody who has this record, and there is no request Id to ask about"
 		return nil, a
 	}
 	return q, a
@@ -118,14 +118,14 @@ func (s *rowSorter) counts(r ledger.ReviewRow, at place) {
 // undoneAnswer answers for a row that another sheet of the ledger has undone, where the
 // CRM shows nobody who has access now.
 func undoneAnswer(r ledger.ReviewRow) ledger.Answer {
-	a := ledger.Answer{Ord: r.Ord, Holds: HoldsNot, Code: codeGivenBack, Message: r.Undone.String()}
+	a := ledger.Answer{Ord: r.Ord, Holds: HoldsNot, Code: crm.CodeGivenBack, Message: r.Undone.String()}
 	switch {
 	case !r.Undone.Certain():
-		a.Holds, a.Code = HoldsUnknown, codeDoubt
+		a.Holds, a.Code = HoldsUnknown, crm.CodeInDoubt
 	case r.Undone.Op.Action != crm.Share:
-		a.Code = codeTakenAway
+		a.Code = crm.CodeTakenAway
 	case r.Op.Action == crm.Share:
-		a.Code = codeDiffers
+		a.Code = crm.CodeDiffers
 	}
 	return a
 }
@@ -172,7 +172,7 @@ func besides(q ledger.Question, seen crm.State) ledger.Answer {
 		}
 	}
 	if len(others) > 0 {
-		a.Holds, a.Code, a.Message = HoldsNot, codeGivenBack, "the record is shared with "+list(others)
+		a.Holds, a.Code, a.Message = HoldsNot, crm.CodeGivenBack, "the record is shared with "+list(others)
 	}
 	return a
 }
@@ -180,18 +180,18 @@ func besides(q ledger.Question, seen crm.State) ledger.Answer {
 // contradiction says in what way a state is not what an operation asks for.
 func contradiction(op crm.Operation, seen crm.State) (code, message string) {
 	if op.Action == crm.RevokeAll {
-		return codeGivenBack, "the record is shared with " + list(seen.Grants)
+		return crm.CodeGivenBack, "the record is shared with " + list(seen.Grants)
 	}
 	g, ok := direct(seen, op.User)
 	switch {
 	case op.Action == crm.Revoke && ok:
-		return codeGivenBack, "the user has it: " + describe(g)
+		return crm.CodeGivenBack, "the user has it: " + describe(g)
 	case op.Action == crm.Revoke:
-		return codeGivenBack, "the user has it"
+		return crm.CodeGivenBack, "the user has it"
 	case !ok:
-		return codeTakenAway, "the user does not have it"
+		return crm.CodeTakenAway, "the user does not have it"
 	}
-	return codeDiffers, "the user has it otherwise: " + describe(g)
+	return crm.CodeDiffers, "the user has it otherwise: " + describe(g)
 }
 
 // direct returns what a user has of a record by themselves.

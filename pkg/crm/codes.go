@@ -1,7 +1,7 @@
 package crm
 
-// The codes that a provider gives a row where the CRM has none. They stand in result
-// files and in ledgers, to the letter.
+// The codes that a row has where the CRM has none. They stand in result files and in
+// ledgers, to the letter. These a provider gives.
 const (
 	CodeInvalid           = "invalid"            // the operation can not be sent as it is
 	CodeError             = "error"              // an error of the CRM's that has no code
@@ -23,6 +23,30 @@ const (
 	CodeStatusUnreadable  = "status_unreadable"  // its status is no number
 	CodeStatus            = "status_"            // and a status of a request, as a number
 	CodeHTTP              = "http_"              // and the HTTP status of a refusal that has no code
+)
+
+// The codes of rows that are not sent: CodeInvalid, where a cell is wrong by itself, and
+// these.
+const (
+	CodeUnknownAccount    = "unknown_account"    // no account of that name
+	CodeUnknownUser       = "unknown_user"       // nobody has that address, or that user id
+	CodeAmbiguousAddress  = "ambiguous_address"  // several people have it
+	CodeReassignedAddress = "reassigned_address" // it is somebody else's than when the ledger first saw it
+	CodeRoundedID         = "rounded_id"         // the whole sheet shows that a spreadsheet has rounded its ids
+	CodeUserMismatch      = "user_mismatch"      // the id and the address beside it are not one user's
+	CodeHeldUp            = "held_up"            // it waits for an earlier row of its target
+)
+
+// The codes of a verification's answers.
+const (
+	CodeSuperseded  = "superseded"    // a later row of the target is what counts
+	CodeNeverDone   = "never_done"    // no run has done the row
+	CodeNotAsked    = "not_asked"     // the verification stopped before the row
+	CodeNoRequestID = "no_request_id" // the CRM can not be asked without one
+	CodeInDoubt     = "in_doubt"      // the row, or a later one of its target, may have been done
+	CodeGivenBack   = "given_back"    // a revoked access is there again
+	CodeTakenAway   = "taken_away"    // a shared access is gone
+	CodeDiffers     = "differs"       // the access is there, and not as the row asks for
 )
 
 // The kinds of a Grant.

@@ -32,7 +32,7 @@ func (a Action) String() string {
 	return fmt.Sprintf("action(%d)", uint8(a))
 }
 
-// ParseAction reads an action by any of the names that DESIGN section 2 lists.
+// ParseAction reads an action by any of the names that the README lists.
 func ParseAction(s string) (Action, bool) {
 	switch fold(s) {
 	case "revoke", "remove", "unshare":
@@ -71,7 +71,7 @@ func (a Access) String() string {
 	return fmt.Sprintf("access(%d)", uint8(a))
 }
 
-// ParseAccess reads a level by any of the names that DESIGN section 2 lists. The
+// ParseAccess reads a level by any of the names that the README lists. The
 // empty string is AccessUnset.
 func ParseAccess(s string) (Access, bool) {
 	switch fold(s) {

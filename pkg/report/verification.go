@@ -10,6 +10,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // verifyColumns are the columns that a verification adds: the line of the row in the
@@ -36,14 +37,14 @@ func (c *VerifyCounts) add(a ledger.Answer) {
 	switch {
 	case a.Holds == batch.Holds:
 		c.Holds++
-	case a.Holds == batch.HoldsNot && a.Code == batch.CodeNeverDone:
+	case a.Holds == batch.HoldsNot && a.Code == crm.CodeNeverDone:
 		c.NeverDone++
 	case a.Holds == batch.HoldsNot:
 		c.Broken++
 	default:
 		c.Unknown++
 	}
-	if a.Code == batch.CodeSuperseded {
+	if a.Code == crm.CodeSuperseded {
 		c.Superseded++
 	}
 }

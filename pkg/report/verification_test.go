@@ -36,8 +36,8 @@ func TestPrintVerified(t *testing.T) {
 	must(t, review.Answer(t.Context(), []ledger.Answer{
 		{Ord: 1, Holds: batch.Holds},
 		{Ord: 2, Holds: batch.HoldsNot, Code: "given_back", Message: "=HYPERLINK(\"http://evil\")\n\x1b[2J"},
-		{Ord: 3, Holds: batch.HoldsNot, Code: batch.CodeNeverDone},
-		{Ord: 4, Code: batch.CodeSuperseded, Later: 2},
+		{Ord: 3, Holds: batch.HoldsNot, Code: crm.CodeNeverDone},
+		{Ord: 4, Code: crm.CodeSuperseded, Later: 2},
 	}))
 	var out bytes.Buffer
 	counts, err := PrintVerified(t.Context(), &out, review)
