@@ -213,21 +213,45 @@ func TestDiskFullForTheLocks(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, sandbox.Config{})
 			folder, command := r.smallDisk(64)
-			if exec.Command("mountpoint", "-q", folder).Run() != nil {
-				t.Skip("no file system can be mounted here, and a limit to the size of files leaves room for a note")
-			}
-			for n, full := 0, false; !full; n++ {
-				full = os.WriteFile(filepath.Join(folder, fmt.Sprintf("fill%d", n)), make([]byte, 4096), 0o600) != nil
-			}
-			args := []string{"run", r.sheet(leads(1)...)}
+			args, problem := []string{"run", r.sheet(leads(1)...)}, "no space left"
 			if name == "ledger" {
 				args = append(args, "--ledger", filepath.Join(folder, "o.ledger.db"))
 			} else {
 				r.env["BULKREVOKE_STATE"] = filepath.Join(folder, "state")
 			}
+			if exec.Command("mountpoint", "-q", folder).Run() == nil {
+				for n, full := 0, false; !full; n++ {
+					full = os.WriteFile(filepath.Join(folder, fmt.Sprintf("fill%d", n)), make([]byte, 4096), 0o600) != nil
+				}
+			} else {
+				// A limit to the size of files leaves room for a note. A folder that is not
+				// empty where the note is to stand has none.
+				problem, command = "can not be written", func(args ...string) *exec.Cmd {
+					path, err := program()
+					must(t, err)
+					return exec.Command(path, args...)
+				}
+				notes := []string{filepath.Join(folder, "o.ledger.db.lock.holder")}
+				if name == "state" {
+					r.runs(exitDone, args...)
+					var err error
+					notes, err = filepath.Glob(filepath.Join(folder, "state", "*", "lock"))
+					must(t, err)
+					for i := range notes {
+						notes[i] += ".holder"
+					}
+				}
+				if len(notes) == 0 {
+					t.Fatal("nothing is locked")
+				}
+				for _, note := range notes {
+					must(t, os.MkdirAll(filepath.Join(note, "in the way"), 0o700))
+				}
+			}
+			sent := r.changes()
 			p := r.startCommand(command(args...))
 			code, said := p.wait(), p.stderr.String()
-			if code != exitRefused || r.changes() != 0 || !strings.Contains(said, "no space left") || !strings.Contains(said, "bulkrevoke: hint: Make room there. ") || !strings.Contains(said, hint) {
+			if code != exitRefused || r.changes() != sent || !strings.Contains(said, problem) || !strings.Contains(said, "bulkrevoke: hint: Make room there. ") || !strings.Contains(said, hint) {
 				t.Errorf("ended with %d after %d changes:\n%s", code, r.changes(), said)
 			}
 		})
