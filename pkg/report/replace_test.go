@@ -36,18 +36,23 @@ func TestCheckTarget(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "r.csv")
 			tc.make(t, path)
-			err := CheckTarget(path, tc.ours)
-			if tc.want == "" {
-				if err != nil {
-					t.Errorf("refused: %v", err)
-				}
-				return
-			}
-			refused, ok := errors.AsType[*TargetError](err)
-			if !ok || !strings.Contains(refused.Reason, tc.want) || refused.Hint == "" {
-				t.Errorf("error is %v, want a TargetError with %q and a hint", err, tc.want)
-			}
+			checkTarget(t, path, tc.ours, tc.want)
 		})
+	}
+}
+
+// checkTarget holds what CheckTarget says of a file to what is wanted: a part of the
+// refusal, "" for none.
+func checkTarget(t *testing.T, path string, ours bool, want string) {
+	t.Helper()
+	err := CheckTarget(path, ours)
+	if want == "" {
+		must(t, err)
+		return
+	}
+	refused, ok := errors.AsType[*TargetError](err)
+	if !ok || !strings.Contains(refused.Reason, want) || refused.Hint == "" {
+		t.Errorf("error is %v, want a TargetError with %q and a hint", err, want)
 	}
 }
 

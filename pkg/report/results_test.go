@@ -208,7 +208,8 @@ func lonely(t *testing.T, path string) {
 	}
 }
 
-// BenchmarkResults writes the result of a sheet whose rows were never sent.
+// BenchmarkResults writes the result of a sheet whose rows were never sent, as text and as
+// a workbook.
 func BenchmarkResults(b *testing.B) {
 	const rows = 100_000
 	list := make([]sheetRow, rows)
@@ -217,12 +218,16 @@ func BenchmarkResults(b *testing.B) {
 		list[i] = sheetRow{cells: []string{"revoke", "lead", op.Record, "somebody.who.left@example.com"}, op: op}
 	}
 	led := newLedger(b, wholeLayout, list)
-	path := filepath.Join(b.TempDir(), "r.csv")
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := WriteResults(b.Context(), led, Target{Path: path}); err != nil {
-			b.Fatal(err)
-		}
+	for _, format := range []string{"csv", "xlsx"} {
+		b.Run(format, func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "r."+format)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := WriteResults(b.Context(), led, Target{Path: path}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
+		})
 	}
-	b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
 }

@@ -355,16 +355,7 @@ func TestCheckTargetOfAWorkbook(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "r.xlsx")
 			tc.make(t, path)
-			err := CheckTarget(path, tc.ours)
-			if tc.want == "" {
-				if err != nil {
-					t.Errorf("refused: %v", err)
-				}
-				return
-			}
-			if _, ok := errors.AsType[*TargetError](err); !ok || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("error is %v, want a TargetError with %q", err, tc.want)
-			}
+			checkTarget(t, path, tc.ours, tc.want)
 		})
 	}
 }
@@ -386,22 +377,3 @@ func TestWorkbookThatCanNotBeWritten(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
-
-// BenchmarkWorkbook writes the result of a large sheet as a workbook.
-func BenchmarkWorkbook(b *testing.B) {
-	const rows = 100_000
-	list := make([]sheetRow, rows)
-	for i := range list {
-		op := revoke(i)
-		list[i] = sheetRow{cells: []string{"revoke", "lead", op.Record, "somebody.who.left@example.com"}, op: op}
-	}
-	led := newLedger(b, wholeLayout, list)
-	path := filepath.Join(b.TempDir(), "r.xlsx")
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := WriteResults(b.Context(), led, Target{Path: path}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
-}
