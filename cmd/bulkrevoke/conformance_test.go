@@ -285,7 +285,7 @@ func TestConformance(t *testing.T) {
 			}
 		}},
 		{"a share whose answer was lost in an earlier run", func(s *conformStage) {
-			out := s.do(s.t.Context(), s.c.share, crm.PriorLost)
+			out := s.do(s.t.Context(), s.c.share, crm.PriorUnanswered)
 			switch sent := s.changesSeen(); {
 			case s.c.blind && (out.Status != crm.Uncertain || sent != 0):
 				s.t.Errorf("outcome %+v with %d changes, want it unknown and nothing sent", out, sent)

@@ -26,8 +26,8 @@ func TestLostAnswerBeforeABusyRecordIsTold(t *testing.T) {
 		}
 		b := newBench(t, f)
 		b.run(t.Context(), "revoke r1 u1")
-		if len(priors) != 2 || priors[1] != crm.PriorLost {
-			t.Errorf("priors %v, want the second try to be PriorLost", priors)
+		if len(priors) != 2 || priors[1] != crm.PriorUnanswered {
+			t.Errorf("priors %v, want the second try to be PriorUnanswered", priors)
 		}
 	})
 }
@@ -68,8 +68,8 @@ func TestLostAnswerIsNotForgottenWhenARetryIsNotSent(t *testing.T) {
 		f.sentWords()
 		f.answer = nil
 		b.run(t.Context(), "share r1 u1 read")
-		if len(f.priors) != 1 || f.priors[0] != crm.PriorLost {
-			t.Errorf("priors %v, want PriorLost", f.priors)
+		if len(f.priors) != 1 || f.priors[0] != crm.PriorUnanswered {
+			t.Errorf("priors %v, want PriorUnanswered", f.priors)
 		}
 	})
 }

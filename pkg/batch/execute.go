@@ -205,7 +205,7 @@ func (c *call) doAll(ops []ledger.Op) {
 	for i, op := range ops {
 		items[i] = crm.Item{Op: op.Operation, Prior: op.Prior, Ticket: op.Ticket}
 		if op.Prior == crm.PriorNone && uncertain(op) {
-			items[i].Prior = l.b.again(crm.PriorLost) // in this run
+			items[i].Prior = l.b.again(crm.PriorUnanswered) // in this run
 		}
 		again = again || items[i].Prior != crm.PriorNone
 	}
@@ -268,7 +268,7 @@ func (l *loop) giveBystanders(ops []ledger.Op, items []crm.Item) error {
 	}
 	stay, err := l.b.queue.Bystanders(context.WithoutCancel(l.ctx), ids, l.acc.Rules.Key)
 	for i, op := range ops {
-		items[i].Stay = stay[op.ID]
+		items[i].Bystanders = stay[op.ID]
 	}
 	return err
 }

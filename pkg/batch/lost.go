@@ -29,7 +29,7 @@ func (b *Batch) eachLost(ctx context.Context, acc *account, tell func(o ledger.L
 		}
 		items := make([]crm.Item, n)
 		for i, o := range all[:n] {
-			items[i] = crm.Item{Op: o.Operation, Stay: o.Grants}
+			items[i] = crm.Item{Op: o.Operation, Bystanders: o.Grants}
 		}
 		outcomes, seen := acc.Provider.Confirm(ctx, items)
 		if len(outcomes) != n {

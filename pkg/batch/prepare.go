@@ -310,12 +310,12 @@ func (b *Batch) turn(p ledger.Entry, moved bool) (ledger.Turn, crm.Prior) {
 		}
 		return ledger.TurnNormal, b.again(crm.PriorUncertain)
 	case crm.Sent:
-		return ledger.TurnNormal, b.again(crm.PriorLost)
+		return ledger.TurnNormal, b.again(crm.PriorUnanswered)
 	case crm.Uncertain:
 		if b.opts.RedoInDoubt {
 			return ledger.TurnNormal, crm.PriorRedo
 		}
-		return ledger.TurnNone, crm.PriorLost
+		return ledger.TurnNone, crm.PriorUnanswered
 	case crm.Failed:
 		switch {
 		case p.Happened:
@@ -323,7 +323,7 @@ func (b *Batch) turn(p ledger.Entry, moved bool) (ledger.Turn, crm.Prior) {
 		case p.Uncertain && (p.Accepted || p.Prior == crm.PriorAccepted || p.Prior == crm.PriorUncertain):
 			return ledger.TurnLate, b.again(crm.PriorUncertain)
 		case p.Uncertain:
-			return ledger.TurnLate, b.again(crm.PriorLost)
+			return ledger.TurnLate, b.again(crm.PriorUnanswered)
 		}
 		return ledger.TurnLate, crm.PriorNone
 	case crm.Pending:

@@ -121,7 +121,7 @@ func TestLostAnswerIsToldToTheProvider(t *testing.T) {
 			if lost {
 				return crm.Outcome{Status: crm.Pending, Uncertain: true, Ended: &crm.AccountError{Code: crm.EndUnreachable, Err: errors.New("gone")}}
 			}
-			if item.Prior == crm.PriorLost && item.Op.Action == crm.Share {
+			if item.Prior == crm.PriorUnanswered && item.Op.Action == crm.Share {
 				return crm.Outcome{Status: crm.Uncertain}
 			}
 			return crm.Outcome{Status: crm.Accepted}

@@ -78,8 +78,8 @@ func TestOutcomeThatCanNotBeWrittenIsALostAnswer(t *testing.T) {
 		faults.arm("")
 		f.sentWords()
 		b.run(t.Context(), "share r1 u1 read")
-		if len(f.priors) != 1 || f.priors[0] != crm.PriorLost {
-			t.Errorf("priors %v, want PriorLost", f.priors)
+		if len(f.priors) != 1 || f.priors[0] != crm.PriorUnanswered {
+			t.Errorf("priors %v, want PriorUnanswered", f.priors)
 		}
 		if err := b.led.VerifyChain(t.Context()); err != nil {
 			t.Errorf("the chain of events: %v", err)

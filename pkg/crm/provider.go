@@ -111,10 +111,10 @@ type Item struct {
 	Prior Prior
 	// Ticket is that of the earlier acceptance, where Prior is PriorAccepted.
 	Ticket string
-	// Stay is, of an operation that was sent before by a change that writes everybody
+	// Bystanders is, of an operation that was sent before by a change that writes everybody
 	// back, what was seen before that of everybody whom no row of the sheet is about: none
 	// of it was to change.
-	Stay []Grant
+	Bystanders []Grant
 }
 
 // Prior says what is known of an earlier sending of the same operation.
@@ -123,16 +123,16 @@ type Prior uint8
 const (
 	// PriorNone: never sent, or sent and refused.
 	PriorNone Prior = iota
-	// PriorLost: sent, and the answer was lost. An operation that is not safe to
+	// PriorUnanswered: sent, and the answer was lost. An operation that is not safe to
 	// repeat is not sent again: its outcome is Unknown.
-	PriorLost
+	PriorUnanswered
 	// PriorAccepted: accepted by an earlier run, asked about since, and still
 	// unconfirmed. What is not safe to repeat is not sent again: its outcome is
 	// Accepted, with the same ticket.
 	PriorAccepted
-	// PriorRedo: as PriorLost, and the operator says to send it again all the same.
+	// PriorRedo: as PriorUnanswered, and the operator says to send it again all the same.
 	PriorRedo
-	// PriorUncertain: as PriorLost in all that is done about it, but no answer was lost.
+	// PriorUncertain: as PriorUnanswered in all that is done about it, but no answer was lost.
 	// The CRM accepted it and never confirmed it, and has refused it since, or something
 	// else of its target came in between.
 	PriorUncertain
@@ -150,7 +150,7 @@ func (p Prior) SentAgain(lost bool) string {
 	switch {
 	case p == PriorAccepted:
 		return "sent again after it stayed unconfirmed"
-	case p == PriorLost, p == PriorRedo, lost:
+	case p == PriorUnanswered, p == PriorRedo, lost:
 		return "sent again after a lost answer"
 	case p == PriorUncertain:
 		return "sent again, as an earlier sending may have taken effect"
@@ -190,7 +190,7 @@ type Outcome struct {
 	Happened bool
 	// Lost is what bystanders have lost, by the operation or at the same time, and were not
 	// given back: somebody must look at the row whatever its verdict. Confirm says it of
-	// those of Item.Stay.
+	// those of Item.Bystanders.
 	Lost []Grant
 	// Later, if positive, says when to come back: a NotSent operation whose record is
 	// busy, or an Accepted one that is worth no look before.

@@ -141,7 +141,7 @@ func Overlap(past, rows []ledger.Entry) []ledger.Choice {
 			case crm.Failed:
 				choices[i].Turn = ledger.TurnLate
 			case crm.Sent:
-				choices[i].Prior = crm.PriorLost
+				choices[i].Prior = crm.PriorUnanswered
 			}
 			break
 		}

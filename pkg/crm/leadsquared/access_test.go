@@ -136,14 +136,14 @@ func TestDoOneRow(t *testing.T) {
 		"share with a passing exception": {share, []step{{status: 500, reply: exception("MXDataException", "timeout")}}, crm.Outcome{Status: crm.Uncertain, Code: "MXDataException", HTTPStatus: 500, Attempts: 1}, "timeout"},
 		"share refused":                  {share, []step{{status: 500, reply: exception("MXInvalidLeadException", "x")}}, crm.Outcome{Status: crm.Failed, Code: "MXInvalidLeadException", HTTPStatus: 500, Attempts: 1}, ""},
 
-		"share lost earlier":                              {prior(share, crm.PriorLost), nil, crm.Outcome{Status: crm.Uncertain, Code: "no_answer"}, "not sent again"},
+		"share lost earlier":                              {prior(share, crm.PriorUnanswered), nil, crm.Outcome{Status: crm.Uncertain, Code: "no_answer"}, "not sent again"},
 		"share lost earlier, and to be sent all the same": {prior(share, crm.PriorRedo), []step{ok}, attempts(took, 1), "sent again after a lost answer"},
 		"share accepted earlier":                          {prior(share, crm.PriorAccepted), nil, crm.Outcome{Status: crm.Accepted, RequestID: "oldticket", Ticket: "oldticket"}, "not sent again"},
-		"revoke lost earlier":                             {prior(revoke, crm.PriorLost), []step{ok}, attempts(took, 1), "sent again after a lost answer"},
+		"revoke lost earlier":                             {prior(revoke, crm.PriorUnanswered), []step{ok}, attempts(took, 1), "sent again after a lost answer"},
 		"revoke accepted earlier":                         {prior(revoke, crm.PriorAccepted), []step{ok}, attempts(took, 1), "sent again after it stayed unconfirmed"},
 		"revoke uncertain":                                {prior(revoke, crm.PriorUncertain), []step{ok}, attempts(took, 1), "sent again, as an earlier sending may have taken effect"},
 		"share uncertain":                                 {prior(share, crm.PriorUncertain), nil, crm.Outcome{Status: crm.Uncertain, Code: "no_answer"}, "nothing says whether it took effect; a share is not sent again"},
-		"revoke lost earlier, now refused": {prior(revoke, crm.PriorLost), []step{{status: 500, reply: exception("MXInvalidLeadException", "x")}},
+		"revoke lost earlier, now refused": {prior(revoke, crm.PriorUnanswered), []step{{status: 500, reply: exception("MXInvalidLeadException", "x")}},
 			crm.Outcome{Status: crm.Failed, Code: "MXInvalidLeadException", HTTPStatus: 500, Attempts: 1, Uncertain: true}, "x; sent again after a lost answer"},
 
 		"an address is never sent": {items(with(leadRevoke(), func(o *crm.Operation) { o.User = "bob@example.com" })), nil, crm.Outcome{Status: crm.Failed, Code: "invalid"}, "user"},

@@ -94,7 +94,7 @@ func sentAlready(item crm.Item, op crm.Operation) (o crm.Outcome, sent bool) {
 		return o, false
 	}
 	switch item.Prior {
-	case crm.PriorLost:
+	case crm.PriorUnanswered:
 		o = crm.Outcome{Code: crm.CodeNoAnswer, Message: "sent earlier, and its answer was lost; a share is not sent again"}
 	case crm.PriorUncertain:
 		o = crm.Outcome{Code: crm.CodeNoAnswer, Message: "sent earlier, and nothing says whether it took effect; a share is not sent again"}

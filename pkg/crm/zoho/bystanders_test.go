@@ -247,11 +247,11 @@ func TestBystandersAreMissedLater(t *testing.T) {
 		{"one changed, confirmed", []share{user("6", "full_access"), group("9")}, revoke("5"), crm.PriorNone, nil, "done stayer_lost x0", "user 6 (has other access now)"},
 		{"a group gone, failed", []share{user("6", "read_write"), inherited(user("5", "read_only"))}, revoke("5"), crm.PriorNone, nil, "failed inherited x0", "group 9"},
 		{"not yet", []share{user("5", "read_only")}, revoke("5"), crm.PriorNone, nil, "accepted not_yet x0", ""},
-		{"all there, lost before", []share{user("6", "read_write"), group("9")}, revoke("5"), crm.PriorLost, nil, "done x0", ""},
-		{"one gone, lost before", []share{group("9")}, revoke("5"), crm.PriorLost, nil, "done stayer_lost x0", "user 6"},
-		{"one gone, not done, refused now", []share{user("5", "read_only"), group("9")}, revoke("5"), crm.PriorLost,
+		{"all there, lost before", []share{user("6", "read_write"), group("9")}, revoke("5"), crm.PriorUnanswered, nil, "done x0", ""},
+		{"one gone, lost before", []share{group("9")}, revoke("5"), crm.PriorUnanswered, nil, "done stayer_lost x0", "user 6"},
+		{"one gone, not done, refused now", []share{user("5", "read_only"), group("9")}, revoke("5"), crm.PriorUnanswered,
 			[]step{refuses("PUT", 403, envelope("NO_PERMISSION", "permission denied"))}, "failed NO_PERMISSION maybe x1", "user 6"},
-		{"one gone, accepted now", []share{user("5", "read_only"), group("9")}, revoke("5"), crm.PriorLost, nil, "accepted x1", ""},
+		{"one gone, accepted now", []share{user("5", "read_only"), group("9")}, revoke("5"), crm.PriorUnanswered, nil, "accepted x1", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -260,7 +260,7 @@ func TestBystandersAreMissedLater(t *testing.T) {
 				f := newFake(t)
 				f.lists[quotes], f.steps = tt.list, tt.steps
 				p := provider(t, f, Config{}, nil)
-				item := crm.Item{Op: tt.op, Prior: tt.prior, Ticket: quotes, Stay: stay}
+				item := crm.Item{Op: tt.op, Prior: tt.prior, Ticket: quotes, Bystanders: stay}
 				var out crm.Outcome
 				if tt.prior == crm.PriorNone {
 					out = confirm(t.Context(), p, item)[0]

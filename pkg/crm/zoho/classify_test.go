@@ -286,7 +286,7 @@ func FuzzReply(f *testing.F) {
 			if stay := strings.Count(owners(c), "-"); c.verb == verbPut && stay != kept {
 				t.Errorf("%d bystanders written back, want %d", stay, kept)
 			}
-			confirmed(revoke("5"), crm.Item{Stay: []crm.Grant{{Kind: "user", ID: "6"}}}, got)
+			confirmed(revoke("5"), crm.Item{Bystanders: []crm.Grant{{Kind: "user", ID: "6"}}}, got)
 		}
 	})
 }

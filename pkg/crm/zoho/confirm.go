@@ -14,7 +14,7 @@ import (
 // record itself any more, and Failed with the code inherited if the record is theirs
 // through a parent still; groups and roles that have the record are a message. A
 // share is Done when the user has what was asked for. A revoke_all is Done when
-// nobody has a share. An outcome that ends the matter names those of Item.Stay who are no
+// nobody has a share. An outcome that ends the matter names those of Item.Bystanders who are no
 // longer there as they were, with what they have lost. Whatever is not so yet, or could
 // not be looked at, is Accepted with the reason.
 //
@@ -62,7 +62,7 @@ func confirmed(op crm.Operation, item crm.Item, f finding) crm.Outcome {
 			return e.isUser(op.User) || op.Action == crm.RevokeAll && e.through == ""
 		})
 	}
-	harm, lost := harmed(f.list, item.Stay)
+	harm, lost := harmed(f.list, item.Bystanders)
 	j := judge(list, op)
 	o.Code, o.Message = j.code, j.message
 	switch j.standing {

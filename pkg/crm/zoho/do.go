@@ -87,7 +87,7 @@ func (p *Provider) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.O
 			w = &recordCall{p: p, j: j, callID: call.ID, protected: call.Protected, object: op.Object, record: op.Record}
 			records[key(op)], order = w, append(order, w)
 		}
-		w.rows = append(w.rows, &row{at: n, op: op, prior: item.Prior, seen: item.Stay})
+		w.rows = append(w.rows, &row{at: n, op: op, prior: item.Prior, seen: item.Bystanders})
 	}
 	for _, w := range order {
 		w.run(ctx)

@@ -252,11 +252,11 @@ func TestDo(t *testing.T) {
 			ops: []crm.Operation{revoke("5")}, want: []string{"failed OAUTH_SCOPE_MISMATCH x0"}, methods: "GET", after: []string{},
 		},
 		{
-			name: "an earlier sending was lost and has worked", items: []crm.Item{{Op: revoke("5"), Prior: crm.PriorLost}},
+			name: "an earlier sending was lost and has worked", items: []crm.Item{{Op: revoke("5"), Prior: crm.PriorUnanswered}},
 			want: []string{"done x0"}, methods: "GET", after: []string{},
 		},
 		{
-			name: "an earlier sending was lost and has not worked", list: []share{user("5", "read_only")}, items: []crm.Item{{Op: revoke("5"), Prior: crm.PriorLost}},
+			name: "an earlier sending was lost and has not worked", list: []share{user("5", "read_only")}, items: []crm.Item{{Op: revoke("5"), Prior: crm.PriorUnanswered}},
 			want: []string{"accepted x1"}, methods: "GET DELETE", after: []string{}, message: "sent again after a lost answer",
 		},
 		{

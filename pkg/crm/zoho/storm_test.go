@@ -125,7 +125,7 @@ func settle(t *testing.T, p *zoho.Provider, busy chan struct{}, task task) {
 			case o.Status == crm.Pending, o.Status == crm.Failed:
 				item := items[i]
 				if o.Uncertain {
-					item.Prior = crm.PriorLost
+					item.Prior = crm.PriorUnanswered
 				}
 				next = append(next, item)
 			case o.Status == crm.Accepted:
