@@ -248,7 +248,7 @@ func (q *confirmQueue) release(key crm.Target) {
 	delete(q.held, key)
 }
 
-// back takes a look that was taken, and what of it is settled now. What is still
+// back takes a look that was taken, and what of it is finished now. What is still
 // open is asked again after a pause, until the time limit since the first look has
 // passed.
 func (q *confirmQueue) back(k *look, finished []int64, now time.Time, limit time.Duration, giveUp func(*look)) {
@@ -277,15 +277,15 @@ func (q *confirmQueue) back(k *look, finished []int64, now time.Time, limit time
 	q.push(k)
 }
 
-// learn takes from a look how long the CRM needs. Something that is settled only now
-// took until about now, and what is not settled takes longer. What is settled at the
+// learn takes from a look how long the CRM needs. Something that is finished only now
+// took until about now, and what is not finished takes longer. What is finished at the
 // first look took any time up to now, most of which the look may have waited for its
 // slot: that says nothing against looking as early as before.
 // The last look of a probe lets the others go.
-func (q *confirmQueue) learn(k *look, settled, last bool, now time.Time) {
+func (q *confirmQueue) learn(k *look, finished, last bool, now time.Time) {
 	age := now.Sub(k.taken)
 	switch {
-	case !settled:
+	case !finished:
 		q.expect = max(q.expect, min(age, maxLookPause))
 	case k.tries == 0:
 		q.expect = min(q.expect, age)
@@ -294,7 +294,7 @@ func (q *confirmQueue) learn(k *look, settled, last bool, now time.Time) {
 	default:
 		q.expect = (3*q.expect + min(age, maxLookPause)) / 4
 	}
-	if q.known || k != q.probe || !settled && !last && k.tries+1 < probeTries {
+	if q.known || k != q.probe || !finished && !last && k.tries+1 < probeTries {
 		return
 	}
 	q.known, q.probe = true, nil

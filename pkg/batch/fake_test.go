@@ -21,7 +21,7 @@ type fake struct {
 	t testing.TB
 
 	// answer, if not nil, may give another outcome for an item than acceptance. It is
-	// called after the intent, and its Verdict Accepted means "as usual".
+	// called after the intent, and its Status Accepted means "as usual".
 	answer func(item crm.Item) crm.Outcome
 	// settle, if not nil, may give another outcome of a look than Done.
 	settle  func(item crm.Item) crm.Outcome

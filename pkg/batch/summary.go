@@ -28,7 +28,7 @@ func (c Counts) Settled() int64 { return c.Done + c.Unchanged + c.Failed + c.InD
 type Plan struct {
 	Rows    int64 `json:"rows"`
 	ToSend  int64 `json:"to_send"`  // rows that a run would send
-	Done    int64 `json:"done"`     // rows that are settled already
+	Done    int64 `json:"done"`     // rows that are finished already
 	Asked   int64 `json:"asked"`    // accepted earlier, or failed for access by another way: asked about first
 	Waiting int64 `json:"in_doubt"` // in doubt, and not repeated
 	Retried int64 `json:"retried"`  // of ToSend, refused by the CRM in an earlier run

@@ -52,7 +52,7 @@ type Provider interface {
 	// slot already held. Repeating a write is Do's business: it knows what is safe
 	// to repeat, and looks first where it must. When ctx is done, Do sends no
 	// further change, but for the repair of one that took something from a bystander, and
-	// comes back within 25 s; what was not sent is NotSent.
+	// comes back within 25 s; what was not sent is Pending.
 	Do(ctx context.Context, call Call, j Journal) []Outcome
 
 	// Confirm says what became of operations: of one ticket, or of one key where the CRM
@@ -124,7 +124,7 @@ const (
 	// PriorNone: never sent, or sent and refused.
 	PriorNone Prior = iota
 	// PriorUnanswered: sent, and the answer was lost. An operation that is not safe to
-	// repeat is not sent again: its outcome is Unknown.
+	// repeat is not sent again: its outcome is Uncertain.
 	PriorUnanswered
 	// PriorAccepted: accepted by an earlier run, asked about since, and still
 	// unconfirmed. What is not safe to repeat is not sent again: its outcome is
@@ -189,10 +189,10 @@ type Outcome struct {
 	// it has been carried out, or was so, and access remains by another way.
 	Happened bool
 	// Lost is what bystanders have lost, by the operation or at the same time, and were not
-	// given back: somebody must look at the row whatever its verdict. Confirm says it of
+	// given back: somebody must look at the row whatever its status. Confirm says it of
 	// those of Item.Bystanders.
 	Lost []Grant
-	// Later, if positive, says when to come back: a NotSent operation whose record is
+	// Later, if positive, says when to come back: a Pending operation whose record is
 	// busy, or an Accepted one that is worth no look before.
 	Later time.Duration
 	// Ended, if not nil, says that the account can do no more in this run.

@@ -67,11 +67,11 @@ type recordCall struct {
 //
 // What the CRM accepted is Accepted, because it works on it later, and has the key as
 // its ticket; what the look showed to be so is Unchanged, or Done if it was sent
-// before and the answer was lost. A record that has a job under way is NotSent with
+// before and the answer was lost. A record that has a job under way is Pending with
 // a time to come back. What an entry of the answer refuses is the failure of its
 // own row; after such an answer, or a lost one, the list is looked at again and
 // every row is judged by what it shows, and so are the bystanders.
-// One write at most is accepted in one Do; rows that need another one are NotSent.
+// One write at most is accepted in one Do; rows that need another one are Pending.
 func (p *Provider) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outcome {
 	out := make([]crm.Outcome, len(call.Items))
 	records := map[string]*recordCall{}
