@@ -11,6 +11,7 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 // durationError says that the time which a run may take is over.
@@ -81,7 +82,7 @@ func (f *digestFlag) Set(s string) error {
 func (o *options) checkPlan(p *batch.Plan) error {
 	if o.maxRows.given && p.ToSend > o.maxRows.n {
 		return refusef("Look at it with `bulkrevoke plan`, then raise --max-rows if that is what you want.",
-			"%s to send, and --max-rows allows %d", plural(p.ToSend, "row"), o.maxRows.n)
+			"%s to send, and --max-rows allows %d", report.Count(p.ToSend, "row"), o.maxRows.n)
 	}
 	if o.approve == "" || p.Digest == string(o.approve) {
 		return nil

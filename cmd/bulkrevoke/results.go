@@ -80,7 +80,7 @@ func (j *job) writeResults(ctx context.Context) (err error) {
 	if err != nil || o.quiet {
 		return err
 	}
-	j.say(event, written(j.names.output, counts.Rows), format, j.names.output, plural(counts.Rows, "row"))
+	j.say(event, written(j.names.output, counts.Rows), format, j.names.output, report.Count(counts.Rows, "row"))
 	if j.since != "" && counts.NotAttempted > 0 {
 		of := j.ofLedger()
 		j.say("undone since", []slog.Attr{slog.String("by", j.since), slog.Int64("rows", counts.NotAttempted)},

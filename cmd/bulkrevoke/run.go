@@ -184,7 +184,7 @@ func (j *job) ask(ctx context.Context) error {
 	if plan.Worksheet != nil {
 		of = " of " + report.Printable(plan.Worksheet.Of(title(j.sheet))) + ","
 	}
-	j.screen.Ask(fmt.Sprintf("Send %s%s to %s? [y/N] ", plural(plan.ToSend, "change"), of, strings.Join(places, ", ")))
+	j.screen.Ask(fmt.Sprintf("Send %s%s to %s? [y/N] ", report.Count(plan.ToSend, "change"), of, strings.Join(places, ", ")))
 	answer := make(chan string, 1)
 	// The goroutine may outlive the question: a read from a terminal can not be called
 	// off, and the program ends right after.
@@ -202,14 +202,6 @@ func (j *job) ask(ctx context.Context) error {
 		}
 		return nil
 	}
-}
-
-// plural writes a number with its noun.
-func plural(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // showProgress shows how the run stands until the returned function is called.

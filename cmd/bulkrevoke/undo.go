@@ -103,15 +103,15 @@ func (j *job) undo(ctx context.Context) error {
 		return nil
 	}
 	if c.Left > 0 {
-		j.say("left by hand", []slog.Attr{slog.Int64("things", c.Left)}, "%s left to be put back by hand, listed above", plural(c.Left, "thing"))
+		j.say("left by hand", []slog.Attr{slog.Int64("things", c.Left)}, "%s left to be put back by hand, listed above", report.Count(c.Left, "thing"))
 	}
 	if c.Rows == 0 {
 		j.say("nothing to undo", nil, "there is nothing that a sheet could put back; none was written")
 		return nil
 	}
-	j.say("undo written", written(output, c.Rows), "%s: %s written, nothing was sent", output, plural(c.Rows, "row"))
+	j.say("undo written", written(output, c.Rows), "%s: %s written, nothing was sent", output, report.Count(c.Rows, "row"))
 	if c.Noted > 0 {
-		j.say("undo noted", []slog.Attr{slog.Int64("rows", c.Noted)}, "%s where not all is known of how it was: read the column note before you run it", plural(c.Noted, "row"))
+		j.say("undo noted", []slog.Attr{slog.Int64("rows", c.Noted)}, "%s where not all is known of how it was: read the column note before you run it", report.Count(c.Noted, "row"))
 	}
 	again := j.putBackCommand(output)
 	j.say("next", []slog.Attr{slog.String("command", again)}, "put it back with: %s", again)

@@ -169,12 +169,12 @@ func (j *job) tellVerified(ctx context.Context, v *batch.Verification, c report.
 		slog.Int64("rows", c.Rows), slog.Int64("hold", c.Holds), slog.Int64("hold_no_longer", c.Broken),
 		slog.Int64("never_done", c.NeverDone), slog.Int64("unknown", c.Unknown), slog.Bool("chain_whole", whole),
 	}, "%s: of %s, %d hold, %d no longer hold, %d were never done, of %d nobody can tell",
-		of, plural(c.Rows, "row"), c.Holds, c.Broken, c.NeverDone, c.Unknown)
+		of, report.Count(c.Rows, "row"), c.Holds, c.Broken, c.NeverDone, c.Unknown)
 	if v.Alarms > 0 {
-		j.say("alarms", []slog.Attr{slog.Int64("rows", v.Alarms)}, "by %s a bystander, whom no row is about, lost a record and was not given it back: the result names them, give it back by hand", plural(v.Alarms, "row"))
+		j.say("alarms", []slog.Attr{slog.Int64("rows", v.Alarms)}, "by %s a bystander, whom no row is about, lost a record and was not given it back: the result names them, give it back by hand", report.Count(v.Alarms, "row"))
 	}
 	if c.Superseded > 0 {
-		j.say("superseded", []slog.Attr{slog.Int64("rows", c.Superseded)}, "%s answered for by a later row about the same user and record", plural(c.Superseded, "row"))
+		j.say("superseded", []slog.Attr{slog.Int64("rows", c.Superseded)}, "%s answered for by a later row about the same user and record", report.Count(c.Superseded, "row"))
 	}
 	changed, err := j.sheetChanged(ctx)
 	if err != nil {
@@ -185,7 +185,7 @@ func (j *job) tellVerified(ctx context.Context, v *batch.Verification, c report.
 	}
 	seq, head, err := j.led.Head(ctx)
 	if err == nil && whole {
-		j.say("chain", []slog.Attr{slog.Int64("events", seq), slog.String("head", head)}, "the chain of %s is whole, its head is %s", plural(seq, "event"), head)
+		j.say("chain", []slog.Attr{slog.Int64("events", seq), slog.String("head", head)}, "the chain of %s is whole, its head is %s", report.Count(seq, "event"), head)
 	}
 	if j.opts.output != "" {
 		j.say("answers written", written(j.opts.output, c.Rows), "answers: %s", j.opts.output)

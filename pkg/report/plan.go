@@ -14,9 +14,9 @@ import (
 // WritePlan writes a plan as text to read.
 func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, %d to send\n", Printable(p.Worksheet.Of(sheetName)), count(p.Rows, "row"), p.ToSend)
+	fmt.Fprintf(&b, "%s: %s, %d to send\n", Printable(p.Worksheet.Of(sheetName)), Count(p.Rows, "row"), p.ToSend)
 	if p.Records > 0 {
-		fmt.Fprintf(&b, "  it names %d %s and %s\n", p.People, plural(p.People, "person", "people"), count(p.Records, "record"))
+		fmt.Fprintf(&b, "  it names %d %s and %s\n", p.People, plural(p.People, "person", "people"), Count(p.Records, "record"))
 	}
 	facts := []struct {
 		n    int64
@@ -40,7 +40,7 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 		}
 	}
 	if p.Pairs > 0 {
-		fmt.Fprintf(&b, "  note: %s both a revoke and a share; they act in sheet order\n", count(p.Pairs, "target")+plural(p.Pairs, " has", " have"))
+		fmt.Fprintf(&b, "  note: %s both a revoke and a share; they act in sheet order\n", Count(p.Pairs, "target")+plural(p.Pairs, " has", " have"))
 	}
 	for _, note := range p.Notes {
 		fmt.Fprintf(&b, "  note: %s\n", Printable(note))
@@ -55,7 +55,7 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 		_ = tw.Flush() // a strings.Builder takes everything
 	}
 	for _, a := range p.Accounts {
-		fmt.Fprintf(&b, "\naccount %s (%s at %s): about %s, %s\n", a.Account, a.CRM, a.Host, count(a.Calls, "call"), estimate(a.Duration))
+		fmt.Fprintf(&b, "\naccount %s (%s at %s): about %s, %s\n", a.Account, a.CRM, a.Host, Count(a.Calls, "call"), estimate(a.Duration))
 		if a.Ended != nil {
 			fmt.Fprintf(&b, "  can not be worked with: %s\n", Printable(a.Ended.Error()))
 			if a.Ended.Hint != "" {

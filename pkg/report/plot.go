@@ -81,7 +81,7 @@ func newPlot(a batch.SummaryAccount) *plot {
 		h := height(float64(n) / width.Seconds())
 		p.Bars = append(p.Bars, plotBar{
 			X: tenth(p.Left + float64(i)*slot + slot*0.06), Y: tenth(p.Bottom - h), W: tenth(slot * 0.88), H: tenth(h),
-			Title: fmt.Sprintf("%s from %s to %s UTC", count(n, "call"), utc(from, "15:04:05"), utc(from.Add(width), "15:04:05")),
+			Title: fmt.Sprintf("%s from %s to %s UTC", Count(n, "call"), utc(from, "15:04:05"), utc(from.Add(width), "15:04:05")),
 		})
 	}
 	if limit > 0 {
@@ -94,7 +94,7 @@ func newPlot(a batch.SummaryAccount) *plot {
 		p.Caption += " The limit is the one at the end of the run; a refusal may have lowered it on the way."
 	}
 	p.Label = fmt.Sprintf("Calls of account %s over time: %s in %s, at most %d in %s.",
-		Printable(a.Account), count(a.Usage.Calls, "call"), took(time.Duration(len(t.Calls))*t.Step), most, width)
+		Printable(a.Account), Count(a.Usage.Calls, "call"), took(time.Duration(len(t.Calls))*t.Step), most, width)
 	return p
 }
 

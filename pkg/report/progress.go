@@ -198,7 +198,7 @@ func (p *Progress) text(now time.Time, state batch.Progress) string {
 	case !working(state):
 		return stopping(now, state)
 	}
-	text := fmt.Sprintf("%s: %d of %s done", state.Phase, p.finished(state.Counts), count(state.Counts.Rows, "row"))
+	text := fmt.Sprintf("%s: %d of %s done", state.Phase, p.finished(state.Counts), Count(state.Counts.Rows, "row"))
 	if left := timeLeft(state); left > 0 {
 		text += fmt.Sprintf(", about %s left", roughly(left))
 	}
@@ -215,7 +215,7 @@ func stopping(now time.Time, state batch.Progress) string {
 		return "stopping"
 	}
 	most := batch.DrainLimit - now.Sub(state.Stopping)
-	return fmt.Sprintf("stopping, %s open, %s at most", count(int64(open), "call"), roughly(most))
+	return fmt.Sprintf("stopping, %s open, %s at most", Count(int64(open), "call"), roughly(most))
 }
 
 // details says what is of interest beside rows and time: what went wrong, what is still

@@ -74,7 +74,7 @@ func (s *Screen) Log(level slog.Level) *slog.Logger {
 func (s *Screen) Missed(n int) []byte {
 	var b bytes.Buffer
 	other := &Screen{w: &b, machine: s.JSON()}
-	text := count(int64(n), "line") + plural(int64(n), " has", " have") + " not been shown here: nobody read them in time"
+	text := Count(int64(n), "line") + plural(int64(n), " has", " have") + " not been shown here: nobody read them in time"
 	other.Tell(Event{Text: text + "\n", Name: "lines dropped", Level: slog.LevelWarn, Attrs: []slog.Attr{slog.Int("lines", n)}})
 	return b.Bytes()
 }

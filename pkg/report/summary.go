@@ -15,7 +15,7 @@ import (
 // told after it. reasons says why rows are open; nil if nobody has counted them.
 func WriteSummary(w io.Writer, s batch.Summary, f Facts, reasons *Reasons) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s", Printable(s.Worksheet.Of(f.Sheet)), count(s.Counts.Rows, "row"))
+	fmt.Fprintf(&b, "%s: %s", Printable(s.Worksheet.Of(f.Sheet)), Count(s.Counts.Rows, "row"))
 	b.WriteString(hiddenText(s.Worksheet))
 	if took := s.Ended.Sub(s.Started); took > 0 && s.Sent > 0 {
 		fmt.Fprintf(&b, ", %d sent in %s", s.Sent, took.Round(100*time.Millisecond))
@@ -37,7 +37,7 @@ func WriteSummary(w io.Writer, s batch.Summary, f Facts, reasons *Reasons) error
 		}
 	}
 	for _, a := range s.Accounts {
-		fmt.Fprintf(&b, "account %s (%s at %s): %s", a.Account, a.CRM, a.Host, count(a.Usage.Calls, "call"))
+		fmt.Fprintf(&b, "account %s (%s at %s): %s", a.Account, a.CRM, a.Host, Count(a.Usage.Calls, "call"))
 		if a.Usage.Refused > 0 {
 			fmt.Fprintf(&b, ", %d refused by the rate limit", a.Usage.Refused)
 		}
@@ -89,7 +89,7 @@ func hiddenText(w *sheet.Worksheet) string {
 func next(s batch.Summary, f Facts) (lines []string, again string) {
 	add := func(n int64, one, many, what string) {
 		if n > 0 {
-			lines = append(lines, count(n, "row")+plural(n, one, many)+" "+what)
+			lines = append(lines, Count(n, "row")+plural(n, one, many)+" "+what)
 		}
 	}
 	c, results := s.Counts, f.Files.Results

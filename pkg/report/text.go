@@ -15,8 +15,8 @@ func plural(n int64, one, many string) string {
 	return many
 }
 
-// count writes a number with its noun.
-func count(n int64, noun string) string { return fmt.Sprintf("%d %s", n, plural(n, noun, noun+"s")) }
+// Count writes a number with its noun.
+func Count(n int64, noun string) string { return fmt.Sprintf("%d %s", n, plural(n, noun, noun+"s")) }
 
 // group writes a number with commas between its thousands.
 func group(n int64) string {

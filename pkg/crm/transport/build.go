@@ -29,12 +29,8 @@ func (c *Client) build(ctx context.Context, r *Request) (*http.Request, error) {
 	}
 	setDefault(req.Header, "User-Agent", c.agent)
 	setDefault(req.Header, "Accept", c.json)
-	switch {
-	case r.Body == nil:
-	case r.ContentType == "":
+	if r.Body != nil {
 		setDefault(req.Header, "Content-Type", c.json)
-	default:
-		setDefault(req.Header, "Content-Type", []string{r.ContentType})
 	}
 	setBody(req, r.Body)
 	return req, nil

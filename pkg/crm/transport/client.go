@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -122,9 +121,7 @@ func checkBase(u *url.URL) error {
 
 // checkScheme accepts https, and http where it does not leave this machine.
 func checkScheme(u *url.URL) error {
-	ip := net.ParseIP(u.Hostname())
-	loopback := strings.EqualFold(u.Hostname(), "localhost") || ip != nil && ip.IsLoopback()
-	if u.Scheme == "https" || u.Scheme == "http" && loopback {
+	if u.Scheme == "https" || u.Scheme == "http" && Loopback(strings.ToLower(u.Hostname())) {
 		return nil
 	}
 	return fmt.Errorf("%s://%s: only https is used, and http for a loopback host", u.Scheme, u.Host)

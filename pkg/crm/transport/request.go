@@ -20,10 +20,9 @@ type Request struct {
 	// names neither scheme nor host nor query.
 	Path  string
 	Query url.Values
-	// Body goes out as it is. ContentType is "application/json" unless set.
-	Body        []byte
-	ContentType string
-	Header      http.Header // further headers; may be nil
+	// Body goes out as it is, as "application/json" unless Header says otherwise.
+	Body   []byte
+	Header http.Header // further headers; may be nil
 	// Before runs with the slot held, right before each sending. Its error means
 	// that nothing is sent; it comes back wrapped in an *Error that is not Sent.
 	// Read does not use it. May be nil.

@@ -50,7 +50,7 @@ func TestRequestOnTheWire(t *testing.T) {
 			seen{"POST", "/base/v2/Revoke", `[{"Entity":1}]`, http.Header{"Accept": {"application/json"}, "Content-Type": {"application/json"}, "Content-Length": {"14"}}, 14},
 		},
 		"form": {
-			Request{Method: "PUT", Path: "x", Body: []byte(`a=b`), ContentType: "application/x-www-form-urlencoded", Header: http.Header{"Accept": {"*/*"}}},
+			Request{Method: "PUT", Path: "x", Body: []byte(`a=b`), Header: http.Header{"Accept": {"*/*"}, "Content-Type": {"application/x-www-form-urlencoded"}}},
 			seen{"PUT", "/base/v2/x", `a=b`, http.Header{"Accept": {"*/*"}, "Content-Type": {"application/x-www-form-urlencoded"}, "Content-Length": {"3"}}, 3},
 		},
 		"change without a body": {
