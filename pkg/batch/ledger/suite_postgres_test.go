@@ -168,9 +168,7 @@ func testLocked(t *testing.T, d database) {
 	Must(t, err)
 	waits := make(chan error)
 	go func() { waits <- l.Wrote(context.Background(), "b.csv") }()
-	for l.Queued() > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	d.untilWaiting(t, other)
 	Must(t, other.Rollback())
 	Must(t, <-waits)
 
@@ -184,7 +182,7 @@ func testLocked(t *testing.T, d database) {
 		WantIs(t, err, ledger.ErrBusy)
 		close(busy)
 	}()
-	Must(t, l.Script("SELECT 1")) // it has begun
+	d.untilWaiting(t, other)
 	Must(t, l.Close())
 	<-busy
 	Must(t, other.Rollback())
@@ -229,6 +227,16 @@ func (d database) hangUp(t testing.TB) {
 	t.Helper()
 	for left := 1; left > 0; {
 		Must(t, d.db.QueryRow("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '"+d.app+"'").Scan(&left))
+	}
+}
+
+// untilWaiting returns when a change of the ledger waits for what the transaction holds.
+func (d database) untilWaiting(t testing.TB, holds *sql.Tx) {
+	t.Helper()
+	for waiting := 0; waiting == 0; {
+		// Within a transaction the server looks only once unless it is told to look again.
+		Must(t, holds.QueryRow("SELECT pg_stat_clear_snapshot()").Scan(new(any)))
+		Must(t, holds.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE application_name = '"+d.app+"' AND wait_event_type = 'Lock'").Scan(&waiting))
 	}
 }
 
