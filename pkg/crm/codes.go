@@ -35,6 +35,13 @@ const (
 	CodeRoundedID         = "rounded_id"         // the whole sheet shows that a spreadsheet has rounded its ids
 	CodeUserMismatch      = "user_mismatch"      // the id and the address beside it are not one user's
 	CodeHeldUp            = "held_up"            // it waits for an earlier row of its target
+	CodeUndecided         = "undecided"          // its action is empty: somebody has still to decide
+	CodeKeptAndChanged    = "kept_and_changed"   // one row keeps what another changes
+	CodeRequired          = "required"           // a cell that no row may leave empty is
+	CodeSelfReview        = "self_review"        // the reviewer is the user whom the row is about
+	CodeNotDue            = "not_due"            // its date, or that of an earlier row of its target, has not come
+	CodeClock             = "clock"              // this machine's clock and the CRM's differ, so that dates do not count
+	CodeKept              = "kept"               // looked at and decided: nothing is to be done
 )
 
 // The codes of a verification's answers.

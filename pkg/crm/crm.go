@@ -17,6 +17,7 @@ const (
 	Revoke    Action = iota + 1 // one user loses one record
 	Share                       // one user has one record, exactly as the operation says
 	RevokeAll                   // everybody loses the record (Zoho)
+	Keep                        // looked at and decided: nothing is sent, and no provider gets it
 )
 
 // String returns the word of the sheet's action column.
@@ -28,6 +29,8 @@ func (a Action) String() string {
 		return "share"
 	case RevokeAll:
 		return "revoke_all"
+	case Keep:
+		return "keep"
 	}
 	return fmt.Sprintf("action(%d)", uint8(a))
 }
@@ -41,6 +44,8 @@ func ParseAction(s string) (Action, bool) {
 		return Share, true
 	case "revokeall":
 		return RevokeAll, true
+	case "keep", "retain", "certify":
+		return Keep, true
 	}
 	return 0, false
 }

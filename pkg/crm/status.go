@@ -24,11 +24,14 @@ const (
 	// Failed: the CRM refused it.
 	Failed
 	// Unavailable is the status of a row, never of an operation: its account can not be
-	// worked with.
+	// worked with, or not by its date.
 	Unavailable
+	// NotDue is the status of a row, never of an operation: its date has not come, or that of
+	// an earlier row of its target.
+	NotDue
 )
 
-var statusNames = [...]string{"uncertain", "pending", "sent", "accepted", "done", "unchanged", "failed", "unavailable"}
+var statusNames = [...]string{"uncertain", "pending", "sent", "accepted", "done", "unchanged", "failed", "unavailable", "not_due"}
 
 // Name is the status's own name, as ledgers keep it.
 func (s Status) Name() string {

@@ -123,16 +123,17 @@ func (t *committing) addNew() {
 
 func (t *committing) replaceRows() {
 	t.do("DELETE FROM sheet_row")
-	t.do(`INSERT INTO sheet_row (ord, line, cells, op) SELECT s.ord, s.line, s.cells, coalesce(k.take, s.ord + ?)
-		FROM import_row s LEFT JOIN import_choice k ON k.ord = s.ord ORDER BY s.ord`, t.base)
+	t.do(`INSERT INTO sheet_row (ord, line, cells, op, code, message, status, due, last_day, email)
+		SELECT s.ord, s.line, s.cells, coalesce(k.take, s.ord + ?), k.code, k.message, k.status, s.due, s.last_day, CASE WHEN p.email <> '' THEN p.email END
+		FROM import_row s JOIN import_person p ON p.id = s.person LEFT JOIN import_choice k ON k.ord = s.ord ORDER BY s.ord`, t.base)
 	if t.err == nil {
 		var some bool
 		if some, t.err = someInvalid(t.c); !some {
 			return
 		}
 	}
-	t.invalid = t.do(`UPDATE sheet_row SET op = NULL, account = x.account, code = x.code, message = x.problem, unavailable = x.unavailable
-		FROM (SELECT s.ord, a.id AS account, b.code, b.problem, b.unavailable
+	t.invalid = t.do(`UPDATE sheet_row SET op = NULL, account = x.account, code = x.code, message = x.problem, status = x.status
+		FROM (SELECT s.ord, a.id AS account, b.code, b.problem, b.status
 			FROM import_reject b JOIN import_row s ON s.ord = b.ord JOIN import_person p ON p.id = s.person JOIN account a ON a.name = p.account) x
 		WHERE x.ord = sheet_row.ord`)
 }

@@ -14,13 +14,13 @@ func (im *Import) Counts(ctx context.Context) (all []Count, err error) {
 		return nil, err
 	}
 	err = im.l.alone(ctx, func(c *conn) error {
-		all, err = counts(c, `SELECT p.account, s.action, s.object, CASE WHEN s.rejected = 1 AND b.unavailable = 0 THEN 1 ELSE 0 END AS invalid,
-				CASE WHEN k.take IS NULL THEN 0 ELSE 1 END AS taken, CASE WHEN b.unavailable = 1 THEN ? ELSE coalesce(o.state, ?) END AS state,
-				CASE WHEN b.unavailable = 1 THEN 0 ELSE coalesce(k.turn, ?) END AS turn,
+		all, err = counts(c, `SELECT p.account, s.action, s.object, CASE WHEN b.status = ? THEN 1 ELSE 0 END AS invalid,
+				CASE WHEN k.take IS NULL THEN 0 ELSE 1 END AS taken, coalesce(b.status, k.status, o.state, ?) AS state,
+				CASE WHEN b.status IS NOT NULL THEN 0 ELSE coalesce(k.turn, ?) END AS turn,
 				CASE WHEN k.head <> coalesce(k.take, s.ord + ?) THEN 1 ELSE 0 END AS member
 			FROM import_row s JOIN import_person p ON p.id = s.person LEFT JOIN import_reject b ON b.ord = s.ord
 				LEFT JOIN import_choice k ON k.ord = s.ord LEFT JOIN op o ON o.id = k.take`,
-			crm.Unavailable.Name(), crm.Pending.Name(), int64(TurnNormal), im.base)
+			statusInvalid, crm.Pending.Name(), int64(TurnNormal), im.base)
 		return err
 	})
 	return all, err
@@ -30,9 +30,9 @@ func (im *Import) Counts(ctx context.Context) (all []Count, err error) {
 func (l *Ledger) Counts(ctx context.Context) (all []Count, err error) {
 	err = l.read(ctx, func(c *conn) error {
 		all, err = counts(c, `SELECT coalesce(a.name, '') AS account, coalesce(o.action, '') AS action, coalesce(o.object, '') AS object,
-				CASE WHEN o.id IS NULL AND coalesce(r.unavailable, 0) = 0 THEN 1 ELSE 0 END AS invalid, CASE WHEN o.seq > 0 THEN 1 ELSE 0 END AS taken,
-				CASE WHEN r.unavailable = 1 THEN ? ELSE coalesce(o.state, ?) END AS state, coalesce(o.turn, 0) AS turn, CASE WHEN o.head <> o.id THEN 1 ELSE 0 END AS member
-			FROM `+l.rows()+` r LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)`, crm.Unavailable.Name(), crm.Pending.Name())
+				CASE WHEN r.status = ? THEN 1 ELSE 0 END AS invalid, CASE WHEN o.seq > 0 THEN 1 ELSE 0 END AS taken,
+				coalesce(r.status, o.state, ?) AS state, coalesce(o.turn, 0) AS turn, CASE WHEN o.head <> o.id THEN 1 ELSE 0 END AS member
+			FROM `+l.rows()+` r LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)`, statusInvalid, crm.Pending.Name())
 		return err
 	})
 	return all, err

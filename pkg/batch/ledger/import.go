@@ -47,16 +47,16 @@ const (
 // for every row that is not simply new, and import_choice has that in the sheet's order.
 const importTables = dropImport + `
 CREATE TEMP TABLE import_row (ord {{key}}, line BIGINT, person BIGINT, action {{text}}, object {{text}}, record_id {{text}}, context_id {{text}},
-	access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, cells {{bytes}}, rejected BIGINT);
-CREATE TEMP TABLE import_reject (ord {{key}}, unavailable BIGINT, code {{text}}, problem {{text}}, field {{text}}, value {{text}});
+	access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, cells {{bytes}}, rejected BIGINT, due BIGINT, last_day {{text}});
+CREATE TEMP TABLE import_reject (ord {{key}}, status {{text}}, code {{text}}, problem {{text}}, field {{text}}, value {{text}});
 CREATE TEMP TABLE import_mark (name {{text}}, ord BIGINT, field {{text}}, value {{text}}, PRIMARY KEY (name, ord, field));
 CREATE TEMP TABLE import_person (id {{id}}, account {{text}}, email {{text}}, given {{text}}, user_id {{text}},
 	line BIGINT, sends BIGINT, UNIQUE (account, email, given));
 CREATE TEMP TABLE import_entry (n {{id}}, past BIGINT, ref BIGINT, op BIGINT, account {{text}},
 	action {{text}}, object {{text}}, record_id {{text}}, context_id {{text}}, access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, user_id {{text}},
-	state {{text}}, uncertain BIGINT, happened BIGINT, ticket BIGINT, prior BIGINT);
-CREATE TEMP TABLE import_found (ord BIGINT, record_level BIGINT, take BIGINT, head BIGINT, members BIGINT, turn BIGINT, prior BIGINT);
-CREATE TEMP TABLE import_choice (ord {{key}}, record_level BIGINT, take BIGINT, head BIGINT, members BIGINT, turn BIGINT, prior BIGINT);
+	state {{text}}, uncertain BIGINT, happened BIGINT, ticket BIGINT, prior BIGINT, line BIGINT, due BIGINT);
+CREATE TEMP TABLE import_found (ord BIGINT, record_level BIGINT, take BIGINT, head BIGINT, members BIGINT, turn BIGINT, prior BIGINT, status {{text}}, code {{text}}, message {{text}});
+CREATE TEMP TABLE import_choice (ord {{key}}, record_level BIGINT, take BIGINT, head BIGINT, members BIGINT, turn BIGINT, prior BIGINT, status {{text}}, code {{text}}, message {{text}});
 `
 
 // dropImport frees what an import held.
@@ -190,16 +190,16 @@ func (im *Import) insert(c *conn, rows []ImportRow) error {
 			}
 		}
 		if r.Code != "" {
-			if _, err := c.exec("INSERT INTO import_reject (ord, unavailable, code, problem, field, value) VALUES (?, 0, ?, ?, ?, ?)",
-				r.Ord, r.Code, r.Problem, r.Column, r.Value); err != nil {
+			if _, err := c.exec("INSERT INTO import_reject (ord, status, code, problem, field, value) VALUES (?, ?, ?, ?, ?, ?)",
+				r.Ord, statusInvalid, r.Code, r.Problem, r.Column, r.Value); err != nil {
 				return err
 			}
 		}
 	}
-	return c.insert("import_row", "ord, line, person, "+operationColumns+", cells, rejected", len(rows), func(args []any, i int) []any {
+	return c.insert("import_row", "ord, line, person, "+operationColumns+", cells, rejected, due, last_day", len(rows), func(args []any, i int) []any {
 		r := &rows[i]
 		args = appendOperation(append(args, r.Ord, int64(r.Line), people[i]), r.Op)
-		return append(args, packCells(r.Cells), bit(r.Code != ""))
+		return append(args, packCells(r.Cells), bit(r.Code != ""), millis(r.Due), orNull(r.LastDay))
 	})
 }
 
@@ -225,10 +225,13 @@ func (im *Import) Invalid(ctx context.Context, limit int) iter.Seq2[ImportRow, e
 			return
 		}
 		if some {
-			im.rows(ctx, " AND s.rejected = 1 AND b.unavailable = 0", limit)(yield)
+			im.rows(ctx, " AND b.status = '"+statusInvalid+"'", limit)(yield)
 		}
 	}
 }
+
+// statusInvalid is the status of a row that is wrong by itself.
+const statusInvalid = "invalid"
 
 // someInvalid says at once whether an import may have an invalid row at all, which
 // finding takes a look at each.
@@ -238,7 +241,7 @@ func someInvalid(c *conn) (bool, error) {
 }
 
 func (im *Import) rows(ctx context.Context, and string, limit int) iter.Seq2[ImportRow, error] {
-	query := "SELECT s.ord, s.line, " + operationOf("s") + `, p.account, p.email, p.user_id,
+	query := "SELECT s.ord, s.line, s.due, s.last_day, " + operationOf("s") + `, p.account, p.email, p.user_id,
 		b.code, b.problem, b.field, b.value
 		FROM import_row s JOIN import_person p ON p.id = s.person LEFT JOIN import_reject b ON b.ord = s.ord
 		WHERE s.ord > ?` + and + " ORDER BY s.ord LIMIT ?"
@@ -266,7 +269,7 @@ func (im *Import) rows(ctx context.Context, and string, limit int) iter.Seq2[Imp
 func (r row) importRow() (ImportRow, error) {
 	ir := ImportRow{
 		Ord: r.int64("ord"), Line: r.int("line"), Account: r.text("account"), Email: r.text("email"),
-		Code: r.text("code"), Problem: r.text("problem"), Column: r.text("field"), Value: r.text("value"),
+		Due: r.time("due"), LastDay: r.text("last_day"), Code: r.text("code"), Problem: r.text("problem"), Column: r.text("field"), Value: r.text("value"),
 	}
 	var err error
 	if ir.Op, err = r.operation(); ir.Code != "" {

@@ -14,7 +14,8 @@ type Decide = func(entries iter.Seq2[Entry, error], choose func(past, rows []Ent
 // Match has decide go through all that the sheet asks for and all that was ever tried, in
 // one stream: record by record, of a record what is about everybody first and then user
 // by user, and of a user the earlier operations in their order before the rows in theirs.
-// Records of which nothing was tried before are left out if they have one row only.
+// Records of which nothing was tried before are left out if they have one row only, which
+// has no date and asks for something.
 //
 // decide calls choose for a target's earlier operations and rows, which then stand as
 // decided; a row that it says nothing of is new, its own head, and has its normal turn.
@@ -65,19 +66,20 @@ func (im *Import) sortEntries(ctx context.Context, c *conn) error {
 	if err != nil {
 		return err
 	}
-	rows := `SELECT 0 AS past, s.ord AS ref, 0 AS op, p.account, ` + operationOf("s") + `, p.user_id, '' AS state, 0 AS uncertain, 0 AS happened, 0 AS ticket, 0 AS prior
+	rows := `SELECT 0 AS past, s.ord AS ref, 0 AS op, p.account, ` + operationOf("s") + `, p.user_id, '' AS state, 0 AS uncertain, 0 AS happened, 0 AS ticket, 0 AS prior, s.line, s.due
 		FROM import_row s JOIN import_person p ON p.id = s.person WHERE s.rejected = 0`
 	entries := rows
 	if history > 0 {
-		entries = rows + ` UNION ALL SELECT 1, o.seq, o.id, a.name, ` + operationOf("o") + `, o.user_id, o.state, o.uncertain, o.happened, CASE WHEN o.ticket IS NULL THEN 0 ELSE 1 END, o.prior
+		entries = rows + ` UNION ALL SELECT 1, o.seq, o.id, a.name, ` + operationOf("o") + `, o.user_id, o.state, o.uncertain, o.happened, CASE WHEN o.ticket IS NULL THEN 0 ELSE 1 END, o.prior, 0, NULL
 			FROM op o JOIN account a ON a.id = o.account WHERE o.seq > 0`
 	} else {
-		// Where nothing was tried before, only records with several rows need a decision.
+		// Where nothing was tried before, only records with several rows, or one that has a
+		// date or asks for nothing, need a decision.
 		entries = "SELECT e.* FROM (" + rows + `) e JOIN (SELECT p.account, s.object, s.record_id FROM import_row s JOIN import_person p ON p.id = s.person
-			WHERE s.rejected = 0 GROUP BY p.account, s.object, s.record_id HAVING count(*) > 1) t
+			WHERE s.rejected = 0 GROUP BY p.account, s.object, s.record_id HAVING count(*) > 1 OR count(s.due) > 0 OR min(s.action) = 'keep') t
 			ON t.account = e.account AND t.object = e.object AND t.record_id = e.record_id`
 	}
-	n, err := c.execContext(ctx, `INSERT INTO import_entry (past, ref, op, account, action, object, record_id, context_id, access, minutes, related, permissions, user_id, state, uncertain, happened, ticket, prior)
+	n, err := c.execContext(ctx, `INSERT INTO import_entry (past, ref, op, account, action, object, record_id, context_id, access, minutes, related, permissions, user_id, state, uncertain, happened, ticket, prior, line, due)
 		SELECT * FROM (`+entries+`) x ORDER BY account, object, record_id, user_id, context_id, past DESC, ref`)
 	im.single = history == 0 && n == 0
 	return err
@@ -97,10 +99,11 @@ type found struct {
 	recordLevel              bool
 	turn                     Turn
 	prior                    crm.Prior
+	hold                     Hold // the zero value for none
 }
 
 func (m *matching) entries() iter.Seq2[Entry, error] {
-	query := "SELECT n, past, ref, op, account, " + operationOf("e") + ", user_id, state, uncertain, happened, ticket, prior FROM import_entry e WHERE n > ? ORDER BY n LIMIT ?"
+	query := "SELECT n, past, ref, op, account, " + operationOf("e") + ", user_id, state, uncertain, happened, ticket, prior, line, due FROM import_entry e WHERE n > ? ORDER BY n LIMIT ?"
 	return paged(m.ctx, m.im.l.alone, func() pager[Entry] {
 		after := int64(0)
 		return func(c *conn, page []Entry) ([]Entry, error) {
@@ -125,7 +128,7 @@ func (m *matching) entry(r row) (Entry, error) {
 	}
 	e := Entry{Account: r.text("account"), Op: m.last}
 	if !r.bool("past") {
-		e.Ord = r.int64("ref")
+		e.Ord, e.Line, e.Due = r.int64("ref"), r.int("line"), r.int64("due")
 		return e, nil
 	}
 	e.ID, e.Seq, e.Prior = r.int64("op"), r.int64("ref"), crm.Prior(r.int("prior"))
@@ -154,6 +157,9 @@ func (m *matching) choose(past, rows []Entry, recordLevel bool, choices []Choice
 		if ch.Take >= 0 {
 			f.take = past[ch.Take].ID
 		}
+		if ch.Hold != nil {
+			f.hold = *ch.Hold
+		}
 		if m.found = append(m.found, f); len(m.found) >= flushRows {
 			if err := m.flush(); err != nil {
 				return err
@@ -170,13 +176,17 @@ func (m *matching) flush() error {
 	}
 	err := m.im.l.alone(m.ctx, func(c *conn) error {
 		return c.temporary(func() error {
-			return c.insert("import_found", "ord, record_level, take, head, members, turn, prior", len(m.found), func(args []any, i int) []any {
+			return c.insert("import_found", "ord, record_level, take, head, members, turn, prior, status, code, message", len(m.found), func(args []any, i int) []any {
 				f := m.found[i]
 				var take any
 				if f.take != 0 {
 					take = f.take
 				}
-				return append(args, f.ord, bit(f.recordLevel), take, f.head, f.members, int64(f.turn), int64(f.prior))
+				args = append(args, f.ord, bit(f.recordLevel), take, f.head, f.members, int64(f.turn), int64(f.prior))
+				if f.hold.Code == "" {
+					return append(args, nil, nil, nil)
+				}
+				return append(args, f.hold.Status.Name(), f.hold.Code, f.hold.Message)
 			})
 		})
 	})
@@ -196,6 +206,8 @@ func fits(choices []Choice, past, rows int) error {
 			return fmt.Errorf("row %d of the target takes the past operation %d of %d, or one twice", i, ch.Take, past)
 		case ch.Head < 0 || ch.Head > i || choices[ch.Head].Head != ch.Head:
 			return fmt.Errorf("row %d of the target goes with row %d", i, ch.Head)
+		case ch.Hold != nil && (ch.Turn != TurnNone || ch.Head != i):
+			return fmt.Errorf("row %d of the target has come to something by itself, and has turn %d with row %d", i, ch.Turn, ch.Head)
 		case ch.Turn > TurnLate:
 			return fmt.Errorf("row %d of the target has turn %d", i, ch.Turn)
 		}

@@ -11,11 +11,11 @@ import (
 // states1 are the states of schema 1 by their numbers.
 var states1 = [...]crm.Status{crm.Pending, crm.Sent, crm.Accepted, crm.Done, crm.Unchanged, crm.Failed, crm.Uncertain}
 
-// unavailable1 tells rows of accounts that could not be worked with, which schema 1 kept as
+// status1 tells rows of accounts that could not be worked with, which schema 1 kept as
 // invalid ones, by their codes.
-const unavailable1 = "CASE WHEN op IS NULL AND code IN ('keys', 'quota', 'unreachable', 'redirect', 'host', 'failures') THEN 1 ELSE 0 END"
+const status1 = "CASE WHEN op IS NULL AND code IN ('keys', 'quota', 'unreachable', 'redirect', 'host', 'failures') THEN 'unavailable' WHEN op IS NULL THEN 'invalid' END"
 
-// migrateFrom1 brings a ledger of schema 1 to schema 2. The events stay as they are.
+// migrateFrom1 brings a ledger of schema 1 to this one. The events stay as they are.
 func migrateFrom1(c *conn) error {
 	earlier, err := c.count("SELECT count(*) AS n FROM sqlite_master WHERE type = 'table' AND name = 'earlier'")
 	if err != nil {
@@ -38,9 +38,9 @@ func migrateFrom1(c *conn) error {
 		INSERT INTO output SELECT path FROM output_1;
 		INSERT INTO event SELECT seq, at, kind, body, prev, hash FROM event_1;
 		INSERT INTO seen SELECT id, call, account, run, attempt, sent_at, before FROM call WHERE before IS NOT NULL;
-		INSERT INTO sheet_row SELECT ord, line, cells, op, account, code, message, ` + unavailable1 + ` FROM row;`
+		INSERT INTO sheet_row (ord, line, cells, op, account, code, message, status) SELECT ord, line, cells, op, account, code, message, ` + status1 + ` FROM row;`
 	if earlier > 0 {
-		script += "INSERT INTO earlier_row SELECT ord, line, cells, op, account, code, message, " + unavailable1 + " FROM earlier; DROP TABLE earlier;"
+		script += "INSERT INTO earlier_row (ord, line, cells, op, account, code, message, status) SELECT ord, line, cells, op, account, code, message, " + status1 + " FROM earlier; DROP TABLE earlier;"
 	}
 	if err := c.once(script); err != nil {
 		return err
@@ -111,4 +111,20 @@ func unpackOp1(b []byte, user string) (crm.Operation, error) {
 		Object:  u.string(), Record: u.string(), Context: u.string(), User: user,
 	}
 	return op, u.end("operation")
+}
+
+// migrateFrom2 brings a ledger of schema 2 to this one: rows have got a status of their own,
+// dates and addresses.
+func migrateFrom2(c *conn) error {
+	for _, table := range []string{"sheet_row", "earlier_row"} {
+		script := ""
+		for _, column := range []string{"status {{text}}", "due BIGINT", "last_day {{text}}", "email {{text}}"} {
+			script += "ALTER TABLE " + table + " ADD COLUMN " + column + ";"
+		}
+		script += "UPDATE " + table + " SET status = CASE WHEN unavailable = 1 THEN 'unavailable' WHEN op IS NULL THEN 'invalid' END WHERE op IS NULL;"
+		if err := c.once(script + "ALTER TABLE " + table + " DROP COLUMN unavailable;"); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"testing"
@@ -37,7 +38,8 @@ func TestMigrate(t *testing.T) {
 	}
 
 	// The copies of both attempts are ledgers of the old version, with its rows.
-	for _, name := range []string{path + ".v2.bak", path + ".v2.2.bak"} {
+	copied := fmt.Sprintf("%s.v%d", path, ledger.SchemaVersion)
+	for _, name := range []string{copied + ".bak", copied + ".2.bak"} {
 		info, err := os.Stat(name)
 		if err != nil {
 			t.Fatal(err)

@@ -32,11 +32,15 @@ func (im *Import) Marks(ctx context.Context) iter.Seq2[string, error] {
 	})
 }
 
-// Where picks rows: that with the ordinal, those with the mark, or those of Account that
-// fit every other field that is not empty.
+// Where picks rows: that with the ordinal, those with the mark, those that one row keeps
+// and another changes, or those of Account that fit every other field that is not empty.
 type Where struct {
-	Ord     int64
-	Mark    string
+	Ord  int64
+	Mark string
+	// KeptAndChanged picks the rows of the targets that have both a Keep and another row,
+	// when their users are resolved.
+	KeptAndChanged bool
+
 	Account string
 	Email   string // without regard to case
 	User    string // the user id, given in the row or resolved
@@ -63,6 +67,14 @@ func (w Where) rows() (query string, args []any) {
 	case w.Mark != "":
 		add("m.name = ?", w.Mark)
 		return query + " JOIN import_mark m ON m.ord = s.ord" + where, args
+	case w.KeptAndChanged:
+		keep, everybody := crm.Keep.String(), crm.RevokeAll.String()
+		add(`EXISTS (SELECT 1 FROM import_row t JOIN import_person q ON q.id = t.person
+			WHERE t.rejected = 0 AND t.object = s.object AND t.record_id = s.record_id AND q.account = p.account
+				AND (t.action = ? AND s.action <> ? OR t.action <> ? AND s.action = ?)
+				AND (t.action = ? OR s.action = ? OR t.context_id = s.context_id AND q.user_id = p.user_id AND (q.user_id <> '' OR q.email = p.email)))`,
+			keep, keep, keep, keep, everybody, everybody)
+		return query + where, args
 	}
 	add("p.account = ?", w.Account)
 	if w.Email != "" {
@@ -116,14 +128,18 @@ func (im *Import) Reject(ctx context.Context, where Where, why Rejection) (rejec
 	if where.Mark != "" {
 		problem, cell = `m.field || ': "' || m.value || '" ' || ?`, "m.field, m.value"
 	}
-	unavailable := "0"
+	status := statusInvalid
 	if why.Unavailable {
-		unavailable = "1"
+		status = crm.Unavailable.Name()
 	}
 	rows, args := where.rows()
 	rejected = make(map[string]int64)
 	err = im.read(ctx, func(c *conn) error {
-		if err := c.once("CREATE INDEX IF NOT EXISTS import_row_person ON import_row (person)"); err != nil {
+		index := "CREATE INDEX IF NOT EXISTS import_row_person ON import_row (person)"
+		if where.KeptAndChanged {
+			index = "CREATE INDEX IF NOT EXISTS import_row_record ON import_row (object, record_id)"
+		}
+		if err := c.once(index); err != nil {
 			return err
 		}
 		return c.temporary(func() error {
@@ -133,8 +149,8 @@ func (im *Import) Reject(ctx context.Context, where Where, why Rejection) (rejec
 			}, args...); err != nil || len(rejected) == 0 {
 				return err
 			}
-			if _, err := c.exec("INSERT INTO import_reject (ord, unavailable, code, problem, field, value) SELECT s.ord, "+unavailable+", ?, "+problem+", "+cell+rows+" ON CONFLICT (ord) DO NOTHING",
-				append([]any{why.Code, why.Problem}, args...)...); err != nil {
+			if _, err := c.exec("INSERT INTO import_reject (ord, status, code, problem, field, value) SELECT s.ord, ?, ?, "+problem+", "+cell+rows+" ON CONFLICT (ord) DO NOTHING",
+				append([]any{status, why.Code, why.Problem}, args...)...); err != nil {
 				return err
 			}
 			_, err := c.exec("UPDATE import_row SET rejected = 1 WHERE ord IN (SELECT s.ord"+rows+")", args...)

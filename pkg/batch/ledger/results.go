@@ -13,7 +13,7 @@ import (
 // has become of it so far. A row that is recorded while the stream is read may show
 // either state.
 func (l *Ledger) Results(ctx context.Context) iter.Seq2[Result, error] {
-	query := "SELECT r.ord, r.line, r.cells, r.code AS row_code, r.message AS row_message, r.unavailable, a.name AS account, o.account AS account_id, o.id, o.user_id, " + operationOf("o") + `,
+	query := "SELECT r.ord, r.line, r.cells, r.code AS row_code, r.message AS row_message, r.status, r.due, r.last_day, r.email, a.name AS account, o.account AS account_id, o.id, o.user_id, " + operationOf("o") + `,
 		o.state, o.turn, o.open, o.prior, o.uncertain, o.head, o.code, o.message, o.note, o.request_id, o.ticket, o.call_id,
 		o.http_status, o.attempts, o.sent_at, o.confirmed_at, o.first_run, o.seen, o.seq
 		FROM ` + l.rows() + ` r LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)
@@ -51,18 +51,37 @@ func (c *conn) markUndone(res *Result, at place) error {
 }
 
 func (r row) result() (Result, error) {
-	res := Result{Ord: r.int64("ord"), Line: r.int("line"), Account: r.text("account")}
+	res := Result{
+		Ord: r.int64("ord"), Line: r.int("line"), Account: r.text("account"), Due: r.time("due"), LastDay: r.text("last_day"), Email: r.text("email"),
+	}
 	var err error
 	if res.Cells, err = unpackCells(r.bytes("cells")); err != nil {
 		return res, err
 	}
-	if r.null("id") {
-		res.Code, res.Message = r.text("row_code"), r.text("row_message")
-		if res.Status, res.Invalid = crm.Unavailable, !r.bool("unavailable"); res.Invalid {
-			res.Status = crm.Pending
-		}
-		return res, nil
+	if res.Status, res.Invalid, err = r.status(); err == nil && !r.null("id") {
+		err = r.operationOfResult(&res)
 	}
+	if !r.null("status") {
+		res.Code, res.Message, res.Note = r.text("row_code"), r.text("row_message"), ""
+	}
+	return res, err
+}
+
+// status reads how a row stands: by itself, or else as its operation does.
+func (r row) status() (s crm.Status, invalid bool, err error) {
+	switch {
+	case r.text("status") == statusInvalid:
+		return crm.Pending, true, nil
+	case !r.null("status"):
+		s, err = r.state("status")
+		return s, false, err
+	}
+	s, err = r.state("state")
+	return s, false, err
+}
+
+// operationOfResult reads the operation that a row stands for, and what is known of it.
+func (r row) operationOfResult(res *Result) (err error) {
 	res.ID = r.int64("id")
 	res.Turn, res.Open, res.Prior, res.Uncertain, res.Member = Turn(r.int("turn")), r.bool("open"), crm.Prior(r.int("prior")), r.bool("uncertain"), r.int64("head") != res.ID
 	res.Code, res.Message, res.Note = r.text("code"), r.text("message"), r.text("note")
@@ -70,11 +89,8 @@ func (r row) result() (Result, error) {
 	res.HTTPStatus, res.Attempts = r.int("http_status"), r.int("attempts")
 	res.SentAt, res.ConfirmedAt = r.time("sent_at"), r.time("confirmed_at")
 	res.FirstRun, res.Seen = r.int64("first_run"), r.int64("seen")
-	if res.Status, err = r.state("state"); err != nil {
-		return res, err
-	}
 	res.Op, err = r.operation()
-	return res, err
+	return err
 }
 
 // seenQuery reads what was seen before a sending; a condition on s follows.

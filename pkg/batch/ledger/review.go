@@ -97,7 +97,7 @@ func (l *Ledger) Review(ctx context.Context) (*Review, error) {
 // the sheet first.
 func (r *Review) Rows(ctx context.Context) iter.Seq2[ReviewRow, error] {
 	query := `SELECT v.n, v.ord, r.line, a.name, o.account AS account_id, o.id, o.user_id, o.state, o.uncertain, o.happened, o.ticket,
-		coalesce(o.message, r.message) AS message, r.unavailable, o.seq, ` + operationOf("o") + ` FROM review_order v JOIN ` + r.l.rows() + ` r ON r.ord = v.ord
+		CASE WHEN r.status IS NULL THEN o.message ELSE r.message END AS message, r.status, o.seq, ` + operationOf("o") + ` FROM review_order v JOIN ` + r.l.rows() + ` r ON r.ord = v.ord
 		LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account) WHERE v.n > ? ORDER BY v.n LIMIT ?`
 	return paged(ctx, r.l.alone, func() pager[ReviewRow] {
 		after := int64(0)
@@ -106,18 +106,11 @@ func (r *Review) Rows(ctx context.Context) iter.Seq2[ReviewRow, error] {
 			err := c.query(query, func(q row) (err error) {
 				after = q.int64("n")
 				row := ReviewRow{
-					Ord: q.int64("ord"), Line: q.int("line"), Account: q.text("name"), Invalid: q.null("id") && !q.bool("unavailable"),
+					Ord: q.int64("ord"), Line: q.int("line"), Account: q.text("name"),
 					Uncertain: q.bool("uncertain"), Happened: q.bool("happened"), Ticket: q.text("ticket"), Message: q.text("message"),
 				}
-				switch {
-				case row.Invalid:
-					row.Status = crm.Pending
-				case q.null("id"):
-					row.Status = crm.Unavailable
-				default:
-					if row.Op, err = q.operation(); err == nil {
-						row.Status, err = q.state("state")
-					}
+				if row.Status, row.Invalid, err = q.status(); err == nil && !q.null("id") {
+					row.Op, err = q.operation()
 				}
 				page, places = append(page, row), append(places, place{q.int64("account_id"), q.int64("seq")})
 				return err
@@ -163,7 +156,7 @@ func (r *Review) Ask(ctx context.Context, questions []Question) error {
 // Questions streams the questions of an account by ticket, and those of a ticket
 // in sheet order.
 func (r *Review) Questions(ctx context.Context, account string) iter.Seq2[Question, error] {
-	query := "SELECT q.ord, q.ticket, q.besides, r.line, o.user_id, o.state, " + operationOf("o") + ` FROM review_question q
+	query := "SELECT q.ord, q.ticket, q.besides, r.line, r.status, o.user_id, o.state, " + operationOf("o") + ` FROM review_question q
 		JOIN ` + r.l.rows() + ` r ON r.ord = q.ord JOIN op o ON o.id = r.op
 		WHERE q.account = ? AND (q.ticket, q.ord) > (?, ?) ORDER BY q.ticket, q.ord LIMIT ?`
 	return paged(ctx, r.l.alone, func() pager[Question] {
@@ -172,7 +165,7 @@ func (r *Review) Questions(ctx context.Context, account string) iter.Seq2[Questi
 			err := c.query(query, func(r row) (err error) {
 				ord, ticket = r.int64("ord"), r.text("ticket")
 				q := Question{Ord: ord, Account: account, Ticket: ticket, Line: r.int("line")}
-				if q.Status, err = r.state("state"); err != nil {
+				if q.Status, _, err = r.status(); err != nil {
 					return err
 				}
 				if q.Op, err = r.operation(); err != nil {

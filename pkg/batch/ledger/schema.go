@@ -9,7 +9,7 @@ import (
 const applicationID = 0x6252766b
 
 // schemaVersion is the version of the tables below, kept as SQLite's user_version.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // schema makes the tables of a new ledger.
 //
@@ -21,8 +21,11 @@ const schemaVersion = 2
 // op.open is 1 while the operation holds up the later rows of its target.
 // op.tried is the attempts before the call that is under way.
 // op.record_level is 1 where the record has a row about everybody.
-// sheet_row.op is null where the row is invalid, or, if unavailable is 1, where its account
-// can not be worked with; code and message then say why.
+// sheet_row.status is what has become of the row itself, null where that is its operation's
+// to say; code and message then say why. It is "invalid", which has no operation,
+// "unavailable", which has none unless only the row's date can not be relied on, "not_due",
+// or, of a row that asks for nothing, "unchanged". due is when its date comes, last_day the
+// date as the sheet has it, and email the address that it names its user by.
 // op.seen is what was seen before the operation was first sent.
 // op.lost is what bystanders have lost by the operation and were not given back, in JSON.
 // op.happened is 1 where a failed operation is done for the rest: access remains by
@@ -36,8 +39,8 @@ CREATE TABLE run (id {{key}}, started BIGINT NOT NULL, ended BIGINT, version {{t
 CREATE TABLE output (path {{text}} PRIMARY KEY);
 CREATE TABLE event (seq {{key}}, at BIGINT NOT NULL, kind {{text}} NOT NULL, body {{text}} NOT NULL, prev {{bytes}} NOT NULL, hash {{bytes}} NOT NULL);
 CREATE TABLE seen (id {{id}}, call_id {{text}} NOT NULL, account BIGINT NOT NULL, run BIGINT NOT NULL, attempt BIGINT NOT NULL, sent_at BIGINT, state {{text}} NOT NULL);
-CREATE TABLE sheet_row (ord {{key}}, line BIGINT NOT NULL, cells {{bytes}}, op BIGINT, account BIGINT, code {{text}}, message {{text}}, unavailable BIGINT);
-CREATE TABLE earlier_row (ord {{key}}, line BIGINT NOT NULL, cells {{bytes}}, op BIGINT, account BIGINT, code {{text}}, message {{text}}, unavailable BIGINT);
+CREATE TABLE sheet_row (ord {{key}}, line BIGINT NOT NULL, cells {{bytes}}, op BIGINT, account BIGINT, code {{text}}, message {{text}}, status {{text}}, due BIGINT, last_day {{text}}, email {{text}});
+CREATE TABLE earlier_row (ord {{key}}, line BIGINT NOT NULL, cells {{bytes}}, op BIGINT, account BIGINT, code {{text}}, message {{text}}, status {{text}}, due BIGINT, last_day {{text}}, email {{text}});
 CREATE TABLE op (
 	id {{key}}, account BIGINT NOT NULL,
 	action {{text}} NOT NULL, object {{text}} NOT NULL, record_id {{text}} NOT NULL, context_id {{text}} NOT NULL, user_id {{text}} NOT NULL,
@@ -68,13 +71,13 @@ CREATE INDEX op_open ON op (account, object, record_id, ord) WHERE open = 1 AND 
 // tables is what a version of the program knows of the file's history.
 type tables struct {
 	version int
-	// steps[i] brings version i+1 to version i+2, in a transaction that is not its own.
+	// steps[i] brings version i+1 to this one, in a transaction that is not its own.
 	steps []func(c *conn) error
 }
 
 // current is this program's version.
 func current() tables {
-	return tables{version: schemaVersion, steps: []func(c *conn) error{migrateFrom1}}
+	return tables{version: schemaVersion, steps: []func(c *conn) error{migrateFrom1, migrateFrom2}}
 }
 
 // knows refuses versions that there is no way from.
@@ -91,10 +94,8 @@ func (t tables) knows(version int) error {
 // migrate brings the tables from an older version to this one, all or nothing.
 func (t tables) migrate(c *conn, from int) error {
 	return c.transact(func() error {
-		for v := from; v < t.version; v++ {
-			if err := t.steps[v-1](c); err != nil {
-				return fmt.Errorf("migrate from schema version %d: %w", v, err)
-			}
+		if err := t.steps[from-1](c); err != nil {
+			return fmt.Errorf("migrate from schema version %d: %w", from, err)
 		}
 		return c.once(c.setVersion(t.version))
 	})

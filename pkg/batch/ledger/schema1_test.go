@@ -224,3 +224,19 @@ func queueText(ops []ledger.Op) (all []string) {
 	}
 	return all
 }
+
+// The version with schema 2 has written testdata/schema2.db: a sheet of three rows that are
+// done and one that is invalid.
+func TestMigrateFromSchema2(t *testing.T) {
+	t.Parallel()
+	l := Open(t, file(schema1(t, "schema2.db.gz")))
+	var got []string
+	for _, res := range Collect(t, l.Results(t.Context())) {
+		got = append(got, fmt.Sprintf("%d %s invalid=%t %s", res.Line, res.Status.Name(), res.Invalid, res.Code))
+	}
+	want := []string{"2 done invalid=false status_6", "3 pending invalid=true invalid", "4 done invalid=false ", "5 done invalid=false "}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	Must(t, l.VerifyRows(t.Context()))
+}

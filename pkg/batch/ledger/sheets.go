@@ -54,6 +54,9 @@ func (u Undoing) String() string {
 	return s + "; run this sheet again to do the row again"
 }
 
+// rowColumns are the columns of sheet_row and earlier_row.
+const rowColumns = "ord, line, cells, op, account, code, message, status, due, last_day, email"
+
 // keepEarlier puts the rows of the ledger's sheet aside if the new one has another
 // name. The sheet that was aside before goes.
 func (t *committing) keepEarlier(sheet string) {
@@ -63,7 +66,7 @@ func (t *committing) keepEarlier(sheet string) {
 	old, ok, err := source(t.c, metaSource)
 	if t.err = err; err == nil && ok && old.Sheet != sheet {
 		t.do("DELETE FROM earlier_row")
-		t.do("INSERT INTO earlier_row (ord, line, cells, op, account, code, message, unavailable) SELECT ord, line, cells, op, account, code, message, unavailable FROM sheet_row")
+		t.do("INSERT INTO earlier_row (" + rowColumns + ") SELECT " + rowColumns + " FROM sheet_row")
 		t.do("INSERT INTO meta (name, value) SELECT ?, value FROM meta WHERE name = ? ON CONFLICT (name) DO UPDATE SET value = excluded.value",
 			metaEarlier, metaSource)
 	}

@@ -28,6 +28,8 @@ func Run(t *testing.T, newStore NewStore) {
 		test func(t *testing.T, newStore NewStore)
 	}{
 		{"Bind", testBind},
+		{"Hold", testHold},
+		{"RejectKeptAndChanged", testRejectKeptAndChanged},
 		{"Runs", testRuns},
 		{"Source", testSource},
 		{"Wrote", testWrote},

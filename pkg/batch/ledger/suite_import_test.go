@@ -49,7 +49,7 @@ func testImportKeepsRows(t *testing.T, newStore NewStore) {
 	Match(t, s)
 	Must(t, s.Commit(t.Context(), ledger.Source{}))
 	for i, got := range Collect(t, l.Results(t.Context())) {
-		want := ledger.Result{Ord: int64(i + 1), Line: rows[i].Line, Cells: append([]string{}, rows[i].Cells...), Account: rows[i].Account, Op: rows[i].Op, Status: crm.Pending}
+		want := ledger.Result{Ord: int64(i + 1), Line: rows[i].Line, Cells: append([]string{}, rows[i].Cells...), Account: rows[i].Account, Op: rows[i].Op, Email: rows[i].Email, Status: crm.Pending}
 		if rows[i].Code != "" {
 			want.Invalid, want.Code, want.Message = true, rows[i].Code, rows[i].Problem
 		} else {

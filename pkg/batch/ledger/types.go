@@ -57,6 +57,10 @@ type ImportRow struct {
 	// Value which cell is at fault; they are empty where no one cell is.
 	Code, Problem string
 	Column, Value string
+	// Due is when the row's date comes, zero where it has none, and LastDay the last day as
+	// the sheet has it.
+	Due     time.Time
+	LastDay string
 	// Marks are what may make the row invalid when the whole sheet is known. They are not
 	// handed out again.
 	Marks []Mark
@@ -77,10 +81,14 @@ type Address struct {
 type Entry struct {
 	Account string
 	Op      *crm.Operation
-	Ord     int64 // of a row; 0 for an earlier operation, which alone has what follows
-	ID      int64
-	Seq     int64 // its place in the history
-	Status  crm.Status
+	Ord     int64 // of a row; 0 for an earlier operation
+	Line    int   // of a row
+	Due     int64 // of a row: when its date comes, in milliseconds since 1970; 0 without one
+
+	// What follows an earlier operation has alone.
+	ID     int64
+	Seq    int64 // its place in the history
+	Status crm.Status
 	// Uncertain says that it may have taken effect although its state says otherwise.
 	Uncertain bool
 	// Happened says that it failed and is done for the rest: access remains by another way;
@@ -102,6 +110,17 @@ type Choice struct {
 	// Turn is what there is to do; the head says it for its members.
 	Turn  Turn
 	Prior crm.Prior
+	// Hold, if not nil, is what becomes of the row itself: there is nothing to do for its
+	// operation, whose turn is TurnNone.
+	Hold *Hold
+}
+
+// Hold is what a row has come to without its operation.
+type Hold struct {
+	// Status is NotDue before the row's date, Unavailable where dates can not be relied on,
+	// and Unchanged for a row that asks for nothing.
+	Status        crm.Status
+	Code, Message string // Code is not empty
 }
 
 // Count is how many rows are alike in the fields beside Rows.
@@ -225,6 +244,9 @@ type Result struct {
 	Account string
 	Op      crm.Operation // the zero value for an invalid row
 	Invalid bool          // never sent; Code and Message say why
+	Due     time.Time     // when its date comes; zero without one
+	LastDay string        // as the sheet has it
+	Email   string        // the address that it names its user by, in lower case
 
 	ID            int64 // the operation's; 0 for an invalid row
 	Status        crm.Status
@@ -247,8 +269,8 @@ type Result struct {
 }
 
 // HasOp says whether the row stands for an operation: it is neither invalid nor one of an
-// account that could not be worked with.
-func (r Result) HasOp() bool { return !r.Invalid && r.Status != crm.Unavailable }
+// account that could not be worked with at all.
+func (r Result) HasOp() bool { return r.ID != 0 }
 
 // Seen is what was seen before an announced sending.
 type Seen struct {
