@@ -90,6 +90,7 @@ func (offline) Users(context.Context, crm.Part) iter.Seq2[crm.User, error] {
 }
 
 func (offline) Identify(context.Context) (crm.Identity, error) { return crm.Identity{}, nil }
+func (offline) Clock(context.Context) (time.Time, error)       { return time.Time{}, nil }
 
 func (o offline) Do(ctx context.Context, call crm.Call, j crm.Journal) []crm.Outcome {
 	out := make([]crm.Outcome, len(call.Items))

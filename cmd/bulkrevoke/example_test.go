@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -77,6 +78,8 @@ func (s *shelf) Users(context.Context, crm.Part) iter.Seq2[crm.User, error] {
 func (s *shelf) Identify(context.Context) (crm.Identity, error) {
 	return crm.Identity{Org: "library"}, nil
 }
+
+func (s *shelf) Clock(context.Context) (time.Time, error) { return time.Now(), nil }
 
 // shelfKeys are the keys of a shelf's account.
 type shelfKeys struct {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -124,10 +123,6 @@ func hintFor(err error) string {
 	if _, ok := errors.AsType[*batch.InvalidError](err); ok {
 		return "Mend the rows in the sheet, or give --skip-invalid to do the others; the result then has every invalid row with its reason."
 	}
-	if e, ok := errors.AsType[*batch.AheadError](err); ok {
-		return "Take those rows out of the sheet until their day has come; dates are not waited for. A date that does not count may be empty or -; " +
-			"if the column says something else, give --map " + strconv.Quote(e.Column+"=none") + "."
-	}
 	if e, ok := errors.AsType[*batch.ProtectedError](err); ok {
 		if e.Owner {
 			return "Take the row out of the sheet, or use the keys of somebody else."
@@ -178,7 +173,7 @@ func verdict(s batch.Summary, acceptedIsDone bool) int {
 		return exitStopped
 	}
 	for _, a := range s.Accounts {
-		if a.Ended != nil {
+		if a.Ended != nil || a.Clock != nil {
 			return exitStopped
 		}
 	}

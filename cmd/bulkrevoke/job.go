@@ -279,6 +279,7 @@ func (j *job) checkPlace() error {
 // its state beside the ledger.
 func (j *job) openAccounts(keep bool) (err error) {
 	opts := batch.Options{
+		Zone: j.opts.timezone.Location, Require: j.opts.require, Now: j.now,
 		Protect: j.cfg.Protect, SkipInvalid: j.opts.skipInvalid, AllowRoundedIDs: j.opts.allowRoundedIDs, RedoInDoubt: j.opts.redoInDoubt,
 		ConfirmOff: j.opts.confirmOff(), ConfirmTimeout: j.opts.confirmTimeout, Guard: j.opts.guard.Guard,
 		Describe: !keep, // `plan` is there to be read

@@ -29,6 +29,9 @@ type options struct {
 	hiddenRows     oneOf
 	columns        mapFlag
 	headerRow      headerRowFlag
+	timezone       zoneFlag
+	require        listFlag
+	sla            time.Duration // 0 is none
 	sandbox        bool
 	dryRun         bool
 	json           bool // of `plan`
@@ -81,6 +84,9 @@ func (o *options) addRunFlags(fs *pflag.FlagSet) {
 	fs.Var(&o.hiddenRows, "hidden-rows", "what is meant where an .xlsx hides rows or filters them out: they are done too, or they are left alone")
 	fs.Var(&o.columns, "map", "what columns of the sheet stand for, as \"Lead No=record_id,Owner mail=user\"; none for nothing of ours")
 	fs.Var(&o.headerRow, "header-row", "the row that names the columns; what stands above it is passed over (default: the first that is not blank)")
+	fs.Var(&o.timezone, "timezone", "where the days of the sheet begin, as an IANA name such as Europe/Berlin; needed for dates")
+	fs.Var(&o.require, "require", "columns that no row may leave empty, such as reviewer,reason; a reviewer may not decide about themselves")
+	fs.DurationVar(&o.sla, "sla", 0, "mark the people whose rows took longer than this from their date to their confirmation, such as 24h")
 	fs.BoolVar(&o.dryRun, "dry-run", false, "check and show what would be done, as the command plan does")
 	fs.BoolVar(&o.skipInvalid, "skip-invalid", false, "do the good rows of a sheet that has invalid ones")
 	fs.BoolVar(&o.allowEmpty, "allow-empty", false, "take a sheet with a header and no row as done, for nights on which nobody leaves")
@@ -152,6 +158,8 @@ func (o *options) check() error {
 		return refusef("", "--wait: can not be negative")
 	case o.output == standardInput:
 		return refusef("Name one.", "-o -: the result is a file, which is replaced as a whole")
+	case o.sla < 0:
+		return refusef("", "--sla: can not be negative")
 	case o.maxDuration < 0:
 		return refusef("", "--max-duration: can not be negative")
 	case o.confirmTimeout <= 0:

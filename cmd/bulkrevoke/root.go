@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -33,6 +34,7 @@ type app struct {
 	// terminal says whether a stream is one.
 	terminal func(stream any) bool
 	crms     kinds
+	now      func() time.Time // says which dates have come
 
 	sheet string // as given, "" before that is known
 	job   *job   // what the command works at, nil before its options are known
@@ -48,7 +50,7 @@ func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 	shown.Missed = screen.Missed
 	return &app{
 		args: args, stdin: stdin, stdout: &dataOut{w: stdout}, stderr: stderr, shown: shown, screen: screen,
-		lookup: os.LookupEnv, environ: os.Environ, terminal: isTerminal, crms: knownCRMs(),
+		lookup: os.LookupEnv, environ: os.Environ, terminal: isTerminal, crms: knownCRMs(), now: time.Now,
 	}
 }
 

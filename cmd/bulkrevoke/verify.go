@@ -146,7 +146,7 @@ func (j *job) ledgersAccounts(ctx context.Context) (used []string, err error) {
 		return nil, err
 	}
 	for _, t := range counts {
-		if t.Invalid || t.Status == crm.Unavailable {
+		if t.Invalid || t.Status == crm.Unavailable || t.Status == crm.NotDue {
 			continue
 		}
 		i := slices.IndexFunc(j.accounts, func(acc *account) bool { return acc.name == t.Account })
@@ -172,6 +172,9 @@ func (j *job) tellVerified(ctx context.Context, v *batch.Verification, c report.
 		of, report.Count(c.Rows, "row"), c.Holds, c.Broken, c.NeverDone, c.Unknown)
 	if v.Alarms > 0 {
 		j.say("alarms", []slog.Attr{slog.Int64("rows", v.Alarms)}, "by %s a bystander, whom no row is about, lost a record and was not given it back: the result names them, give it back by hand", report.Count(v.Alarms, "row"))
+	}
+	if c.NotDue > 0 {
+		j.say("not due", []slog.Attr{slog.Int64("rows", c.NotDue)}, "%s not due yet and not asked about", report.Count(c.NotDue, "row")+map[bool]string{true: " is", false: " are"}[c.NotDue == 1])
 	}
 	if c.Superseded > 0 {
 		j.say("superseded", []slog.Attr{slog.Int64("rows", c.Superseded)}, "%s answered for by a later row about the same user and record", report.Count(c.Superseded, "row"))

@@ -45,6 +45,13 @@ type Options struct {
 	// Protect holds users that no row may touch, as ids or e-mail addresses.
 	Protect []string
 
+	// Zone is where the days of the sheet begin. Without it, a date without a time of day
+	// and an offset makes its row invalid.
+	Zone *time.Location
+	// Require names columns of the sheet that no row may leave empty. With "reviewer" among
+	// them, nobody decides about themselves.
+	Require []string
+
 	SkipInvalid bool
 	// AllowRoundedIDs takes ids that end in zeros as they do where a spreadsheet has
 	// rounded them.
@@ -59,8 +66,7 @@ type Options struct {
 
 	Record Record
 	Words  Words
-	// Now is the clock that says which dates of the sheet lie ahead, in its time zone; nil
-	// is time.Now.
+	// Now is the clock that says which rows are due; nil is time.Now.
 	Now func() time.Time
 	Log *slog.Logger // nil discards
 }
@@ -108,6 +114,9 @@ type Batch struct {
 	counted   []ledger.Count // of the sheet as it was prepared
 	unstated  int64          // revokes that named no access
 	header    []string       // the columns of the sheet, as it names them
+	required  required
+	now       time.Time // when the rows were loaded, and which of them are due was decided
+	keeps     bool      // some row asks for nothing
 	rounded   roundedIDs
 	objects   objects
 	run       int64
@@ -127,11 +136,15 @@ type account struct {
 	identity  crm.Identity
 	protected []string // ids of the users from whom nothing may be taken
 	rows      int64    // valid rows of the sheet that name it
-	planned   backlog
-	before    int64 // calls that its limit had seen when the run began
-	todo      todo
-	ended     atomic.Pointer[crm.AccountError]
-	roster    *roster
+	// needed says that somebody has to be asked something for a row: one that is due, or an
+	// address that nobody has resolved. listed says that a row that is not due has an address.
+	needed, listed bool
+	clock          string // why dates do not count, "" where they do
+	planned        backlog
+	before         int64 // calls that its limit had seen when the run began
+	todo           todo
+	ended          atomic.Pointer[crm.AccountError]
+	roster         *roster
 }
 
 // usage is what the account was asked so far. Of accounts that share a meter, the first
@@ -156,12 +169,12 @@ func (b *Batch) shareMeters() {
 	}
 }
 
-// Used returns the names of the accounts that have good rows in the loaded sheet: those
-// that Prepare works with.
+// Used returns the names of the accounts that the loaded sheet makes calls to: those that
+// have good rows, some of which are due or name their user by an address that is new.
 func (b *Batch) Used() []string {
 	var names []string
 	for _, acc := range b.order {
-		if acc.rows > 0 {
+		if acc.rows > 0 && acc.needed {
 			names = append(names, acc.Name)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // counters are the rows by state while the run goes on.
 type counters struct {
 	phase   atomic.Value // string
-	states  [crm.Unavailable + 1]atomic.Int64
+	states  [crm.NotDue + 1]atomic.Int64
 	invalid int64
 	stopped atomic.Pointer[time.Time] // when the run was asked to end; nil before
 	sent    atomic.Int64              // rows sent in this run
@@ -60,8 +60,8 @@ func (c *counters) counts() Counts {
 	get := func(s crm.Status) int64 { return max(0, c.states[s].Load()) }
 	n := Counts{
 		Done: get(crm.Done), Unchanged: get(crm.Unchanged), Accepted: get(crm.Accepted), Failed: get(crm.Failed),
-		InDoubt: get(crm.Uncertain) + get(crm.Sent), Invalid: c.invalid, NotAttempted: get(crm.Pending) + get(crm.Unavailable),
+		InDoubt: get(crm.Uncertain) + get(crm.Sent), Invalid: c.invalid, NotAttempted: get(crm.Pending) + get(crm.Unavailable), NotDue: get(crm.NotDue),
 	}
-	n.Rows = n.Done + n.Unchanged + n.Accepted + n.Failed + n.InDoubt + n.Invalid + n.NotAttempted
+	n.Rows = n.Done + n.Unchanged + n.Accepted + n.Failed + n.InDoubt + n.Invalid + n.NotAttempted + n.NotDue
 	return n
 }

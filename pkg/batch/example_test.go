@@ -194,6 +194,7 @@ func (s *shelf) Users(context.Context, crm.Part) iter.Seq2[crm.User, error] {
 
 // Identify knows nobody: a shelf has no keys.
 func (s *shelf) Identify(context.Context) (crm.Identity, error) { return crm.Identity{}, nil }
+func (s *shelf) Clock(context.Context) (time.Time, error)       { return time.Now(), nil }
 
 // A provider of one's own: its rules, which ask nobody, and what it does.
 func Example_provider() {

@@ -29,6 +29,7 @@ type fake struct {
 	users   []crm.User
 	owner   crm.Identity
 	preErr  error
+	clock   time.Time // zero does not say
 
 	mu      sync.Mutex // guards what follows
 	inForce map[crm.Target]crm.Operation
@@ -167,6 +168,8 @@ func (f *fake) Users(_ context.Context, part crm.Part) iter.Seq2[crm.User, error
 }
 
 func (f *fake) Identify(context.Context) (crm.Identity, error) { return f.owner, f.preErr }
+
+func (f *fake) Clock(context.Context) (time.Time, error) { return f.clock, nil }
 
 // sentWords returns what was sent since the last call, as "action record user".
 func (f *fake) sentWords() []string {

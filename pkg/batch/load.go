@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 // The phases of a batch, as Progress shows them.
@@ -46,15 +48,16 @@ func (b *Batch) Load(ctx context.Context, rows iter.Seq2[Row, error]) error {
 }
 
 // LoadSheet is Load for the rows of a sheet. The error is a *sheet.Error where the sheet
-// is refused as a whole, and an *AheadError where a row is for a later day.
+// is refused as a whole.
 func (b *Batch) LoadSheet(ctx context.Context, in *sheet.Reader) error {
 	b.header = in.Layout().Columns
-	days := dates{columns: in.DateColumns(), now: b.opts.Now()}
+	if err := b.findRequired(in.Layout()); err != nil {
+		return err
+	}
 	err := b.load(ctx, func(yield func(Row, error) bool) {
 		for rec, err := range in.All() {
 			row := Row{}
 			if err == nil {
-				days.see(rec)
 				row, err = b.row(rec)
 				row.marks = append(b.rounded.see(rec.Line, rec.Fields), b.seeObject(row, rec.Fields)...)
 			}
@@ -72,9 +75,6 @@ func (b *Batch) LoadSheet(ctx context.Context, in *sheet.Reader) error {
 	}
 	b.source.SHA256, b.source.Layout, b.worksheet = in.SHA256(), layout, in.Worksheet()
 	b.log.Info("sheet read", "rows", b.importing.Len())
-	if days.refused != nil {
-		return days.refused
-	}
 	if err := b.rejectRounded(ctx); err != nil {
 		return err
 	}
@@ -87,6 +87,7 @@ func (b *Batch) LoadSheet(ctx context.Context, in *sheet.Reader) error {
 // load imports rows that have been checked.
 func (b *Batch) load(ctx context.Context, rows iter.Seq2[Row, error]) (err error) {
 	b.counters.phase.Store(PhaseLoading)
+	b.now = b.opts.Now()
 	if b.importing, err = b.led.Import(ctx); err != nil {
 		return err
 	}
@@ -99,17 +100,48 @@ func (b *Batch) load(ctx context.Context, rows iter.Seq2[Row, error]) (err error
 		}
 		if acc := b.accounts[row.Account]; acc != nil && row.Code == "" {
 			acc.rows++
+			switch {
+			case row.Op.Action == crm.Keep:
+				b.keeps = true
+			case row.Due.After(b.now):
+				acc.listed = acc.listed || row.Op.User == "" && row.Email != ""
+			default:
+				acc.needed = true
+			}
 			if row.unstated {
 				b.unstated++
 			}
 		}
 		err = b.importing.Add(ledger.ImportRow{
-			Line: row.Line, Cells: row.cells, Account: row.Account, Op: row.Op, Email: row.Email, Code: row.Code, Problem: row.Problem,
+			Line: row.Line, Cells: row.cells, Account: row.Account, Op: row.Op, Email: row.Email, Due: row.Due, LastDay: row.LastDay, Code: row.Code, Problem: row.Problem,
 			Column: row.Column, Value: row.Value, Marks: row.marks,
 		})
 		if err != nil {
 			return err
 		}
+	}
+	return b.needLists(ctx)
+}
+
+// needLists finds the accounts that have to be asked who has an address, although no row of
+// theirs is due: an address is bound to its user when the ledger first sees it.
+func (b *Batch) needLists(ctx context.Context) error {
+	if !slices.ContainsFunc(b.order, func(a *account) bool { return a.listed && !a.needed }) {
+		return nil
+	}
+	for e, err := range b.importing.Addresses(ctx, false) {
+		if err != nil {
+			return err
+		}
+		acc := b.accounts[e.Account]
+		if acc.needed || !acc.listed {
+			continue
+		}
+		_, bound, err := b.reader.EmailBinding(ctx, e.Account, e.Email)
+		if err != nil {
+			return err
+		}
+		acc.needed = !bound
 	}
 	return nil
 }
@@ -122,7 +154,7 @@ func (b *Batch) Rows(ctx context.Context) iter.Seq2[Row, error] {
 			if err == nil && row.Code != "" {
 				continue
 			}
-			if !yield(Row{Line: row.Line, Account: row.Account, Op: row.Op, Email: row.Email}, err) {
+			if !yield(Row{Line: row.Line, Account: row.Account, Op: row.Op, Email: row.Email, Due: row.Due, LastDay: row.LastDay}, err) {
 				return
 			}
 		}

@@ -13,7 +13,11 @@ import (
 // plan sums up what the staged sheet asks for and what of it is still to be done.
 func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 	p := &Plan{
+		NotDue: m.dates.notDue, DueDays: m.dates.days, DueLater: m.dates.later, Overdue: m.dates.overdue, ClockHeld: m.dates.clock,
 		Pairs: m.pairs, TakenAgain: m.taken, GivenAgain: m.given, Unstated: b.unstated, Digest: m.digest, Notes: b.notes(), Worksheet: b.worksheet,
+	}
+	if !m.dates.oldest.IsZero() {
+		p.OldestDue = new(m.dates.oldest.UTC())
 	}
 	counts, err := b.importing.Counts(ctx)
 	if err != nil {
@@ -59,6 +63,7 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 			return nil, err
 		}
 	}
+	p.Unavailable -= p.ClockHeld
 	p.Accounts = b.planAccounts()
 	return p, nil
 }
@@ -83,6 +88,11 @@ func (p *Plan) count(t ledger.Count) {
 		return
 	case t.Status == crm.Unavailable:
 		p.Unavailable += t.Rows
+		return
+	case t.Status == crm.NotDue: // counted by their dates
+		return
+	case t.Action == crm.Keep:
+		p.Kept += t.Rows
 		return
 	case sends(t):
 		p.ToSend += t.Rows
@@ -165,7 +175,7 @@ func (b *Batch) planAccounts() []PlanAccount {
 		if acc.rows == 0 {
 			continue
 		}
-		pa := PlanAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Calls: int64(wholeCalls(acc.planned.changes+acc.planned.looks)) + b.usage(acc).Calls, Ended: acc.end()}
+		pa := PlanAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Calls: int64(wholeCalls(acc.planned.changes+acc.planned.looks)) + b.usage(acc).Calls, Ended: acc.end(), Clock: acc.clockError()}
 		if acc.Limit > 0 {
 			calls := max(pa.Calls, shared[acc.Meter])
 			windows := max(0, (calls-1)/int64(acc.Limit))

@@ -38,12 +38,28 @@ func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
 	if err := b.protect(ctx, dirs); err != nil {
 		return nil, err
 	}
+	if b.keeps {
+		if _, err := b.importing.Reject(ctx, ledger.Where{KeptAndChanged: true}, ledger.Rejection{
+			Code: crm.CodeKeptAndChanged, Problem: "action: one row keeps what another row of this sheet changes; only one of them can be meant",
+		}); err != nil {
+			return nil, err
+		}
+	}
 	if err := b.refuseInvalid(ctx); err != nil {
 		return nil, err
 	}
 	m, err := b.match(ctx)
 	if err != nil {
 		return nil, err
+	}
+	wrong, err := b.checkClocks(ctx, &m.dates)
+	if err != nil {
+		return nil, err
+	}
+	if wrong {
+		if m, err = b.match(ctx); err != nil {
+			return nil, err
+		}
 	}
 	moved, err := dirs.recheck(ctx)
 	if err != nil {
@@ -73,7 +89,7 @@ func (b *Batch) sideBySide(do func(acc *account) error) error {
 	var group errgroup.Group
 	group.SetLimit(mostAsked)
 	for i, acc := range b.order {
-		if acc.rows == 0 || acc.end() != nil {
+		if acc.rows == 0 || !acc.needed || acc.end() != nil {
 			continue
 		}
 		if failed.Load() {
@@ -175,11 +191,13 @@ type matched struct {
 	taken  int64  // revokes to be sent of what another sheet gave back
 	given  int64  // shares to be sent of what another sheet took away
 	digest string // of every row, in order, done or not
+	dates  dates
 }
 
 // match decides for every target what is done already and what goes together.
 func (b *Batch) match(ctx context.Context) (m matched, err error) {
 	digest, records := plan.NewDigest(), newSharedRecords(b)
+	m.dates = dates{zone: b.zone(), sending: make(map[string]bool)}
 	for row, err := range b.importing.Rows(ctx) {
 		if err != nil {
 			return m, err
@@ -188,7 +206,7 @@ func (b *Batch) match(ctx context.Context) (m matched, err error) {
 			digest.AddInvalid(row.Account, row.Code)
 			continue
 		}
-		digest.Add(row.Account, b.accounts[row.Account].Host, row.Op)
+		digest.Add(row.Account, b.accounts[row.Account].Host, row.Op, row.Due)
 		if twice := records.see(row); twice != nil {
 			return m, twice
 		}
@@ -201,7 +219,7 @@ func (b *Batch) match(ctx context.Context) (m matched, err error) {
 				return err
 			}
 			past, rows := split(target)
-			if len(rows) == 0 || len(rows) == 1 && len(past) == 0 && !target.RecordLevel {
+			if len(rows) == 0 || len(rows) == 1 && len(past) == 0 && !target.RecordLevel && rows[0].Due == 0 && rows[0].Op.Action != crm.Keep {
 				continue
 			}
 			if err := choose(past, rows, target.RecordLevel, b.choose(past, rows, &m)); err != nil {
@@ -229,10 +247,36 @@ func split(t plan.Target[ledger.Entry]) (past, rows []ledger.Entry) {
 	return past, rows
 }
 
-// choose applies the rule of package plan to a target and says when in the run
+// choose says what becomes of the rows of a target. Those that ask for nothing are kept
+// apart from what happens to the others, which may share a record with them.
+func (b *Batch) choose(past, rows []ledger.Entry, m *matched) []ledger.Choice {
+	if !b.keeps {
+		return b.chooseChanges(past, rows, m)
+	}
+	choices := make([]ledger.Choice, len(rows))
+	var places []int // of the changes
+	var changes []ledger.Entry
+	for i, r := range rows {
+		if r.Op.Action == crm.Keep {
+			choices[i] = ledger.Choice{Take: -1, Head: i, Hold: kept()}
+			continue
+		}
+		places, changes = append(places, i), append(changes, r)
+	}
+	for i, c := range b.chooseChanges(past, changes, m) {
+		c.Head = places[c.Head]
+		choices[places[i]] = c
+	}
+	return choices
+}
+
+// chooseChanges applies the rule of package plan to a target and says when in the run
 // each row has its turn. It counts what the plan tells of pairs, and of rows that do
 // again what another sheet has undone.
-func (b *Batch) choose(past, rows []ledger.Entry, m *matched) []ledger.Choice {
+func (b *Batch) chooseChanges(past, rows []ledger.Entry, m *matched) []ledger.Choice {
+	if len(rows) == 0 {
+		return nil
+	}
 	history, ops := make([]plan.Past, len(past)), make([]plan.Op, len(rows))
 	for i, p := range past {
 		history[i] = plan.Past{Op: unique.Make(*p.Op), Standing: b.standing(p)}
@@ -256,6 +300,7 @@ func (b *Batch) choose(past, rows []ledger.Entry, m *matched) []ledger.Choice {
 			choices[i].Turn = ledger.TurnLate
 		}
 	}
+	b.hold(b.accounts[rows[0].Account], past, rows, choices, &m.dates)
 	if b.opts.ConfirmOff {
 		askBeforeSending(past, choices)
 	}

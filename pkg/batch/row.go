@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/plan"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -22,6 +24,10 @@ type Row struct {
 	// id counts.
 	Op    crm.Operation
 	Email string
+	// Due is when its date comes, zero where it has none: it is not sent before. LastDay is
+	// the date that this follows from, where it is somebody's last day, as 2006-01-02.
+	Due     time.Time
+	LastDay string
 	// Code and Problem, if Code is not empty, say why the row is never sent.
 	Code, Problem string
 	// Column and Value are the cell at fault, as far as one is.
@@ -34,13 +40,13 @@ type Row struct {
 
 // rowColumns are the columns that a result has of rows that come from no sheet.
 func rowColumns() []string {
-	return []string{"action", "object", "record_id", "context_id", "user", "access", "duration_minutes", "share_related", "group_permissions", "account"}
+	return []string{"action", "object", "record_id", "context_id", "user", "access", "duration_minutes", "share_related", "group_permissions", "account", "not_before", "last_day"}
 }
 
 // written returns the row as a sheet has it, in rowColumns.
 func (r Row) written() []string {
 	f := r.fields()
-	return []string{f.Action, f.Object, f.Record, f.Context, cmp.Or(f.User, f.Email), f.Access, f.Duration, f.Related, f.Permissions, f.Account}
+	return []string{f.Action, f.Object, f.Record, f.Context, cmp.Or(f.User, f.Email), f.Access, f.Duration, f.Related, f.Permissions, f.Account, f.NotBefore, f.LastDay}
 }
 
 // fields returns what stands in a sheet for such a row.
@@ -51,6 +57,9 @@ func (r Row) fields() sheet.Fields {
 	}
 	if r.Op.Minutes != 0 {
 		f.Duration = strconv.Itoa(r.Op.Minutes)
+	}
+	if f.LastDay = r.LastDay; f.LastDay == "" && !r.Due.IsZero() {
+		f.NotBefore = r.Due.Format(time.RFC3339)
 	}
 	return f
 }
@@ -122,11 +131,31 @@ func (b *Batch) row(rec sheet.Record) (Row, error) {
 	if err == nil && op.Action != crm.Share && r.Op.Access != crm.AccessUnset {
 		_, err = accessOf(rec.Fields)
 	}
+	if err == nil {
+		err = b.reviewed(rec)
+	}
+	if err == nil {
+		r.LastDay = rec.Fields.LastDay
+		r.Due, err = b.due(rec.Fields)
+	}
 	return r.ruled(rec.Fields, op, err), nil
 }
 
+// due reads the dates of a row: the later of the two counts.
+func (b *Batch) due(f sheet.Fields) (time.Time, error) {
+	notBefore, err := plan.NotBefore(f.NotBefore, b.opts.Zone)
+	if err != nil {
+		return notBefore, &crm.FieldError{Column: "not_before", Reason: crm.Quote(f.NotBefore) + " " + err.Error()}
+	}
+	after, err := plan.AfterDay(f.LastDay, b.opts.Zone)
+	if err != nil {
+		return after, &crm.FieldError{Column: "last_day", Reason: crm.Quote(f.LastDay) + " " + err.Error()}
+	}
+	return plan.Later(notBefore, after), nil
+}
+
 func (r Row) invalid(f sheet.Fields, e *crm.FieldError) Row {
-	r.Code, r.Problem = crm.CodeInvalid, e.Error()
+	r.Code, r.Problem = cmp.Or(e.Code, crm.CodeInvalid), e.Error()
 	r.Column, r.Value = e.Column, crm.Shown(f.Value(e.Column))
 	return r
 }
@@ -192,6 +221,9 @@ func (b *Batch) accountNames() string {
 // checkUser puts the user into the operation and has the rules check the whole.
 // A row may name its user by id, by address, or by both; with both, the id counts.
 func checkUser(rules crm.Rules, op crm.Operation, f sheet.Fields) (crm.Operation, string, error) {
+	if op.Action == crm.Keep {
+		return checkKeep(rules, op, f)
+	}
 	if op.Action == crm.RevokeAll {
 		if f.User != "" || f.Email != "" {
 			return op, "", &crm.FieldError{Column: "user", Reason: "revoke_all takes everybody off the record and names no user; leave it empty, or revoke this user alone"}
@@ -227,6 +259,21 @@ func checkUser(rules crm.Rules, op crm.Operation, f sheet.Fields) (crm.Operation
 	return checked, strings.ToLower(f.Email), err
 }
 
+// checkKeep checks a row that asks for nothing as the revoke that it was decided against;
+// only that it may leave its user empty, where a review told of a share with everybody.
+func checkKeep(rules crm.Rules, op crm.Operation, f sheet.Fields) (crm.Operation, string, error) {
+	nobody := f.User == "" && f.Email == ""
+	if nobody {
+		f.Email = "everybody@invalid" // rules leave addresses alone
+	}
+	op.Action = crm.Revoke
+	checked, email, err := checkUser(rules, op, f)
+	if nobody {
+		email = ""
+	}
+	return crm.Operation{Action: crm.Keep, Object: checked.Object, Record: checked.Record, Context: checked.Context, User: checked.User}, email, err
+}
+
 // looksLikeAddress is no more than a guard against cells that are something else:
 // whether anybody has the address, the CRM's user list says.
 func looksLikeAddress(s string) bool {
@@ -239,6 +286,9 @@ func looksLikeAddress(s string) bool {
 // columns that only describe a share are not even read.
 func operation(f sheet.Fields) (op crm.Operation, err error) {
 	var ok bool
+	if f.Action == "" {
+		return op, &crm.FieldError{Column: "action", Code: crm.CodeUndecided, Reason: "is empty: somebody has still to decide about this row"}
+	}
 	if op.Action, ok = crm.ParseAction(f.Action); !ok {
 		return op, unknownAction(f.Action)
 	}
@@ -339,16 +389,16 @@ func (b *Batch) isHeader(cells []string) bool {
 
 // unknownAction says what an action can be, and what the word was probably meant for.
 func unknownAction(word string) *crm.FieldError {
-	e := badCell("action", word, "revoke, share or revoke_all")
+	e := badCell("action", word, "revoke, share, revoke_all or keep")
 	switch strings.ToLower(strings.TrimRight(word, ":")) {
-	case "action", "operation":
+	case "action", "operation", "decision", "review_decision":
 		e.Reason = crm.Quote(word) + " repeats the header: delete this row"
 		return e
 	case "total", "totals", "subtotal", "sum", "count", "grand total":
 		e.Reason += "; if it is a row of totals, delete it"
 		return e
 	}
-	if near := sheet.Near(word, "revoke", "share", "revoke_all", "remove", "unshare", "grant", "add"); near != "" {
+	if near := sheet.Near(word, "revoke", "share", "revoke_all", "remove", "unshare", "grant", "add", "keep", "retain", "certify"); near != "" {
 		e.Reason += "; did you mean " + near + "?"
 	}
 	return e

@@ -75,7 +75,7 @@ func (b *Batch) Run(ctx context.Context) (Summary, error) {
 // now.
 func (b *Batch) atWork() (working []*account) {
 	for _, acc := range b.order {
-		if acc.rows > 0 && acc.end() == nil {
+		if acc.rows > 0 && acc.needed && acc.end() == nil {
 			working = append(working, acc)
 		}
 	}
@@ -116,7 +116,7 @@ func (b *Batch) Usage() []SummaryAccount {
 		if acc.rows == 0 {
 			continue
 		}
-		sa := SummaryAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Ended: acc.end(), Usage: b.usage(acc)}
+		sa := SummaryAccount{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Ended: acc.end(), Clock: acc.clockError(), Usage: b.usage(acc)}
 		if acc.Meter != nil && b.meters[acc.Meter] == acc {
 			sa.Timeline = acc.Meter.Timeline()
 		}

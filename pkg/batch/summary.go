@@ -18,6 +18,7 @@ type Counts struct {
 	InDoubt      int64 `json:"in_doubt"`
 	Invalid      int64 `json:"invalid"`
 	NotAttempted int64 `json:"not_attempted"`
+	NotDue       int64 `json:"not_due"`
 }
 
 // Settled is how many rows need nothing more, whatever the result.
@@ -35,10 +36,24 @@ type Plan struct {
 	Invalid int64 `json:"invalid"`  // rows that can not be sent
 	// Unavailable are rows whose account could not be asked who has their address.
 	Unavailable int64 `json:"unavailable,omitempty"`
-	Joined      int64 `json:"joined"`   // rows that go with an equal one
-	Pairs       int64 `json:"pairs"`    // targets with both a revoke and a share still to be sent
-	Unstated    int64 `json:"unstated"` // revokes without access that are sent with one: the account's default is sent
-	Contexts    int64 `json:"contexts"` // lead revokes: the user may keep the lead through another activity
+	// ClockHeld are rows with a date that can not be relied on, as the clocks of this machine
+	// and of the CRM differ, and rows behind them.
+	ClockHeld int64 `json:"clock_held,omitempty"`
+	// Kept are rows that ask for nothing.
+	Kept int64 `json:"kept"`
+	// NotDue are rows whose date, or that of an earlier row of their target, has not come:
+	// the first days with how many become due on each, and how many after those.
+	NotDue   int64    `json:"not_due"`
+	DueDays  []DueDay `json:"due_days,omitempty"`
+	DueLater int64    `json:"due_later,omitempty"`
+	// Overdue are rows whose date has come and which are not finished, and OldestDue is the
+	// earliest of these dates.
+	Overdue   int64      `json:"overdue"`
+	OldestDue *time.Time `json:"oldest_due,omitempty"`
+	Joined    int64      `json:"joined"`   // rows that go with an equal one
+	Pairs     int64      `json:"pairs"`    // targets with both a revoke and a share still to be sent
+	Unstated  int64      `json:"unstated"` // revokes without access that are sent with one: the account's default is sent
+	Contexts  int64      `json:"contexts"` // lead revokes: the user may keep the lead through another activity
 	// Of ToSend, the rows that do again what an undo sheet, or another sheet of the same
 	// ledger, has undone since: revokes of what it gave back, shares of what it took.
 	TakenAgain int64  `json:"taken_again"`
@@ -73,8 +88,10 @@ type PlanAccount struct {
 	Host     string        `json:"host"`
 	Calls    int64         `json:"calls"`
 	Duration time.Duration `json:"duration_ns"`
-	// Ended is set if the account can not be worked with at all.
+	// Ended is set if the account can not be worked with at all, and Clock if rows with a
+	// date are not attempted because clocks differ.
 	Ended *crm.AccountError `json:"-"`
+	Clock *crm.AccountError `json:"-"`
 }
 
 // Summary is how a run ended.
@@ -106,6 +123,8 @@ type SummaryAccount struct {
 	Host    string            `json:"host"`
 	Usage   crm.Usage         `json:"usage"`
 	Ended   *crm.AccountError `json:"-"`
+	// Clock is set if rows with a date are not attempted because clocks differ.
+	Clock *crm.AccountError `json:"-"`
 	// Timeline is when the calls of Usage were sent; zero if the provider does not say.
 	Timeline crm.Timeline `json:"-"`
 }

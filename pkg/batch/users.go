@@ -94,11 +94,13 @@ func (d *directories) resolve(ctx context.Context) error {
 			return err
 		}
 		acc := d.b.accounts[e.Account]
+		// Of an account that is asked nothing tonight, an address that is new is one of
+		// rows that ask for nothing: nobody needs to know whose it is.
 		id, bound, err := d.b.reader.EmailBinding(ctx, e.Account, e.Email)
 		if err != nil {
 			return err
 		}
-		if !bound {
+		if !bound && acc.needed {
 			users, err := d.list(ctx, acc)
 			if err != nil {
 				return err
@@ -219,6 +221,9 @@ func (d *directories) protected(ctx context.Context, acc *account) ([]string, er
 	for n, name := range d.b.opts.Protect {
 		if !isAddress(name) {
 			ids = append(ids, strings.ToLower(name))
+			continue
+		}
+		if !acc.needed {
 			continue
 		}
 		users, err := d.list(ctx, acc)

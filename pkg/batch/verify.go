@@ -100,7 +100,7 @@ func (b *Batch) Verify(ctx context.Context) (*Verification, error) {
 // stillLost takes off the alarms those of whom a look shows that nothing is lost any more.
 func (b *Batch) stillLost(ctx context.Context, v *Verification) error {
 	for _, acc := range b.order {
-		if acc.rows == 0 || acc.end() != nil {
+		if acc.rows == 0 || !acc.needed || acc.end() != nil {
 			continue
 		}
 		if err := b.eachLost(ctx, acc, func(_ ledger.Lost, still []crm.Grant) error {
@@ -121,6 +121,7 @@ func (b *Batch) countRows(ctx context.Context) error {
 	for _, t := range counts {
 		if acc := b.accounts[t.Account]; acc != nil && !t.Invalid && t.Status != crm.Unavailable {
 			acc.rows += t.Rows
+			acc.needed = acc.needed || t.Status != crm.NotDue
 		}
 	}
 	return err
@@ -134,8 +135,8 @@ func (b *Batch) sortOut(ctx context.Context, review *ledger.Review) (asked int64
 		if acc == nil {
 			return r.Account, false // nobody will ask
 		}
-		if acc.Rules.Shows(r.Op) {
-			return acc.Rules.Key(r.Op).String(), true
+		if op := lookedFor(r.Op); acc.Rules.Shows(op) {
+			return acc.Rules.Key(op).String(), true
 		}
 		return r.Ticket, false
 	})
@@ -295,7 +296,7 @@ func (v *verifier) ask(ctx context.Context, questions []ledger.Question) error {
 	}
 	items := make([]crm.Item, len(questions))
 	for i, q := range questions {
-		items[i] = crm.Item{Op: q.Op, Ticket: q.Ticket}
+		items[i] = crm.Item{Op: lookedFor(q.Op), Ticket: q.Ticket}
 	}
 	outcomes, seen := v.look(ctx, items)
 	if len(outcomes) != len(items) {

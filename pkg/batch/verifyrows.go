@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,6 +60,9 @@ func (s *rowSorter) take(r ledger.ReviewRow) (*ledger.Question, ledger.Answer) {
 	switch r.Status {
 	case crm.Done, crm.Unchanged, crm.Accepted:
 		return s.done(r, at, ticket, looks)
+	case crm.NotDue:
+		a.Holds, a.Code, a.Message = HoldsUnknown, crm.CodeNotDue, r.Message
+		return nil, a
 	case crm.Sent, crm.Uncertain:
 		s.doubt[at] = r.Line
 		a.Holds, a.Code, a.Message = HoldsUnknown, crm.CodeInDoubt, "it was sent, and no answer says whether it was done; run the sheet again"
@@ -98,7 +102,12 @@ func (s *rowSorter) done(r ledger.ReviewRow, at place, ticket string, looks bool
 	if r.Undone != nil && !looks {
 		return nil, undoneAnswer(r)
 	}
-	if ticket == "" {
+	switch {
+	case ticket != "":
+	case r.Op.Action == crm.Keep:
+		a.Code, a.Message = crm.CodeKept, "the CRM shows nobody who has this record, so that nobody can see whether what was kept is still there"
+		return nil, a
+	default:
 		a.Code, a.Message = crm.CodeNoRequestID, "the CRM shows nobody who has this record, and there is no request Id to ask about"
 		return nil, a
 	}
@@ -133,10 +142,13 @@ func undoneAnswer(r ledger.ReviewRow) ledger.Answer {
 // answerOf says what a look, or the state of a request, means for a row.
 func answerOf(q ledger.Question, out crm.Outcome, seen crm.State) ledger.Answer {
 	a := ledger.Answer{Ord: q.Ord, Holds: HoldsUnknown, Code: out.Code, Message: out.Message}
-	if q.Op.Action == crm.RevokeAll && len(q.Except) > 0 && seen.Looked {
-		return besides(q, seen)
-	}
 	switch {
+	case q.Op.Action == crm.RevokeAll && len(q.Except) > 0 && seen.Looked:
+		return besides(q, seen)
+	case q.Op.Action == crm.Keep && seen.Looked:
+		return keptAnswer(q, seen)
+	case q.Op.Action == crm.Keep:
+		a.Message = cmp.Or(a.Message, "the CRM did not say")
 	case out.Status == crm.Done && seen.Looked:
 		a.Holds = Holds
 	case out.Status == crm.Done:
@@ -175,6 +187,42 @@ func besides(q ledger.Question, seen crm.State) ledger.Answer {
 		a.Holds, a.Code, a.Message = HoldsNot, crm.CodeGivenBack, "the record is shared with "+list(others)
 	}
 	return a
+}
+
+// keptAnswer answers for what was kept: whether the user, or everybody where the row names
+// nobody, has the record still, in whatever way.
+func keptAnswer(q ledger.Question, seen crm.State) ledger.Answer {
+	a := ledger.Answer{Ord: q.Ord, Holds: Holds, Code: crm.CodeKept}
+	var through []crm.Grant // groups and roles, of which nobody knows who is in them
+	for _, g := range seen.Grants {
+		switch {
+		case g.Kind == crm.KindPublic, q.Op.User != "" && g.Kind == crm.KindUser && g.ID == q.Op.User:
+			return a
+		case g.Kind == crm.KindGroup || g.Kind == crm.KindRole:
+			through = append(through, g)
+		}
+	}
+	switch {
+	case q.Op.User == "":
+		a.Holds, a.Code, a.Message = HoldsNot, crm.CodeTakenAway, "the record is not shared with everybody any more"
+	case len(through) > 0:
+		a.Holds, a.Message = HoldsUnknown, "the user does not have it alone any more, and may have it as one of "+list(through)
+	default:
+		a.Holds, a.Code, a.Message = HoldsNot, crm.CodeTakenAway, "the user does not have it any more"
+	}
+	return a
+}
+
+// lookedFor returns the operation that a look for what was kept is made as: a look shows all
+// who have the record.
+func lookedFor(op crm.Operation) crm.Operation {
+	if op.Action != crm.Keep {
+		return op
+	}
+	if op.Action = crm.Revoke; op.User == "" {
+		op.Action = crm.RevokeAll
+	}
+	return op
 }
 
 // contradiction says in what way a state is not what an operation asks for.

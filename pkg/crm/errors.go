@@ -14,6 +14,7 @@ import (
 type FieldError struct {
 	Column string
 	Reason string
+	Code   string // of the row; "" is CodeInvalid
 }
 
 func (e *FieldError) Error() string { return e.Column + ": " + e.Reason }

@@ -72,6 +72,12 @@ type Provider interface {
 	// do the work. It costs a request or none (the answer may be remembered). The error
 	// is an *AccountError where the account can not be worked with.
 	Identify(ctx context.Context) (Identity, error)
+
+	// Clock returns what time it is for the CRM, as its last answer said, give or take the
+	// seconds that the answer took; zero where its answers do not say. It costs a request
+	// where nothing has been answered yet. The error is an *AccountError where the account
+	// can not be worked with.
+	Clock(ctx context.Context) (time.Time, error)
 }
 
 // Part says which of an organisation's people a list has.

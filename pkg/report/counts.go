@@ -18,9 +18,10 @@ func word(res ledger.Result) string {
 	return res.Status.String()
 }
 
-// isOpen says whether a row is anything but done or unchanged.
+// isOpen says whether a row needs somebody, or a later run: it is anything but done,
+// unchanged or not yet due.
 func isOpen(res ledger.Result) bool {
-	return res.Invalid || res.Status != crm.Done && res.Status != crm.Unchanged
+	return res.Invalid || res.Status != crm.Done && res.Status != crm.Unchanged && res.Status != crm.NotDue
 }
 
 // result is one of the words of the result column.
@@ -35,8 +36,8 @@ func (r result) Rows() int64 { return *r.n }
 
 // results returns the results in the order of the result column, with their places in the
 // counts.
-func results(c *batch.Counts) [7]result {
-	return [7]result{
+func results(c *batch.Counts) [8]result {
+	return [8]result{
 		{crm.Done.String(), "The CRM has confirmed it.", &c.Done},
 		{crm.Unchanged.String(), "It was so already; no change was sent.", &c.Unchanged},
 		{crm.Accepted.String(), "The CRM took it and has not yet confirmed that it took effect.", &c.Accepted},
@@ -44,6 +45,7 @@ func results(c *batch.Counts) [7]result {
 		{crm.Uncertain.String(), "It was sent, and no answer says whether it was done.", &c.InDoubt},
 		{wordInvalid, "The row can not be carried out as it stands in the sheet; it was never sent.", &c.Invalid},
 		{crm.Pending.String(), "The run ended before it, or it waits for an earlier row on the same user and record.", &c.NotAttempted},
+		{crm.NotDue.String(), "Its date has not come, or it waits for an earlier row whose date has not.", &c.NotDue},
 	}
 }
 
@@ -65,5 +67,5 @@ func addCounts(to *batch.Counts, some batch.Counts) {
 	}
 }
 
-// stillOpen is how many rows are neither done nor unchanged.
-func stillOpen(c batch.Counts) int64 { return c.Rows - c.Done - c.Unchanged }
+// stillOpen is how many rows are open, as isOpen has it.
+func stillOpen(c batch.Counts) int64 { return c.Rows - c.Done - c.Unchanged - c.NotDue }

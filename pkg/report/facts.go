@@ -67,9 +67,9 @@ func (f Facts) digest() string {
 // or could not start, and the ledger's rows are those of an earlier run.
 func began(s batch.Summary) bool { return !s.Started.IsZero() }
 
-// ended says whether an account could do no more before its rows were done.
+// ended says whether an account could not do all of its rows.
 func ended(s batch.Summary) bool {
-	return slices.ContainsFunc(s.Accounts, func(a batch.SummaryAccount) bool { return a.Ended != nil })
+	return slices.ContainsFunc(s.Accounts, func(a batch.SummaryAccount) bool { return a.Ended != nil || a.Clock != nil })
 }
 
 // problem returns what a command or a run ended with, made safe; "" if with

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ func WriteMetrics(ctx context.Context, led *ledger.Ledger, s batch.Summary, fact
 		m.gauge(alarms, "Rows by which a bystander, whom no row is about, lost a record and was not given it back, as of the last run.", lost)
 	}
 	if began(s) {
-		if err := m.rows(ctx, led, s.Accounts); err != nil {
+		if err := m.rows(ctx, led, s.Accounts, ended); err != nil {
 			return err
 		}
 		m.accounts(s.Accounts)
@@ -95,8 +96,9 @@ type metrics struct {
 // rows writes how the rows of the sheet stand, by account and result. Every account of the
 // run is among them, with or without rows, and every result has its sample, so that none
 // disappears when it falls to nothing.
-func (m *metrics) rows(ctx context.Context, led *ledger.Ledger, accounts []batch.SummaryAccount) error {
+func (m *metrics) rows(ctx context.Context, led *ledger.Ledger, accounts []batch.SummaryAccount, now time.Time) error {
 	rows := make(map[string]*batch.Counts)
+	late := overdue{now: now}
 	for _, a := range accounts {
 		rows[a.Account] = new(batch.Counts)
 	}
@@ -108,6 +110,7 @@ func (m *metrics) rows(ctx context.Context, led *ledger.Ledger, accounts []batch
 			rows[res.Account] = new(batch.Counts)
 		}
 		countRow(rows[res.Account], res)
+		late.see(res)
 	}
 	const name = "bulkrevoke_last_run_rows"
 	m.announce(name, "Rows of the sheet by result after the last run.")
@@ -116,7 +119,36 @@ func (m *metrics) rows(ctx context.Context, led *ledger.Ledger, accounts []batch
 			m.sample(name, float64(r.Rows()), "account", account, "result", r.Word)
 		}
 	}
+	m.gauge("bulkrevoke_rows_not_due", "Rows whose date, or that of an earlier row on the same user and record, has not come.", float64(late.notDue))
+	m.gauge("bulkrevoke_rows_overdue", "Rows whose date has come and that are not done.", float64(late.rows))
+	m.gauge("bulkrevoke_oldest_overdue_seconds", "How long ago the date of the oldest of these came, when the run ended; 0 if there are none.", late.age())
 	return nil
+}
+
+// overdue finds the rows whose date has come, and which are not done.
+type overdue struct {
+	now          time.Time
+	notDue, rows int64
+	oldest       time.Time
+}
+
+func (o *overdue) see(res ledger.Result) {
+	switch {
+	case res.Status == crm.NotDue:
+		o.notDue++
+	case isOpen(res) && !res.Due.IsZero() && !res.Due.After(o.now):
+		if o.rows++; o.oldest.IsZero() || res.Due.Before(o.oldest) {
+			o.oldest = res.Due
+		}
+	}
+}
+
+// age is how long ago the oldest date came, in seconds.
+func (o *overdue) age() float64 {
+	if o.rows == 0 {
+		return 0
+	}
+	return seconds(o.now.Sub(o.oldest))
 }
 
 // accounts writes what each account was asked.
@@ -137,8 +169,8 @@ func (m *metrics) accounts(accounts []batch.SummaryAccount) {
 	const name = "bulkrevoke_last_run_account_ended"
 	m.announce(name, "1 for an account that could do no more before its rows were done; the code says why.")
 	for _, a := range accounts {
-		if a.Ended != nil {
-			m.sample(name, 1, "account", a.Account, "crm", a.CRM, "code", a.Ended.Code)
+		if e := cmp.Or(a.Ended, a.Clock); e != nil {
+			m.sample(name, 1, "account", a.Account, "crm", a.CRM, "code", e.Code)
 		}
 	}
 }

@@ -1,11 +1,13 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -29,6 +31,9 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 		{p.TakenAgain, "of those to send: take away again what an undo or another sheet of this ledger gave back"},
 		{p.GivenAgain, "of those to send: give again what an undo or another sheet of this ledger took away"},
 		{p.Invalid, "invalid, never sent"},
+		{p.ClockHeld, "not attempted: they have dates, and this machine's clock and the CRM's differ"},
+		{p.Kept, "to be kept, nothing is sent"},
+		{p.Overdue, "overdue: their date has come, and they are not finished" + since(p.OldestDue)},
 		{p.Unavailable, "not attempted: nobody can be asked who has their address"},
 		{p.Joined, "go together with an equal row"},
 		{p.Unstated, "revokes without access: the account's default is sent"},
@@ -39,6 +44,7 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 			fmt.Fprintf(&b, "  %d  %s\n", f.n, f.what)
 		}
 	}
+	writeDueDays(&b, p)
 	if p.Pairs > 0 {
 		fmt.Fprintf(&b, "  note: %s both a revoke and a share; they act in sheet order\n", Count(p.Pairs, "target")+plural(p.Pairs, " has", " have"))
 	}
@@ -58,9 +64,12 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 		fmt.Fprintf(&b, "\naccount %s (%s at %s): about %s, %s\n", a.Account, a.CRM, a.Host, Count(a.Calls, "call"), estimate(a.Duration))
 		if a.Ended != nil {
 			fmt.Fprintf(&b, "  can not be worked with: %s\n", Printable(a.Ended.Error()))
-			if a.Ended.Hint != "" {
-				fmt.Fprintf(&b, "  %s\n", Printable(a.Ended.Hint))
-			}
+		}
+		if a.Clock != nil {
+			fmt.Fprintf(&b, "  %s\n", Printable(a.Clock.Err.Error()))
+		}
+		if e := cmp.Or(a.Ended, a.Clock); e != nil && e.Hint != "" {
+			fmt.Fprintf(&b, "  %s\n", Printable(e.Hint))
 		}
 	}
 	if p.Digest != "" {
@@ -68,6 +77,28 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// since tells how far back the oldest date lies.
+func since(oldest *time.Time) string {
+	if oldest == nil {
+		return ""
+	}
+	return "; the oldest since " + oldest.Format("2006-01-02 15:04 UTC")
+}
+
+// writeDueDays tells what becomes due when.
+func writeDueDays(b *strings.Builder, p batch.Plan) {
+	if p.NotDue == 0 {
+		return
+	}
+	fmt.Fprintf(b, "  %d  not due yet, nothing is sent:\n", p.NotDue)
+	for _, d := range p.DueDays {
+		fmt.Fprintf(b, "      %s  %s\n", d.Day, Count(d.Rows, "row"))
+	}
+	if p.DueLater > 0 {
+		fmt.Fprintf(b, "      later       %s\n", Count(p.DueLater, "row"))
+	}
 }
 
 // planJSON is a plan as `plan --json` writes it.
@@ -80,6 +111,7 @@ type planJSON struct {
 type planAccountJSON struct {
 	batch.PlanAccount
 	Ended *endedJSON `json:"ended,omitempty"`
+	Clock *endedJSON `json:"clock,omitempty"`
 }
 
 // endedJSON is why an account can not be worked with.
@@ -116,7 +148,7 @@ func planJSONOf(sheetName string, p batch.Plan) planJSON {
 		out.Groups = []batch.PlanGroup{}
 	}
 	for _, a := range p.Accounts {
-		out.Accounts = append(out.Accounts, planAccountJSON{PlanAccount: a, Ended: endedOf(a.Ended)})
+		out.Accounts = append(out.Accounts, planAccountJSON{PlanAccount: a, Ended: endedOf(a.Ended), Clock: endedOf(a.Clock)})
 	}
 	return out
 }

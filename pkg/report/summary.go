@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -45,11 +46,14 @@ func WriteSummary(w io.Writer, s batch.Summary, f Facts, reasons *Reasons) error
 			fmt.Fprintf(&b, ", %d repeated after a failure", a.Usage.Repeats)
 		}
 		b.WriteByte('\n')
-		if e := a.Ended; e != nil {
-			fmt.Fprintf(&b, "account %s ended: %s\n", a.Account, Printable(e.Error()))
-			if e.Hint != "" {
-				fmt.Fprintf(&b, "  %s\n", Printable(e.Hint))
-			}
+		if a.Ended != nil {
+			fmt.Fprintf(&b, "account %s ended: %s\n", a.Account, Printable(a.Ended.Error()))
+		}
+		if a.Clock != nil {
+			fmt.Fprintf(&b, "account %s: %s\n", a.Account, Printable(a.Clock.Err.Error()))
+		}
+		if e := cmp.Or(a.Ended, a.Clock); e != nil && e.Hint != "" {
+			fmt.Fprintf(&b, "  %s\n", Printable(e.Hint))
 		}
 	}
 	if s.Stopped != nil && !errors.Is(f.Failure, s.Stopped) {
@@ -126,6 +130,10 @@ func next(s batch.Summary, f Facts) (lines []string, again string) {
 		lines = append(lines, "nothing; what is accepted was not asked about, without --confirm off it is")
 	case c.Rows == 0:
 		lines = append(lines, "nothing, the sheet has no row")
+	case c.NotDue == c.Rows:
+		lines = append(lines, "nothing is due yet")
+	case c.NotDue > 0:
+		lines = append(lines, "nothing, every row that is due is as the sheet asks")
 	default:
 		lines = append(lines, "nothing, every row is as the sheet asks")
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -141,7 +142,7 @@ func summaryFileOf(ctx context.Context, led *ledger.Ledger, s batch.Summary, fac
 		if p := facts.planned(a.Account); p != nil {
 			account.PlannedCalls, account.PlannedSeconds = new(p.Calls), new(int64(p.Duration.Round(time.Second).Seconds()))
 		}
-		if e := endedOf(a.Ended); e != nil {
+		if e := endedOf(cmp.Or(a.Ended, a.Clock)); e != nil {
 			account.EndedCode, account.EndedText, account.EndedHint = e.Code, e.Message, e.Hint
 		}
 		out.Accounts = append(out.Accounts, account)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
@@ -48,7 +47,7 @@ func WriteUndo(ctx context.Context, led *ledger.Ledger, path string, left func(b
 	of := inert(src.Name + " " + batch.UndoMark(led))
 	err = newFile().replace(ctx, path, func(w io.Writer) error {
 		line := newCSV(w, layout)
-		line.add(sheet.Columns()...)
+		line.add(undoColumns()...)
 		line.add("note", UndoColumn)
 		if err := line.end(); err != nil {
 			return err
@@ -82,7 +81,15 @@ func WriteUndo(ctx context.Context, led *ledger.Ledger, path string, left func(b
 	return counts, err
 }
 
-// undoCells returns the cells of a row, in the order of sheet.Columns.
+// undoColumns returns the columns of an undo sheet, but for its last two.
+func undoColumns() []string {
+	return []string{
+		"action", "object", "record_id", "user", "context_id", "access",
+		"duration_minutes", "share_related", "group_permissions", "account",
+	}
+}
+
+// undoCells returns the cells of a row, in the order of undoColumns.
 func undoCells(row batch.UndoRow) []string {
 	op, minutes, related := row.Op, "", ""
 	if op.Minutes > 0 {

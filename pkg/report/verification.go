@@ -27,10 +27,11 @@ type VerifyCounts struct {
 	NeverDone  int64
 	Unknown    int64
 	Superseded int64 // of Rows: a later row of their target is what counts
+	NotDue     int64
 }
 
-// Open is how many rows do not hold for certain.
-func (c VerifyCounts) Open() int64 { return c.Rows - c.Holds }
+// Open is how many rows do not hold for certain, of those that are due.
+func (c VerifyCounts) Open() int64 { return c.Rows - c.Holds - c.NotDue }
 
 func (c *VerifyCounts) add(a ledger.Answer) {
 	c.Rows++
@@ -41,6 +42,8 @@ func (c *VerifyCounts) add(a ledger.Answer) {
 		c.NeverDone++
 	case a.Holds == batch.HoldsNot:
 		c.Broken++
+	case a.Code == crm.CodeNotDue:
+		c.NotDue++
 	default:
 		c.Unknown++
 	}

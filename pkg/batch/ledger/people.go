@@ -99,8 +99,8 @@ func (im *Import) Resolve(ctx context.Context, account, email, user string) erro
 	return nil
 }
 
-// Touching returns the line of the first valid row of the account that names the
-// user, by id or by an address that has been resolved to it.
+// Touching returns the line of the first valid row of the account that is to change what
+// the user has, named by id or by an address that has been resolved to it.
 func (im *Import) Touching(ctx context.Context, account, user string) (line int, ok bool, err error) {
 	if user == "" {
 		return 0, false, nil
@@ -110,7 +110,7 @@ func (im *Import) Touching(ctx context.Context, account, user string) (line int,
 		if err != nil || named == 0 {
 			return err
 		}
-		return c.query(`SELECT line FROM import_row WHERE rejected = 0 AND person IN
+		return c.query(`SELECT line FROM import_row WHERE rejected = 0 AND action <> 'keep' AND person IN
 			(SELECT id FROM import_person WHERE account = ? AND user_id = ?) ORDER BY ord LIMIT 1`, func(r row) error {
 			line, ok = r.int("line"), true
 			return nil

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unique"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -379,7 +380,7 @@ func TestDigest(t *testing.T) {
 	sum := func(account, host string, ops ...crm.Operation) string {
 		d := NewDigest()
 		for _, o := range ops {
-			d.Add(account, host, o)
+			d.Add(account, host, o, time.Time{})
 		}
 		return d.Sum()
 	}
@@ -411,6 +412,11 @@ func TestDigest(t *testing.T) {
 		changed := base
 		change(&changed)
 		note(fmt.Sprint("change ", i), sum("a", "h", changed))
+	}
+	for i, due := range []time.Time{time.UnixMilli(0), time.UnixMilli(1)} {
+		d := NewDigest()
+		d.Add("a", "h", base, due)
+		note(fmt.Sprint("due ", i), d.Sum())
 	}
 	d := NewDigest()
 	d.AddInvalid("a", "unknown_user")

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -20,11 +21,15 @@ type Digest struct {
 // NewDigest returns the digest of no rows.
 func NewDigest() *Digest { return &Digest{sum: sha256.New()} }
 
-// Add counts a valid row.
-func (d *Digest) Add(account, host string, op crm.Operation) {
+// Add counts a valid row; due is when its date comes, zero where it has none.
+func (d *Digest) Add(account, host string, op crm.Operation, due time.Time) {
 	d.text("row", account, host, op.Action.String(), op.Object, op.Record, op.Context, op.User,
 		op.Access.String(), op.Related.String(), op.Permissions.String())
 	d.number(uint64(op.Minutes))
+	if !due.IsZero() {
+		d.text("due")
+		d.number(uint64(due.UnixMilli()))
+	}
 	d.flush()
 }
 

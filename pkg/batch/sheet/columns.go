@@ -13,6 +13,7 @@ func Columns() []string {
 	return []string{
 		"action", "object", "record_id", "user", "context_id", "access",
 		"duration_minutes", "share_related", "group_permissions", "account",
+		"not_before", "last_day",
 	}
 }
 
@@ -47,7 +48,7 @@ type column struct {
 // knownColumns returns all columns that fill a field, in the order of Columns.
 func knownColumns() []column {
 	columns := []column{
-		{"action", []string{"action", "operation"}},
+		{"action", []string{"action", "operation", "decision", "review_decision"}},
 		{"object", []string{"object", "module", "entity"}},
 		{"record_id", []string{"record_id", "EntityId", "ProspectAutoId", "LeadAutoId", "OpportunityId", "GroupId"}},
 		{"user", []string{"user", "UserId"}},
@@ -58,6 +59,8 @@ func knownColumns() []column {
 		{"share_related", []string{"share_related", "share_related_records"}},
 		{"group_permissions", []string{"group_permissions"}},
 		{"account", []string{"account", "crm"}},
+		{"not_before", []string{"not_before", "effective_date", "due", "due_date"}},
+		{"last_day", []string{"last_day", "last_working_day", "leaving_date", "termination_date", "exit_date"}},
 	}
 	for i, name := range PermissionColumns() {
 		columns = append(columns, column{fmt.Sprintf("permission[%d]", i), []string{name}})

@@ -30,6 +30,8 @@ type Fields struct {
 	Related     string `csv:"share_related"`
 	Permissions string `csv:"group_permissions"`
 	Account     string `csv:"account"`
+	NotBefore   string `csv:"not_before"`
+	LastDay     string `csv:"last_day"`
 	// Permission holds the columns that are named after one permission, in the order
 	// of PermissionColumns.
 	Permission [6]string `csv:"permission" csv[]:"6"`
@@ -59,6 +61,10 @@ func (f *Fields) Value(column string) string {
 		return f.Permissions
 	case "account":
 		return f.Account
+	case "not_before":
+		return f.NotBefore
+	case "last_day":
+		return f.LastDay
 	}
 	if i := slices.Index(PermissionColumns(), column); i >= 0 {
 		return f.Permission[i]

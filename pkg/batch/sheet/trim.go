@@ -17,6 +17,9 @@ func trim(s string) string {
 	return strings.TrimFunc(s, unseen)
 }
 
+// Trim cuts off what surrounds a value without being seen, as is done for Fields.
+func Trim(s string) string { return trim(s) }
+
 // visible is the short way for cells that begin and end in plain ASCII.
 func visible(c byte) bool { return ' ' < c && c < utf8.RuneSelf }
 

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -34,6 +35,17 @@ type owner struct {
 // hours. The error is an *crm.AccountError, or what ended ctx.
 func (p *Provider) Identify(ctx context.Context) (crm.Identity, error) {
 	return p.store.Identity(isGUID, func() (crm.Identity, error) { return p.ask(ctx) })
+}
+
+// Clock returns what time it is for the CRM, by its last answer.
+func (p *Provider) Clock(ctx context.Context) (time.Time, error) {
+	if _, answered := p.client.Clock(); !answered {
+		if _, err := p.ask(ctx); err != nil {
+			return time.Time{}, err
+		}
+	}
+	now, _ := p.client.Clock()
+	return now, nil
 }
 
 // ask asks whose keys these are.

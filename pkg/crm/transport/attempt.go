@@ -119,6 +119,7 @@ func (c *Client) exchange(ctx context.Context, x exchange) (*Response, fate, err
 		return c.failed(ctx, limited, x, begin, watch.sent(err), err)
 	}
 	defer resp.Body.Close()
+	c.hear(resp.Header)
 	reply, rest, err := read(resp, x)
 	if err != nil {
 		x.arrived = true

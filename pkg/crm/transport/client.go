@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -66,6 +67,7 @@ type Client struct {
 	log       *slog.Logger
 	rt        http.RoundTripper
 	traced    bool // rt is net/http's, which tells when a request is written
+	heard     atomic.Pointer[heard]
 	// What most requests have in common, as their headers hold it; nobody changes it.
 	agent, json []string
 }

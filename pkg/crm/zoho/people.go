@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -141,29 +142,43 @@ func (e *refusal) Error() string { return e.code + ": " + e.text }
 // tell: administrators always may, other profiles with a permission that no answer shows.
 // The error is an *crm.AccountError, or what ended ctx.
 func (p *Provider) Identify(ctx context.Context) (crm.Identity, error) {
-	return p.store.Identity(number.MatchString, func() (crm.Identity, error) {
-		id, err := p.owner(ctx)
-		if err == nil {
-			return id, nil
-		}
-		if end, ok := errors.AsType[*crm.AccountError](err); ok {
-			return crm.Identity{}, end
-		}
-		if ctx.Err() != nil {
-			return crm.Identity{}, context.Cause(ctx)
-		}
-		end := &crm.AccountError{
-			Code: crm.EndUnreachable, Err: errors.New("whose token it is could not be found out: " + err.Error()),
-			Hint: "Check the data centre or the API URL of the account, and whether ca_file is needed to trust its certificate.",
-		}
-		if no, ok := errors.AsType[*refusal](err); ok {
-			end = &crm.AccountError{
-				Code: crm.EndKeys, Err: fmt.Errorf("the CRM does not tell whose token it is: %w", no),
-				Hint: "Authorise the client again with the scopes ZohoCRM.share.all, " + scopeUsers + " and " + scopeOrg + ".",
-			}
-		}
+	return p.store.Identity(number.MatchString, func() (crm.Identity, error) { return p.ask(ctx) })
+}
+
+// ask asks whose token it is.
+func (p *Provider) ask(ctx context.Context) (crm.Identity, error) {
+	id, err := p.owner(ctx)
+	if err == nil {
+		return id, nil
+	}
+	if end, ok := errors.AsType[*crm.AccountError](err); ok {
 		return crm.Identity{}, end
-	})
+	}
+	if ctx.Err() != nil {
+		return crm.Identity{}, context.Cause(ctx)
+	}
+	end := &crm.AccountError{
+		Code: crm.EndUnreachable, Err: errors.New("whose token it is could not be found out: " + err.Error()),
+		Hint: "Check the data centre or the API URL of the account, and whether ca_file is needed to trust its certificate.",
+	}
+	if no, ok := errors.AsType[*refusal](err); ok {
+		end = &crm.AccountError{
+			Code: crm.EndKeys, Err: fmt.Errorf("the CRM does not tell whose token it is: %w", no),
+			Hint: "Authorise the client again with the scopes ZohoCRM.share.all, " + scopeUsers + " and " + scopeOrg + ".",
+		}
+	}
+	return crm.Identity{}, end
+}
+
+// Clock returns what time it is for the CRM, by its last answer.
+func (p *Provider) Clock(ctx context.Context) (time.Time, error) {
+	if _, answered := p.client.Clock(); !answered {
+		if _, err := p.ask(ctx); err != nil {
+			return time.Time{}, err
+		}
+	}
+	now, _ := p.client.Clock()
+	return now, nil
 }
 
 // owner asks whose token it is. Reading the organisation takes a scope of its own,
