@@ -29,6 +29,7 @@ type rig struct {
 	base   string
 	dir    string
 	env    map[string]string
+	now    func() time.Time // of the command and of both CRMs; nil for time.Now
 }
 
 // routeByObject returns the CRM whose object a word is.
@@ -118,7 +119,7 @@ func (r *rig) run(args ...string) ran {
 }
 
 func (r *rig) runUnder(ctx context.Context, args ...string) ran {
-	o := &outside{stdin: strings.NewReader(""), env: r.env}
+	o := &outside{stdin: strings.NewReader(""), env: r.env, now: r.now}
 	code := o.execute(ctx, args...)
 	return ran{code, o.stdout.String(), o.stderr.String()}
 }

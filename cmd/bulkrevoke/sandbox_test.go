@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
@@ -21,6 +22,7 @@ type outside struct {
 	stdout, stderr bytes.Buffer
 	env            map[string]string
 	terminal       bool
+	now            func() time.Time // nil for time.Now
 }
 
 // execute runs a command line there and returns the exit code.
@@ -34,6 +36,9 @@ func (o *outside) execute(ctx context.Context, args ...string) int {
 		return all
 	}
 	a.terminal = func(any) bool { return o.terminal }
+	if o.now != nil {
+		a.now = o.now
+	}
 	return a.execute(ctx)
 }
 

@@ -214,14 +214,15 @@ func newBench(t testing.TB, fakes ...*fake) *bench {
 }
 
 // prepare loads a sheet of short rows ("revoke r1 u1" or "share r1 u1 write", and
-// an account after "@@") and prepares it.
+// an account after "@@" and a date after "##") and prepares it.
 func (b *bench) prepare(rows ...string) (*Batch, *Plan, error) {
 	b.t.Helper()
-	text := "action,object,record_id,user,access,account\n"
+	text := "action,object,record_id,user,access,account,not_before\n"
 	for _, row := range rows {
+		row, date, _ := strings.Cut(row, "##")
 		row, account, _ := strings.Cut(row, "@@")
 		words := append(strings.Fields(row), "", "", "")
-		text += fmt.Sprintf("%s,thing,%s,%s,%s,%s\n", words[0], words[1], words[2], words[3], account)
+		text += fmt.Sprintf("%s,thing,%s,%s,%s,%s,%s\n", words[0], words[1], words[2], words[3], strings.TrimSpace(account), strings.TrimSpace(date))
 	}
 	in, err := sheet.Open(strings.NewReader(text), "sheet.csv", sheet.Options{})
 	if err != nil {

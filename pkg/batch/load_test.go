@@ -85,7 +85,7 @@ func TestLoadRows(t *testing.T) {
 	if want := []string{"", "", "", "", crm.CodeInvalid, crm.CodeUnknownAccount, crm.CodeInvalid, crm.CodeInvalid, "left_out"}; !slices.Equal(codes, want) {
 		t.Errorf("codes %q, want %q", codes, want)
 	}
-	if want := []string{"revoke", "thing", "r2", "", "Jo@x.example", "", "", "", "", ""}; !slices.Equal(results[1].Cells, want) || len(want) != len(rowColumns()) {
+	if want := []string{"revoke", "thing", "r2", "", "Jo@x.example", "", "", "", "", "", "", ""}; !slices.Equal(results[1].Cells, want) || len(want) != len(rowColumns()) {
 		t.Errorf("the cells of the second row are %q, want %q", results[1].Cells, want)
 	}
 	batch, err = b.loaded(rows)

@@ -11,8 +11,10 @@ import (
 
 // required are the columns that no row may leave empty.
 type required struct {
-	columns  []int // their places
-	reviewer int   // of the column that says who has decided, -1 without one
+	columns []int // their places
+	// byReviewer says that one of them, at reviewer, says who has decided.
+	byReviewer bool
+	reviewer   int
 }
 
 // reviewerColumn is the column whose person decides about others only.
@@ -21,7 +23,7 @@ const reviewerColumn = "reviewer"
 // findRequired finds the columns of Options.Require. The error is a *sheet.Error where the
 // sheet has no such column.
 func (b *Batch) findRequired(layout sheet.Layout) error {
-	b.required = required{reviewer: -1}
+	b.required = required{}
 	for _, name := range b.opts.Require {
 		i := slices.IndexFunc(layout.Columns, func(header string) bool { return sheet.SameName(header, name) })
 		if ours := sheet.ColumnNamed(name); i < 0 && ours != "" {
@@ -39,7 +41,7 @@ func (b *Batch) findRequired(layout sheet.Layout) error {
 		}
 		b.required.columns = append(b.required.columns, i)
 		if sheet.SameName(name, reviewerColumn) {
-			b.required.reviewer = i
+			b.required.byReviewer, b.required.reviewer = true, i
 		}
 	}
 	return nil
@@ -53,7 +55,7 @@ func (b *Batch) reviewed(rec sheet.Record) error {
 			return &crm.FieldError{Column: b.header[i], Code: crm.CodeRequired, Reason: "is empty, and no row may leave it so"}
 		}
 	}
-	if b.required.reviewer < 0 {
+	if !b.required.byReviewer {
 		return nil
 	}
 	reviewer := cell(rec, b.required.reviewer)

@@ -270,7 +270,7 @@ type Result struct {
 
 // HasOp says whether the row stands for an operation: it is neither invalid nor one of an
 // account that could not be worked with at all.
-func (r Result) HasOp() bool { return r.ID != 0 }
+func (r Result) HasOp() bool { return !r.Invalid && (r.Status != crm.Unavailable || r.ID != 0) }
 
 // Seen is what was seen before an announced sending.
 type Seen struct {

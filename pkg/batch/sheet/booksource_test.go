@@ -131,13 +131,13 @@ func TestBook(t *testing.T) {
 		[]any{"revoke", "lead", 123456789012345, "u3", 1.5, false, nil, "=1+1"},
 	)
 	r, got := mustReadBook(t, data, sheet.Options{})
-	fields := func(record, user, email, related string) sheet.Fields {
-		return sheet.Fields{Action: "revoke", Object: "lead", Record: record, User: user, Email: email, Related: related}
+	fields := func(record, user, email, lastDay, related string) sheet.Fields {
+		return sheet.Fields{Action: "revoke", Object: "lead", Record: record, User: user, Email: email, LastDay: lastDay, Related: related}
 	}
 	want := []sheet.Record{
-		{Line: 3, Cells: []string{"revoke", "lead", "12345", " u1\u00a0", "2026-11-30", "TRUE", "", "two\r\nlines"}, Fields: fields("12345", "u1", "", "TRUE")},
-		{Line: 5, Cells: []string{"revoke", "lead", "4150868000000624001", "a@b.c", "", "", "", " "}, Fields: fields("4150868000000624001", "", "a@b.c", "")},
-		{Line: 7, Cells: []string{"revoke", "lead", "123456789012345", "u3", "1.5", "FALSE", "", "=1+1"}, Fields: fields("123456789012345", "u3", "", "FALSE")},
+		{Line: 3, Cells: []string{"revoke", "lead", "12345", " u1\u00a0", "2026-11-30", "TRUE", "", "two\r\nlines"}, Fields: fields("12345", "u1", "", "2026-11-30", "TRUE")},
+		{Line: 5, Cells: []string{"revoke", "lead", "4150868000000624001", "a@b.c", "", "", "", " "}, Fields: fields("4150868000000624001", "", "a@b.c", "", "")},
+		{Line: 7, Cells: []string{"revoke", "lead", "123456789012345", "u3", "1.5", "FALSE", "", "=1+1"}, Fields: fields("123456789012345", "u3", "", "1.5", "FALSE")},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)

@@ -119,7 +119,7 @@ func TestLayoutColumns(t *testing.T) {
 
 func TestMappingRefusals(t *testing.T) {
 	t.Parallel()
-	const choices = " There are action, object, record_id, user, context_id, access, duration_minutes, share_related, group_permissions, account, " +
+	const choices = " There are action, object, record_id, user, context_id, access, duration_minutes, share_related, group_permissions, account, not_before, last_day, " +
 		"the permissions of a sales group, and none for a column that means nothing to us"
 	for _, tc := range []struct {
 		name, text string

@@ -125,6 +125,8 @@ func TestAliases(t *testing.T) {
 		"access":            {[]string{"access", "AccessType", "permission"}, func(f sheet.Fields) string { return f.Access }},
 		"duration_minutes":  {[]string{"duration_minutes", "DurationInMinutes", "duration"}, func(f sheet.Fields) string { return f.Duration }},
 		"share_related":     {[]string{"share_related", "share_related_records"}, func(f sheet.Fields) string { return f.Related }},
+		"not_before":        {[]string{"not_before", "Effective Date", "due", "DueDate"}, func(f sheet.Fields) string { return f.NotBefore }},
+		"last_day":          {[]string{"last_day", "Last Working Day", "leaving-date", "TerminationDate", "exit date"}, func(f sheet.Fields) string { return f.LastDay }},
 		"group_permissions": {[]string{"group_permissions", "Group Permissions"}, func(f sheet.Fields) string { return f.Permissions }},
 		"account":           {[]string{"account", "CRM"}, func(f sheet.Fields) string { return f.Account }},
 	} {
@@ -149,7 +151,7 @@ func TestColumnsMatchTheirNames(t *testing.T) {
 	columns := append(sheet.Columns(), sheet.PermissionColumns()...)
 	r, records := mustRead(t, strings.Join(columns, ",")+"\n"+strings.Join(columns, ","), "s.csv")
 	f := records[0].Fields
-	got := []string{f.Action, f.Object, f.Record, f.User, f.Context, f.Access, f.Duration, f.Related, f.Permissions, f.Account}
+	got := []string{f.Action, f.Object, f.Record, f.User, f.Context, f.Access, f.Duration, f.Related, f.Permissions, f.Account, f.NotBefore, f.LastDay}
 	for i := range sheet.PermissionColumns() {
 		got = append(got, f.Permission[i])
 	}

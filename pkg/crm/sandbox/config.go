@@ -88,6 +88,10 @@ type Config struct {
 	// it is read at the start, so that request Ids and shares outlive a restart. Empty
 	// for none. One server at a time may have it open.
 	Journal string
+	// ClockAhead is how far the clock in the Date header of answers is ahead of Now, and
+	// NoDate leaves the header out.
+	ClockAhead time.Duration
+	NoDate     bool
 	// Now is the clock of the window and of processing; nil for time.Now. Latency and
 	// delays always pass in real time (or that of a synctest bubble).
 	Now func() time.Time

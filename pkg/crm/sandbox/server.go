@@ -161,6 +161,9 @@ func (s *Server) answer(w http.ResponseWriter, x *exchange, rep *reply) {
 		arrival.Status, arrival.Refused = rep.status, arrival.Refused || f.is(FaultThrottle)
 	}
 	s.mu.Unlock()
+	if w.Header()["Date"] = nil; !s.cfg.NoDate {
+		w.Header().Set("Date", s.cfg.Now().Add(s.cfg.ClockAhead).UTC().Format(http.TimeFormat))
+	}
 	if there && !send(ctx, w, rep, f) && x.change != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
