@@ -21,10 +21,11 @@ type bookSource struct {
 	row    sheetRow // that was read last
 	filled int      // rows so far that are not blank
 	header *header
-	above  []sheetRow  // some of the rows that are passed over before the header
-	ids    []knownCell // the columns that hold identifiers
-	hidden []int       // lines of the first rows that are hidden
-	below  int         // rows under the header that are not blank
+	above  []sheetRow   // some of the rows that are passed over before the header
+	ids    []knownCell  // the columns that hold identifiers
+	hidden []int        // lines of the first rows that are hidden
+	below  int          // rows under the header that are not blank
+	dates  map[int]bool // columns of records with dates, and whether all of them are stored as such
 }
 
 // openBook reads the header of a sheet. The bytes of the whole workbook go
@@ -35,7 +36,7 @@ func (r *Reader) openBook(in io.Reader, names naming) error {
 		return err
 	}
 	wb, err := openWorkbook(packed)
-	b := &bookSource{wb: wb, opt: r.opt, names: names}
+	b := &bookSource{wb: wb, opt: r.opt, names: names, dates: make(map[int]bool)}
 	var t tab
 	if err == nil {
 		t, err = b.choose()
@@ -45,6 +46,9 @@ func (r *Reader) openBook(in io.Reader, names naming) error {
 	}
 	if r.header = b.header; err != nil {
 		return errors.Join(err, b.close())
+	}
+	if b.header.isResult {
+		b.sheet.Others = slices.DeleteFunc(b.sheet.Others, func(name string) bool { return name == SummarySheet })
 	}
 	r.src, r.layout = b, Layout{Delimiter: ",", Newline: "\n", BOM: true, Sheet: b.sheet.Name}
 	return nil
@@ -208,10 +212,33 @@ func (b *bookSource) next() (Record, error) {
 		for len(cells) < width {
 			cells = append(cells, "")
 		}
+		b.seeDates()
 		rec := b.header.record(b.row.line, cells)
 		rec.Problem = b.problem(rec.Cells)
 		return rec, nil
 	}
+}
+
+// seeDates notes in which columns the row that was read last has dates.
+func (b *bookSource) seeDates() {
+	for _, column := range b.row.dates {
+		if _, seen := b.dates[column]; !seen {
+			b.dates[column] = true
+		}
+	}
+	for _, column := range b.row.typed {
+		b.dates[column] = false
+	}
+}
+
+// dateColumns are Layout.Dates.
+func (b *bookSource) dateColumns() (positions []int) {
+	for i := range b.header.columns {
+		if b.dates[i+1] {
+			positions = append(positions, i)
+		}
+	}
+	return positions
 }
 
 // cutBlank takes blank cells off the end of a row, but leaves n.

@@ -144,7 +144,7 @@ func TestBook(t *testing.T) {
 	}
 	layout := sheet.Layout{Delimiter: ",", Newline: "\n", BOM: true, Sheet: "Sheet1",
 		Columns: []string{"Action", "object", "record_id", "User Id", "last day", "share_related", "", "note"},
-		Keep:    []int{0, 1, 2, 3, 4, 5, 6, 7}, Dropped: []int{6}}
+		Keep:    []int{0, 1, 2, 3, 4, 5, 6, 7}, Dropped: []int{6}, Dates: []int{4}}
 	if diff := cmp.Diff(layout, r.Layout()); diff != "" {
 		t.Errorf("layout (-want +got):\n%s", diff)
 	}
@@ -289,5 +289,18 @@ func TestBookResult(t *testing.T) {
 	r, records := mustReadBook(t, book(t, header, []any{"revoke", "lead", "1", "u", 2, "done"}), sheet.Options{})
 	if l := r.Layout(); !l.IsResult || len(l.Columns) != 4 || len(records[0].Cells) != 4 {
 		t.Errorf("got layout %+v and cells %q, want the block cut off", l, records[0].Cells)
+	}
+	f := excelize.NewFile()
+	defer f.Close()
+	for _, name := range []string{sheet.SummarySheet, "Notes"} {
+		if _, err := f.NewSheet(name); err != nil {
+			t.Fatal(err)
+		}
+		fillSheet(t, f, name, []any{"sheet.csv"}, []any{"1 row"})
+	}
+	fillSheet(t, f, "Sheet1", header, []any{"revoke", "lead", "1", "u", 2, "done"})
+	r, _ = mustReadBook(t, packed(t, f), sheet.Options{})
+	if w := r.Worksheet(); w.Name != "Sheet1" || !slices.Equal(w.Others, []string{"Notes"}) {
+		t.Errorf("of a result with a summary it says %+v, want that Notes is left alone", w)
 	}
 }

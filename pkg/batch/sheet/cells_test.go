@@ -2,8 +2,10 @@ package sheet_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 )
@@ -212,6 +214,38 @@ func TestBookEpoch(t *testing.T) {
 		_, records := mustReadBook(t, zipped(t, parts), sheet.Options{})
 		if got := records[0].Cells[3]; got != want {
 			t.Errorf("with %q: got %s, want %s", setting, got, want)
+		}
+	}
+}
+
+// Which columns have dates is kept, unless one has a text too that reads as a date.
+func TestBookDates(t *testing.T) {
+	t.Parallel()
+	day, typed := `<c s="3"><v>46356</v></c>`, texts("2026-11-30")
+	row := "<row>" + texts("revoke", "lead", "1", "u")
+	parts := bookParts(`<row r="1">`+texts("action", "object", "record_id", "user", "dates", "mixed", "typed", "some", "iso", "clock")+"</row>"+
+		row+day+day+typed+texts("n/a")+`<c t="d"><v>2026-11-30T14:05:09</v></c>`+`<c s="3"><v>0.5</v></c></row>`+
+		row+day+typed+typed+day+`<c/><c s="3"><v>0.25</v></c></row>`+
+		row+`<c/>`+day+`</row>`, "")
+	r, records := mustReadBook(t, zipped(t, parts), sheet.Options{})
+	if got, want := r.Layout().Dates, []int{4, 7, 8}; !slices.Equal(got, want) {
+		t.Errorf("dates are in the columns %v, want %v; the rows are %v", got, want, records)
+	}
+}
+
+func TestDateOf(t *testing.T) {
+	t.Parallel()
+	for cell, want := range map[string]string{
+		"2026-11-30": "2026-11-30 00:00:00 false", "2026-11-30 14:05:09": "2026-11-30 14:05:09 true", "1900-03-01": "1900-03-01 00:00:00 false", "9999-12-31 23:59:59": "9999-12-31 23:59:59 true",
+		"": "", "2026-02-30": "", "1900-02-29": "", "1900-02-28": "", "2026-11-30 00:00:00": "", "2026-11-30 1:05:09": "", "2026-11-30T14:05:09": "", " 2026-11-30": "", "2026-11-30 ": "", "30-11-2026": "", "14:05:09": "", "0026-11-30": "",
+	} {
+		when, clock, ok := sheet.DateOf(cell)
+		got := ""
+		if ok {
+			got = fmt.Sprint(when.Format(time.DateTime), " ", clock)
+		}
+		if got != want {
+			t.Errorf("%q is %q, want %q", cell, got, want)
 		}
 	}
 }

@@ -199,6 +199,23 @@ func (wb *workbook) showMoment(n float64) string {
 	return date + " " + clock
 }
 
+// DateOf reads a cell of an .xlsx that holds a date, as a Record has it: "2006-01-02", with
+// " 15:04:05" behind it where clock is true. It takes what a spreadsheet can hold as a date
+// and what is the same text again when it is read from there, from March 1900 on: before
+// that, spreadsheets count a day that never was.
+func DateOf(cell string) (t time.Time, clock, ok bool) {
+	if len(cell) < len(time.DateOnly) || len(cell) > len(time.DateTime) || cell[4] != '-' {
+		return t, false, false // most cells
+	}
+	layout := time.DateOnly
+	if clock = len(cell) > len(time.DateOnly); clock {
+		layout = time.DateTime
+	}
+	t, err := time.Parse(layout, cell)
+	midnight := t.Equal(t.Truncate(24 * time.Hour))
+	return t, clock, err == nil && t.Format(layout) == cell && clock != midnight && !t.Before(time.Date(1900, 3, 1, 0, 0, 0, 0, time.UTC))
+}
+
 // isoDate reads a date that is stored as one, "" if it is none.
 func isoDate(s string) string {
 	for _, layout := range []string{time.DateOnly, "2006-01-02T15:04:05.999999999Z07:00", "2006-01-02T15:04:05.999999999", "2006-01-02T15:04", time.TimeOnly} {

@@ -86,11 +86,12 @@ func (r *Reader) explain(err error) error {
 	return e
 }
 
-// Layout returns how the sheet is written. Dropped is final after All has ended
+// Layout returns how the sheet is written. Dropped and Dates are final after All has ended
 // without an error.
 func (r *Reader) Layout() Layout {
 	l := r.layout
 	l.Columns, l.Keep, l.Dropped, l.Mapped = slices.Clone(l.Columns), slices.Clone(l.Keep), slices.Clone(l.Dropped), maps.Clone(l.Mapped)
+	l.Dates = slices.Clone(l.Dates)
 	return l
 }
 
@@ -152,6 +153,9 @@ func (r *Reader) All() iter.Seq2[Record, error] {
 				Hint: "If it may be empty, as on a night on which nobody leaves, give --allow-empty."})
 		default:
 			r.layout.Dropped = append(r.layout.Dropped, empty...)
+			if book, ok := r.src.(*bookSource); ok {
+				r.layout.Dates = book.dateColumns()
+			}
 			r.sum = hex.EncodeToString(r.hash.Sum(nil))
 		}
 	}

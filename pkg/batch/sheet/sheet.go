@@ -42,7 +42,15 @@ type Layout struct {
 	// every row, rising. The result leaves them out. It is final only after the last
 	// record.
 	Dropped []int
+	// Dates are the positions in Columns of those in which an .xlsx holds dates as
+	// spreadsheets store them, and no text that reads like one, rising. A workbook may
+	// hold them so again: DateOf tells the cells apart. It is final only after the last
+	// record.
+	Dates []int `json:",omitempty"`
 }
+
+// SummarySheet is the name of the sheet that a result in .xlsx has before that of its rows.
+const SummarySheet = "Summary"
 
 // Record is one row: its cells as read, and the fields that the tool knows.
 // Nothing in it is shared with the reader; it may be kept.

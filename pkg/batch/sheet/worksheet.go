@@ -50,6 +50,9 @@ type sheetRow struct {
 	cells  []string
 	// never are the columns with a formula whose value the file does not have.
 	never []int
+	// dates are the columns with a date that is stored as one, typed those with a text
+	// that reads like one.
+	dates, typed []int
 }
 
 // openSheet opens a worksheet and reads on to its rows.
@@ -174,6 +177,11 @@ func (w *worksheet) readRow(el xml.StartElement) (row sheetRow, err error) {
 			row.never = append(row.never, c.column)
 		case text == "":
 			return nil
+		}
+		if _, _, isDate := DateOf(text); isDate && (c.kind == "" || c.kind == "n" || c.kind == "d") {
+			row.dates = append(row.dates, c.column)
+		} else if isDate {
+			row.typed = append(row.typed, c.column)
 		}
 		for len(row.cells) < c.column-1 {
 			row.cells = append(row.cells, "")
