@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -54,7 +55,11 @@ func (j *job) writeResults(ctx context.Context) (err error) {
 	// is written, if any, so that the file can be replaced later.
 	began := time.Now()
 	toStdout := o.open && o.output == ""
-	readOnly := toStdout || j.lockLedger(ctx, 0) != nil
+	var locked error
+	if !toStdout {
+		locked = j.lockLedger(ctx, 0)
+	}
+	readOnly := toStdout || locked != nil
 	if !readOnly {
 		j.sweep(began, j.names.output) // nobody else writes it
 	}
@@ -71,7 +76,11 @@ func (j *job) writeResults(ctx context.Context) (err error) {
 	if err := j.checkOutput(ctx); err != nil {
 		return err
 	}
-	target := report.Target{Path: j.names.output}
+	target := report.Target{Path: j.names.output, Facts: report.Facts{Sandbox: o.sandbox}}
+	_, target.AtWork = errors.AsType[*heldError](locked)
+	if target.Facts.Again, err = j.lastCommand(ctx); err != nil {
+		return err
+	}
 	event, format := "results written", "%s: %s written"
 	if o.open {
 		target.Keep, event, format = report.NeedsSomebody, "open rows written", "%s: %s that need somebody"
@@ -88,6 +97,16 @@ func (j *job) writeResults(ctx context.Context) (err error) {
 			j.since, of, counts.NotAttempted, of)
 	}
 	return nil
+}
+
+// lastCommand is the command that goes on with the sheet of the ledger, "" where a run of
+// another one came after it.
+func (j *job) lastCommand(ctx context.Context) (string, error) {
+	runs, err := j.led.Runs(ctx)
+	if err != nil || len(runs) == 0 || j.since != "" {
+		return "", err
+	}
+	return againCommand(runs[len(runs)-1].Args), nil
 }
 
 // written are the figures of a file that was written.

@@ -134,7 +134,11 @@ func (j *job) run(ctx context.Context) (err error) {
 
 	// Report what was done in any case, also to somebody who has interrupted it.
 	var reasons report.Reasons
-	if _, err := report.WriteResults(context.WithoutCancel(ctx), j.led, report.Target{Path: j.names.output, Reasons: &reasons}); err != nil {
+	target := report.Target{Path: j.names.output, Reasons: &reasons, Facts: j.facts(runErr)}
+	if !summary.Started.IsZero() {
+		target.Run = &summary
+	}
+	if _, err := report.WriteResults(context.WithoutCancel(ctx), j.led, target); err != nil {
 		runErr = errors.Join(runErr, fmt.Errorf("%w: %w", report.ErrNoOutput, err))
 	}
 	j.ended, j.text = summary, j.facts(runErr)

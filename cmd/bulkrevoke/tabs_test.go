@@ -233,7 +233,7 @@ func TestSheetIsNamed(t *testing.T) {
 	f, err := excelize.OpenFile(r.path("off.results.xlsx"))
 	must(t, err)
 	defer f.Close()
-	if diff := cmp.Diff([]string{"Leavers"}, f.GetSheetList()); diff != "" {
+	if diff := cmp.Diff([]string{"Summary", "Leavers"}, f.GetSheetList()); diff != "" {
 		t.Errorf("sheets of the result (-want +got):\n%s", diff)
 	}
 	r.runs(exitDone, "run", r.path("off.results.xlsx"))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/xuri/excelize/v2"
@@ -31,16 +32,32 @@ func (r *rig) readSheet(name string) (sheet.Layout, [][]string) {
 	return in.Layout(), rows
 }
 
-// shownBook returns the cells of a workbook in the folder, as a spreadsheet program
+// shownBook returns the cells of a workbook result in the folder, as a spreadsheet program
 // shows them, without the header.
 func (r *rig) shownBook(name string) [][]string {
+	r.t.Helper()
+	return r.shownSheet(name, "Results")[1:]
+}
+
+// shownSheet returns the cells of one sheet of a workbook in the folder.
+func (r *rig) shownSheet(name, sheetName string) [][]string {
 	r.t.Helper()
 	f, err := excelize.OpenFile(r.path(name))
 	must(r.t, err)
 	defer f.Close()
-	rows, err := f.GetRows(f.GetSheetList()[0])
+	rows, err := f.GetRows(sheetName)
 	must(r.t, err)
-	return rows[1:]
+	return rows
+}
+
+// summaryOf returns what the summary of a workbook result says, a line for each row.
+func (r *rig) summaryOf(name string) string {
+	r.t.Helper()
+	var b strings.Builder
+	for _, row := range r.shownSheet(name, sheet.SummarySheet) {
+		b.WriteString(strings.Join(row, " | ") + "\n")
+	}
+	return b.String()
 }
 
 // noted are rows with a last column that spreadsheets like to change.
@@ -65,6 +82,11 @@ func TestWorkbookResult(t *testing.T) {
 	}
 	files := []string{"off.csv", "off.results.xlsx", "off.ledger.db"}
 	r.only(files...)
+	for _, want := range []string{"off.csv\n4 rows, all as the sheet asks.\n", "\nPlan digest | ", "\nMachine | ", "nothing, every row is as the sheet asks."} {
+		if got := r.summaryOf("off.results.xlsx"); !strings.Contains(got, want) {
+			t.Errorf("the summary says nothing of %q:\n%s", want, got)
+		}
+	}
 
 	_, input := r.readSheet("off.csv")
 	layout, back := r.readSheet("off.results.xlsx")
@@ -81,7 +103,7 @@ func TestWorkbookResult(t *testing.T) {
 	// program has saved it.
 	f, err := excelize.OpenFile(book)
 	must(t, err)
-	must(t, f.SetCellStr(f.GetSheetList()[0], "H2", "changed by hand"))
+	must(t, f.SetCellStr("Results", "H2", "changed by hand"))
 	must(t, f.Save())
 	must(t, f.Close())
 	r.runs(exitDone, "run", sheetPath, "-o", book)
@@ -129,6 +151,17 @@ func TestResultsAsAWorkbook(t *testing.T) {
 	if got, want := words("open.xlsx"), []string{"bad invalid"}; !slices.Equal(got, want) {
 		t.Errorf("open.xlsx holds %q, want %q", got, want)
 	}
+	again := "\nCommand | bulkrevoke run --skip-invalid " + r.path("off.csv") + "\n"
+	for name, wants := range map[string][]string{
+		"all.xlsx":  {"off.csv\n1 row of 2 is open.\n", "\ninvalid | 1 | invalid | record_id: ", again},
+		"open.xlsx": {"off.csv\n1 row of 2 is open.\n", "only the rows that need somebody, 1.", again},
+	} {
+		for _, want := range wants {
+			if got := r.summaryOf(name); !strings.Contains(got, want) {
+				t.Errorf("the summary of %s says nothing of %q:\n%s", name, want, got)
+			}
+		}
+	}
 	// Twice is as good as once.
 	r.runs(exitDone, "results", r.path("off.csv"), "-o", r.path("all.xlsx"))
 	r.only("off.csv", "off.results.csv", "off.ledger.db", "all.xlsx", "open.xlsx")
@@ -169,5 +202,59 @@ func TestWorkbookIsRefusedBeforehand(t *testing.T) {
 			}
 			r.only("off.csv", "out.xlsx")
 		})
+	}
+}
+
+// A workbook that is written while a run is at work says so, and how far it has come.
+func TestWorkbookDuringARun(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.sheet(lead("revoke", 1), lead("revoke", 2))
+	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Kind: sandbox.FaultHang})
+	p := r.start("run", path)
+	until(t, "not every call is in flight", func() bool { return r.changes() == 2 })
+	r.runs(exitDone, "results", path, "-o", r.path("live.xlsx"))
+	must(t, p.cmd.Process.Kill())
+	p.wait()
+	r.runs(exitDone, "results", path, "-o", r.path("killed.xlsx"))
+	for name, wants := range map[string][]string{
+		"live.xlsx":   {"2 rows of 2 are open.", "Run 1 is at work", "\nin_doubt | 2 | 100 %", "\nin_doubt | 2 |  | sent, no answer recorded yet", " | at work | "},
+		"killed.xlsx": {"2 rows of 2 are open.", "\nin_doubt | 2 | 100 %", " | cut off | ", "\nCommand | bulkrevoke run " + path + "\n"},
+	} {
+		for _, want := range wants {
+			if got := r.summaryOf(name); !strings.Contains(got, want) {
+				t.Errorf("%s says nothing of %q:\n%s", name, want, got)
+			}
+		}
+	}
+}
+
+// What a workbook had as dates is dates in its result, and in the result of that.
+func TestWorkbookKeepsDates(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	path := r.workbook("off.xlsx", []string{"Leavers"}, [][]string{{lead("revoke", 1), lead("revoke", 2)}}, func(f *excelize.File) {
+		for at, value := range map[string]any{"H1": "hired", "H2": time.Date(2020, 2, 29, 0, 0, 0, 0, time.UTC), "H3": time.Date(2020, 2, 29, 6, 0, 0, 0, time.UTC), "I1": "typed", "I2": "2020-02-29"} {
+			must(t, f.SetCellValue("Leavers", at, value))
+		}
+	})
+	for _, command := range [][]string{{"run", path, "-o", r.path("off.results.xlsx")}, {"run", r.path("off.results.xlsx"), "-o", r.path("again.xlsx")}} {
+		r.runs(exitDone, command...)
+		name := filepath.Base(command[3])
+		f, err := excelize.OpenFile(r.path(name))
+		must(t, err)
+		for at, want := range map[string][2]string{"H2": {"2020-02-29", "43890"}, "H3": {"2020-02-29 06:00:00", "43890.25"}, "I2": {"2020-02-29", "2020-02-29"}} {
+			shown, err := f.GetCellValue("Leavers", at)
+			must(t, err)
+			raw, err := f.GetCellValue("Leavers", at, excelize.Options{RawCellValue: true})
+			must(t, err)
+			if got := [2]string{shown, raw}; got != want {
+				t.Errorf("%s of %s shows and holds %q, want %q", at, name, got, want)
+			}
+		}
+		must(t, f.Close())
+	}
+	if n := r.changes(); n != 2 {
+		t.Errorf("%d changes were sent, want 2", n)
 	}
 }

@@ -217,7 +217,7 @@ func beginning(path string, n int) (string, error) {
 }
 
 // isResult says whether the header of a file ends in the block of result columns. That
-// of a workbook is in its first sheet.
+// of a workbook is in its first sheet beside the summary.
 func isResult(path string) bool {
 	var opt sheet.Options
 	if IsWorkbook(path) {
@@ -234,6 +234,9 @@ func isResult(path string) bool {
 		err = xml.Unmarshal(startOf(&archive.Reader, "xl/workbook.xml"), &book)
 		if err != nil || len(book.Sheets) == 0 {
 			return false
+		}
+		if len(book.Sheets) > 1 && book.Sheets[0].Name == sheet.SummarySheet {
+			book.Sheets = book.Sheets[1:]
 		}
 		if len(book.Sheets) == 1 && asWritten(&archive.Reader) {
 			return true
@@ -262,8 +265,8 @@ func headerOf(path string, opt sheet.Options) sheet.Layout {
 // mostRead bounds what is read of a part of a workbook to recognise it.
 const mostRead = 1 << 20
 
-// asWritten recognises a workbook result of one sheet whose header is still as this package
-// wrote it. The sheet package, which reads what other programs make of it too, takes
+// asWritten recognises a workbook result, without sheets of others, whose header is still as
+// this package wrote it. The sheet package, which reads what other programs make of it too, takes
 // workbooks up to some size only, and a result may be larger.
 func asWritten(archive *zip.Reader) bool {
 	row, _, found := bytes.Cut(startOf(archive, rowsPart), []byte("</row>"))

@@ -35,6 +35,12 @@ type Target struct {
 	Keep func(ledger.Result) bool
 	// Reasons, if not nil, counts why the rows that are written are open.
 	Reasons *Reasons
+	// What the summary of a workbook tells beside what the ledger knows; each may be left
+	// out. Run is how the run has ended that the file is of, AtWork says that a program
+	// holds the ledger, so that a run without an end goes on.
+	Facts  Facts
+	Run    *batch.Summary
+	AtWork bool
 }
 
 // WriteResults writes the ledger's sheet with what became of each row: every row

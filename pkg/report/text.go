@@ -68,8 +68,11 @@ func took(d time.Duration) string {
 // seconds returns a duration in seconds, to the millisecond.
 func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
 
+// stampFormat is how a moment is written for a program, in UTC.
+const stampFormat = "2006-01-02T15:04:05.000Z"
+
 // stamp writes a moment for a program to read, in UTC; "" for the zero time.
-func stamp(t time.Time) string { return utc(t, "2006-01-02T15:04:05.000Z") }
+func stamp(t time.Time) string { return utc(t, stampFormat) }
 
 // moment writes a moment for people, in UTC; "" for the zero time.
 func moment(t time.Time) string { return utc(t, "2006-01-02 15:04:05 UTC") }

@@ -2,9 +2,7 @@ package report
 
 import (
 	"archive/zip"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -23,13 +21,11 @@ import (
 )
 
 const (
-	// bookSheet is the name of the only sheet of a workbook result, unless that of the
-	// sheet that it came from can be taken.
+	// bookSheet is the name of the sheet with the rows of a workbook result, unless that of
+	// the sheet that they came from can be taken.
 	bookSheet = "Results"
 	// rowsPart is the part of a workbook result that holds its rows.
 	rowsPart = "xl/worksheets/sheet1.xml"
-	// textFormat is the number format "@": what is typed into such a cell stays text.
-	textFormat = 49
 	// bookSample is how many rows say how wide the input's columns are.
 	bookSample = 200
 	// The widths of the input's columns, in characters. The narrowest still shows a
@@ -43,7 +39,7 @@ const (
 
 // blockWidths are the widths of the result columns, in the order of
 // sheet.ResultColumns.
-func blockWidths() [10]int { return [10]int{8, 15, 36, 24, 60, 13, 11, 30, 26, 26} }
+func blockWidths() []int { return []int{8, 15, 36, 24, 60, 14, 12, 22, 26, 26} }
 
 // IsWorkbook says whether a result of this name is written as a workbook.
 func IsWorkbook(path string) bool { return strings.EqualFold(filepath.Ext(path), ".xlsx") }
@@ -78,48 +74,85 @@ func tooLong(path, cell string, units int) error {
 		Reason: fmt.Sprintf("a cell of a workbook takes %d characters, and %s has %d", excelize.TotalCellChars, cell, units)}
 }
 
-// writeWorkbook writes a result as a workbook with one sheet whose cells are all text:
-// opening and saving it leaves every identifier as it is, and no cell is a formula. What
-// does not fit gives a *TargetError.
+// writeWorkbook writes a result as a workbook: a sheet that sums up, and one with the rows.
+// Every cell of the input is text, unless the input was a workbook that had dates there, so
+// that opening and saving it leaves every identifier as it is, and no cell is a formula.
+// What does not fit gives a *TargetError.
 //
 // excelize makes everything but the rows. Its stream writer holds tens of MiB, writes
 // all rows to a temporary file before it packs them, and changes control characters;
-// here they go into the archive one by one, as they are.
+// here they go into the archive one by one, as they are. The archive has them first: only
+// then it is known what there is to sum up.
 func writeWorkbook(ctx context.Context, w io.Writer, led *ledger.Ledger, layout sheet.Layout, target Target) (counts batch.Counts, err error) {
+	sum, err := newBookSummary(ctx, led, layout, target)
+	if err != nil {
+		return counts, err
+	}
 	widths, err := columnWidths(ctx, led, layout, target.Keep)
 	if err != nil {
 		return counts, err
 	}
-	frame, err := newFrame(target.Path, layout.Sheet, widths, 1)
+	look := newBookLook(target.Path, layout, widths)
+	frame, err := look.frame(1, nil)
 	if err != nil {
 		return counts, err
 	}
 	archive := zip.NewWriter(w)
-	part, err := archive.Create(rowsPart)
+	part, err := create(archive, rowsPart, sum.now)
 	if err != nil {
 		return counts, err
 	}
-	b := &book{out: &capped{w: part, left: math.MaxUint32, path: target.Path}, path: target.Path, frame: frame}
+	b := &book{out: &capped{w: part, left: math.MaxUint32, path: target.Path}, path: target.Path, look: look, frame: frame}
 	if _, err := b.out.Write(frame.before); err != nil {
 		return counts, err
+	}
+	if target.Reasons == nil {
+		target.Reasons = new(Reasons)
+	}
+	all, keep := &sum.counts, target.Keep
+	target.Keep = func(res ledger.Result) bool {
+		countRow(all, res)
+		return keep == nil || keep(res)
 	}
 	// A text cell is never run as a formula, so that it needs nothing before it.
 	if counts, err = writeRows(ctx, b, Printable, led, layout, target); err != nil {
 		return counts, err
 	}
-	// Now that it is known how many rows there are, the frame is made for so many.
-	if frame, err = newFrame(target.Path, layout.Sheet, widths, b.row); err != nil {
+	// Now that it is known what the rows are, the frame is made for them.
+	sum.written, sum.reasons = counts.Rows, target.Reasons
+	if frame, err = look.frame(b.row, sum); err != nil {
 		return counts, err
 	}
 	if _, err := b.out.Write(frame.after); err != nil {
 		return counts, err
 	}
 	for _, part := range frame.others {
-		if err := archive.Copy(part); err != nil {
+		if err := repack(archive, part, sum.now); err != nil {
 			return counts, err
 		}
 	}
 	return counts, archive.Close()
+}
+
+// create begins a part of a workbook, with a time that programs which check archives take
+// for one.
+func create(archive *zip.Writer, name string, at time.Time) (io.Writer, error) {
+	return archive.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: at})
+}
+
+// repack writes a part of another archive.
+func repack(archive *zip.Writer, part *zip.File, at time.Time) error {
+	in, err := part.Open()
+	if err != nil {
+		return err
+	}
+	defer in.Close() // it is only read
+	out, err := create(archive, part.Name, at)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return err
 }
 
 // columnWidths returns how wide the columns are. Those of the input go by the header
@@ -127,14 +160,14 @@ func writeWorkbook(ctx context.Context, w io.Writer, led *ledger.Ledger, layout 
 func columnWidths(ctx context.Context, led *ledger.Ledger, layout sheet.Layout, keep func(ledger.Result) bool) ([]int, error) {
 	shown := shownColumns(layout)
 	widths := make([]int, len(shown))
-	measure := func(cells []string) {
+	measure := func(cells []string, more int) {
 		for i, at := range shown {
 			if at < len(cells) {
-				widths[i] = min(max(widths[i], narrowest, utf8.RuneCountInString(cells[at])+2), widest)
+				widths[i] = min(max(widths[i], narrowest, utf8.RuneCountInString(cells[at])+more), widest)
 			}
 		}
 	}
-	measure(layout.Columns)
+	measure(layout.Columns, 4) // with the button of the filter
 	n := 0
 	for res, err := range led.Results(ctx) {
 		if err != nil {
@@ -143,92 +176,12 @@ func columnWidths(ctx context.Context, led *ledger.Ledger, layout sheet.Layout, 
 		if keep != nil && !keep(res) {
 			continue
 		}
-		measure(res.Cells)
+		measure(res.Cells, 2)
 		if n++; n == bookSample {
 			break
 		}
 	}
-	block := blockWidths()
-	return slices.Concat(widths, block[:]), nil
-}
-
-// frame is a workbook without its rows.
-type frame struct {
-	before, after []byte // what stands around the rows in their part
-	others        []*zip.File
-	text, bold    int      // the styles of a cell and of one in the header
-	columns       []string // names
-}
-
-// resultTab returns what the sheet of a result is called: as the sheet of the workbook
-// that the rows came from. What Excel would not take is left.
-func resultTab(source string) string {
-	if strings.TrimSpace(source) == "" || sheet.Units(source) > excelize.MaxSheetNameLength || strings.ContainsAny(source, `:\/?*[]'`) {
-		return bookSheet
-	}
-	return source
-}
-
-// newFrame makes a workbook that has columns of these widths, and is to have so many
-// rows with the header.
-func newFrame(path, source string, widths []int, rows int) (*frame, error) {
-	file := excelize.NewFile()
-	defer file.Close() // it is in memory only
-	f := &frame{}
-	errs := make([]error, 2)
-	f.text, errs[0] = file.NewStyle(&excelize.Style{NumFmt: textFormat})
-	f.bold, errs[1] = file.NewStyle(&excelize.Style{NumFmt: textFormat, Font: &excelize.Font{Bold: true}})
-	for i := range widths {
-		column, err := excelize.ColumnNumberToName(i + 1)
-		f.columns, errs = append(f.columns, column), append(errs, err)
-	}
-	last := f.columns[len(f.columns)-1]
-	whole := fmt.Sprintf("A1:%s%d", last, rows)
-	now := time.Now().UTC().Format(time.RFC3339)
-	name := resultTab(source)
-	errs = append(errs,
-		file.SetDocProps(&excelize.DocProperties{Title: filepath.Base(path), Creator: "bulkrevoke", LastModifiedBy: "bulkrevoke", Created: now, Modified: now}),
-		file.SetSheetName("Sheet1", name),
-		// The sheet of a new file says that it is one cell large, and some readers believe it.
-		file.SetSheetDimension(name, ""),
-		file.SetPanes(name, &excelize.Panes{
-			Freeze: true, YSplit: 1, TopLeftCell: "A2", ActivePane: "bottomLeft",
-			Selection: []excelize.Selection{{SQRef: "A2", ActiveCell: "A2", Pane: "bottomLeft"}},
-		}),
-		file.AutoFilter(name, whole, nil),
-		// Excel would offer to turn every identifier into a number.
-		file.AddIgnoredErrors(name, whole, excelize.IgnoredErrorsNumberStoredAsText),
-	)
-	for i, width := range widths {
-		errs = append(errs, file.SetColWidth(name, f.columns[i], f.columns[i], float64(width)))
-	}
-	// The columns have the format too, for the cells that are empty.
-	errs = append(errs, file.SetColStyle(name, "A:"+last, f.text))
-	packed, err := file.WriteToBuffer()
-	if err = errors.Join(append(errs, err)...); err != nil {
-		return nil, err
-	}
-	archive, err := zip.NewReader(bytes.NewReader(packed.Bytes()), int64(packed.Len()))
-	if err != nil {
-		return nil, err
-	}
-	in, err := archive.Open(rowsPart)
-	if err != nil {
-		return nil, err
-	}
-	part, err := io.ReadAll(in)
-	if err = errors.Join(err, in.Close()); err != nil {
-		return nil, err
-	}
-	f.others = slices.DeleteFunc(archive.File, func(part *zip.File) bool { return part.Name == rowsPart })
-	// excelize says that a filter is at work wherever there could be one.
-	part = bytes.Replace(part, []byte(`<sheetPr filterMode="true"></sheetPr>`), nil, 1)
-	before, after, found := bytes.Cut(part, []byte("<sheetData></sheetData>"))
-	if !found {
-		return nil, errors.New("the frame of the workbook has no place for rows")
-	}
-	f.before, f.after = slices.Concat(before, []byte("<sheetData>")), slices.Concat([]byte("</sheetData>"), after)
-	return f, nil
+	return slices.Concat(widths, blockWidths()), nil
 }
 
 // capped refuses a part of more than 4 GiB: an archive with one needs what
@@ -247,11 +200,12 @@ func (c *capped) Write(b []byte) (int, error) {
 	return c.w.Write(b)
 }
 
-// book writes the rows of a workbook, the first of them in bold. All cells are inline
-// texts in the text format.
+// book writes the rows of a workbook, the first of them as its header. Texts are inline
+// and in the text format.
 type book struct {
 	out    io.Writer
 	path   string // of the result, for messages
+	look   bookLook
 	frame  *frame
 	line   []byte // the row that is being filled
 	column int    // how many cells it has
@@ -261,10 +215,6 @@ type book struct {
 
 // add appends cells. An empty one is no cell at all.
 func (b *book) add(cells ...string) {
-	style := b.frame.text
-	if b.row == 0 {
-		style = b.frame.bold
-	}
 	for _, s := range cells {
 		b.column++
 		if s == "" {
@@ -276,10 +226,17 @@ func (b *book) add(cells ...string) {
 			}
 		}
 		b.line = append(b.line, `<c r="`...)
-		b.line = append(b.line, b.frame.columns[b.column-1]...)
+		b.line = append(b.line, b.look.names[b.column-1]...)
 		b.line = strconv.AppendInt(b.line, int64(b.row+1), 10)
 		b.line = append(b.line, `" s="`...)
-		b.line = strconv.AppendInt(b.line, int64(style), 10)
+		if b.row > 0 {
+			if value, style := stored(b.look.kinds[b.column-1], s); value != "" {
+				b.line = strconv.AppendInt(b.line, int64(b.frame.styles[style]), 10)
+				b.line = append(append(append(b.line, `"><v>`...), value...), `</v></c>`...)
+				continue
+			}
+		}
+		b.line = strconv.AppendInt(b.line, int64(b.textStyle()), 10)
 		b.line = append(b.line, `" t="inlineStr"><is><t`...)
 		if strings.ContainsAny(s[:1]+s[len(s)-1:], " \t\r\n") { // what XML counts as space
 			b.line = append(b.line, ` xml:space="preserve"`...)
@@ -288,6 +245,17 @@ func (b *book) add(cells ...string) {
 		b.line = appendText(b.line, s)
 		b.line = append(b.line, `</t></is></c>`...)
 	}
+}
+
+// textStyle is the style of the next text.
+func (b *book) textStyle() int {
+	switch {
+	case b.row > 0:
+		return b.frame.styles[textCell]
+	case b.column > b.look.block:
+		return b.frame.blockHeader
+	}
+	return b.frame.header
 }
 
 // end closes the row and writes it.

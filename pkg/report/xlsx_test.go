@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/xuri/excelize/v2"
@@ -45,15 +49,37 @@ func workbook(t *testing.T, led *ledger.Ledger) string {
 	return path
 }
 
-// bookRows returns what a spreadsheet program shows of a workbook result.
-func bookRows(t *testing.T, path string) [][]string {
+// openBook opens a workbook as a spreadsheet program does.
+func openBook(t *testing.T, path string) *excelize.File {
 	t.Helper()
 	f, err := excelize.OpenFile(path)
 	must(t, err)
-	defer f.Close()
-	rows, err := f.GetRows(bookSheet)
+	t.Cleanup(func() { must(t, f.Close()) })
+	return f
+}
+
+// bookRows returns the rows of a workbook result as the text result has them: excelize
+// shows no milliseconds.
+func bookRows(t *testing.T, path string) [][]string {
+	t.Helper()
+	rows, err := openBook(t, path).GetRows(bookSheet, excelize.Options{RawCellValue: true})
 	must(t, err)
+	for _, row := range rows[1:] {
+		for i := slices.Index(rows[0], "sent_at"); i < len(row); i++ {
+			if row[i] != "" {
+				row[i] = stamp(momentIn(t, row[i]))
+			}
+		}
+	}
 	return rows
+}
+
+// momentIn is the moment that a cell holds.
+func momentIn(t *testing.T, value string) time.Time {
+	t.Helper()
+	days, err := strconv.ParseFloat(value, 64)
+	must(t, err)
+	return time.Date(1899, 12, 30, 0, 0, 0, 0, time.UTC).Add(time.Duration(math.Round(days*24*60*60*1000)) * time.Millisecond)
 }
 
 func TestWorkbookHoldsWhatTheTextHolds(t *testing.T) {
@@ -117,6 +143,9 @@ func TestWorkbookIsReadBackAsItWasWritten(t *testing.T) {
 	defer file.Close()
 	r, err := sheet.Open(file, path, sheet.Options{Path: path})
 	must(t, err)
+	if w := r.Worksheet(); w.Name != bookSheet || len(w.Others) > 0 {
+		t.Errorf("of the workbook it says %+v, want its rows and nothing about others", w)
+	}
 	if got := r.Layout(); !got.IsResult || !cmp.Equal(got.Columns, []string{"action", "object", "record_id", "user", "note", "message"}) {
 		t.Errorf("result: %v, columns %q", got.IsResult, got.Columns)
 	}
@@ -151,50 +180,65 @@ func insides(t *testing.T, path, part string) string {
 	return string(text)
 }
 
-// Every cell is text and stays text: also those that somebody fills in, and also
-// when Excel offers to make numbers of them.
-func TestWorkbookHasTextCellsOnly(t *testing.T) {
+// What stood in the sheet is text and stays text: also what somebody fills in, and also
+// when Excel offers to make numbers of it. What is ours is what it looks like.
+func TestWorkbookCells(t *testing.T) {
 	t.Parallel()
 	path := workbook(t, newLedger(t, noteLayout, noteRows("=1+1", "", "0012")))
-	xml := insides(t, path, "xl/worksheets/sheet1.xml")
-	cells := regexp.MustCompile(`<c [^>]*>`).FindAllString(xml, -1)
+	xml := insides(t, path, rowsPart)
+	cells := regexp.MustCompile(`<c r="([A-Z]+)(\d+)" s="\d+"([^>]*)>(<v>)?`).FindAllStringSubmatch(xml, -1)
 	if want := 15 + 3*5 - 1 + 3*5; len(cells) != want { // line, result, attempts, call and time of three rows
 		t.Errorf("%d cells, want %d", len(cells), want)
 	}
 	for _, c := range cells {
-		if !strings.Contains(c, ` t="inlineStr"`) {
-			t.Errorf("%s is not text", c)
+		number := c[2] != "1" && slices.Contains([]string{"F", "K", "L", "N", "O"}, c[1])
+		if (c[3] == "" && c[4] == "<v>") != number || (c[3] == ` t="inlineStr"`) == number {
+			t.Errorf("%s: number: %v", c[0], !number)
 		}
 	}
 	for _, want := range []string{
-		`<autoFilter ref="$A$1:$O$4">`, `<ignoredError sqref="A1:O4" numberStoredAsText="true">`, `state="frozen"`, `ySplit="1"`, `<cols><col customWidth="true" max="2" min="1" style="1"`, `max="15" min="14" style="1" width="26"></col></cols>`,
+		`<autoFilter ref="$A$1:$O$4">`, `<ignoredError sqref="A1:O4" numberStoredAsText="true">`, `<ignoredError sqref="A1:O4" twoDigitTextYear="true">`,
+		`<cols><col customWidth="true" max="2" min="1" style="1" width="10"></col>`, `max="15" min="14" style="3" width="26"></col></cols>`,
 	} {
 		if !strings.Contains(xml, want) {
 			t.Errorf("the sheet has no %s", want)
 		}
 	}
-	for _, bad := range []string{"<f>", "<dimension", "filterMode"} {
+	for _, bad := range []string{"<f>", "<dimension", "filterMode", "tabSelected"} {
 		if strings.Contains(xml, bad) {
 			t.Errorf("the sheet has %s", bad)
 		}
 	}
-	f, err := excelize.OpenFile(path)
-	must(t, err)
-	defer f.Close()
+	f := openBook(t, path)
 	for row := 1; row <= 5; row++ {
-		for _, column := range []string{"A", "C", "O"} {
+		for column, want := range map[string]string{"A": "@", "C": "@", "F": "0", "I": "@", "O": `yyyy\-mm\-dd\Thh:mm:ss.000\Z`} {
 			id, err := f.GetCellStyle(bookSheet, fmt.Sprint(column, row))
 			must(t, err)
 			style, err := f.GetStyle(id)
 			must(t, err)
+			got := map[int]string{textFormat: "@", 1: "0"}[style.NumFmt]
+			if style.CustomNumFmt != nil {
+				got = *style.CustomNumFmt
+			}
+			if row == 1 {
+				want = "@"
+			}
 			bold := style.Font != nil && style.Font.Bold
-			if style.NumFmt != textFormat || bold != (row == 1) {
-				t.Errorf("%s%d has number format %d, bold %v", column, row, style.NumFmt, bold)
+			if got != want || bold != (row == 1) {
+				t.Errorf("%s%d has number format %q, bold %v", column, row, got, bold)
 			}
 		}
 	}
 	if width, err := f.GetColWidth(bookSheet, "J"); err != nil || width != 60 {
 		t.Errorf("the message is %v wide (%v), want 60", width, err)
+	}
+	archive, err := zip.OpenReader(path)
+	must(t, err)
+	defer archive.Close()
+	for _, part := range archive.File {
+		if age := time.Since(part.Modified); age < 0 || age > time.Hour {
+			t.Errorf("%s is of %v", part.Name, part.Modified)
+		}
 	}
 }
 
@@ -330,6 +374,15 @@ func TestCheckTargetOfAWorkbook(t *testing.T) {
 		{"ours, with a sheet behind it", func(t *testing.T, path string) {
 			again(t, path, func(f *excelize.File) error { _, err := f.NewSheet("Notes"); return err })
 		}, true, ""},
+		{"ours, with its summary gone", func(t *testing.T, path string) {
+			again(t, path, func(f *excelize.File) error { return f.DeleteSheet(sheet.SummarySheet) })
+		}, true, ""},
+		{"ours, with its summary moved behind", func(t *testing.T, path string) {
+			again(t, path, func(f *excelize.File) error { return f.MoveSheet(bookSheet, sheet.SummarySheet) })
+		}, true, ""},
+		{"ours, now with its rows gone", func(t *testing.T, path string) {
+			again(t, path, func(f *excelize.File) error { return f.DeleteSheet(bookSheet) })
+		}, true, "is something else now"},
 		{"ours, now with a column more", func(t *testing.T, path string) {
 			again(t, path, func(f *excelize.File) error { return f.SetCellStr(bookSheet, "P1", "mine") })
 		}, true, "is something else now"},
