@@ -80,6 +80,8 @@ func tint(word string) string {
 		return "FDE3C3"
 	case wordInvalid:
 		return "E8DAF2"
+	case crm.NotDue.String():
+		return "FBF6D9"
 	}
 	return "E7EAEE"
 }
