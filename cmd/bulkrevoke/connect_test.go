@@ -175,7 +175,6 @@ func TestStateOfAKeyIsTakenOver(t *testing.T) {
 		t.Fatalf("the state has %q and %q", stamps, keys)
 	}
 	must(t, os.Rename(stamps[0], filepath.Join(filepath.Dir(keys[0]), "stamps")))
-	must(t, os.Remove(filepath.Join(filepath.Dir(keys[0]), "organisation.json")))
 	sheet = r.sheet(rowsOf("one", 0, 2*limit)...)
 	r.runs(exitDone, "run", "--confirm", "off", sheet)
 	if most := sandbox.MostInWindow(r.server.Arrivals(), window); most > limit {

@@ -48,8 +48,8 @@ type lockOptions struct {
 	path   string        // of the lock file, made if need be
 	remove bool          // take the lock file away when done
 	wait   time.Duration // how long to wait for another holder
-	holder holder
-	hint   string // what to do where the note of the holder can not be written
+	holder holder        // the zero value makes no note
+	hint   string        // what to do where the note of the holder can not be written
 }
 
 // acquireLock takes the lock, and waits as long as it may for another holder. The
@@ -99,8 +99,12 @@ func tryLock(o lockOptions) (*lock, error) {
 		}
 		if current {
 			l := &lock{what: o.what, file: file, remove: o.remove}
-			if err := writeHolder(o.path, o.holder); err != nil {
-				return nil, errors.Join(refusef(o.hint, "lock %s: %s.holder can not be written: %w", o.what, o.path, report.Reason(err)), l.release())
+			if o.holder == (holder{}) {
+				_ = os.Remove(o.path + ".holder") // of a killed run
+				return l, nil
+			}
+			if err := l.note(o.holder, o.hint); err != nil {
+				return nil, errors.Join(err, l.release())
 			}
 			return l, nil
 		}
@@ -142,6 +146,14 @@ func (l *lock) release() error {
 func removeIfThere(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	return nil
+}
+
+// note says beside the lock who holds it. hint is what to do where that can not be written.
+func (l *lock) note(h holder, hint string) error {
+	if err := writeHolder(l.file.Path(), h); err != nil {
+		return refusef(hint, "lock %s: %s.holder can not be written: %w", l.what, l.file.Path(), report.Reason(err))
 	}
 	return nil
 }

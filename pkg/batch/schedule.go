@@ -62,7 +62,9 @@ func (s *schedule) next(now time.Time) step {
 	}
 	for len(s.page) > 0 {
 		op := s.page[0]
-		s.page = s.page[1:]
+		if s.page = s.page[1:]; len(s.page) == 0 {
+			s.page = nil // and its memory goes: looks may go on for long
+		}
 		if !s.keys.claimed(s.keyOf(op)) {
 			return s.change(s.bundle(op))
 		}

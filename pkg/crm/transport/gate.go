@@ -191,6 +191,20 @@ func (g *Gate) restore(cfg GateConfig, now time.Time) error {
 	return nil
 }
 
+// MoveTo moves the gate's files to another store, that of the organisation that its account
+// turned out to belong to, in which no calls are counted yet.
+func (g *Gate) MoveTo(store *Store) (err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s := g.stamps; s != nil && s.file != nil {
+		s.file, err = moveFile(s.file, store.path(stampsName))
+	}
+	if d := g.daily; err == nil && d != nil && d.file != nil {
+		d.file, err = moveFile(d.file, store.path(dailyName))
+	}
+	return err
+}
+
 // Adopt takes over the calls that other has made, which turned out to be an account of the
 // same organisation: they hold slots here, until they come back, and count here. other is
 // closed, and no call of it may be under way.

@@ -19,9 +19,8 @@ import (
 // (of itself, or of a text that it stands in) and hex. It is safe for concurrent use, and learns secrets as they arrive. A nil
 // Redactor changes nothing.
 type Redactor struct {
-	mu       sync.RWMutex // guards what follows
-	forms    []string     // longest first, each once
-	replacer *strings.Replacer
+	mu    sync.RWMutex // guards forms, which is replaced and never changed
+	forms []string     // longest first, each once
 }
 
 // NewRedactor returns a redactor that knows the given secrets.
@@ -41,16 +40,11 @@ func (r *Redactor) Add(s Secret) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forms = append(r.forms, secretForms(s.Reveal())...)
-	slices.SortFunc(r.forms, func(a, b string) int {
+	forms := append(secretForms(s.Reveal()), r.forms...)
+	slices.SortFunc(forms, func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
 	})
-	r.forms = slices.Compact(r.forms)
-	pairs := make([]string, 0, 2*len(r.forms))
-	for _, form := range r.forms {
-		pairs = append(pairs, form, redacted)
-	}
-	r.replacer = strings.NewReplacer(pairs...)
+	r.forms = slices.Clone(slices.Compact(forms))
 }
 
 // String returns s with every known secret replaced by "[redacted]".
@@ -59,12 +53,18 @@ func (r *Redactor) String(s string) string {
 		return s
 	}
 	r.mu.RLock()
-	replacer := r.replacer
+	forms := r.forms
 	r.mu.RUnlock()
-	if replacer == nil {
+	if !slices.ContainsFunc(forms, func(form string) bool { return strings.Contains(s, form) }) {
 		return s
 	}
-	return replacer.Replace(s)
+	// There is rarely something to replace: no account keeps a replacer for it, which is
+	// larger than the forms.
+	pairs := make([]string, 0, 2*len(forms))
+	for _, form := range forms {
+		pairs = append(pairs, form, redacted)
+	}
+	return strings.NewReplacer(pairs...).Replace(s)
 }
 
 // Clean returns a text of the CRM without secrets, and bounded: it is kept for every row

@@ -102,22 +102,28 @@ func (s *Store) remember(name string, v any, until time.Time, durable bool) erro
 // Recall reads what Remember kept into v. It returns false, and v is not to be
 // used, when nothing is kept under the name, its time is over, or it is unreadable.
 func (s *Store) Recall(name string, v any) bool {
+	until, ok := s.read(name, v)
+	return ok && time.Now().Before(until)
+}
+
+// read reads what Remember kept into v, whether its time is over or not.
+func (s *Store) read(name string, v any) (until time.Time, ok bool) {
 	if s == nil {
-		return false
+		return time.Time{}, false
 	}
 	path, err := s.valuePath(name)
 	if err != nil {
-		return false
+		return time.Time{}, false
 	}
 	text, err := readRegular(path, maxRemembered)
 	if err != nil {
-		return false
+		return time.Time{}, false
 	}
 	var kept remembered
-	if json.Unmarshal(text, &kept) != nil || !time.Now().Before(kept.Until) {
-		return false
+	if json.Unmarshal(text, &kept) != nil {
+		return time.Time{}, false
 	}
-	return json.Unmarshal(kept.Value, v) == nil
+	return kept.Until, json.Unmarshal(kept.Value, v) == nil
 }
 
 // Forget drops what Remember kept. Nothing kept is nothing to do.
@@ -168,32 +174,18 @@ func (s *Store) Identity(usable func(user string) bool, ask func() (crm.Identity
 	return id, nil
 }
 
-const (
-	// organisationName is what the store of a key knows the key's organisation by.
-	organisationName = "organisation"
-	// organisationLasts is for good: keys do not change hands.
-	organisationLasts = 100 * 365 * 24 * time.Hour
-)
-
 // Organisation returns the organisation that the key of this store belongs to, "" if that
-// is not known yet.
-func (s *Store) Organisation() (organisation string) {
-	if !s.Recall(organisationName, &organisation) {
+// is not known yet. It is that of the identity, for good: keys do not change hands.
+func (s *Store) Organisation() string {
+	var id crm.Identity
+	if _, ok := s.read(identityName, &id); !ok {
 		return ""
 	}
-	return organisation
-}
-
-// BelongsTo keeps for good which organisation the key belongs to.
-func (s *Store) BelongsTo(organisation string) error {
-	return s.remember(organisationName, organisation, time.Now().Add(organisationLasts), false)
+	return id.Org
 }
 
 // Moved forgets which organisation the key belongs to, and whose it is.
-func (s *Store) Moved() {
-	s.Forget(organisationName)
-	s.Forget(identityName)
-}
+func (s *Store) Moved() { s.Forget(identityName) }
 
 // HasCalls says whether calls were made with the key of this store that no organisation
 // counts yet.
@@ -248,6 +240,15 @@ func readRegular(path string, most int64) ([]byte, error) {
 	}
 	defer file.Close() // it is only read
 	return io.ReadAll(io.LimitReader(file, most))
+}
+
+// moveFile moves an open file, and opens it where it is then: some systems do not move what
+// is open.
+func moveFile(file *os.File, path string) (*os.File, error) {
+	if err := errors.Join(file.Close(), os.Rename(file.Name(), path)); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY, 0)
 }
 
 // replaceFile puts a file of mode 0600 in the place of path, at once and whole; durable,
