@@ -65,6 +65,7 @@ func Run(t *testing.T, newStore NewStore) {
 		{"Review", testReview},
 		{"ReviewOfManyRows", testReviewOfManyRows},
 		{"History", testHistory},
+		{"ResultsByPerson", testResultsByPerson},
 		{"TwoSheetsOfOneLedger", testTwoSheetsOfOneLedger},
 		{"UndoneOnAWholeRecord", testUndoneOnAWholeRecord},
 		{"Events", testEvents},
