@@ -164,7 +164,7 @@ func newPage(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Fac
 		return nil, err
 	}
 	for _, a := range s.Accounts {
-		line := accountLine{SummaryAccount: a, Plot: newPlot(a)}
+		line := accountLine{SummaryAccount: a, Plot: newPlot(a, s.Ended)}
 		for _, b := range bindings {
 			if b.Account == a.Account {
 				line.Org = b.Org
