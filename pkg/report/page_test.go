@@ -140,7 +140,7 @@ func examplePage() ([]pageRow, batch.Summary, Facts) {
 		Accounts: []batch.SummaryAccount{{
 			Account: "main", CRM: "leadsquared", Host: "api-in21.leadsquared.com",
 			Usage:    crm.Usage{Calls: 202, Refused: 1, Repeats: 2, Limit: 20, Window: 5 * time.Second},
-			Timeline: crm.Timeline{Start: at, Step: 5 * time.Second, Calls: calls},
+			Timeline: crm.Timeline{Start: at, Step: 5 * time.Second, Calls: calls, Pauses: []crm.Pause{{From: at.Add(24 * time.Second), Until: at.Add(31 * time.Second)}}},
 		}},
 		Stopped: errors.New("the time of --max-duration is over"),
 	}

@@ -13,18 +13,53 @@ import (
 // has become of it so far. A row that is recorded while the stream is read may show
 // either state.
 func (l *Ledger) Results(ctx context.Context) iter.Seq2[Result, error] {
-	query := "SELECT r.ord, r.line, r.cells, r.code AS row_code, r.message AS row_message, r.status, r.due, r.last_day, r.email, a.name AS account, o.account AS account_id, o.id, o.user_id, " + operationOf("o") + `,
+	return l.results(ctx, l.read, "r.ord", l.rows()+" r")
+}
+
+const personTable = `
+DROP TABLE IF EXISTS person_order;
+CREATE TEMP TABLE person_order (n {{id}}, ord BIGINT);
+`
+
+// ResultsByPerson streams what Results does, account by account and person by person,
+// the rows of one in sheet order. First of each account come the rows without a user:
+// those about everybody on a record, and those that stand for no operation. It works on
+// a ledger that is open for reading only. One such stream is read at a time, and none
+// while the ledger changes.
+func (l *Ledger) ResultsByPerson(ctx context.Context) iter.Seq2[Result, error] {
+	return func(yield func(Result, error) bool) {
+		err := l.alone(ctx, func(c *conn) error {
+			if err := c.once(personTable); err != nil {
+				return err
+			}
+			_, err := c.execContext(ctx, `INSERT INTO person_order (ord) SELECT r.ord FROM `+l.rows()+` r
+				LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)
+				ORDER BY coalesce(a.name, ''), coalesce(o.user_id, ''), r.ord`)
+			return err
+		})
+		if err != nil {
+			yield(Result{}, fmt.Errorf("sort the results by person: %w", err))
+			return
+		}
+		l.results(ctx, l.alone, "p.n", "person_order p JOIN "+l.rows()+" r ON r.ord = p.ord")(yield)
+	}
+}
+
+// results streams the rows of a source, in which they are r, by a number that says where
+// in the stream they stand.
+func (l *Ledger) results(ctx context.Context, read func(context.Context, func(*conn) error) error, number, source string) iter.Seq2[Result, error] {
+	query := "SELECT " + number + " AS number, r.ord, r.line, r.cells, r.code AS row_code, r.message AS row_message, r.status, r.due, r.last_day, r.email, a.name AS account, o.account AS account_id, o.id, o.user_id, " + operationOf("o") + `,
 		o.state, o.turn, o.open, o.prior, o.uncertain, o.head, o.code, o.message, o.note, o.request_id, o.ticket, o.call_id,
 		o.http_status, o.attempts, o.sent_at, o.confirmed_at, o.first_run, o.seen, o.seq
-		FROM ` + l.rows() + ` r LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)
-		WHERE r.ord > ? ORDER BY r.ord LIMIT ?`
-	return paged(ctx, l.read, func() pager[Result] {
+		FROM ` + source + ` LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)
+		WHERE ` + number + " > ? ORDER BY " + number + " LIMIT ?"
+	return paged(ctx, read, func() pager[Result] {
 		after := int64(0)
 		return func(c *conn, page []Result) ([]Result, error) {
 			var places []place
 			err := c.query(query, func(r row) error {
 				res, err := r.result()
-				after = res.Ord
+				after = r.int64("number")
 				page, places = append(page, res), append(places, place{r.int64("account_id"), r.int64("seq")})
 				return err
 			}, after, int64(pageRows))

@@ -67,6 +67,7 @@ func Run(t *testing.T, newStore NewStore) {
 		{"Review", testReview},
 		{"ReviewOfManyRows", testReviewOfManyRows},
 		{"History", testHistory},
+		{"ResultsByPerson", testResultsByPerson},
 		{"TwoSheetsOfOneLedger", testTwoSheetsOfOneLedger},
 		{"UndoneOnAWholeRecord", testUndoneOnAWholeRecord},
 		{"Events", testEvents},

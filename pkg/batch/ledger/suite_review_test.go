@@ -150,3 +150,43 @@ func testHistory(t *testing.T, newStore NewStore) {
 		t.Errorf("history (-want +got):\n%s", diff)
 	}
 }
+
+// The results by person are those in sheet order, put together by account and user.
+func testResultsByPerson(t *testing.T, newStore NewStore) {
+	store := newStore(t)
+	l := Open(t, store)
+	rows := Rows("r1b r2a s3b r4a r5B")
+	wrong := ledger.ImportRow{Line: 7, Cells: []string{"wrong"}, Account: "main", Code: "invalid", Problem: "user: is empty"}
+	elsewhere := Rows("r1a")[0]
+	elsewhere.Line, elsewhere.Account = 8, "a first account"
+	Commit(t, l, append(rows, wrong, elsewhere))
+	Begin(t, l)
+	Finish(t, l, Next(t, l)[0], crm.Done)
+	inOrder := make(map[int64]ledger.Result)
+	for _, res := range Collect(t, l.Results(t.Context())) {
+		inOrder[res.Ord] = res
+	}
+	read := Reader(t, store)
+	for range 2 {
+		users := make(map[string][]int64)
+		var before string
+		got := Collect(t, read.ResultsByPerson(t.Context()))
+		for _, res := range got {
+			user := res.Account + "/" + res.Op.User
+			if len(users[user]) > 0 && user != before {
+				t.Errorf("the rows of %s do not stand together", user)
+			}
+			before, users[user] = user, append(users[user], res.Ord)
+			if diff := cmp.Diff(inOrder[res.Ord], res); diff != "" {
+				t.Errorf("row %d (-in sheet order +by person):\n%s", res.Ord, diff)
+			}
+		}
+		want := map[string][]int64{"a first account/a": {7}, "main/": {6}, "main/a": {2, 4}, "main/b": {1, 3}, "main/B": {5}}
+		if diff := cmp.Diff(want, users); diff != "" {
+			t.Errorf("rows by person (-want +got):\n%s", diff)
+		}
+		if len(got) < 2 || got[0].Account != "a first account" || got[1].Ord != 6 {
+			t.Errorf("the order is %+v, want one account after the other, and first in each who has no user", got)
+		}
+	}
+}
