@@ -89,7 +89,11 @@ type page struct {
 	Nameless   string
 	Open       []openList
 	Whole      bool // every row is named
+	NotCovered string
 }
+
+// Late says whether somebody's access was taken or given later than was asked for.
+func (p *page) Late(who *person) bool { return who.Access.Late(p.Facts.SLA, p.Ended) }
 
 // tile is a figure in large type.
 type tile struct{ Value, Label string }
@@ -312,7 +316,7 @@ func (p *page) listRows(g gathered) {
 
 // listPeople fills in whom rows touch, and returns how many they are.
 func (p *page) listPeople(all *people) tile {
-	p.People, p.RestPeople = all.kept, all.beyond()
+	p.People, p.RestPeople, p.NotCovered = all.kept, all.beyond(), notCovered
 	named := 0
 	for _, who := range p.People {
 		who.Shown = who.Shown[:min(len(who.Shown), wholeRows-named)]

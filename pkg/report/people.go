@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,19 +25,66 @@ const (
 	mostKinds = 12
 )
 
-// personKey tells people apart. The user is empty for what concerns everybody on a
-// record.
-type personKey struct{ Account, User string }
+// personKey tells people apart: by what the ledger knows them by, or, of what concerns
+// everybody on a record, by the account.
+type personKey struct{ Account, Person string }
 
-// person is a user whom rows touch.
+// userID is a user of an account.
+type userID struct{ Account, User string }
+
+// person is somebody whom rows touch.
 type person struct {
-	personKey
-	Named  string // what the sheet calls them where that is something else, an address perhaps
+	key    personKey
+	Users  []userID // who they are to the CRMs, by how they are met; at most mostUsers
+	More   int64    // rows of users beyond those
+	Email  string   // as far as it is known
+	Named  string   // what the sheet calls them where that is something else
 	Counts batch.Counts
 	Kinds  []rowKind   // of the done rows, by how they are met
 	Others int64       // done rows of kinds beyond mostKinds
 	Shown  []personRow // the first rows that are done or unchanged
-	loose  bool        // known from an invalid row's cell alone
+	Access accessTimes
+	loose  bool // known from an invalid row's cell alone
+}
+
+// mostUsers is how many users of accounts one person may be, of whom a page tells.
+const mostUsers = 20
+
+// Accounts names the accounts that rows touch the person on.
+func (p *person) Accounts() string {
+	if p.loose || p.key.Person == "" {
+		return p.key.Account
+	}
+	var names []string
+	for _, u := range p.Users {
+		if !slices.Contains(names, u.Account) {
+			names = append(names, u.Account)
+		}
+	}
+	return listed(names, p.More > 0)
+}
+
+// User is the person's ids, "" for everybody on a record.
+func (p *person) User() string {
+	var ids []string
+	for _, u := range p.Users {
+		if u.User != "" && !slices.Contains(ids, u.User) {
+			ids = append(ids, u.User)
+		}
+	}
+	return listed(ids, p.More > 0)
+}
+
+// Name is what a page calls the person.
+func (p *person) Name() string { return cmp.Or(p.Email, p.Named, p.User()) }
+
+// listed puts words into a list.
+func listed(words []string, more bool) string {
+	list := strings.Join(words, "; ")
+	if more {
+		list += "; and others"
+	}
+	return list
 }
 
 // rowKind counts done rows of one action on one object.
@@ -54,11 +102,12 @@ type personRow struct {
 	ConfirmedAt                     time.Time
 }
 
-// Open is how many of the person's rows are neither done nor unchanged.
-func (p *person) Open() int64 { return stillOpen(p.Counts) }
+// Open is how many of the person's rows are neither done nor unchanged, those that are not
+// due among them: the person has the access still.
+func (p *person) Open() int64 { return p.Counts.Rows - p.Done() }
 
 // Done is how many of them are.
-func (p *person) Done() int64 { return p.Counts.Rows - p.Open() }
+func (p *person) Done() int64 { return p.Counts.Done + p.Counts.Unchanged }
 
 // What is the results of the open ones.
 func (p *person) What() (open []result) {
@@ -87,7 +136,10 @@ func (p *person) Did() string {
 	if p.Others > 0 {
 		parts = append(parts, grouped(p.Others, "row of another kind", "rows of other kinds"))
 	}
-	if n := p.Counts.Unchanged; n > 0 {
+	if n := p.Access.Kept; n > 0 {
+		parts = append(parts, group(n)+" kept")
+	}
+	if n := p.Counts.Unchanged - p.Access.Kept; n > 0 {
 		parts = append(parts, group(n)+" so already")
 	}
 	return strings.Join(parts, "; ")
@@ -119,7 +171,8 @@ func actionWord(a crm.Action) string {
 // add counts a row, and keeps it if it is one of the first that were done.
 func (p *person) add(res ledger.Result, most int) {
 	countRow(&p.Counts, res)
-	if isOpen(res) {
+	p.Access.add(res)
+	if isOpen(res) || res.Status == crm.NotDue {
 		return
 	}
 	if res.Status == crm.Done {
@@ -145,17 +198,18 @@ func (p *person) count(k rowKind) {
 	}
 }
 
-// people gathers rows by the user whom they touch, from a stream in which the rows of
-// one user stand together, those without a user before the others of their account. It
-// keeps those people whom a page lists, and counts the rest.
+// people gathers rows by the person whom they touch, from a stream in which the rows of
+// one stand together, those that name nobody before all others. It keeps those people whom a
+// page lists, and counts the rest.
 type people struct {
-	most     int // rows of one person that are kept
+	most     int               // rows of one person that are kept
+	each     func(who *person) // is given everybody, one after the other; nil for nobody
 	kept     []*person
-	number   int64        // how many people there are: everybody on a record is nobody in particular
-	rest     batch.Counts // rows of people who are not kept
-	nameless int64        // invalid rows that name nobody
-	now      *person      // whose rows are being read
-	loose    map[personKey]*person
+	number   int64                 // how many people there are: everybody on a record is nobody in particular
+	rest     batch.Counts          // rows of people who are not kept
+	nameless int64                 // invalid rows that name nobody
+	now      *person               // whose rows are being read
+	loose    map[personKey]*person // by account and name, in lower case
 }
 
 func newPeople(most int) *people {
@@ -168,15 +222,29 @@ func (p *people) add(res ledger.Result, named string) {
 		p.addLoose(res, named)
 		return
 	}
-	key := personKey{res.Account, res.Op.User}
-	if p.now == nil || p.now.personKey != key {
+	key := personKey{Person: res.Person}
+	if res.Person == "" {
+		key.Account = res.Account
+	}
+	if p.now == nil || p.now.key != key {
 		p.close()
-		p.now = &person{personKey: key}
+		p.now = &person{key: key}
 	}
-	if p.now.Named == "" && key.User != "" && !strings.EqualFold(named, key.User) {
-		p.now.Named = named
+	who := p.now
+	if who.Email == "" {
+		who.Email = res.Email
 	}
-	p.now.add(res, p.most)
+	if named != "" && who.Named == "" && !strings.EqualFold(named, res.Op.User) && !strings.EqualFold(named, who.Email) {
+		who.Named = named
+	}
+	if u := (userID{res.Account, res.Op.User}); !slices.Contains(who.Users, u) {
+		if len(who.Users) < mostUsers {
+			who.Users = append(who.Users, u)
+		} else {
+			who.More++
+		}
+	}
+	who.add(res, p.most)
 }
 
 func (p *people) addLoose(res ledger.Result, named string) {
@@ -191,7 +259,7 @@ func (p *people) addLoose(res ledger.Result, named string) {
 			countRow(&p.rest, res)
 			return
 		}
-		who = &person{personKey: personKey{res.Account, named}, loose: true}
+		who = &person{key: personKey{res.Account, named}, Email: res.Email, Named: named, loose: true}
 		p.loose[key] = who
 	}
 	who.add(res, p.most)
@@ -204,11 +272,14 @@ func (p *people) close() {
 	if p.now = nil; who == nil {
 		return
 	}
-	for _, name := range []string{who.User, who.Named} {
-		key := personKey{who.Account, strings.ToLower(name)}
-		if same := p.loose[key]; same != nil {
-			addCounts(&who.Counts, same.Counts)
-			delete(p.loose, key)
+	for _, u := range who.Users {
+		for _, name := range []string{u.User, who.Email, who.Named} {
+			key := personKey{u.Account, strings.ToLower(name)}
+			if same := p.loose[key]; same != nil {
+				addCounts(&who.Counts, same.Counts)
+				who.Access.join(same.Access)
+				delete(p.loose, key)
+			}
 		}
 	}
 	p.keep(who)
@@ -216,8 +287,12 @@ func (p *people) close() {
 
 // keep keeps a person if nobody who comes before is left out for it.
 func (p *people) keep(who *person) {
-	if who.User != "" {
+	if who.somebody() {
 		p.number++
+	}
+	if p.each != nil {
+		p.each(who)
+		return
 	}
 	if p.kept = append(p.kept, who); len(p.kept) >= 2*shownPeople {
 		p.cut()
@@ -229,7 +304,7 @@ func (p *people) cut() {
 	slices.SortFunc(p.kept, func(a, b *person) int {
 		return cmp.Or(
 			cmp.Compare(min(b.Open(), 1), min(a.Open(), 1)), cmp.Compare(b.Counts.Rows, a.Counts.Rows),
-			cmp.Compare(a.Account, b.Account), cmp.Compare(a.User, b.User),
+			cmp.Compare(a.key.Person, b.key.Person), cmp.Compare(a.key.Account, b.key.Account),
 		)
 	})
 	for _, who := range p.kept[min(len(p.kept), shownPeople):] {
@@ -242,7 +317,9 @@ func (p *people) cut() {
 // number of rows.
 func (p *people) end() {
 	p.close()
-	for _, who := range p.loose {
+	for _, who := range slices.SortedFunc(maps.Values(p.loose), func(a, b *person) int {
+		return cmp.Or(cmp.Compare(a.key.Account, b.key.Account), cmp.Compare(a.key.Person, b.key.Person))
+	}) {
 		p.keep(who)
 	}
 	p.loose = nil
@@ -265,9 +342,12 @@ func (p *people) beyond() string {
 // number is how many of them are people.
 func number(all []*person) (n int64) {
 	for _, who := range all {
-		if who.User != "" {
+		if who.somebody() {
 			n++
 		}
 	}
 	return n
 }
+
+// somebody says that it is a person, and not everybody on a record.
+func (p *person) somebody() bool { return p.key.Person != "" }

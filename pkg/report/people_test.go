@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +14,18 @@ import (
 
 // touched is a row about a user as people counts it.
 func touched(account, user string, state crm.Status) ledger.Result {
-	return ledger.Result{Account: account, Op: crm.Operation{Action: crm.Revoke, Object: crm.Lead, User: user}, Status: state}
+	res := ledger.Result{Account: account, Op: crm.Operation{Action: crm.Revoke, Object: crm.Lead, User: user}, Status: state}
+	if user != "" {
+		res.Person = account + "/" + user
+	}
+	return res
+}
+
+// addressed is a row about a user whose address is known.
+func addressed(account, user, address string, state crm.Status) ledger.Result {
+	res := touched(account, user, state)
+	res.Person, res.Email = address, address
+	return res
 }
 
 // gatherPeople takes up rows as they come by person.
@@ -37,27 +49,32 @@ func TestPeopleAreCountedOnce(t *testing.T) {
 	p := gatherPeople(10,
 		namedRow{wrong, "A@example.com"}, // before anybody knows who that is
 		namedRow{touched("main", "", crm.Accepted), ""},
+		namedRow{touched("other", "", crm.Done), ""},
 		namedRow{wrong, "nobody@example.com"},
 		namedRow{wrong, "Nobody@example.com"},
 		namedRow{wrong, ""},
-		namedRow{touched("main", "id-a", crm.Done), "ID-A"},
-		namedRow{touched("main", "id-a", crm.Failed), "a@example.com"},
+		namedRow{addressed("main", "id-a", "a@example.com", crm.Done), "ID-A"},
+		namedRow{addressed("main", "id-a", "a@example.com", crm.Failed), "a@example.com"},
+		namedRow{addressed("other", "id-z", "a@example.com", crm.Done), "a@example.com"},
 		namedRow{touched("main", "id-b", crm.Done), "id-b"},
 		namedRow{touched("main", "id-b", crm.Unchanged), "id-b"},
-		namedRow{touched("main", "id-b", crm.Done), "id-b"},
-		namedRow{touched("other", "id-a", crm.Done), "a@example.com"},
+		namedRow{touched("main", "id-b", crm.NotDue), "id-b"},
+		namedRow{touched("other", "id-b", crm.Done), "Bo"},
 	)
 	var got []string
 	for _, who := range p.kept {
-		got = append(got, fmt.Sprintf("%s/%s (%s): %d of %d open, %q", who.Account, who.User, who.Named, who.Open(), who.Counts.Rows, who.Did()))
+		got = append(got, fmt.Sprintf("%s/%s (%s): %d of %d open, %q", who.Accounts(), who.User(), who.Name(), who.Open(), who.Counts.Rows, who.Did()))
 	}
 	want := []string{
-		`main/id-a (a@example.com): 2 of 3 open, "taken: 1 lead"`,
-		`main/nobody@example.com (): 2 of 2 open, ""`,
+		`main; other/id-a; id-z (a@example.com): 2 of 4 open, "taken: 2 lead"`,
+		`main/id-b (id-b): 1 of 3 open, "taken: 1 lead; 1 so already"`,
+		`main/ (nobody@example.com): 2 of 2 open, ""`,
 		`main/ (): 1 of 1 open, ""`,
-		`main/id-b (): 0 of 3 open, "taken: 2 lead; 1 so already"`,
-		`other/id-a (a@example.com): 0 of 1 open, "taken: 1 lead"`,
+		`other/ (): 0 of 1 open, "taken: 1 lead"`,
+		`other/id-b (Bo): 0 of 1 open, "taken: 1 lead"`,
 	}
+	slices.Sort(got)
+	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("people (-want +got):\n%s", diff)
 	}
@@ -86,7 +103,7 @@ func TestPeopleAreBounded(t *testing.T) {
 		}
 	}
 	p.end()
-	if len(p.kept) != shownPeople || p.kept[0].User != "0999" || p.kept[1].Counts.Rows != 8 || p.number != many {
+	if len(p.kept) != shownPeople || p.kept[0].User() != "0999" || p.kept[1].Counts.Rows != 8 || p.number != many {
 		t.Errorf("%d people are kept, first %+v, want %d and those first who have an open row, then those with the most", len(p.kept), p.kept[0], shownPeople)
 	}
 	all := p.rest.Rows
