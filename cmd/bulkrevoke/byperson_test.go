@@ -25,7 +25,9 @@ func TestByPerson(t *testing.T) {
 	r.server.SeedZoho("Quotes", zohoRecord(3), crm.Grant{Kind: crm.KindUser, ID: zohoUser(2), Access: crm.Read})
 	due := time.Now().UTC().AddDate(0, 0, -3)
 	gone := due.Format(time.DateOnly)
-	byID := func(n int, action, date string) string { return strings.Replace(lead(action, n), guidOf('u', n), guidOf('u', 1), 1) + "," + date }
+	byID := func(n int, action, date string) string {
+		return strings.Replace(lead(action, n), guidOf('u', n), guidOf('u', 1), 1) + "," + date
+	}
 	off := r.dated(
 		strings.Replace(byID(1, "revoke", gone), guidOf('u', 1), strings.ToUpper(ann), 1),
 		byID(2, "revoke", gone),
