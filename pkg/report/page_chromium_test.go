@@ -44,10 +44,24 @@ func chromium(ctx context.Context, t *testing.T, args ...string) *exec.Cmd {
 		t.Fatal("there is no Chromium on this machine")
 	}
 	// Its own sandbox does not work for root or in most containers; the pages are ours.
-	args = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--user-data-dir=" + t.TempDir()}, args...)
+	args = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--user-data-dir=" + profile(t)}, args...)
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
+}
+
+// profile returns a folder for a browser that has come to its end when the test has, or
+// nearly: its last processes may still write to it.
+func profile(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "bulkrevoke-browser-")
+	must(t, err)
+	t.Cleanup(func() {
+		for tries := 0; os.RemoveAll(dir) != nil && tries < 50; tries++ {
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+	return dir
 }
 
 // browsedPages are pages of every kind, by name.
@@ -76,10 +90,10 @@ func browsedPages(t *testing.T) map[string]string {
 // remark.
 func largePage() ([]pageRow, batch.Summary, Facts) {
 	_, s, facts := examplePage()
-	facts.Plan.Rows = 5000
+	facts.Plan.Rows, facts.SLA = 5000, time.Hour
 	var rows []pageRow
 	for i := range 5000 {
-		r := pageRow{account: "main", named: fmt.Sprintf("person.number%d@example.com", i%250), settle: ledger.Outcome{
+		r := pageRow{account: "main", lastDay: "2026-11-21", named: fmt.Sprintf("person.number%d@example.com", i%250), settle: ledger.Outcome{
 			Status: crm.Done, HTTPStatus: 200, RequestID: fmt.Sprintf("%032x", i), ConfirmedAt: at.Add(time.Duration(i) * time.Second),
 		}}
 		r.op = crm.Operation{

@@ -46,6 +46,7 @@ type pageRow struct {
 	settle         ledger.Outcome
 	code, problem  string // an invalid row
 	untouched      bool   // a pending row
+	lastDay        string // which was over at midnight
 }
 
 func (r pageRow) cells() []string {
@@ -68,7 +69,10 @@ func pageLedger(tb testing.TB, rows []pageRow) *ledger.Ledger {
 	stage, err := led.Import(ctx)
 	must(tb, err)
 	for i, r := range rows {
-		row := ledger.ImportRow{Line: i + 2, Cells: r.cells(), Account: r.account, Op: r.op, Code: r.code, Problem: r.problem}
+		row := ledger.ImportRow{Line: i + 2, Cells: r.cells(), Account: r.account, Op: r.op, Code: r.code, Problem: r.problem, LastDay: r.lastDay}
+		if r.lastDay != "" {
+			row.Due = at.Truncate(24 * time.Hour)
+		}
 		must(tb, stage.Add(row))
 	}
 	must(tb, stage.Match(ctx, allNew))
