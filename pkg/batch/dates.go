@@ -63,8 +63,9 @@ func (d *dates) add(due time.Time) {
 }
 
 // hold leaves those rows of a target as they are whose date has not come, or can not be
-// relied on, and those behind them: rows act in sheet order. What is finished stays so, and
-// what the CRM has accepted is asked about all the same.
+// relied on, and those behind them: rows act in sheet order. What is finished stays so. What
+// the CRM has accepted stays so too and is asked about where the account is asked anything,
+// but it is not sent again before its date.
 func (b *Batch) hold(acc *account, past, rows []ledger.Entry, choices []ledger.Choice, d *dates) {
 	var first *ledger.Hold // of the row that those behind it wait for
 	var line int           // of that row
@@ -72,8 +73,8 @@ func (b *Batch) hold(acc *account, past, rows []ledger.Entry, choices []ledger.C
 	for i := range choices {
 		c, at := &choices[i], dueOf(rows[i])
 		come := !at.IsZero() && !at.After(b.now)
-		if c.Turn == ledger.TurnAsk && !acc.needed {
-			c.Turn = ledger.TurnNone // asked about when something of the account is due
+		if c.Turn == ledger.TurnAsk && (!acc.needed || at.After(b.now)) {
+			c.Turn = ledger.TurnNone // in its turn, it would be sent again where it stays unconfirmed
 		}
 		sends := c.Turn == ledger.TurnNormal || c.Turn == ledger.TurnLate
 		if come && (sends || c.Take >= 0 && past[c.Take].Status != crm.Done && past[c.Take].Status != crm.Unchanged) {
@@ -101,8 +102,8 @@ func (b *Batch) hold(acc *account, past, rows []ledger.Entry, choices []ledger.C
 		}
 		c.Turn, c.Head = ledger.TurnNone, i
 		switch {
-		case c.Take >= 0 && (past[c.Take].Status == crm.Sent || past[c.Take].Status == crm.Uncertain):
-			continue // it is in doubt, whatever its date says now
+		case c.Take >= 0 && (past[c.Take].Status == crm.Sent || past[c.Take].Status == crm.Uncertain || past[c.Take].Status == crm.Accepted):
+			continue // it is in doubt or accepted, whatever its date says now
 		case hold.Status == crm.NotDue:
 			d.add(plan.Later(until, at))
 		default:

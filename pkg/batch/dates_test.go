@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -299,6 +300,44 @@ func TestMovedDateOfWhatWasTried(t *testing.T) {
 	c.night("2026-12-05")
 	c.opts.RedoInDoubt = true
 	c.want(c.runs("revoke r1 u1 ## 2026-12-05", "revoke r2 u1 ## 2026-12-05"), "done done")
+}
+
+// What the CRM has accepted and not confirmed is asked about and not sent again before its
+// new date, nor behind a row that is not due.
+func TestMovedDateOfWhatWasAccepted(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name       string
+		confirmOff bool
+		rows       []string
+		want, sent string
+	}{
+		{"alone on its target", false, []string{"revoke r1 u1 ## 2026-12-05", "revoke r2 u1"}, "accepted accepted", "revoke r2 u1"},
+		{"before a row of its target", false, []string{"revoke r1 u1 ## 2026-12-05", "share r1 u1 read"}, "accepted not_attempted", ""},
+		{"before a row of its target, with --confirm off", true, []string{"revoke r1 u1 ## 2026-12-05", "share r1 u1 read"}, "accepted not_attempted", ""},
+		{"behind a row that is not due", false, []string{"share r1 u1 read ## 2026-12-05", "revoke r1 u1"}, "not_due accepted", ""},
+		{"on an account that is asked nothing", false, []string{"revoke r1 u1 ## 2026-12-05"}, "accepted", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newCalendar(t)
+				c.f.settle = func(crm.Item) crm.Outcome { return crm.Outcome{Status: crm.Accepted, Later: time.Second} }
+				c.opts.ConfirmTimeout, c.opts.ConfirmOff = 10*time.Second, tc.confirmOff
+				c.want(c.runs("revoke r1 u1"), "accepted")
+				c.f.sentWords()
+				_, p, err := c.prepare(tc.rows...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !tc.confirmOff && p.Asked != 1 {
+					t.Errorf("the plan asks about %d rows, want 1", p.Asked)
+				}
+				c.want(c.runs(tc.rows...), tc.want)
+				c.want(strings.Join(c.f.sentWords(), ", "), tc.sent)
+			})
+		})
+	}
 }
 
 func TestDatesThatMakeRowsInvalid(t *testing.T) {

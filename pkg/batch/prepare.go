@@ -302,7 +302,7 @@ func (b *Batch) chooseChanges(past, rows []ledger.Entry, m *matched) []ledger.Ch
 	}
 	b.hold(b.accounts[rows[0].Account], past, rows, choices, &m.dates)
 	if b.opts.ConfirmOff {
-		askBeforeSending(past, choices)
+		b.askBeforeSending(past, rows, choices)
 	}
 	if pair(rows, choices) {
 		m.pairs++
@@ -387,14 +387,15 @@ func (b *Batch) again(prior crm.Prior) crm.Prior {
 }
 
 // askBeforeSending has accepted operations asked about after all where rows of the
-// target are to be sent behind them: order needs it, confirmations off or not.
-func askBeforeSending(past []ledger.Entry, choices []ledger.Choice) {
+// target are to be sent behind them: order needs it, confirmations off or not. One whose
+// date has been moved on is left alone: it would be sent again where it stays unconfirmed.
+func (b *Batch) askBeforeSending(past, rows []ledger.Entry, choices []ledger.Choice) {
 	sends := false
 	for i := len(choices) - 1; i >= 0; i-- {
 		c := &choices[i]
 		if c.Turn != ledger.TurnNone {
 			sends = true
-		} else if sends && c.Take >= 0 && past[c.Take].Status == crm.Accepted {
+		} else if sends && c.Take >= 0 && past[c.Take].Status == crm.Accepted && !dueOf(rows[i]).After(b.now) {
 			c.Turn, c.Prior = ledger.TurnAsk, crm.PriorAccepted
 		}
 	}
