@@ -31,20 +31,20 @@ type person struct {
 	loose  bool // known from an invalid row's cell alone
 }
 
-// Open is how many of the person's rows are neither done nor unchanged.
+// Open is how many of the person's rows are open, as isOpen has it.
 func (p *person) Open() int64 { return stillOpen(p.Counts) }
 
-// Done is how many of them are.
-func (p *person) Done() int64 { return p.Counts.Rows - p.Open() }
+// Done is how many of them are done or unchanged.
+func (p *person) Done() int64 { return p.Counts.Done + p.Counts.Unchanged }
 
-// What is the results of the open ones.
-func (p *person) What() (open []result) {
+// What is the results of all others.
+func (p *person) What() (others []result) {
 	for _, r := range results(&p.Counts) {
 		if r.Rows() > 0 && r.Word != crm.Done.String() && r.Word != crm.Unchanged.String() {
-			open = append(open, r)
+			others = append(others, r)
 		}
 	}
-	return open
+	return others
 }
 
 // people counts rows by the user whom they touch.
@@ -59,7 +59,7 @@ func newPeople() *people { return &people{known: make(map[personKey]*person)} }
 // add counts a row. named is what the sheet has in the row's user column.
 func (p *people) add(res ledger.Result, named string) {
 	key := personKey{res.Account, res.Op.User}
-	if !res.HasOp() { // nobody knows who is meant
+	if !res.HasOp() || key.User == "" && res.Email != "" { // nobody knows who is meant, or has asked
 		if key.User = named; named == "" {
 			p.nameless++
 			return

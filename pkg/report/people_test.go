@@ -15,6 +15,23 @@ func touched(account, user string, state crm.Status) ledger.Result {
 	return ledger.Result{Account: account, Op: crm.Operation{Action: crm.Revoke, User: user}, Status: state}
 }
 
+// What is not due is not done, and a row that keeps something and whose address nobody has
+// asked about is not about everybody.
+func TestPeopleWhoseRowsAreNotDue(t *testing.T) {
+	t.Parallel()
+	p := newPeople()
+	p.add(touched("main", "id-a", crm.NotDue), "id-a")
+	p.add(touched("main", "id-a", crm.Done), "id-a")
+	p.add(ledger.Result{Account: "main", Op: crm.Operation{Action: crm.Keep}, Email: "b@example.com", Status: crm.Unchanged}, "b@example.com")
+	var got []string
+	for _, who := range p.sorted() {
+		got = append(got, fmt.Sprintf("%s: %d done, %d open, %d else", who.User, who.Done(), who.Open(), len(who.What())))
+	}
+	if diff := cmp.Diff([]string{"id-a: 1 done, 0 open, 1 else", "b@example.com: 1 done, 0 open, 0 else"}, got); diff != "" {
+		t.Errorf("people (-want +got):\n%s", diff)
+	}
+}
+
 func TestPeopleAreCountedOnce(t *testing.T) {
 	t.Parallel()
 	p := newPeople()
