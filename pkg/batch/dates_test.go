@@ -235,6 +235,19 @@ func TestNothingIsDue(t *testing.T) {
 	c.want(c.runs("revoke r1 me@x.de ## 2026-12-05"), crm.CodeReassignedAddress)
 }
 
+// What was done in one place does not count in another, also on a night on which the account
+// is asked nothing.
+func TestNothingIsDueElsewhere(t *testing.T) {
+	t.Parallel()
+	c := newCalendar(t)
+	c.want(c.runs("revoke r1 u1"), "done")
+	c.opts.Accounts[0].Host = "elsewhere.example"
+	_, _, err := c.prepare("revoke r1 u1 ## 2026-12-05")
+	if _, ok := errors.AsType[*ledger.BindingError](err); !ok {
+		t.Errorf("got %v, want a BindingError", err)
+	}
+}
+
 // Where the clocks differ, rows whose date has come are not attempted, nor what stands
 // behind them; all others are done.
 func TestWrongClock(t *testing.T) {

@@ -118,6 +118,13 @@ func (b *Batch) identify(ctx context.Context) error {
 	for _, r := range recorded {
 		bound[r.Account] = r
 	}
+	for _, acc := range b.order {
+		// Whose keys they are is not asked of these; where they work can be seen all the same.
+		was, ok := bound[acc.Name]
+		if now := (ledger.Binding{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Org: was.Org}); ok && acc.rows > 0 && !acc.needed && was != now {
+			return &ledger.BindingError{Recorded: was, Now: now}
+		}
+	}
 	return b.sideBySide(func(acc *account) error {
 		if acc.Provider == nil {
 			return fmt.Errorf("account %q is not connected", acc.Name)
