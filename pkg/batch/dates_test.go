@@ -401,6 +401,26 @@ func TestKeep(t *testing.T) {
 	c.want(strings.Join(c.f.sentWords(), ", "), "")
 }
 
+// The digest of a plan does not depend on whether anybody had to be asked tonight who has the
+// address of a row that keeps something.
+func TestKeptAddressInTheDigest(t *testing.T) {
+	t.Parallel()
+	c := newCalendar(t)
+	c.f.users = []crm.User{{ID: "u9", Email: "me@x.de", Active: true}, {ID: "u8", Email: "you@x.de", Active: true}}
+	digest := func(keep string) string {
+		_, p, err := c.prepare("keep r3 "+keep, "revoke r1 u1 ## 2026-12-05")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Digest
+	}
+	before, other := digest("me@x.de"), digest("you@x.de")
+	c.night("2026-12-05")
+	if after := digest("me@x.de"); after != before || after == other {
+		t.Errorf("the digest is %s, was %s, and for another address %s", after, before, other)
+	}
+}
+
 func TestKeepBesideAChange(t *testing.T) {
 	t.Parallel()
 	c := newCalendar(t)

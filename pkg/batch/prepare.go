@@ -213,7 +213,11 @@ func (b *Batch) match(ctx context.Context) (m matched, err error) {
 			digest.AddInvalid(row.Account, row.Code)
 			continue
 		}
-		digest.Add(row.Account, b.accounts[row.Account].Host, row.Op, row.Due)
+		op := row.Op
+		if op.Action == crm.Keep && row.Email != "" {
+			op.User = row.Email // whose it is is not found out every night
+		}
+		digest.Add(row.Account, b.accounts[row.Account].Host, op, row.Due)
 		if twice := records.see(row); twice != nil {
 			return m, twice
 		}
