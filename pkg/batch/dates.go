@@ -21,7 +21,7 @@ type dates struct {
 	days    []DueDay // the first ones, by day; at most daysShown
 	later   int64    // rows that are due after those
 	notDue  int64
-	overdue int64     // rows whose date has come, and which are not finished
+	overdue int64     // rows whose date has come, and which are not finished and wait for no other
 	oldest  time.Time // the earliest date of those
 	clock   int64     // rows with a date that can not be relied on, and those behind them
 	// sending are the accounts with rows whose date has come that are to be sent.
@@ -67,8 +67,8 @@ func (d *dates) add(due time.Time) {
 // the CRM has accepted stays so too and is asked about where the account is asked anything,
 // but it is not sent again before its date.
 func (b *Batch) hold(acc *account, past, rows []ledger.Entry, choices []ledger.Choice, d *dates) {
-	var first *ledger.Hold // of the row that those behind it wait for
-	var line int           // of that row
+	var first *ledger.Hold // of the first row that is held
+	var line int           // of the row that those behind it wait for
 	var until time.Time    // it is not due before
 	for i := range choices {
 		c, at := &choices[i], dueOf(rows[i])
@@ -77,7 +77,8 @@ func (b *Batch) hold(acc *account, past, rows []ledger.Entry, choices []ledger.C
 			c.Turn = ledger.TurnNone // in its turn, it would be sent again where it stays unconfirmed
 		}
 		sends := c.Turn == ledger.TurnNormal || c.Turn == ledger.TurnLate
-		if come && (sends || c.Take >= 0 && past[c.Take].Status != crm.Done && past[c.Take].Status != crm.Unchanged) {
+		waits := sends && first != nil && first.Status == crm.NotDue
+		if come && !waits && (sends || c.Take >= 0 && past[c.Take].Status != crm.Done && past[c.Take].Status != crm.Unchanged) {
 			d.late(at)
 		}
 		if !sends {
@@ -110,10 +111,14 @@ func (b *Batch) hold(acc *account, past, rows []ledger.Entry, choices []ledger.C
 			d.clock++
 		}
 		c.Hold = hold
+		if waits && at.After(until) {
+			line, until = rows[i].Line, at // those behind it wait for it
+		}
 	}
 }
 
-// late counts a row whose date has come and which is not finished.
+// late counts a row whose date has come, and which is not finished and waits for no other
+// date.
 func (d *dates) late(at time.Time) {
 	if d.overdue++; d.oldest.IsZero() || at.Before(d.oldest) {
 		d.oldest = at
@@ -133,8 +138,7 @@ func (b *Batch) notDue(at time.Time) *ledger.Hold {
 	return &ledger.Hold{Status: crm.NotDue, Code: crm.CodeNotDue, Message: "due from " + b.moment(at)}
 }
 
-// behind is what becomes of a row behind the first one that is held, which is not due until
-// then.
+// behind is what becomes of a row behind one that is held, which is not due until then.
 func (b *Batch) behind(first *ledger.Hold, line int, until, at time.Time) *ledger.Hold {
 	message := fmt.Sprintf("waits for line %d, ", line)
 	switch {

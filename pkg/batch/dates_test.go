@@ -191,6 +191,23 @@ func TestPlanTellsDates(t *testing.T) {
 }
 
 // The date is part of what is approved, and no part of what an operation is.
+// A row waits for the latest date before it, and is not overdue while it waits.
+func TestPlanTellsWhatWaits(t *testing.T) {
+	t.Parallel()
+	c := newCalendar(t)
+	rows := []string{"share r1 u1 read ## 2026-12-05", "revoke r1 u1 ## 2026-12-09", "share r1 u1 read ## 2026-11-20", "revoke r1 u1 ## 2026-12-07"}
+	_, p, err := c.prepare(rows...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]DueDay{{Day: "2026-12-05", Rows: 1}, {Day: "2026-12-09", Rows: 3}}, p.DueDays); diff != "" || p.Overdue != 0 || p.NotDue != 4 {
+		t.Errorf("%d overdue, %d not due, days (-want +got):\n%s", p.Overdue, p.NotDue, diff)
+	}
+	_, results := c.run(t.Context(), rows...)
+	c.want(results[2].Message, "waits for line 3, which is due from 2026-12-09T00:00:00Z")
+	c.want(results[3].Message, "waits for line 3, which is due from 2026-12-09T00:00:00Z")
+}
+
 func TestMovedDateChangesTheDigest(t *testing.T) {
 	t.Parallel()
 	c := newCalendar(t)
