@@ -341,6 +341,21 @@ func TestVerifyOfKeptAddresses(t *testing.T) {
 	}
 }
 
+// A sandbox has what a sheet keeps: of a user, in a sales group, and what everybody has.
+func TestKeepInTheSandbox(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	group, member := guidOf('e', 1), guidOf('u', 1)
+	off := r.write("off.csv", "action,object,record_id,user\n"+strings.Join([]string{
+		"keep,Quotes," + zohoRecord(1) + "," + zohoUser(1),
+		"keep,Quotes," + zohoRecord(2) + ",",
+		"revoke,Quotes," + zohoRecord(1) + "," + zohoUser(2),
+		"keep,sales_group," + group + "," + member,
+	}, "\n")+"\n")
+	r.runs(exitDone, "run", "--sandbox", off)
+	r.runs(exitDone, "verify", "--sandbox", off)
+}
+
 // What was kept on LeadSquared's leads can not be seen, and that is said.
 func TestVerifyOfKeptLeads(t *testing.T) {
 	t.Parallel()
