@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -43,13 +44,7 @@ func (d *dates) add(due time.Time) {
 	d.notDue++
 	day := due.In(d.zone).Format(time.DateOnly)
 	i, known := slices.BinarySearchFunc(d.days, day, func(e DueDay, day string) int {
-		switch {
-		case e.Day < day:
-			return -1
-		case e.Day > day:
-			return 1
-		}
-		return 0
+		return cmp.Or(cmp.Compare(len(e.Day), len(day)), cmp.Compare(e.Day, day)) // years have five digits where 9999-12-31 is a last day
 	})
 	if known {
 		d.days[i].Rows++

@@ -191,6 +191,23 @@ func TestPlanTellsDates(t *testing.T) {
 }
 
 // The date is part of what is approved, and no part of what an operation is.
+// A last day that stands for none comes after all others.
+func TestPlanTellsTheEndOfTime(t *testing.T) {
+	t.Parallel()
+	c := newCalendar(t)
+	batch, err := c.loadText("action,object,record_id,user,last_day\nrevoke,thing,r1,u1,9999-12-31\nrevoke,thing,r2,u1,2026-12-05\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := batch.Prepare(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]DueDay{{Day: "2026-12-06", Rows: 1}, {Day: "10000-01-01", Rows: 1}}, p.DueDays); diff != "" {
+		t.Errorf("days (-want +got):\n%s", diff)
+	}
+}
+
 // A row waits for the latest date before it, and is not overdue while it waits.
 func TestPlanTellsWhatWaits(t *testing.T) {
 	t.Parallel()
