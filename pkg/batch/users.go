@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -207,6 +208,28 @@ func (d *directories) recheck(ctx context.Context) (moved bool, err error) {
 		moved = true
 	}
 	return moved, nil
+}
+
+// whoKeeps fills in the user of an operation that asks for nothing and whose row names an
+// address, which nobody had to be asked about before. It stays the address where nobody, or
+// more than one, has that.
+func (d *directories) whoKeeps(ctx context.Context, acc *account, op *crm.Operation, email string) error {
+	if acc == nil || op.Action != crm.Keep || op.User != "" || email == "" {
+		return nil
+	}
+	user, bound, err := d.b.reader.EmailBinding(ctx, acc.Name, email)
+	if err == nil && !bound {
+		var users map[string][]string
+		users, err = d.list(ctx, acc)
+		if found := users[email]; len(found) == 1 {
+			user = found[0]
+		}
+		if errors.Is(err, crm.ErrNoUserList) {
+			err = nil
+		}
+	}
+	op.User = cmp.Or(user, email)
+	return err
 }
 
 // isAddress tells an e-mail address from an id.

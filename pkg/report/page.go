@@ -254,6 +254,8 @@ func (p *page) say(alarms int64, reasons *Reasons) {
 	switch {
 	case c.Rows == 0:
 		p.Tone, p.Headline = "good", "The sheet has no row: there was nothing to do."
+	case open == 0 && c.NotDue > 0:
+		p.Tone, p.Headline = "good", undueHeadline(c)
 	case open == 0 && c.Rows == 1:
 		p.Tone, p.Headline = "good", "The one row is as the sheet asks."
 	case open == 0:
@@ -333,6 +335,9 @@ func (p *page) listPeople(all *people) tile {
 func (p *page) listFacts(g gathered, people tile) {
 	s, facts, c := p.Summary, p.Facts, g.counts
 	p.Tiles = []tile{{group(c.Rows), "rows in the sheet"}, {group(c.Done + c.Unchanged), "done or unchanged"}, {group(stillOpen(c)), "open"}, people}
+	if c.NotDue > 0 {
+		p.Tiles = slices.Insert(p.Tiles, 3, tile{group(c.NotDue), "not due yet"})
+	}
 	planned, longest := fact{Name: "Planned"}, fact{Name: "Longest from sent to confirmed"}
 	if plan := facts.Plan; plan != nil {
 		planned.Value = fmt.Sprintf("%s to send, %s settled by earlier runs", grouped(plan.ToSend, "row", "rows"), group(plan.Done))

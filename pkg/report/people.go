@@ -109,14 +109,14 @@ func (p *person) Open() int64 { return p.Counts.Rows - p.Done() }
 // Done is how many of them are.
 func (p *person) Done() int64 { return p.Counts.Done + p.Counts.Unchanged }
 
-// What is the results of the open ones.
-func (p *person) What() (open []result) {
+// What is the results of all others.
+func (p *person) What() (others []result) {
 	for _, r := range results(&p.Counts) {
 		if r.Rows() > 0 && r.Word != crm.Done.String() && r.Word != crm.Unchanged.String() {
-			open = append(open, r)
+			others = append(others, r)
 		}
 	}
-	return open
+	return others
 }
 
 // Did says what was taken and given, by object.

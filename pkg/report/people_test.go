@@ -43,6 +43,25 @@ type namedRow struct {
 	named string
 }
 
+// What is not due is not done, and a row that keeps something and whose address nobody has
+// asked about is not about everybody.
+func TestPeopleWhoseRowsAreNotDue(t *testing.T) {
+	t.Parallel()
+	kept := ledger.Result{Account: "main", Op: crm.Operation{Action: crm.Keep}, Email: "b@example.com", Person: "b@example.com", Status: crm.Unchanged}
+	p := gatherPeople(10,
+		namedRow{kept, "b@example.com"},
+		namedRow{touched("main", "id-a", crm.NotDue), "id-a"},
+		namedRow{touched("main", "id-a", crm.Done), "id-a"},
+	)
+	var got []string
+	for _, who := range p.kept {
+		got = append(got, fmt.Sprintf("%s: %d done, %d open, %d else, named %d", who.Name(), who.Done(), who.Open(), len(who.What()), len(who.Shown)))
+	}
+	if diff := cmp.Diff([]string{"id-a: 1 done, 1 open, 1 else, named 1", "b@example.com: 1 done, 0 open, 0 else, named 1"}, got); diff != "" {
+		t.Errorf("people (-want +got):\n%s", diff)
+	}
+}
+
 func TestPeopleAreCountedOnce(t *testing.T) {
 	t.Parallel()
 	wrong := ledger.Result{Account: "main", Invalid: true, Code: "invalid"}

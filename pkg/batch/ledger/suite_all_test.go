@@ -30,6 +30,7 @@ func Run(t *testing.T, newStore NewStore) {
 		{"Bind", testBind},
 		{"Hold", testHold},
 		{"RejectKeptAndChanged", testRejectKeptAndChanged},
+		{"RejectKeptAndChangedOnOneRecord", testRejectKeptAndChangedOnOneRecord},
 		{"Runs", testRuns},
 		{"Source", testSource},
 		{"Wrote", testWrote},

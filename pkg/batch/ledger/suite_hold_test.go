@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"fmt"
 	"iter"
 	"strings"
 	"testing"
@@ -123,5 +124,27 @@ func testRejectKeptAndChanged(t *testing.T, newStore NewStore) {
 		if strings.Join(got, " ") != tt.rejected || counts["main"] != int64(len(got)) {
 			t.Errorf("%s: rejected %v, %d, want %s", tt.words, got, counts["main"], tt.rejected)
 		}
+	}
+}
+
+// A review of one record may be a whole sheet: what is kept and changed there is found in a
+// time that grows with the rows, not with their square.
+func testRejectKeptAndChangedOnOneRecord(t *testing.T, newStore NewStore) {
+	l, template := Open(t, newStore(t)), Rows("r1a")[0]
+	rows := make([]ledger.ImportRow, 20_000)
+	for i := range rows {
+		rows[i] = template
+		rows[i].Line, rows[i].Op.Action, rows[i].Op.User = i+2, crm.Keep, fmt.Sprint("u", i)
+	}
+	rows[len(rows)-1].Op = template.Op
+	rows[len(rows)-1].Op.User = "u7"
+	began := time.Now()
+	counts, err := Import(t, l, rows).Reject(t.Context(), ledger.Where{KeptAndChanged: true}, ledger.Rejection{Code: crm.CodeKeptAndChanged, Problem: "both"})
+	Must(t, err)
+	if counts["main"] != 2 {
+		t.Errorf("%d rows rejected, want 2", counts["main"])
+	}
+	if took := time.Since(began); took > 30*time.Second { // a second; it was five minutes
+		t.Errorf("it took %v", took)
 	}
 }

@@ -159,7 +159,7 @@ func (l *leadSquared) seed(sd seed) bool {
 		return changed
 	}
 	l.touched[target] = true
-	if op.Action == crm.Revoke {
+	if op.Action == crm.Revoke || op.Action == crm.Keep && op.User != "" {
 		s := target
 		if s.Object != crm.SalesGroup {
 			s.Access, s.Minutes = max(op.Access, crm.Read), defaultMinutes

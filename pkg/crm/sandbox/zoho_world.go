@@ -200,6 +200,9 @@ func (z *zoho) seed(sd seed) bool {
 		list = append(list, z.colleague(op, 0))
 	}
 	leaver := normalised(crm.Grant{Kind: crm.KindUser, ID: op.User, Access: op.Access})
+	if op.Action == crm.Keep && op.User == "" {
+		leaver = normalised(crm.Grant{Kind: crm.KindPublic})
+	}
 	users := 0
 	for _, g := range list {
 		if g.Kind == crm.KindUser && g.Through == "" {
@@ -210,7 +213,7 @@ func (z *zoho) seed(sd seed) bool {
 	case op.Action == crm.RevokeAll && first:
 		list = append(list, z.colleague(op, 1))
 	case op.Action == crm.RevokeAll || contains(list, leaver):
-	case users < zohoLimits[crm.KindUser]:
+	case leaver.Kind == crm.KindPublic, users < zohoLimits[crm.KindUser]:
 		list = append(list, leaver)
 	case strings.HasPrefix(list[0].ID, colleagueIDs): // a list that is full of leavers stays as it is
 		list = append(list[1:], leaver)
