@@ -556,3 +556,56 @@ func TestRequire(t *testing.T) {
 		t.Errorf("a column that there is not: %v", load("reviewed by"))
 	}
 }
+
+// Nobody decides about themselves, whichever name stands where.
+func TestSelfReviewByAnotherName(t *testing.T) {
+	t.Parallel()
+	c := newCalendar(t)
+	c.f.users = []crm.User{{ID: "u1", Email: "Me@x.de", Active: true}, {ID: "u2", Email: "boss@x.de", Active: true}}
+	c.opts.Require, c.opts.SkipInvalid = []string{"reviewer"}, true
+	text := "action,object,record_id,user,reviewer\n" +
+		"revoke,thing,r1,u1,me@X.de\n" +
+		"keep,thing,r2,u1,boss@x.de\n" +
+		"revoke,thing,r3,me@x.de,u1\n" +
+		"revoke,thing,r4,me@x.de,u2\n" +
+		"keep,thing,r5,u1,somebody@else.de\n"
+	in, err := sheet.Open(strings.NewReader(text), "sheet.csv", sheet.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := New(c.led, c.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.LoadSheet(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for row, err := range b.importing.Invalid(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%d %s %s", row.Line, row.Code, row.Problem))
+	}
+	want := []string{
+		`2 self_review reviewer: "me@X.de" is the user whom the row is about: somebody else has to decide`,
+		`4 self_review reviewer: "u1" is the user whom the row is about: somebody else has to decide`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("invalid rows (-want +got):\n%s", diff)
+	}
+}
+
+// What is kept needs no user that the CRM knows: nothing is sent, on whatever night.
+func TestKeepOfSomebodyUnknown(t *testing.T) {
+	t.Parallel()
+	c := newCalendar(t)
+	c.f.users = []crm.User{{ID: "u1", Email: "me@x.de", Active: true}}
+	c.want(c.runs("keep r1 who@x.de"), "unchanged")
+	c.want(c.runs("keep r1 who@x.de", "revoke r2 me@x.de"), "unchanged done")
+	c.opts.SkipInvalid = true
+	c.want(c.runs("keep r1 who@x.de", "revoke r3 who@x.de"), "unchanged "+crm.CodeUnknownUser)
+}

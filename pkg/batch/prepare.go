@@ -35,6 +35,9 @@ func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
 	if err := dirs.resolve(ctx); err != nil {
 		return nil, err
 	}
+	if err := dirs.rejectSelfReview(ctx); err != nil {
+		return nil, err
+	}
 	if err := b.protect(ctx, dirs); err != nil {
 		return nil, err
 	}

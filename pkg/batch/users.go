@@ -83,9 +83,9 @@ func unlisted(ctx context.Context, err error) error {
 	}
 }
 
-// resolve gives every address of the staged sheet its user: the one that the
-// ledger has bound it to, else the one that the CRM's list has. Rows whose address
-// leads nowhere become invalid.
+// resolve gives every address of the imported sheet its user: the one that the ledger has
+// bound it to, else the one that the CRM's list has. Rows whose address leads nowhere become
+// invalid, but for those that only keep something.
 func (d *directories) resolve(ctx context.Context) error {
 	if err := d.listUnbound(ctx); err != nil {
 		return err
@@ -107,7 +107,7 @@ func (d *directories) resolve(ctx context.Context) error {
 				return err
 			}
 			if users == nil {
-				_, err = d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email}, ledger.Rejection{
+				_, err = d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email, Changes: true}, ledger.Rejection{
 					Code: acc.end().Code, Problem: "user: the account could not be asked who has this address", Unavailable: true,
 				})
 			} else if found := users[e.Email]; len(found) == 0 {
@@ -165,7 +165,7 @@ func (d *directories) bind(ctx context.Context, e ledger.Address, id string) err
 }
 
 func (d *directories) reject(ctx context.Context, e ledger.Address, code, reason string) error {
-	_, err := d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email}, ledger.Rejection{Code: code, Problem: reason})
+	_, err := d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email, Changes: true}, ledger.Rejection{Code: code, Problem: reason})
 	return err
 }
 

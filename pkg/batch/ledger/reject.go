@@ -32,8 +32,9 @@ func (im *Import) Marks(ctx context.Context) iter.Seq2[string, error] {
 	})
 }
 
-// Where picks rows: that with the ordinal, those with the mark, those that one row keeps
-// and another changes, or those of Account that fit every other field that is not empty.
+// Where picks rows: that with the ordinal, those with the mark (of User alone, if that is not
+// empty, on Account alone), those that one row keeps and another changes, or those of Account
+// that fit every other field that is not empty.
 type Where struct {
 	Ord  int64
 	Mark string
@@ -47,6 +48,8 @@ type Where struct {
 	// Other turns User around: rows that give a user id of their own which is not
 	// User. It finds the rows whose address belongs to somebody else.
 	Other bool
+	// Changes leaves out rows that keep something.
+	Changes bool
 	// Unsent leaves out rows that need not be sent, or were sent before with some effect
 	// perhaps.
 	Unsent bool
@@ -66,6 +69,12 @@ func (w Where) rows() (query string, args []any) {
 		return query + where, args
 	case w.Mark != "":
 		add("m.name = ?", w.Mark)
+		if w.Account != "" {
+			add("p.account = ?", w.Account)
+		}
+		if w.User != "" {
+			add("p.user_id = ?", w.User)
+		}
 		return query + " JOIN import_mark m ON m.ord = s.ord" + where, args
 	case w.KeptAndChanged:
 		// Targets and records are grouped once: one record may have all rows of the sheet.
@@ -92,6 +101,9 @@ func (w Where) rows() (query string, args []any) {
 		add("p.given <> '' AND p.given <> ?", w.User)
 	case w.User != "":
 		add("p.user_id = ?", w.User)
+	}
+	if w.Changes {
+		add("s.action <> ?", crm.Keep.String())
 	}
 	if w.Unsent {
 		query += " LEFT JOIN import_choice k ON k.ord = s.ord"

@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -16,7 +17,8 @@ import (
 // A row that has come to something by itself says so in every count and list, has no turn,
 // and leaves its operation as it was.
 func testHold(t *testing.T, newStore NewStore) {
-	l := Open(t, newStore(t))
+	store := newStore(t)
+	l := Open(t, store)
 	rows := Rows("r1a k2b r3c")
 	due := At.Add(72 * time.Hour)
 	rows[0].Due, rows[0].LastDay = due, "2026-03-03"
@@ -69,6 +71,19 @@ func testHold(t *testing.T, newStore NewStore) {
 		t.Errorf("got %+v to do, want row 3 alone", next)
 	}
 	Must(t, l.VerifyRows(t.Context()))
+	for _, script := range []string{
+		"UPDATE sheet_row SET status = 'unchanged' WHERE ord = 1", "UPDATE sheet_row SET status = NULL WHERE ord = 1", "UPDATE sheet_row SET status = 'unavailable' WHERE ord = 3",
+	} {
+		if _, err := store.DB(t).Exec(script); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := errors.AsType[*ledger.ChainError](l.VerifyRows(t.Context())); !ok {
+			t.Errorf("nobody sees %q", script)
+		}
+		if _, err := store.DB(t).Exec("UPDATE sheet_row SET status = CASE ord WHEN 1 THEN 'not_due' WHEN 2 THEN 'unchanged' END"); err != nil {
+			t.Fatal(err)
+		}
+	}
 
 	// When its date has come, the same row is one like all others.
 	s = Import(t, l, rows)
