@@ -26,7 +26,7 @@ const (
 // compositeLooks sends looks that are wanted at the same time by the composite API. A
 // look that did not get a list that way is made by itself.
 type compositeLooks struct {
-	p *Provider
+	r *reader
 
 	mu   sync.Mutex // guards open and off
 	open *bundle    // still takes looks; nil for none
@@ -48,7 +48,7 @@ func (t *compositeLooks) look(ctx context.Context, object, record string) findin
 	t.mu.Lock()
 	if t.off {
 		t.mu.Unlock()
-		return t.p.look(ctx, "", object, record)
+		return t.r.look(ctx, "", object, record)
 	}
 	if t.open == nil {
 		t.open = &bundle{done: make(chan struct{})}
@@ -86,7 +86,7 @@ func (t *compositeLooks) look(ctx context.Context, object, record string) findin
 		}
 	case <-ctx.Done():
 	}
-	return t.p.look(ctx, "", object, record)
+	return t.r.look(ctx, "", object, record)
 }
 
 // subRequest is an element of a composite request.
@@ -102,7 +102,7 @@ func (t *compositeLooks) send(ctx context.Context, looks []wanted) []finding {
 	if len(looks) < 2 {
 		return found
 	}
-	version := t.p.dialect.looks()
+	version := t.r.dialect.looks()
 	subs := make([]subRequest, len(looks))
 	for i, l := range looks {
 		subs[i] = subRequest{ID: "look" + string(rune('1'+i)), Method: http.MethodGet, URI: sharePath(version, l.object, l.record)}
@@ -110,19 +110,19 @@ func (t *compositeLooks) send(ctx context.Context, looks []wanted) []finding {
 	// One after the other: the answers do not say what they answer, and the order in
 	// which looks that run side by side are answered is not documented.
 	body, _ := json.Marshal(map[string]any{"__composite_requests": subs, "parallel_execution": false}) // texts: it can not fail
-	f := t.p.read(ctx, verbRead, "", transport.Request{
+	f := t.r.read(ctx, verbRead, "", transport.Request{
 		Op: "Composite", Method: http.MethodPost, Path: "/crm/" + version + "/__composite_requests",
 		Body: body, MaxBody: mostComposite << 20, Units: compositeUnits,
 	})
 	if f.Class == refused {
 		// What the CRM has refused it would refuse again, at the price of a request each time.
-		f = t.p.explainRead(f, scopeComposite)
+		f = t.r.explainRead(f, scopeComposite)
 		t.mu.Lock()
 		first := !t.off
 		t.off = true
 		t.mu.Unlock()
 		if first {
-			t.p.log.Warn("the CRM refuses composite requests; looks are made one by one", "code", f.Code, "message", f.Text)
+			t.r.log.Warn("the CRM refuses composite requests; looks are made one by one", "code", f.Code, "message", f.Text)
 		}
 	}
 	if f.Class != shown {
@@ -130,7 +130,7 @@ func (t *compositeLooks) send(ctx context.Context, looks []wanted) []finding {
 	}
 	for i, r := range readComposite(f.body, len(looks)) {
 		if r != nil {
-			found[i] = t.p.clean(classify(verbLook, looks[i].record, 0, r, nil))
+			found[i] = t.r.clean(classify(verbLook, looks[i].record, 0, r, nil))
 		}
 	}
 	return inPlace(found, looks)
