@@ -89,8 +89,8 @@ func (w wireMember) member() member {
 // members looks at a group. The finding is Shown where the list can be relied on: a
 // reply that is cut, shorter than its own count or about another group says nothing
 // about who is not in it.
-func (p *Provider) members(ctx context.Context, group string) (m members, f finding) {
-	f = p.list(ctx, transport.Request{
+func (r *reader) members(ctx context.Context, group string) (m members, f finding) {
+	f = r.list(ctx, transport.Request{
 		Op: "UserGroup.RetrieveUsers", Path: "/v2/UserGroup.svc/RetrieveUsers", Query: url.Values{"GroupId": {group}},
 	}, "the list of the group's members", func(body []byte) (why string) {
 		m, why = readMembers(body, group)
@@ -102,9 +102,9 @@ func (p *Provider) members(ctx context.Context, group string) (m members, f find
 // list asks for a list that comes without paging. Where it stands beside an error, comes
 // with a status that is not that of a list, or read says why it can not be relied on, the
 // finding is Uncertain.
-func (p *Provider) list(ctx context.Context, req transport.Request, name string, read func(body []byte) (why string)) finding {
+func (r *reader) list(ctx context.Context, req transport.Request, name string, read func(body []byte) (why string)) finding {
 	req.MaxBody = mostMemberBytes
-	f := p.look(ctx, req)
+	f := r.look(ctx, req)
 	if f.Class != transport.Shown {
 		return f
 	}
@@ -130,12 +130,12 @@ type groups struct {
 }
 
 // list returns the ids of all groups, nil where the CRM gave no list to rely on.
-func (g *groups) list(ctx context.Context, p *Provider) (known map[string]bool, f finding) {
+func (g *groups) list(ctx context.Context, r *reader) (known map[string]bool, f finding) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.known == nil {
 		req := transport.Request{Op: "UserGroup.Retrieve", Path: "/v2/UserGroup.svc/Retrieve"}
-		f = p.list(ctx, req, "the list of sales groups", func(body []byte) (why string) {
+		f = r.list(ctx, req, "the list of sales groups", func(body []byte) (why string) {
 			g.known, why = readGroups(body)
 			return why
 		})
