@@ -50,7 +50,7 @@ func (r *reader) Clock(ctx context.Context) (time.Time, error) {
 
 // ask asks whose keys these are.
 func (r *reader) ask(ctx context.Context) (crm.Identity, error) {
-	f := r.look(ctx, transport.Request{Op: "Authentication", Path: "/v2/Authentication.svc/UserByAccessKey.Get"})
+	f := r.look(ctx, transport.Request{Op: "Authentication", Path: pathOwner})
 	switch {
 	case f.Ended != nil:
 		return crm.Identity{}, f.Ended

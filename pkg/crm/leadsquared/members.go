@@ -91,7 +91,7 @@ func (w wireMember) member() member {
 // about who is not in it.
 func (r *reader) members(ctx context.Context, group string) (m members, f finding) {
 	f = r.list(ctx, transport.Request{
-		Op: "UserGroup.RetrieveUsers", Path: "/v2/UserGroup.svc/RetrieveUsers", Query: url.Values{"GroupId": {group}},
+		Op: "UserGroup.RetrieveUsers", Path: pathMembers, Query: url.Values{"GroupId": {group}},
 	}, "the list of the group's members", func(body []byte) (why string) {
 		m, why = readMembers(body, group)
 		return why
@@ -134,7 +134,7 @@ func (g *groups) list(ctx context.Context, r *reader) (known map[string]bool, f 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.known == nil {
-		req := transport.Request{Op: "UserGroup.Retrieve", Path: "/v2/UserGroup.svc/Retrieve"}
+		req := transport.Request{Op: "UserGroup.Retrieve", Path: pathGroups}
 		f = r.list(ctx, req, "the list of sales groups", func(body []byte) (why string) {
 			g.known, why = readGroups(body)
 			return why
@@ -143,20 +143,33 @@ func (g *groups) list(ctx context.Context, r *reader) (known map[string]bool, f 
 	return g.known, f
 }
 
-// readGroups reads the reply to Retrieve, or says why it can not be used.
+// readGroups reads the ids of a list of groups, or says why it can not be used.
 func readGroups(body []byte) (known map[string]bool, why string) {
+	list, why := readGroupList(body)
+	if why != "" {
+		return nil, why
+	}
+	known = map[string]bool{}
+	for _, group := range list {
+		known[group.ID] = true
+	}
+	return known, ""
+}
+
+// readGroupList reads the reply to Retrieve, or says why it can not be used.
+func readGroupList(body []byte) (groups []crm.Membership, why string) {
 	var w struct {
 		RecordCount text
 		UserGroups  once
 	}
-	var list []struct{ GroupID text }
+	var list []struct{ GroupID, Name text }
 	if json.Unmarshal(transport.TrimJSON(body), &w) != nil {
 		return nil, "it is not readable"
 	}
 	if why := readList(w.UserGroups, w.RecordCount, &list); why != "" {
 		return nil, why
 	}
-	known = map[string]bool{}
+	known := map[string]bool{}
 	for _, group := range list {
 		id, ok := readGUID(string(group.GroupID))
 		switch {
@@ -166,8 +179,9 @@ func readGroups(body []byte) (known map[string]bool, why string) {
 			return nil, "it holds a group twice"
 		}
 		known[id] = true
+		groups = append(groups, crm.Membership{ID: id, Name: string(group.Name)})
 	}
-	return known, ""
+	return groups, ""
 }
 
 // readMembers reads the reply to RetrieveUsers, or says why it can not be used.

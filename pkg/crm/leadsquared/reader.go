@@ -11,6 +11,14 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
+// The paths that are read, but for the status of a request.
+const (
+	pathOwner   = "/v2/Authentication.svc/UserByAccessKey.Get"
+	pathUsers   = "/v2/UserManagement.svc/Users.Get"
+	pathGroups  = "/v2/UserGroup.svc/Retrieve"
+	pathMembers = "/v2/UserGroup.svc/RetrieveUsers"
+)
+
 // reads is what reading takes of a client: no more than a *transport.Reader has, which can
 // change nothing.
 type reads interface {

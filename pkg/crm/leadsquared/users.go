@@ -47,7 +47,7 @@ func (r *reader) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User, e
 		}
 		var list userList
 		resp, err := r.client.Read(ctx, transport.Request{
-			Op: "Users.Get", Method: http.MethodGet, Path: "/v2/UserManagement.svc/Users.Get",
+			Op: "Users.Get", Method: http.MethodGet, Path: pathUsers,
 			MaxBody: mostUserBytes, Stream: list.read,
 		})
 		if err != nil || resp.Status != http.StatusOK || !list.whole {

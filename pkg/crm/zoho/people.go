@@ -34,6 +34,17 @@ type wireUser struct {
 	Email    text `json:"email"`
 	Status   text `json:"status"`
 	FullName text `json:"full_name"`
+	Role     once `json:"role"` // {"name", "id"}
+}
+
+// user is the entry as the domain knows it.
+func (w wireUser) user() crm.User {
+	var role struct{ ID text }
+	_ = json.Unmarshal(w.Role, &role) // what can not be read names no role
+	if !number.MatchString(string(role.ID)) {
+		role.ID = ""
+	}
+	return crm.User{ID: string(w.ID), Email: string(w.Email), Active: strings.EqualFold(string(w.Status), "active"), Role: string(role.ID)}
 }
 
 // Users lists everybody, inactive people too, or those who were deleted, whom the list
@@ -73,7 +84,7 @@ func (r *reader) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User, e
 					fail(crm.ErrTooManyUsers)
 					return
 				}
-				if !yield(crm.User{ID: id, Email: string(u.Email), Active: strings.EqualFold(string(u.Status), "active")}, nil) {
+				if !yield(u.user(), nil) {
 					return
 				}
 			}
