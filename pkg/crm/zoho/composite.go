@@ -37,6 +37,13 @@ type compositeLooks struct {
 	off  bool       // the CRM does not take composite requests from this token
 }
 
+// refused says that the CRM does not take composite requests from this token.
+func (t *compositeLooks) refused() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.off
+}
+
 // bundle is the looks that go in one request.
 type bundle struct {
 	looks []wanted

@@ -79,6 +79,13 @@ func (r *reader) whose() string {
 	return " of account " + r.account
 }
 
+// detail is a part of the details of a refusal that is one text or number; "" for none.
+func detail(details once, name string) string {
+	var d map[string]text
+	_ = json.Unmarshal(details, &d) // what can not be read says nothing
+	return string(d[name])
+}
+
 // permissions names those that a refusal says are lacking; "" for none.
 func permissions(details once) string {
 	var d struct {
