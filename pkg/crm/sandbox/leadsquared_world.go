@@ -161,7 +161,9 @@ func (l *leadSquared) seed(sd seed) bool {
 	l.touched[target] = true
 	if op.Action == crm.Revoke || op.Action == crm.Keep && op.User != "" {
 		s := target
-		if s.Object != crm.SalesGroup {
+		if s.Object == crm.SalesGroup {
+			s.Permissions = op.Permissions
+		} else {
 			s.Access, s.Minutes = max(op.Access, crm.Read), defaultMinutes
 		}
 		l.effect(kindShare, s, sd.At)

@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -84,12 +86,23 @@ func (z *zoho) token(x *exchange) *reply {
 	life := int64(z.cfg.TokenLife / time.Second)
 	body := map[string]any{
 		"access_token": access, "api_domain": cmp.Or(z.cfg.APIDomain, domain), "token_type": "Bearer", "expires_in": life,
-		"scope": "ZohoCRM.share.ALL ZohoCRM.users.READ ZohoCRM.org.READ ZohoCRM.composite_requests.CUSTOM",
+		"scope": z.scopes(),
 	}
 	if z.cfg.LegacyExpiry {
 		body["expires_in"], body["expires_in_sec"] = z.cfg.TokenLife.Milliseconds(), life
 	}
 	return jsonReply(http.StatusOK, body)
+}
+
+// scopes are those that a token has.
+func (z *zoho) scopes() string {
+	scopes := []string{"ZohoCRM.share.ALL", "ZohoCRM.modules.READ"}
+	for _, scope := range slices.Sorted(maps.Values(zohoScopes)) {
+		if !slices.Contains(z.cfg.Lacks, scope) {
+			scopes = append(scopes, scope)
+		}
+	}
+	return strings.Join(scopes, " ")
 }
 
 func tokenError(code string) *reply {
