@@ -1,6 +1,7 @@
 package leadsquared
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,7 +125,7 @@ func notSeen(ctx context.Context, f finding) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	return &crm.Unseen{Code: f.Code, Message: f.Text}
+	return &crm.Unseen{Code: cmp.Or(f.Code, crm.CodeNoAnswer), Message: f.Text}
 }
 
 // mostKept is how many members of groups are kept in all: a member takes some 100 bytes.

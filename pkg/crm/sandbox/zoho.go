@@ -178,7 +178,7 @@ func (z *zoho) route(x *exchange) func() *reply {
 		}
 		header := map[string]string{"X-ACCESSTOKEN-RESET": expiry.Format(time.RFC3339)}
 		if used := len(z.credits.calls); z.cfg.Credits > 0 && 2*used >= z.cfg.Credits {
-			header["X-API-CREDITS-REMAINING"] = strconv.Itoa(z.cfg.Credits - used)
+			header["X-API-CREDITS-REMAINING"] = strconv.Itoa(max(0, z.cfg.Credits-used))
 		}
 		maps.Copy(header, rep.header)
 		rep.header = header

@@ -361,3 +361,24 @@ func TestControlOfTheReadingSide(t *testing.T) {
 		}
 	}
 }
+
+// FuzzZohoQuery: whatever a query says, it is answered or refused, and never with more rows
+// than a page has.
+func FuzzZohoQuery(f *testing.F) {
+	for _, query := range []string{
+		"select id from Leads where id is not null order by id limit 2000", "select id from Leads where id > 101 order by id asc",
+		"select count(id) from Leads where id is not null", "select count(id), Owner from Leads where id is not null group by Owner limit 2000",
+		"SELECT id FROM Leads WHERE (id > '5') LIMIT 0", "select id from Leads", "select", "", "select id from Leads where id > 99999999999999999999",
+	} {
+		f.Add(query)
+	}
+	z := newZohoClient(f, sandbox.Config{Zoho: sandbox.ZohoConfig{TokenLimit: -1}})
+	z.server.SeedZohoRecords("Leads", "100", 3000, zohoA, zohoB)
+	f.Fuzz(func(t *testing.T, query string) {
+		z := z
+		z.tb = t
+		if status, body := z.call("POST", pathQuery, queryBody(query)); status != 200 && status != 204 && status != 400 || strings.Count(body, `"id"`) > 2000 {
+			t.Errorf("%q: got %d %.200q", query, status, body)
+		}
+	})
+}

@@ -72,8 +72,11 @@ func (f *Finder) fetch(ctx context.Context, scope string, req transport.Request)
 	return got, unseen(f.explainRead(got, scope))
 }
 
-// unseen is what a read that showed nothing says.
-func unseen(f finding) *crm.Unseen { return &crm.Unseen{Code: f.Code, Message: f.Text} }
+// unseen is what a read that showed nothing says: the CRM's code where it refused, and
+// crm.CodeNoAnswer where nothing of use came.
+func unseen(f finding) *crm.Unseen {
+	return &crm.Unseen{Code: cmp.Or(f.Code, crm.CodeNoAnswer), Message: f.Text}
+}
 
 // unreliable is what an answer says that can not be relied on.
 func unreliable(why string) *crm.Unseen {
