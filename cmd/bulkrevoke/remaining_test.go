@@ -35,6 +35,7 @@ func (r *ticks) watch(b *batch.Batch) (end func()) {
 		for {
 			select {
 			case <-tick.C:
+				synctest.Wait() // for all else that happens at this instant
 				if p := b.Progress(); p.Phase == batch.PhaseRunning {
 					r.at, r.told = append(r.at, time.Since(r.from)), append(r.told, p)
 				}
