@@ -96,6 +96,7 @@ func (p *Provider) owner(body []byte) (crm.Identity, error) {
 	return crm.Identity{
 		User: user, Org: p.redact.String(org),
 		Email: p.redact.String(string(o.EmailAddress)), Name: p.redact.String(string(o.Name)),
+		Role: p.redact.String(string(o.Role)), Shares: crm.Yes,
 	}, nil
 }
 

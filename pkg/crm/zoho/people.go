@@ -34,6 +34,9 @@ type wireUser struct {
 	Email    text `json:"email"`
 	Status   text `json:"status"`
 	FullName text `json:"full_name"`
+	Profile  struct {
+		Name text `json:"name"`
+	} `json:"profile"`
 }
 
 // Users lists everybody, inactive people too, or those who were deleted, whom the list
@@ -217,7 +220,12 @@ func (p *Provider) owner(ctx context.Context) (id crm.Identity, err error) {
 	if host := p.tokens.host(); host != p.configured.Host {
 		org += " at " + host
 	}
-	return crm.Identity{
+	id = crm.Identity{
 		User: string(u.ID), Email: p.redact.String(string(u.Email)), Name: p.redact.Clean(string(u.FullName)), Org: p.redact.Clean(org),
-	}, nil
+		Role: p.redact.Clean(string(u.Profile.Name)),
+	}
+	if id.Role == "Administrator" {
+		id.Shares = crm.Yes
+	}
+	return id, nil
 }

@@ -36,6 +36,9 @@ type Config struct {
 	Version                    string
 	ClientID                   string
 	ClientSecret, RefreshToken transport.Secret
+	// GrantToken, in the place of a refresh token, is traded for one with the first request;
+	// Provider.RefreshToken has it then.
+	GrantToken transport.Secret
 	// Notify names the keys of a PUT that keep it from sending mail, about which the
 	// vendor's pages disagree: "" sends notify_on_completion and notify_shared_members,
 	// "legacy" sends notify, "none" sends none of them.
@@ -76,13 +79,13 @@ func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, er
 	if err != nil {
 		return nil, fmt.Errorf("zoho: %w", err)
 	}
-	tr.Redact = transport.NewRedactor(cfg.ClientSecret, cfg.RefreshToken)
+	tr.Redact = transport.NewRedactor(cfg.ClientSecret, cfg.RefreshToken, cfg.GrantToken)
 	p.redact, p.store = tr.Redact, store
 	p.pending.store = cmp.Or(tr.Shared, store)
 	p.pending.store.Sweep(pendingPrefix)
 	p.log = cmp.Or(tr.Log, slog.New(slog.DiscardHandler))
 	p.tokens = &tokens{
-		clientID: cfg.ClientID, secret: cfg.ClientSecret, refresh: cfg.RefreshToken, url: accounts.String() + "/oauth/v2/token",
+		clientID: cfg.ClientID, secret: cfg.ClientSecret, refresh: cfg.RefreshToken, grant: cfg.GrantToken, url: accounts.String() + "/oauth/v2/token",
 		configured: p.configured, redact: tr.Redact, store: store, flight: make(chan struct{}, 1),
 	}
 	tr.Base, tr.Inspect, tr.Authorize = p.configured, inspect, p.tokens.authorize
@@ -99,8 +102,8 @@ func (c Config) provider() (*Provider, *url.URL, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, value := range []struct{ name, text string }{
-		{"client id", c.ClientID}, {"client secret", c.ClientSecret.Reveal()}, {"refresh token", c.RefreshToken.Reveal()},
+	for _, value := range []namedText{
+		{"client id", c.ClientID}, {"client secret", c.ClientSecret.Reveal()}, c.token(),
 	} {
 		if value.text == "" {
 			return nil, nil, fmt.Errorf("%s: none given", value.name)
@@ -122,6 +125,17 @@ func (c Config) provider() (*Provider, *url.URL, error) {
 		p.composite = &compositeLooks{p: p}
 	}
 	return p, accounts, nil
+}
+
+// namedText is a value with what messages call it.
+type namedText struct{ name, text string }
+
+// token is what the account gets its access tokens by.
+func (c Config) token() namedText {
+	if !c.GrantToken.IsZero() {
+		return namedText{"grant token", c.GrantToken.Reveal()}
+	}
+	return namedText{"refresh token", c.RefreshToken.Reveal()}
 }
 
 // Check says what is wrong with the configuration, as far as that can be found out
