@@ -69,6 +69,9 @@ type endpoint struct {
 	rules crm.Rules
 	// connect makes the provider, which sends through the transport's gate.
 	connect func(tr transport.Config, store *transport.Store) (crm.Provider, error)
+	// askAgain drops what the store remembers and the keys would not be put to the test with;
+	// nil for nothing.
+	askAgain func(store *transport.Store)
 }
 
 // The CRMs that an account can be of.
@@ -283,6 +286,7 @@ func (k *zohoKeys) open(account string, secrets secretSource) (e endpoint, err e
 	if err := cfg.Check(); err != nil {
 		return e, err
 	}
+	e.askAgain = zoho.AskAgain
 	e.rules, e.state = zoho.Rules{}, transport.StoreName(e.host, cfg.RefreshToken)
 	e.connect = func(tr transport.Config, store *transport.Store) (crm.Provider, error) {
 		return zoho.New(cfg, tr, store)
