@@ -390,6 +390,17 @@ func (m *identified) Identify(ctx context.Context) (crm.Identity, error) {
 	return id, err
 }
 
+// ask asks the CRM whose keys the account has, whatever was known of their organisation.
+func (c *connection) ask(ctx context.Context) (crm.Identity, error) {
+	if c.asked || c.err != nil {
+		return c.identity, c.err
+	}
+	if known, ok := c.provider.(*identified); ok {
+		return known.Provider.Identify(ctx)
+	}
+	return c.provider.Identify(ctx)
+}
+
 // rest closes the network connections that no call uses.
 func (cs *connections) rest() {
 	if cs != nil {

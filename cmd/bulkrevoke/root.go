@@ -104,7 +104,7 @@ Stopping it at any instant loses nothing: the same command goes on where it ende
 	}
 	root.SetFlagErrorFunc(a.flagError)
 	root.SetVersionTemplate("bulkrevoke {{.Version}}\n")
-	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.initCommand(), a.checkCommand(), a.sandboxCommand())
+	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.initCommand(), a.loginCommand(), a.checkCommand(), a.sandboxCommand())
 	return root
 }
 
