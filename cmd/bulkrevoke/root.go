@@ -109,6 +109,7 @@ lists what it tells about sheets, results, exit codes, the configuration and fau
 	root.SetVersionTemplate("bulkrevoke {{.Version}}\n")
 	root.SetHelpCommand(a.helpCommand())
 	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.initCommand(), a.loginCommand(), a.checkCommand(), a.sandboxCommand())
+	root.AddCommand(a.buildCommands()...)
 	return root
 }
 
