@@ -33,6 +33,14 @@ func topics() []topic {
 	}
 }
 
+// topicNames returns the names of the topics.
+func topicNames() (names []string) {
+	for _, t := range topics() {
+		names = append(names, t.name)
+	}
+	return names
+}
+
 // text returns the topic as a terminal shows it.
 func (t topic) text() (string, error) {
 	markdown, err := helpTexts.ReadFile("help/" + t.name + ".md")
@@ -44,8 +52,9 @@ const helpWidth = 80
 
 func (a *app) helpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [TOPIC|COMMAND]",
-		Short: "Tell about a topic or a command",
+		Use:       "help [TOPIC|COMMAND]",
+		ValidArgs: topicNames(),
+		Short:     "Tell about a topic or a command",
 		Long: `Tell about a topic, such as the columns of a sheet, or about a command. Without a word: which topics
 there are.
 
@@ -69,10 +78,7 @@ func (a *app) tellTopic(root *cobra.Command, word string) error {
 		if c, _, err := root.Find([]string{word}); err == nil && c != root {
 			return c.Help()
 		}
-		var names []string
-		for _, t := range topics() {
-			names = append(names, t.name)
-		}
+		names := topicNames()
 		return refusef("See `bulkrevoke help`.", "there is no topic %q%s; the topics are %s; the commands are %s",
 			word, didYouMean(word, append(slices.Clone(names), commands...)), strings.Join(names, ", "), strings.Join(commands, ", "))
 	}

@@ -16,7 +16,9 @@ import (
 func TestInitWorkbook(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, sandbox.Config{})
-	must(t, r.start("init", "--quiet").cmd.Wait())
+	if code := r.start("init", "--quiet").wait(); code != exitDone {
+		t.Fatalf("init ended with %d", code)
+	}
 	path := r.path("leavers.xlsx")
 	book, err := excelize.OpenFile(path)
 	must(t, err)

@@ -187,6 +187,9 @@ func (j *job) trade(ctx context.Context, a *account) (id crm.Identity, err error
 		}
 		return id, fmt.Errorf("account %q: %w", a.name, err)
 	}
+	if c.place != "" && id.Org != c.place {
+		j.log.Warn("the new keys belong to another organisation than the old ones: what was done there does not count here", "account", a.name, "was", c.place, "is", id.Org)
+	}
 	return id, nil
 }
 
