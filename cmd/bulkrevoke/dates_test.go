@@ -312,6 +312,50 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
+// Where nothing else asked, nobody knows yet whose the addresses are of those who keep
+// something. It is found out when somebody wants to know whether they have it still.
+func TestVerifyOfKeptAddresses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	var rows []string
+	for u := 1; u <= 3; u++ {
+		r.server.AddUser(crm.User{ID: zohoUser(u), Email: addressOf(zohoUser(u)), Active: true}, "Standard")
+		rows = append(rows, "crm,keep,Quotes,"+zohoRecord(1)+",,"+addressOf(zohoUser(u))+",,")
+	}
+	rows = append(rows, "crm,keep,Quotes,"+zohoRecord(1)+",,nobody@x.example,,")
+	r.server.SeedZoho("Quotes", zohoRecord(1),
+		crm.Grant{Kind: crm.KindUser, ID: zohoUser(1), Access: crm.Read}, crm.Grant{Kind: crm.KindUser, ID: zohoUser(2), Access: crm.Read})
+	off := r.dated(rows...)
+	r.runs(exitDone, "run", off)
+	if n := len(r.server.Arrivals()); n != 0 {
+		t.Errorf("%d calls", n)
+	}
+	out := r.runs(exitOpen, "verify", off).stdout
+	for _, want := range []string{
+		"2,unchanged,yes,kept,", "3,unchanged,yes,kept,", "4,unchanged,no,taken_away,the user does not have it any more",
+		`5,unchanged,unknown,kept,"the user list of the account has nobody, or more than one, with the address ""nobody@x.example"""`,
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("verify lacks %q:\n%s", want, out)
+		}
+	}
+}
+
+// A sandbox has what a sheet keeps: of a user, in a sales group, and what everybody has.
+func TestKeepInTheSandbox(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	group, member := guidOf('e', 1), guidOf('u', 1)
+	off := r.write("off.csv", "action,object,record_id,user\n"+strings.Join([]string{
+		"keep,Quotes," + zohoRecord(1) + "," + zohoUser(1),
+		"keep,Quotes," + zohoRecord(2) + ",",
+		"revoke,Quotes," + zohoRecord(1) + "," + zohoUser(2),
+		"keep,sales_group," + group + "," + member,
+	}, "\n")+"\n")
+	r.runs(exitDone, "run", "--sandbox", off)
+	r.runs(exitDone, "verify", "--sandbox", off)
+}
+
 // What was kept on LeadSquared's leads can not be seen, and that is said.
 func TestVerifyOfKeptLeads(t *testing.T) {
 	t.Parallel()

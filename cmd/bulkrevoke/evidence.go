@@ -124,7 +124,7 @@ func (j *job) facts(failure error) report.Facts {
 	f := report.Facts{
 		Sheet: j.sheet, Operator: operator(), Version: programVersion(), Args: j.args,
 		Plan: j.plan, ExitCode: j.code, Failure: failure,
-		Again: againCommand(j.args), AcceptedIsDone: j.opts.confirmOff(), Sandbox: j.opts.sandbox, Files: j.evidence,
+		Again: againCommand(j.args), AcceptedIsDone: j.opts.confirmOff(), Sandbox: j.opts.sandbox, SLA: j.opts.sla, Files: j.evidence,
 	}
 	f.Files.Results, f.Files.Ledger = j.names.output, j.names.ledger
 	f.Host, _ = os.Hostname() // left out where the machine has no name

@@ -36,6 +36,7 @@ type options struct {
 	dryRun         bool
 	json           bool // of `plan`
 	open           bool // of `results`
+	byPerson       bool // of `results`
 
 	summary, report, metricsFile string
 
@@ -183,7 +184,7 @@ func (a *app) readOptions(cmd *cobra.Command, o *options) (*job, error) {
 	if err := fillFromConfig(flags, cfg); err != nil {
 		return nil, err
 	}
-	if !outputGiven && (o.open || cmd.Name() == "verify" || cmd.Name() == "undo") {
+	if !outputGiven && (o.open || o.byPerson || cmd.Name() == "verify" || cmd.Name() == "undo") {
 		// What environment and configuration name is the result of runs. It only says where
 		// the ledger may be.
 		o.output, o.runOutput = "", o.output

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -27,11 +28,12 @@ interrupted.`,
   bulkrevoke results --open offboarding.csv
   bulkrevoke results --sandbox samples/offboarding.csv -o so-far.csv`,
 	}, func(ctx context.Context, j *job) error { return j.writeResults(ctx) })
-	o.addFlags(cmd.Flags(), "output", "config", "log-format", "log-level", "quiet",
+	o.addFlags(cmd.Flags(), "output", "config", "log-format", "log-level", "quiet", "sla",
 		"sheet: the sheet `NAME` of an .xlsx that was run (default: the one that has a ledger)",
 		"ledger: the ledger `FILE` (default: named after the sheet, beside the result)",
 		"sandbox: of what was done in a sandbox",
 		"wait: wait so long for another program that holds the ledger; a run is not waited for")
+	cmd.Flags().BoolVar(&o.byPerson, "by-person", false, "write a line for each person instead, to SHEET.people.csv: what was taken and given, when, and what is open")
 	cmd.Flags().BoolVar(&o.open, "open", false, "write only the rows that need somebody, to standard output or the FILE of -o")
 	return cmd
 }
@@ -40,7 +42,10 @@ interrupted.`,
 // with --open its rows that need somebody, to standard output where no file was named.
 func (j *job) writeResults(ctx context.Context) (err error) {
 	o := j.opts
-	if o.open {
+	if o.open && o.byPerson {
+		return refusef("Call it twice, or leave one of them out.", "--open writes rows, and --by-person people")
+	}
+	if o.open || o.byPerson {
 		j.names, err = j.namesToRead(ctx)
 	} else {
 		j.names, err = o.names(ctx, j.sheet, o.output, "", looksLikeResult(j.sheet))
@@ -56,10 +61,10 @@ func (j *job) writeResults(ctx context.Context) (err error) {
 	began := time.Now()
 	toStdout := o.open && o.output == ""
 	var locked error
-	if !toStdout {
+	if !toStdout && !o.byPerson {
 		locked = j.lockLedger(ctx, 0)
 	}
-	readOnly := toStdout || locked != nil
+	readOnly := toStdout || o.byPerson || locked != nil
 	if !readOnly {
 		j.sweep(began, j.names.output) // nobody else writes it
 	}
@@ -72,6 +77,9 @@ func (j *job) writeResults(ctx context.Context) (err error) {
 	if toStdout {
 		_, err := report.PrintOpen(ctx, j.stdout, j.led)
 		return err
+	}
+	if o.byPerson {
+		return j.writePeople(ctx)
 	}
 	if err := j.checkOutput(ctx); err != nil {
 		return err
@@ -96,6 +104,41 @@ func (j *job) writeResults(ctx context.Context) (err error) {
 			"%s was run after %s, in the same ledger: of the rows, %d not done, or not any more; run %s again to do what is missing",
 			j.since, of, counts.NotAttempted, of)
 	}
+	return nil
+}
+
+// peopleEnding is what the name of a file of evidence by person ends with, before .csv.
+const peopleEnding = ".people"
+
+// writePeople writes evidence by person.
+func (j *job) writePeople(ctx context.Context) error {
+	output := j.opts.output
+	if output == "" {
+		if j.sheet == standardInput {
+			return refusef("For instance: bulkrevoke results --by-person - -o people.csv --ledger offboarding.ledger.db", "a sheet from standard input needs -o")
+		}
+		output = stemOf(withTab(j.sheet, j.names.tab), looksLikeResult(j.sheet), j.opts.sandbox) + peopleEnding + ".csv"
+	}
+	if err := checkFormat("-o", output, textEndings); err != nil {
+		return err
+	}
+	if err := report.CheckPeople(output); err != nil {
+		return err
+	}
+	c, err := report.WritePeople(ctx, j.led, output, j.opts.sla, j.now())
+	if err != nil || j.opts.quiet {
+		return err
+	}
+	people := fmt.Sprintf("%d people", c.People)
+	if c.People == 1 {
+		people = "1 person"
+	}
+	late := ""
+	if j.opts.sla > 0 {
+		late = fmt.Sprintf(", %d of them late", c.Late)
+	}
+	j.say("people written", append(written(output, c.People), slog.Int64("open", c.Open), slog.Int64("late", c.Late)),
+		"%s: %s, %d with open rows%s", output, people, c.Open, late)
 	return nil
 }
 

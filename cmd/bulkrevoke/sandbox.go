@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -88,7 +89,10 @@ func (j *job) seedSandbox(ctx context.Context) (err error) {
 		return err
 	}
 	words := j.world.kinds.words(j.accounts, j.world.kinds)
-	b, err := batch.New(j.led, batch.Options{Accounts: batchAccounts(j.accounts), Words: words, SkipInvalid: true, Log: j.log})
+	b, err := batch.New(j.led, batch.Options{
+		Accounts: batchAccounts(j.accounts), Words: words, SkipInvalid: true, Log: j.log,
+		Zone: time.UTC, // when a row is due says nothing of what there is
+	})
 	if err != nil {
 		return err
 	}

@@ -46,12 +46,13 @@ func (o *outside) execute(ctx context.Context, args ...string) int {
 const oneRevoke = "action,object,record_id,user,context_id\n" +
 	"revoke,lead,869196,e6b8a9b2-51d0-4f1e-9a55-0f4f8f1f2d01,cf6f8a10-1d5e-4d3c-8a4b-2b60f7a1c001\n"
 
-// TestSandboxCommandServesRuns starts the sandbox command with a seeded share and
-// takes the share away with what the command printed.
+// TestSandboxCommandServesRuns starts the sandbox command with a seeded, dated row and
+// does it with what the command printed.
 func TestSandboxCommandServesRuns(t *testing.T) {
 	t.Parallel()
 	sheetPath := filepath.Join(t.TempDir(), "off.csv")
-	must(t, os.WriteFile(sheetPath, []byte(oneRevoke), 0o600))
+	dated := "action,object,record_id,user,last_day\nrevoke,Quotes," + zohoRecord(1) + "," + zohoUser(1) + ",2026-01-31\n"
+	must(t, os.WriteFile(sheetPath, []byte(dated), 0o600))
 
 	ctx, cancel := context.WithCancel(t.Context())
 	printed, stdout := io.Pipe()
@@ -72,7 +73,7 @@ func TestSandboxCommandServesRuns(t *testing.T) {
 		env[name] = value
 	}
 	o := &outside{stdin: strings.NewReader(""), env: env}
-	if code := o.execute(t.Context(), "run", sheetPath); code != exitDone {
+	if code := o.execute(t.Context(), "run", "--timezone", "UTC", sheetPath); code != exitDone {
 		t.Errorf("exit code is %d, want %d:\n%s", code, exitDone, o.stderr.String())
 	}
 	cancel()

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -21,7 +22,7 @@ type dates struct {
 	days    []DueDay // the first ones, by day; at most daysShown
 	later   int64    // rows that are due after those
 	notDue  int64
-	overdue int64     // rows whose date has come, and which are not finished
+	overdue int64     // rows whose date has come, and which are not finished and wait for no other
 	oldest  time.Time // the earliest date of those
 	clock   int64     // rows with a date that can not be relied on, and those behind them
 	// sending are the accounts with rows whose date has come that are to be sent.
@@ -43,13 +44,7 @@ func (d *dates) add(due time.Time) {
 	d.notDue++
 	day := due.In(d.zone).Format(time.DateOnly)
 	i, known := slices.BinarySearchFunc(d.days, day, func(e DueDay, day string) int {
-		switch {
-		case e.Day < day:
-			return -1
-		case e.Day > day:
-			return 1
-		}
-		return 0
+		return cmp.Or(cmp.Compare(len(e.Day), len(day)), cmp.Compare(e.Day, day)) // years have five digits where 9999-12-31 is a last day
 	})
 	if known {
 		d.days[i].Rows++
@@ -63,20 +58,22 @@ func (d *dates) add(due time.Time) {
 }
 
 // hold leaves those rows of a target as they are whose date has not come, or can not be
-// relied on, and those behind them: rows act in sheet order. What is finished stays so, and
-// what the CRM has accepted is asked about all the same.
+// relied on, and those behind them: rows act in sheet order. What is finished stays so. What
+// the CRM has accepted stays so too and is asked about where the account is asked anything,
+// but it is not sent again before its date.
 func (b *Batch) hold(acc *account, past, rows []ledger.Entry, choices []ledger.Choice, d *dates) {
-	var first *ledger.Hold // of the row that those behind it wait for
-	var line int           // of that row
+	var first *ledger.Hold // of the first row that is held
+	var line int           // of the row that those behind it wait for
 	var until time.Time    // it is not due before
 	for i := range choices {
 		c, at := &choices[i], dueOf(rows[i])
 		come := !at.IsZero() && !at.After(b.now)
-		if c.Turn == ledger.TurnAsk && !acc.needed {
-			c.Turn = ledger.TurnNone // asked about when something of the account is due
+		if c.Turn == ledger.TurnAsk && (!acc.needed || at.After(b.now)) {
+			c.Turn = ledger.TurnNone // in its turn, it would be sent again where it stays unconfirmed
 		}
 		sends := c.Turn == ledger.TurnNormal || c.Turn == ledger.TurnLate
-		if come && (sends || c.Take >= 0 && past[c.Take].Status != crm.Done && past[c.Take].Status != crm.Unchanged) {
+		waits := sends && first != nil && first.Status == crm.NotDue
+		if come && !waits && (sends || c.Take >= 0 && past[c.Take].Status != crm.Done && past[c.Take].Status != crm.Unchanged) {
 			d.late(at)
 		}
 		if !sends {
@@ -101,18 +98,22 @@ func (b *Batch) hold(acc *account, past, rows []ledger.Entry, choices []ledger.C
 		}
 		c.Turn, c.Head = ledger.TurnNone, i
 		switch {
-		case c.Take >= 0 && (past[c.Take].Status == crm.Sent || past[c.Take].Status == crm.Uncertain):
-			continue // it is in doubt, whatever its date says now
+		case c.Take >= 0 && (past[c.Take].Status == crm.Sent || past[c.Take].Status == crm.Uncertain || past[c.Take].Status == crm.Accepted):
+			continue // it is in doubt or accepted, whatever its date says now
 		case hold.Status == crm.NotDue:
 			d.add(plan.Later(until, at))
 		default:
 			d.clock++
 		}
 		c.Hold = hold
+		if waits && at.After(until) {
+			line, until = rows[i].Line, at // those behind it wait for it
+		}
 	}
 }
 
-// late counts a row whose date has come and which is not finished.
+// late counts a row whose date has come, and which is not finished and waits for no other
+// date.
 func (d *dates) late(at time.Time) {
 	if d.overdue++; d.oldest.IsZero() || at.Before(d.oldest) {
 		d.oldest = at
@@ -132,8 +133,7 @@ func (b *Batch) notDue(at time.Time) *ledger.Hold {
 	return &ledger.Hold{Status: crm.NotDue, Code: crm.CodeNotDue, Message: "due from " + b.moment(at)}
 }
 
-// behind is what becomes of a row behind the first one that is held, which is not due until
-// then.
+// behind is what becomes of a row behind one that is held, which is not due until then.
 func (b *Batch) behind(first *ledger.Hold, line int, until, at time.Time) *ledger.Hold {
 	message := fmt.Sprintf("waits for line %d, ", line)
 	switch {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -190,6 +191,40 @@ func TestPlanTellsDates(t *testing.T) {
 }
 
 // The date is part of what is approved, and no part of what an operation is.
+// A last day that stands for none comes after all others.
+func TestPlanTellsTheEndOfTime(t *testing.T) {
+	t.Parallel()
+	c := newCalendar(t)
+	batch, err := c.loadText("action,object,record_id,user,last_day\nrevoke,thing,r1,u1,9999-12-31\nrevoke,thing,r2,u1,2026-12-05\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := batch.Prepare(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]DueDay{{Day: "2026-12-06", Rows: 1}, {Day: "10000-01-01", Rows: 1}}, p.DueDays); diff != "" {
+		t.Errorf("days (-want +got):\n%s", diff)
+	}
+}
+
+// A row waits for the latest date before it, and is not overdue while it waits.
+func TestPlanTellsWhatWaits(t *testing.T) {
+	t.Parallel()
+	c := newCalendar(t)
+	rows := []string{"share r1 u1 read ## 2026-12-05", "revoke r1 u1 ## 2026-12-09", "share r1 u1 read ## 2026-11-20", "revoke r1 u1 ## 2026-12-07"}
+	_, p, err := c.prepare(rows...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]DueDay{{Day: "2026-12-05", Rows: 1}, {Day: "2026-12-09", Rows: 3}}, p.DueDays); diff != "" || p.Overdue != 0 || p.NotDue != 4 {
+		t.Errorf("%d overdue, %d not due, days (-want +got):\n%s", p.Overdue, p.NotDue, diff)
+	}
+	_, results := c.run(t.Context(), rows...)
+	c.want(results[2].Message, "waits for line 3, which is due from 2026-12-09T00:00:00Z")
+	c.want(results[3].Message, "waits for line 3, which is due from 2026-12-09T00:00:00Z")
+}
+
 func TestMovedDateChangesTheDigest(t *testing.T) {
 	t.Parallel()
 	c := newCalendar(t)
@@ -232,6 +267,19 @@ func TestNothingIsDue(t *testing.T) {
 	c.night("2026-12-05")
 	c.opts.SkipInvalid = true
 	c.want(c.runs("revoke r1 me@x.de ## 2026-12-05"), crm.CodeReassignedAddress)
+}
+
+// What was done in one place does not count in another, also on a night on which the account
+// is asked nothing.
+func TestNothingIsDueElsewhere(t *testing.T) {
+	t.Parallel()
+	c := newCalendar(t)
+	c.want(c.runs("revoke r1 u1"), "done")
+	c.opts.Accounts[0].Host = "elsewhere.example"
+	_, _, err := c.prepare("revoke r1 u1 ## 2026-12-05")
+	if _, ok := errors.AsType[*ledger.BindingError](err); !ok {
+		t.Errorf("got %v, want a BindingError", err)
+	}
 }
 
 // Where the clocks differ, rows whose date has come are not attempted, nor what stands
@@ -301,6 +349,44 @@ func TestMovedDateOfWhatWasTried(t *testing.T) {
 	c.want(c.runs("revoke r1 u1 ## 2026-12-05", "revoke r2 u1 ## 2026-12-05"), "done done")
 }
 
+// What the CRM has accepted and not confirmed is asked about and not sent again before its
+// new date, nor behind a row that is not due.
+func TestMovedDateOfWhatWasAccepted(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name       string
+		confirmOff bool
+		rows       []string
+		want, sent string
+	}{
+		{"alone on its target", false, []string{"revoke r1 u1 ## 2026-12-05", "revoke r2 u1"}, "accepted accepted", "revoke r2 u1"},
+		{"before a row of its target", false, []string{"revoke r1 u1 ## 2026-12-05", "share r1 u1 read"}, "accepted not_attempted", ""},
+		{"before a row of its target, with --confirm off", true, []string{"revoke r1 u1 ## 2026-12-05", "share r1 u1 read"}, "accepted not_attempted", ""},
+		{"behind a row that is not due", false, []string{"share r1 u1 read ## 2026-12-05", "revoke r1 u1"}, "not_due accepted", ""},
+		{"on an account that is asked nothing", false, []string{"revoke r1 u1 ## 2026-12-05"}, "accepted", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newCalendar(t)
+				c.f.settle = func(crm.Item) crm.Outcome { return crm.Outcome{Status: crm.Accepted, Later: time.Second} }
+				c.opts.ConfirmTimeout, c.opts.ConfirmOff = 10*time.Second, tc.confirmOff
+				c.want(c.runs("revoke r1 u1"), "accepted")
+				c.f.sentWords()
+				_, p, err := c.prepare(tc.rows...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !tc.confirmOff && p.Asked != 1 {
+					t.Errorf("the plan asks about %d rows, want 1", p.Asked)
+				}
+				c.want(c.runs(tc.rows...), tc.want)
+				c.want(strings.Join(c.f.sentWords(), ", "), tc.sent)
+			})
+		})
+	}
+}
+
 func TestDatesThatMakeRowsInvalid(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ date, want string }{
@@ -347,6 +433,26 @@ func TestKeep(t *testing.T) {
 	c.want(c.runs("keep r1 u1", "keep r1 u2"), "unchanged unchanged")
 	c.want(c.runs("revoke r1 u1", "revoke r1 u2"), "done done")
 	c.want(strings.Join(c.f.sentWords(), ", "), "")
+}
+
+// The digest of a plan does not depend on whether anybody had to be asked tonight who has the
+// address of a row that keeps something.
+func TestKeptAddressInTheDigest(t *testing.T) {
+	t.Parallel()
+	c := newCalendar(t)
+	c.f.users = []crm.User{{ID: "u9", Email: "me@x.de", Active: true}, {ID: "u8", Email: "you@x.de", Active: true}}
+	digest := func(keep string) string {
+		_, p, err := c.prepare("keep r3 "+keep, "revoke r1 u1 ## 2026-12-05")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Digest
+	}
+	before, other := digest("me@x.de"), digest("you@x.de")
+	c.night("2026-12-05")
+	if after := digest("me@x.de"); after != before || after == other {
+		t.Errorf("the digest is %s, was %s, and for another address %s", after, before, other)
+	}
 }
 
 func TestKeepBesideAChange(t *testing.T) {
@@ -449,4 +555,57 @@ func TestRequire(t *testing.T) {
 	if refused, ok := errors.AsType[*sheet.Error](load("reviewed by")); !ok || !strings.Contains(refused.Error(), `"reviewed by"`) {
 		t.Errorf("a column that there is not: %v", load("reviewed by"))
 	}
+}
+
+// Nobody decides about themselves, whichever name stands where.
+func TestSelfReviewByAnotherName(t *testing.T) {
+	t.Parallel()
+	c := newCalendar(t)
+	c.f.users = []crm.User{{ID: "u1", Email: "Me@x.de", Active: true}, {ID: "u2", Email: "boss@x.de", Active: true}}
+	c.opts.Require, c.opts.SkipInvalid = []string{"reviewer"}, true
+	text := "action,object,record_id,user,reviewer\n" +
+		"revoke,thing,r1,u1,me@X.de\n" +
+		"keep,thing,r2,u1,boss@x.de\n" +
+		"revoke,thing,r3,me@x.de,u1\n" +
+		"revoke,thing,r4,me@x.de,u2\n" +
+		"keep,thing,r5,u1,somebody@else.de\n"
+	in, err := sheet.Open(strings.NewReader(text), "sheet.csv", sheet.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := New(c.led, c.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.LoadSheet(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for row, err := range b.importing.Invalid(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%d %s %s", row.Line, row.Code, row.Problem))
+	}
+	want := []string{
+		`2 self_review reviewer: "me@X.de" is the user whom the row is about: somebody else has to decide`,
+		`4 self_review reviewer: "u1" is the user whom the row is about: somebody else has to decide`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("invalid rows (-want +got):\n%s", diff)
+	}
+}
+
+// What is kept needs no user that the CRM knows: nothing is sent, on whatever night.
+func TestKeepOfSomebodyUnknown(t *testing.T) {
+	t.Parallel()
+	c := newCalendar(t)
+	c.f.users = []crm.User{{ID: "u1", Email: "me@x.de", Active: true}}
+	c.want(c.runs("keep r1 who@x.de"), "unchanged")
+	c.want(c.runs("keep r1 who@x.de", "revoke r2 me@x.de"), "unchanged done")
+	c.opts.SkipInvalid = true
+	c.want(c.runs("keep r1 who@x.de", "revoke r3 who@x.de"), "unchanged "+crm.CodeUnknownUser)
 }

@@ -60,6 +60,7 @@ func (b *Batch) LoadSheet(ctx context.Context, in *sheet.Reader) error {
 			if err == nil {
 				row, err = b.row(rec)
 				row.marks = append(b.rounded.see(rec.Line, rec.Fields), b.seeObject(row, rec.Fields)...)
+				row.marks = append(row.marks, b.seeReviewer(row, rec)...)
 			}
 			if !yield(row, err) {
 				return

@@ -29,7 +29,7 @@ func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 		acc.planned = backlog{workers: acc.Workers}
 	}
 	for _, t := range counts {
-		p.count(t)
+		p.count(t, b.opts.ConfirmOff)
 		if t.Invalid || t.Status == crm.Unavailable {
 			continue
 		}
@@ -80,7 +80,7 @@ func (b *Batch) notes() []string {
 // sends reports whether rows of this kind are to be sent.
 func sends(t ledger.Count) bool { return t.Turn == ledger.TurnNormal || t.Turn == ledger.TurnLate }
 
-func (p *Plan) count(t ledger.Count) {
+func (p *Plan) count(t ledger.Count, acceptedIsDone bool) {
 	p.Rows += t.Rows
 	switch {
 	case t.Invalid:
@@ -102,9 +102,9 @@ func (p *Plan) count(t ledger.Count) {
 		if t.Member {
 			p.Joined += t.Rows
 		}
-	case t.Turn == ledger.TurnAsk:
+	case t.Turn == ledger.TurnAsk, t.Status == crm.Accepted && !acceptedIsDone:
 		p.Asked += t.Rows
-	case t.Status == crm.Uncertain:
+	case t.Status == crm.Uncertain, t.Status == crm.Sent:
 		p.Waiting += t.Rows
 	default:
 		p.Done += t.Rows

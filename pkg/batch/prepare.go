@@ -35,6 +35,9 @@ func (b *Batch) Prepare(ctx context.Context) (*Plan, error) {
 	if err := dirs.resolve(ctx); err != nil {
 		return nil, err
 	}
+	if err := dirs.rejectSelfReview(ctx); err != nil {
+		return nil, err
+	}
 	if err := b.protect(ctx, dirs); err != nil {
 		return nil, err
 	}
@@ -117,6 +120,13 @@ func (b *Batch) identify(ctx context.Context) error {
 	bound := make(map[string]ledger.Binding, len(recorded))
 	for _, r := range recorded {
 		bound[r.Account] = r
+	}
+	for _, acc := range b.order {
+		// Whose keys they are is not asked of these; where they work can be seen all the same.
+		was, ok := bound[acc.Name]
+		if now := (ledger.Binding{Account: acc.Name, CRM: acc.CRM, Host: acc.Host, Org: was.Org}); ok && acc.rows > 0 && !acc.needed && was != now {
+			return &ledger.BindingError{Recorded: was, Now: now}
+		}
 	}
 	return b.sideBySide(func(acc *account) error {
 		if acc.Provider == nil {
@@ -206,7 +216,11 @@ func (b *Batch) match(ctx context.Context) (m matched, err error) {
 			digest.AddInvalid(row.Account, row.Code)
 			continue
 		}
-		digest.Add(row.Account, b.accounts[row.Account].Host, row.Op, row.Due)
+		op := row.Op
+		if op.Action == crm.Keep && row.Email != "" {
+			op.User = row.Email // whose it is is not found out every night
+		}
+		digest.Add(row.Account, b.accounts[row.Account].Host, op, row.Due)
 		if twice := records.see(row); twice != nil {
 			return m, twice
 		}
@@ -302,7 +316,7 @@ func (b *Batch) chooseChanges(past, rows []ledger.Entry, m *matched) []ledger.Ch
 	}
 	b.hold(b.accounts[rows[0].Account], past, rows, choices, &m.dates)
 	if b.opts.ConfirmOff {
-		askBeforeSending(past, choices)
+		b.askBeforeSending(past, rows, choices)
 	}
 	if pair(rows, choices) {
 		m.pairs++
@@ -387,14 +401,15 @@ func (b *Batch) again(prior crm.Prior) crm.Prior {
 }
 
 // askBeforeSending has accepted operations asked about after all where rows of the
-// target are to be sent behind them: order needs it, confirmations off or not.
-func askBeforeSending(past []ledger.Entry, choices []ledger.Choice) {
+// target are to be sent behind them: order needs it, confirmations off or not. One whose
+// date has been moved on is left alone: it would be sent again where it stays unconfirmed.
+func (b *Batch) askBeforeSending(past, rows []ledger.Entry, choices []ledger.Choice) {
 	sends := false
 	for i := len(choices) - 1; i >= 0; i-- {
 		c := &choices[i]
 		if c.Turn != ledger.TurnNone {
 			sends = true
-		} else if sends && c.Take >= 0 && past[c.Take].Status == crm.Accepted {
+		} else if sends && c.Take >= 0 && past[c.Take].Status == crm.Accepted && !dueOf(rows[i]).After(b.now) {
 			c.Turn, c.Prior = ledger.TurnAsk, crm.PriorAccepted
 		}
 	}

@@ -46,8 +46,8 @@ type Plan struct {
 	NotDue   int64    `json:"not_due"`
 	DueDays  []DueDay `json:"due_days,omitempty"`
 	DueLater int64    `json:"due_later,omitempty"`
-	// Overdue are rows whose date has come and which are not finished, and OldestDue is the
-	// earliest of these dates.
+	// Overdue are rows whose date has come, and which are not finished and wait for no earlier
+	// row's date, and OldestDue is the earliest of these dates.
 	Overdue   int64      `json:"overdue"`
 	OldestDue *time.Time `json:"oldest_due,omitempty"`
 	Joined    int64      `json:"joined"`   // rows that go with an equal one

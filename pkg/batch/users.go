@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,9 +83,9 @@ func unlisted(ctx context.Context, err error) error {
 	}
 }
 
-// resolve gives every address of the staged sheet its user: the one that the
-// ledger has bound it to, else the one that the CRM's list has. Rows whose address
-// leads nowhere become invalid.
+// resolve gives every address of the imported sheet its user: the one that the ledger has
+// bound it to, else the one that the CRM's list has. Rows whose address leads nowhere become
+// invalid, but for those that only keep something.
 func (d *directories) resolve(ctx context.Context) error {
 	if err := d.listUnbound(ctx); err != nil {
 		return err
@@ -106,7 +107,7 @@ func (d *directories) resolve(ctx context.Context) error {
 				return err
 			}
 			if users == nil {
-				_, err = d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email}, ledger.Rejection{
+				_, err = d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email, Changes: true}, ledger.Rejection{
 					Code: acc.end().Code, Problem: "user: the account could not be asked who has this address", Unavailable: true,
 				})
 			} else if found := users[e.Email]; len(found) == 0 {
@@ -164,7 +165,7 @@ func (d *directories) bind(ctx context.Context, e ledger.Address, id string) err
 }
 
 func (d *directories) reject(ctx context.Context, e ledger.Address, code, reason string) error {
-	_, err := d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email}, ledger.Rejection{Code: code, Problem: reason})
+	_, err := d.b.importing.Reject(ctx, ledger.Where{Account: e.Account, Email: e.Email, Changes: true}, ledger.Rejection{Code: code, Problem: reason})
 	return err
 }
 
@@ -207,6 +208,28 @@ func (d *directories) recheck(ctx context.Context) (moved bool, err error) {
 		moved = true
 	}
 	return moved, nil
+}
+
+// whoKeeps fills in the user of an operation that asks for nothing and whose row names an
+// address, which nobody had to be asked about before. It stays the address where nobody, or
+// more than one, has that.
+func (d *directories) whoKeeps(ctx context.Context, acc *account, op *crm.Operation, email string) error {
+	if acc == nil || op.Action != crm.Keep || op.User != "" || email == "" {
+		return nil
+	}
+	user, bound, err := d.b.reader.EmailBinding(ctx, acc.Name, email)
+	if err == nil && !bound {
+		var users map[string][]string
+		users, err = d.list(ctx, acc)
+		if found := users[email]; len(found) == 1 {
+			user = found[0]
+		}
+		if errors.Is(err, crm.ErrNoUserList) {
+			err = nil
+		}
+	}
+	op.User = cmp.Or(user, email)
+	return err
 }
 
 // isAddress tells an e-mail address from an id.

@@ -72,7 +72,8 @@ func (b *Batch) Verify(ctx context.Context) (*Verification, error) {
 	if err := b.identify(ctx); err != nil {
 		return nil, err
 	}
-	asked, err := b.sortOut(ctx, review)
+	dirs := newDirectories(b)
+	asked, err := b.sortOut(ctx, review, dirs)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func (b *Batch) Verify(ctx context.Context) (*Verification, error) {
 	defer stop()
 	var group errgroup.Group
 	for _, acc := range b.atWork() {
-		group.Go(func() error { return (&verifier{b: b, acc: acc, review: review, done: &done}).run(ctx) })
+		group.Go(func() error { return (&verifier{b: b, acc: acc, dirs: dirs, review: review, done: &done}).run(ctx) })
 	}
 	err = group.Wait()
 	if err == nil && ctx.Err() == nil {
@@ -129,7 +130,7 @@ func (b *Batch) countRows(ctx context.Context) error {
 
 // sortOut goes through the rows, answers for those that nobody need be asked about,
 // and notes the questions. It returns how many there are.
-func (b *Batch) sortOut(ctx context.Context, review *ledger.Review) (asked int64, err error) {
+func (b *Batch) sortOut(ctx context.Context, review *ledger.Review, dirs *directories) (asked int64, err error) {
 	sorter := newRowSorter(func(r ledger.ReviewRow) (ticket string, looks bool) {
 		acc := b.accounts[r.Account]
 		if acc == nil {
@@ -159,6 +160,9 @@ func (b *Batch) sortOut(ctx context.Context, review *ledger.Review) (asked int64
 	}
 	for row, err := range review.Rows(ctx) {
 		if err != nil {
+			return 0, err
+		}
+		if err := dirs.whoKeeps(ctx, b.accounts[row.Account], &row.Op, row.Email); err != nil {
 			return 0, err
 		}
 		if q, a := sorter.take(row); q != nil {
@@ -215,6 +219,7 @@ func (b *Batch) tellVerified(ctx context.Context, done *atomic.Int64, rows int64
 type verifier struct {
 	b      *Batch
 	acc    *account
+	dirs   *directories
 	review *ledger.Review
 	done   *atomic.Int64 // rows asked about, of all accounts
 }
@@ -243,6 +248,9 @@ func (v *verifier) run(ctx context.Context) error {
 	var together []ledger.Question
 	var readErr error
 	for q, err := range v.review.Questions(ctx, v.acc.Name) {
+		if err == nil {
+			err = v.dirs.whoKeeps(ctx, v.acc, &q.Op, q.Email)
+		}
 		if err != nil {
 			readErr = err
 			break

@@ -193,6 +193,10 @@ func besides(q ledger.Question, seen crm.State) ledger.Answer {
 // nobody, has the record still, in whatever way.
 func keptAnswer(q ledger.Question, seen crm.State) ledger.Answer {
 	a := ledger.Answer{Ord: q.Ord, Holds: Holds, Code: crm.CodeKept}
+	if isAddress(q.Op.User) {
+		a.Holds, a.Message = HoldsUnknown, fmt.Sprintf("the user list of the account has nobody, or more than one, with the address %q", q.Op.User)
+		return a
+	}
 	var through []crm.Grant // groups and roles, of which nobody knows who is in them
 	for _, g := range seen.Grants {
 		switch {

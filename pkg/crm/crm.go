@@ -260,6 +260,7 @@ type User struct {
 	ID     string
 	Email  string
 	Active bool
+	Role   string // the id of the user's role, "" where the list does not tell
 }
 
 // Identity is who owns the keys that a run works with, and where.

@@ -234,9 +234,16 @@ type Usage struct {
 
 // Timeline is how many calls a run made over time: the same calls that
 // Usage.Calls counts, by when each was sent. It has a bounded number of steps
-// however long the run takes. The zero value is a run that made none.
+// and pauses however long the run takes. The zero value is a run that made none.
 type Timeline struct {
 	Start time.Time     // when the first call was sent
 	Step  time.Duration // the length of one element of Calls
 	Calls []int64       // Calls[i] were sent from Start+i*Step on; the last step may not be over
+	// Pauses are when the account's calls were stopped, by a refusal or for want of an
+	// answer, in order. They are few: of too many the closest have become one.
+	Pauses []Pause
 }
+
+// Pause is a time in which an account's calls were stopped. The end of the last one may
+// be still to come.
+type Pause struct{ From, Until time.Time }

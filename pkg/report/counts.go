@@ -1,6 +1,8 @@
 package report
 
 import (
+	"fmt"
+
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -65,6 +67,18 @@ func addCounts(to *batch.Counts, some batch.Counts) {
 	for i, r := range results(&some) {
 		*results(to)[i].n += *r.n
 	}
+}
+
+// undueHeadline says how the rows stand where none is open and some are not due; "" where all
+// are due.
+func undueHeadline(c batch.Counts) string {
+	switch c.NotDue {
+	case 0:
+		return ""
+	case c.Rows:
+		return "Nothing is due yet."
+	}
+	return fmt.Sprintf("Every row that is due is as the sheet asks; %s of %s not due yet.", grouped(c.NotDue, "row", "rows"), group(c.Rows)+plural(c.NotDue, " is", " are"))
 }
 
 // stillOpen is how many rows are open, as isOpen has it.

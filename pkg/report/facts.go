@@ -3,6 +3,7 @@ package report
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 )
@@ -26,7 +27,9 @@ type Facts struct {
 	// AcceptedIsDone says that nobody will ask about accepted rows.
 	AcceptedIsDone bool
 	Sandbox        bool // no real CRM was involved
-	Files          Files
+	// SLA is how long a row may take from its date to its confirmation; 0 is no limit.
+	SLA   time.Duration
+	Files Files
 }
 
 // Files are the files of a run, as they are to be shown. One that is not written is

@@ -73,8 +73,8 @@ type page struct {
 	Tone       string   // "good", "open", "stopped"
 	Headline   string
 	Remarks    []string
-	Next       []string
-	Again      string // the command that goes on, "" if there is nothing to do
+	Why        []openReason // why rows are open
+	Again      string       // the command that goes on, "" if there is nothing to do
 	Tiles      []tile
 	Results    []resultLine
 	Reasons    []*reason
@@ -88,7 +88,12 @@ type page struct {
 	RestPeople string // what is not listed
 	Nameless   string
 	Open       []openList
+	Whole      bool // every row is named
+	NotCovered string
 }
+
+// Late says whether somebody's access was taken or given later than was asked for.
+func (p *page) Late(who *person) bool { return who.Access.Late(p.Facts.SLA, p.Ended) }
 
 // tile is a figure in large type.
 type tile struct{ Value, Label string }
@@ -115,12 +120,21 @@ type accountLine struct {
 }
 
 func (p *page) write(ctx context.Context, path string) error {
-	tmpl, err := template.New("page").Funcs(template.FuncMap{"show": Printable, "group": group, "moment": moment}).Parse(pageText)
+	tmpl, err := template.New("page").Funcs(template.FuncMap{"show": Printable, "group": group, "moment": moment, "time": clock, "list": listOf}).Parse(pageText)
 	if err != nil {
 		return fmt.Errorf("read the page's template: %w", err)
 	}
 	return reportFile(p.LedgerID).replace(ctx, path, func(w io.Writer) error { return tmpl.Execute(w, p) })
 }
+
+// rowList is what the template needs to show a list of rows.
+type rowList struct {
+	Title string
+	Rows  []openRow
+	Many  bool // the rows are of several accounts
+}
+
+func listOf(title string, rows []openRow, many bool) rowList { return rowList{title, rows, many} }
 
 func newPage(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Facts) (*page, error) {
 	g, err := gather(ctx, led)
@@ -141,7 +155,8 @@ func newPage(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Fac
 		Facts: facts, Summary: s, LedgerID: led.ID(), Hash: Printable(src.SHA256), Ended: s.Ended,
 		Sheet: Printable(s.Worksheet.Of(facts.Sheet)) + hiddenText(s.Worksheet), SheetName: Printable(s.Worksheet.Of(sheetTitle(facts.Sheet))),
 	}
-	p.say(g.lists[listAlarms].rows)
+	p.Whole = g.counts.Rows <= wholeRows
+	p.say(g.lists[listAlarms].rows, &g.reasons)
 	x := 0.0
 	for _, r := range results(&g.counts) {
 		line := resultLine{result: r, Part: part(r.Rows(), g.counts.Rows), X: x}
@@ -164,7 +179,7 @@ func newPage(ctx context.Context, led *ledger.Ledger, s batch.Summary, facts Fac
 		return nil, err
 	}
 	for _, a := range s.Accounts {
-		line := accountLine{SummaryAccount: a, Plot: newPlot(a)}
+		line := accountLine{SummaryAccount: a, Plot: newPlot(a, s.Ended)}
 		for _, b := range bindings {
 			if b.Account == a.Account {
 				line.Org = b.Org
@@ -232,13 +247,15 @@ func sheetTitle(name string) string {
 }
 
 // say puts the outcome into words.
-func (p *page) say(alarms int64) {
+func (p *page) say(alarms int64, reasons *Reasons) {
 	s, facts, c := p.Summary, p.Facts, p.Summary.Counts
 	open := stillOpen(c)
 	p.Tone = "open"
 	switch {
 	case c.Rows == 0:
 		p.Tone, p.Headline = "good", "The sheet has no row: there was nothing to do."
+	case open == 0 && c.NotDue > 0:
+		p.Tone, p.Headline = "good", undueHeadline(c)
 	case open == 0 && c.Rows == 1:
 		p.Tone, p.Headline = "good", "The one row is as the sheet asks."
 	case open == 0:
@@ -261,12 +278,12 @@ func (p *page) say(alarms int64) {
 	if alarms > 0 || s.Stopped != nil || facts.Failure != nil || ended(s) {
 		p.Tone = "stopped"
 	}
-	if open > 0 && facts.Again != "" {
-		s.Alarms = 0 // told above, with those of earlier runs
-		lines, again := next(s, facts)
-		for _, line := range lines {
-			p.Next = append(p.Next, sentence(Printable(line)))
-		}
+	if facts.noOutput() {
+		p.Remarks = append(p.Remarks, "The result file is missing: mend what is in its way and write it with bulkrevoke results.")
+	}
+	p.Why = openReasons(s, facts, reasons)
+	if open > 0 {
+		_, again := next(s, facts)
 		p.Again = Printable(again)
 	}
 }
@@ -292,30 +309,25 @@ func (p *page) listRows(g gathered) {
 		if more := l.rows - int64(len(l.Shown)); more > 0 {
 			l.Meaning += fmt.Sprintf(" The first %s are listed; %s in the result file.", group(int64(len(l.Shown))), grouped(more, "more is", "more are"))
 		}
+		if !p.Whole && len(l.Shown) > firstRows {
+			l.Shown, l.Folded = l.Shown[:firstRows], l.Shown[firstRows:]
+		}
 		p.Open = append(p.Open, l)
 	}
 }
 
 // listPeople fills in whom rows touch, and returns how many they are.
 func (p *page) listPeople(all *people) tile {
-	sorted := all.sorted()
-	p.People = sorted[:min(len(sorted), shownPeople)]
-	rest, atLeast, over := all.rest, "", ""
-	if rest.Rows > 0 {
-		atLeast, over = "at least ", "over "
-	}
-	for _, who := range sorted[len(p.People):] {
-		addCounts(&rest, who.Counts)
-	}
-	if n := int64(len(sorted) - len(p.People)); n > 0 {
-		p.RestPeople = fmt.Sprintf("And %s%s with %s, of which %s.", atLeast, grouped(n, "further person", "further people"),
-			grouped(rest.Rows, "row", "rows"), grouped(stillOpen(rest), "is open", "are open"))
+	p.People, p.RestPeople, p.NotCovered = all.kept, all.beyond(), notCovered
+	named := 0
+	for _, who := range p.People {
+		who.Shown = who.Shown[:min(len(who.Shown), wholeRows-named)]
+		named += len(who.Shown)
 	}
 	if n := all.nameless; n > 0 {
 		p.Nameless = fmt.Sprintf("%s nobody and %s not counted here.", grouped(n, "invalid row names", "invalid rows name"), plural(n, "is", "are"))
 	}
-	n := number(sorted)
-	return tile{over + group(n), plural(n, "person", "people")}
+	return tile{group(all.number), plural(all.number, "person", "people")}
 }
 
 // listFacts fills in what there is to know about the run, what ties the page to the sheet,
@@ -323,6 +335,9 @@ func (p *page) listPeople(all *people) tile {
 func (p *page) listFacts(g gathered, people tile) {
 	s, facts, c := p.Summary, p.Facts, g.counts
 	p.Tiles = []tile{{group(c.Rows), "rows in the sheet"}, {group(c.Done + c.Unchanged), "done or unchanged"}, {group(stillOpen(c)), "open"}, people}
+	if c.NotDue > 0 {
+		p.Tiles = slices.Insert(p.Tiles, 3, tile{group(c.NotDue), "not due yet"})
+	}
 	planned, longest := fact{Name: "Planned"}, fact{Name: "Longest from sent to confirmed"}
 	if plan := facts.Plan; plan != nil {
 		planned.Value = fmt.Sprintf("%s to send, %s settled by earlier runs", grouped(plan.ToSend, "row", "rows"), group(plan.Done))

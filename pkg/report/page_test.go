@@ -46,6 +46,7 @@ type pageRow struct {
 	settle         ledger.Outcome
 	code, problem  string // an invalid row
 	untouched      bool   // a pending row
+	lastDay        string // which was over at midnight
 }
 
 func (r pageRow) cells() []string {
@@ -68,7 +69,10 @@ func pageLedger(tb testing.TB, rows []pageRow) *ledger.Ledger {
 	stage, err := led.Import(ctx)
 	must(tb, err)
 	for i, r := range rows {
-		row := ledger.ImportRow{Line: i + 2, Cells: r.cells(), Account: r.account, Op: r.op, Code: r.code, Problem: r.problem}
+		row := ledger.ImportRow{Line: i + 2, Cells: r.cells(), Account: r.account, Op: r.op, Code: r.code, Problem: r.problem, LastDay: r.lastDay}
+		if r.lastDay != "" {
+			row.Due = at.Truncate(24 * time.Hour)
+		}
 		must(tb, stage.Add(row))
 	}
 	must(tb, stage.Match(ctx, allNew))
@@ -140,7 +144,7 @@ func examplePage() ([]pageRow, batch.Summary, Facts) {
 		Accounts: []batch.SummaryAccount{{
 			Account: "main", CRM: "leadsquared", Host: "api-in21.leadsquared.com",
 			Usage:    crm.Usage{Calls: 202, Refused: 1, Repeats: 2, Limit: 20, Window: 5 * time.Second},
-			Timeline: crm.Timeline{Start: at, Step: 5 * time.Second, Calls: calls},
+			Timeline: crm.Timeline{Start: at, Step: 5 * time.Second, Calls: calls, Pauses: []crm.Pause{{From: at.Add(24 * time.Second), Until: at.Add(31 * time.Second)}}},
 		}},
 		Stopped: errors.New("the time of --max-duration is over"),
 	}
@@ -249,6 +253,38 @@ func TestReportSaysWhetherAllIsWell(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Rows that are not due are not said to be as the sheet asks, on the page and in the workbook.
+func TestReportSaysWhatIsNotDue(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		counts batch.Counts
+		want   string
+	}{
+		{batch.Counts{Rows: 1, NotDue: 1}, "Nothing is due yet."},
+		{batch.Counts{Rows: 3, NotDue: 3}, "Nothing is due yet."},
+		{batch.Counts{Rows: 3, Done: 1, Unchanged: 1, NotDue: 1}, "Every row that is due is as the sheet asks; 1 row of 3 is not due yet."},
+		{batch.Counts{Rows: 3, Done: 1, NotDue: 2}, "Every row that is due is as the sheet asks; 2 rows of 3 are not due yet."},
+		{batch.Counts{Rows: 3, Failed: 1, NotDue: 2}, "1 row of 3 is open."},
+	} {
+		p := page{Summary: batch.Summary{Counts: tc.counts}}
+		p.say(0, new(Reasons))
+		if b := (bookSummary{counts: tc.counts}); p.Headline != tc.want || b.headline() != tc.want {
+			t.Errorf("%+v: the page says %q, the workbook %q, want %q", tc.counts, p.Headline, b.headline(), tc.want)
+		}
+	}
+}
+
+// Why dates do not count stands beside the rows that wait for it.
+func TestReportSaysThatClocksDiffer(t *testing.T) {
+	t.Parallel()
+	clock := &crm.AccountError{Code: crm.CodeClock, Err: errors.New("clocks are 2h apart"), Hint: "Set it right."}
+	sum := batch.Summary{Accounts: []batch.SummaryAccount{{Account: "main", Clock: clock}}}
+	got := writtenPage(t, pageLedger(t, []pageRow{{account: "main", op: revoke(1)}}), sum, Facts{})
+	if want := "<p>Account main: clocks are 2h apart. Set it right.</p>"; !strings.Contains(got, want) {
+		t.Errorf("the page lacks %q", want)
 	}
 }
 

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
@@ -11,25 +12,23 @@ import (
 // The edges of a plot's area, in units of its own: the page scales it, and writes around
 // it. A picture is 720 wide and 210 high.
 const (
-	plotLeft, plotRight = 44.0, 712.0
+	plotLeft, plotRight = 52.0, 712.0
 	plotTop, plotBottom = 18.0, 186.0
 )
 
-const (
-	mostBars    = 120
-	fewestSlots = 12 // room on the time axis, so that a short run is not one thick bar
-)
+const mostBars = 120
 
 // plot is the calls of one account over time, ready to be drawn.
 type plot struct {
 	Left, Right, Top, Bottom float64 // edges of the area
 	Bars                     []plotBar
+	Pauses                   []plotBar
 	X, Y                     []plotTick
 	Limit                    *plotTick // nil if no limit is known
 	Label, Caption           string
 }
 
-// plotBar is the calls of one stretch of time.
+// plotBar is the calls of one stretch of time, or a pause.
 type plotBar struct {
 	X, Y, W, H float64
 	Title      string
@@ -41,8 +40,8 @@ type plotTick struct {
 	Label    string
 }
 
-// newPlot draws the account's calls, or nothing if it made none.
-func newPlot(a batch.SummaryAccount) *plot {
+// newPlot draws the account's calls until the run ended, or nothing if it made none.
+func newPlot(a batch.SummaryAccount, ended time.Time) *plot {
 	t := a.Timeline
 	if len(t.Calls) == 0 || t.Step <= 0 {
 		return nil
@@ -58,7 +57,16 @@ func newPlot(a batch.SummaryAccount) *plot {
 		}
 		sums[len(sums)-1] += n
 	}
+	// The axis of time ends with the run, but has all bars whatever the clock did.
+	if last := t.Start.Add(time.Duration(len(sums)-1) * width); !ended.After(last) {
+		ended = last.Add(width)
+	}
+	span := ended.Sub(t.Start)
 	p := &plot{Left: plotLeft, Right: plotRight, Top: plotTop, Bottom: plotBottom}
+	place := func(at time.Time) float64 {
+		part := float64(at.Sub(t.Start)) / float64(span)
+		return p.Left + min(max(part, 0), 1)*(p.Right-p.Left)
+	}
 	limit, top, most := 0.0, 0.0, int64(0)
 	if a.Usage.Limit > 0 && a.Usage.Window > 0 {
 		limit = float64(a.Usage.Limit) / a.Usage.Window.Seconds()
@@ -72,30 +80,54 @@ func newPlot(a batch.SummaryAccount) *plot {
 	top = marks * step
 	for i := 0.0; i <= marks; i++ {
 		y := tenth(p.Bottom - i/marks*(p.Bottom-p.Top))
-		p.Y = append(p.Y, plotTick{At: y, Text: y + 3.5, Label: fmt.Sprintf("%.3g", i*step)})
+		p.Y = append(p.Y, plotTick{At: y, Text: y + 3.5, Label: plain(i * step)})
+	}
+	for _, pause := range t.Pauses {
+		from, until := place(pause.From), place(pause.Until)
+		if until > from {
+			p.Pauses = append(p.Pauses, plotBar{
+				X: tenth(from), Y: p.Top, W: max(0.5, tenth(until-from)), H: p.Bottom - p.Top,
+				Title: fmt.Sprintf("paused from %s to %s UTC", utc(pause.From, time.TimeOnly), utc(pause.Until, time.TimeOnly)),
+			})
+		}
 	}
 	height := func(rate float64) float64 { return rate / top * (p.Bottom - p.Top) }
-	slot := (p.Right - p.Left) / float64(max(len(sums), fewestSlots))
 	for i, n := range sums {
 		from := t.Start.Add(time.Duration(i) * width)
-		h := height(float64(n) / width.Seconds())
+		left, room := place(from), place(from.Add(width))-place(from)
+		w, h := room-min(room*0.12, 4), height(float64(n)/width.Seconds())
 		p.Bars = append(p.Bars, plotBar{
-			X: tenth(p.Left + float64(i)*slot + slot*0.06), Y: tenth(p.Bottom - h), W: tenth(slot * 0.88), H: tenth(h),
-			Title: fmt.Sprintf("%s from %s to %s UTC", Count(n, "call"), utc(from, "15:04:05"), utc(from.Add(width), "15:04:05")),
+			X: tenth(left + (room-w)/2), Y: tenth(p.Bottom - h), W: max(0.1, math.Floor(w*10)/10), H: tenth(h),
+			Title: fmt.Sprintf("%s from %s to %s UTC", Count(n, "call"), utc(from, time.TimeOnly), utc(from.Add(width), time.TimeOnly)),
 		})
 	}
 	if limit > 0 {
 		y := tenth(p.Bottom - height(limit))
 		p.Limit = &plotTick{At: y, Text: y - 4, Label: fmt.Sprintf("limit %d in %s", a.Usage.Limit, a.Usage.Window)}
 	}
-	p.times(t.Start, width, slot)
-	p.Caption = fmt.Sprintf("Calls per second, UTC, from %s. Each bar is %s.", utc(t.Start, time.DateOnly), width)
+	p.times(t.Start, span)
+	p.Caption = fmt.Sprintf("From the first call at %s to the end of the run at %s. Each bar is %s.", clock(t.Start), moment(ended), width)
+	if len(p.Pauses) > 0 {
+		p.Caption += " Shaded: the account was paused, because the CRM refused calls or did not answer."
+	}
 	if limit > 0 && a.Usage.Refused > 0 {
 		p.Caption += " The limit is the one at the end of the run; a refusal may have lowered it on the way."
 	}
-	p.Label = fmt.Sprintf("Calls of account %s over time: %s in %s, at most %d in %s.",
-		Printable(a.Account), Count(a.Usage.Calls, "call"), took(time.Duration(len(t.Calls))*t.Step), most, width)
+	p.Label = fmt.Sprintf("Calls of account %s over time: %s in %s, at most %d in %s, %s.",
+		Printable(a.Account), Count(a.Usage.Calls, "call"), took(span), most, width, Count(int64(len(p.Pauses)), "pause"))
 	return p
+}
+
+// plain writes a rate for people, in the room beside an axis.
+func plain(rate float64) string {
+	switch {
+	case rate >= 100_000:
+		return group(int64(math.Round(rate/1000))) + "k"
+	case rate >= 1000:
+		return group(int64(math.Round(rate)))
+	}
+	// The steps are round, but not exact.
+	return strconv.FormatFloat(math.Round(rate*1e6)/1e6, 'f', -1, 64)
 }
 
 // niceStep returns the smallest of 1, 2, 5, 10, 20, ... (and tenths of them) that is
@@ -114,8 +146,7 @@ func niceStep(x float64) float64 {
 }
 
 // times marks the axis of time, at moments that a clock shows as round.
-func (p *plot) times(start time.Time, width time.Duration, slot float64) {
-	span := time.Duration(float64(width) * (p.Right - p.Left) / slot)
+func (p *plot) times(start time.Time, span time.Duration) {
 	steps := []time.Duration{
 		time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second,
 		time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour,
@@ -125,17 +156,17 @@ func (p *plot) times(start time.Time, width time.Duration, slot float64) {
 		steps = steps[1:]
 	}
 	step := steps[0]
-	layout := "15:04"
+	layout, half := "15:04", 14.0 // and half the width of such a text
 	switch {
 	case step < time.Minute:
-		layout = "15:04:05"
+		layout, half = time.TimeOnly, 23
 	case span > 24*time.Hour:
-		layout = "2 Jan 15:04"
+		layout, half = "2 Jan 15:04", 30
 	}
 	for at := start.UTC().Add(step - 1).Truncate(step); at.Sub(start) <= span; at = at.Add(step) {
-		x := tenth(p.Left + float64(at.Sub(start))/float64(width)*slot)
+		x := tenth(p.Left + float64(at.Sub(start))/float64(span)*(p.Right-p.Left))
 		// A text in the middle of its mark must not leave the picture.
-		p.X = append(p.X, plotTick{At: x, Text: min(x, plotRight-18), Label: at.Format(layout)})
+		p.X = append(p.X, plotTick{At: x, Text: min(x, plotRight+6-half), Label: at.Format(layout)})
 	}
 }
 

@@ -15,7 +15,7 @@ func plotted(step, window time.Duration, limit int, calls ...int64) *plot {
 	return newPlot(batch.SummaryAccount{
 		Account: "main", Usage: crm.Usage{Calls: 1, Limit: limit, Window: window},
 		Timeline: crm.Timeline{Start: at, Step: step, Calls: calls},
-	})
+	}, time.Time{})
 }
 
 func TestPlotHasNothingToDraw(t *testing.T) {
@@ -82,6 +82,83 @@ func TestPlotShowsTheLimitWhereItIs(t *testing.T) {
 	}
 	if p := plotted(time.Second, 0, 0, 3); p.Limit != nil {
 		t.Errorf("without a limit one is drawn: %+v", p.Limit)
+	}
+}
+
+// The axis ends with the run, and the last bar with the axis.
+func TestPlotEndsWithTheRun(t *testing.T) {
+	t.Parallel()
+	account := batch.SummaryAccount{
+		Account: "main", Usage: crm.Usage{Calls: 28, Limit: 25, Window: 5 * time.Second},
+		Timeline: crm.Timeline{Start: at, Step: 5 * time.Second, Calls: []int64{25, 3}},
+	}
+	for name, tc := range map[string]struct {
+		ended time.Duration // after the first call
+		until string
+		half  float64 // where the second bar begins, as a part of the axis
+	}{
+		"within the last bar":   {5500 * time.Millisecond, "02:35:36", 5 / 5.5},
+		"after it":              {20 * time.Second, "02:35:51", 0.25},
+		"not known":             {-time.Hour, "02:35:41", 0.5},
+		"before the last began": {5 * time.Second, "02:35:41", 0.5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlot(account, at.Add(tc.ended))
+			if !strings.Contains(p.Caption, "the end of the run at 2026-11-22 "+tc.until+" UTC.") {
+				t.Errorf("the caption is %q", p.Caption)
+			}
+			second := p.Left + tc.half*(p.Right-p.Left)
+			for i, b := range p.Bars {
+				if b.X < p.Left || b.X+b.W > p.Right || (b.X < second) != (i == 0) {
+					t.Errorf("bar %d is %+v, the second begins at %v", i, b, second)
+				}
+			}
+			for _, x := range p.X {
+				if x.Label > tc.until {
+					t.Errorf("the axis goes on to %s, the run ended at %s", x.Label, tc.until)
+				}
+			}
+		})
+	}
+}
+
+func TestPlotShadesPauses(t *testing.T) {
+	t.Parallel()
+	p := newPlot(batch.SummaryAccount{
+		Account: "main", Usage: crm.Usage{Calls: 2},
+		Timeline: crm.Timeline{Start: at, Step: time.Second, Calls: []int64{1, 0, 0, 0, 0, 0, 0, 0, 0, 1}, Pauses: []crm.Pause{
+			{From: at.Add(-2 * time.Second), Until: at.Add(-time.Second)}, // before the axis begins
+			{From: at.Add(2 * time.Second), Until: at.Add(5 * time.Second)},
+			{From: at.Add(9 * time.Second), Until: at.Add(time.Hour)}, // the run did not wait for its end
+		}},
+	}, at.Add(10*time.Second))
+	width := p.Right - p.Left
+	if len(p.Pauses) != 2 {
+		t.Fatalf("the pauses are %+v, want two of three", p.Pauses)
+	}
+	for i, want := range [][2]float64{{0.2, 0.3}, {0.9, 0.1}} {
+		if got := p.Pauses[i]; math.Abs(got.X-(p.Left+want[0]*width)) > 0.1 || math.Abs(got.W-want[1]*width) > 0.1 {
+			t.Errorf("pause %d is %+v, want %v of the axis", i, got, want)
+		}
+	}
+	if got := p.Pauses[0].Title; got != "paused from 02:35:33 to 02:35:36 UTC" {
+		t.Errorf("the pause says %q", got)
+	}
+	if !strings.Contains(p.Caption, "Shaded: ") || !strings.Contains(p.Label, "2 pauses") {
+		t.Errorf("caption %q, label %q", p.Caption, p.Label)
+	}
+}
+
+// The axis of rates has plain numbers that fit beside it.
+func TestPlain(t *testing.T) {
+	t.Parallel()
+	for rate, want := range map[float64]string{
+		0: "0", 3 * 0.1: "0.3", 0.002: "0.002", 2.5: "2.5", 40: "40", 1000: "1,000", 15_000: "15,000", 120_000: "120k", 3_000_000: "3,000k",
+	} {
+		if got := plain(rate); got != want {
+			t.Errorf("plain(%v) = %q, want %q", rate, got, want)
+		}
 	}
 }
 

@@ -72,6 +72,16 @@ func verificationFile() kind {
 	}}
 }
 
+// peopleFile is evidence by person, of whatever sheet.
+func peopleFile() kind {
+	return kind{"-o", private, func(path string) string {
+		if slices.Equal(headerOf(path, sheet.Options{AnyHeader: true}).Columns, peopleColumns()) {
+			return ""
+		}
+		return "exists and is no evidence by person"
+	}}
+}
+
 // newFile is a file that replaces none.
 func newFile() kind { return kind{"-o", private, nil} }
 
@@ -101,6 +111,9 @@ func CheckTarget(path string, ours bool) error { return resultFile(ours).check(p
 // CheckVerified is CheckTarget for WriteVerified: path is free or a file that ends in the
 // columns of a verification.
 func CheckVerified(path string) error { return verificationFile().check(path) }
+
+// CheckPeople is CheckTarget for WritePeople: path is free or such a file of any sheet.
+func CheckPeople(path string) error { return peopleFile().check(path) }
 
 // CheckReport is CheckTarget for WriteHTML: path is free or a report of the ledger with
 // that ID.

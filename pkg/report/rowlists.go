@@ -13,9 +13,15 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// shownRows is how many open rows of one result a page lists: more is for the result
-// file. There are five such results, and two lists beside them.
-const shownRows = 1000
+const (
+	// shownRows is how many open rows of one result a page lists: more is for the result
+	// file. There are five such results, and two lists beside them.
+	shownRows = 1000
+	// wholeRows is how large a sheet may be of which a page names every row, also on paper.
+	// Of a larger one it shows firstRows of each list and folds the rest away.
+	wholeRows = 2000
+	firstRows = 10
+)
 
 // The lists of rows that stand beside those of a result.
 const (
@@ -37,7 +43,8 @@ type openList struct {
 	Word           string // of their result; "" for what is not the list of one
 	Title, Meaning string
 	Shown          []openRow
-	rows           int64 // as many there are, shown or not
+	Folded         []openRow // what follows these
+	rows           int64     // as many there are, shown or not
 }
 
 // openRow is a row as a page shows it.
@@ -51,7 +58,7 @@ type openRow struct {
 
 // gather reads the rows of a ledger.
 func gather(ctx context.Context, led *ledger.Ledger) (gathered, error) {
-	g := gathered{people: newPeople(), lists: make(map[string]openList)}
+	g := gathered{lists: make(map[string]openList)}
 	layout, err := layoutOf(ctx, led)
 	if err != nil {
 		return g, err
@@ -62,7 +69,6 @@ func gather(ctx context.Context, led *ledger.Ledger) (gathered, error) {
 			return g, err
 		}
 		countRow(&g.counts, res)
-		g.people.add(res, columns.user(res))
 		if lasted(res) > lasted(g.longest) {
 			g.longest = res
 			g.longest.Cells = nil
@@ -80,6 +86,18 @@ func gather(ctx context.Context, led *ledger.Ledger) (gathered, error) {
 			g.list(listRemarks, res, columns)
 		}
 	}
+	most := namedRows
+	if g.counts.Rows <= wholeRows {
+		most = wholeRows
+	}
+	g.people = newPeople(most)
+	for res, err := range led.ResultsByPerson(ctx) {
+		if err != nil {
+			return g, err
+		}
+		g.people.add(res, columns.user(res))
+	}
+	g.people.end()
 	return g, nil
 }
 

@@ -77,6 +77,9 @@ func stamp(t time.Time) string { return utc(t, stampFormat) }
 // moment writes a moment for people, in UTC; "" for the zero time.
 func moment(t time.Time) string { return utc(t, "2006-01-02 15:04:05 UTC") }
 
+// clock writes a moment as moment does, where the zone is told elsewhere.
+func clock(t time.Time) string { return utc(t, time.DateTime) }
+
 func utc(t time.Time, layout string) string {
 	if t.IsZero() {
 		return ""

@@ -19,7 +19,7 @@ import (
 func verifyColumns() []string { return []string{"line", "result", "holds", "code", "message"} }
 
 // VerifyCounts is how many rows of a verification stand how. Rows is all of them,
-// and each is in one of Holds, Broken, NeverDone and Unknown.
+// and each is in one of Holds, Broken, NeverDone, Unknown and NotDue.
 type VerifyCounts struct {
 	Rows       int64
 	Holds      int64

@@ -146,6 +146,8 @@ func (b *bookSummary) headline() string {
 	switch open := stillOpen(b.counts); {
 	case b.counts.Rows == 0:
 		return "The sheet has no row."
+	case open == 0 && b.counts.NotDue > 0:
+		return undueHeadline(b.counts)
 	case open == 0:
 		return grouped(b.counts.Rows, "row, which is", "rows, all") + " as the sheet asks."
 	default:

@@ -35,8 +35,12 @@ func (im *Import) Commit(ctx context.Context, src Source) error {
 		if err := t.run(source); err != nil {
 			return err
 		}
+		held, err := heldRows(c)
+		if err != nil {
+			return err
+		}
 		return appendEvent(c, im.l.now(), "sheet", map[string]any{
-			"name": src.Name, "sha256": src.SHA256, "rows": im.n, "invalid": t.invalid,
+			"name": src.Name, "sha256": src.SHA256, "rows": im.n, "invalid": t.invalid, "held": held,
 		})
 	})
 	if err != nil {
@@ -46,6 +50,19 @@ func (im *Import) Commit(ctx context.Context, src Source) error {
 		return err
 	}
 	return im.l.alone(ctx, func(c *conn) error { return c.flush(c) })
+}
+
+// heldRows counts the rows that have come to something by themselves, as "not_due 3, unchanged
+// 2".
+func heldRows(c *conn) (held string, err error) {
+	err = c.query("SELECT status, count(*) AS n FROM sheet_row WHERE status IS NOT NULL AND status <> ? GROUP BY status ORDER BY status", func(r row) error {
+		if held != "" {
+			held += ", "
+		}
+		held += fmt.Sprintf("%s %d", r.text("status"), r.int64("n"))
+		return nil
+	}, statusInvalid)
+	return held, err
 }
 
 // committing is one go at it, inside the transaction.

@@ -32,8 +32,9 @@ func (im *Import) Marks(ctx context.Context) iter.Seq2[string, error] {
 	})
 }
 
-// Where picks rows: that with the ordinal, those with the mark, those that one row keeps
-// and another changes, or those of Account that fit every other field that is not empty.
+// Where picks rows: that with the ordinal, those with the mark (of User alone, if that is not
+// empty, on Account alone), those that one row keeps and another changes, or those of Account
+// that fit every other field that is not empty.
 type Where struct {
 	Ord  int64
 	Mark string
@@ -47,6 +48,8 @@ type Where struct {
 	// Other turns User around: rows that give a user id of their own which is not
 	// User. It finds the rows whose address belongs to somebody else.
 	Other bool
+	// Changes leaves out rows that keep something.
+	Changes bool
 	// Unsent leaves out rows that need not be sent, or were sent before with some effect
 	// perhaps.
 	Unsent bool
@@ -66,15 +69,28 @@ func (w Where) rows() (query string, args []any) {
 		return query + where, args
 	case w.Mark != "":
 		add("m.name = ?", w.Mark)
+		if w.Account != "" {
+			add("p.account = ?", w.Account)
+		}
+		if w.User != "" {
+			add("p.user_id = ?", w.User)
+		}
 		return query + " JOIN import_mark m ON m.ord = s.ord" + where, args
 	case w.KeptAndChanged:
+		// Targets and records are grouped once: one record may have all rows of the sheet.
 		keep, everybody := crm.Keep.String(), crm.RevokeAll.String()
-		add(`EXISTS (SELECT 1 FROM import_row t JOIN import_person q ON q.id = t.person
-			WHERE t.rejected = 0 AND t.object = s.object AND t.record_id = s.record_id AND q.account = p.account
-				AND (t.action = ? AND s.action <> ? OR t.action <> ? AND s.action = ?)
-				AND (t.action = ? OR s.action = ? OR t.context_id = s.context_id AND q.user_id = p.user_id AND (q.user_id <> '' OR q.email = p.email)))`,
-			keep, keep, keep, keep, everybody, everybody)
-		return query + where, args
+		args = []any{keep, keep, keep, everybody, keep, everybody}
+		return query + `
+			LEFT JOIN (SELECT q.account, t.object, t.record_id, t.context_id, coalesce(nullif(q.user_id, ''), q.email) AS who
+				FROM import_row t JOIN import_person q ON q.id = t.person WHERE t.rejected = 0
+				GROUP BY q.account, t.object, t.record_id, t.context_id, coalesce(nullif(q.user_id, ''), q.email)
+				HAVING sum(CASE WHEN t.action = ? THEN 1 ELSE 0 END) > 0 AND sum(CASE WHEN t.action <> ? THEN 1 ELSE 0 END) > 0) g
+				ON g.account = p.account AND g.object = s.object AND g.record_id = s.record_id AND g.context_id = s.context_id AND g.who = coalesce(nullif(p.user_id, ''), p.email)
+			LEFT JOIN (SELECT q.account, t.object, t.record_id FROM import_row t JOIN import_person q ON q.id = t.person WHERE t.rejected = 0
+				GROUP BY q.account, t.object, t.record_id
+				HAVING sum(CASE WHEN t.action = ? THEN 1 ELSE 0 END) > 0 AND sum(CASE WHEN t.action = ? THEN 1 ELSE 0 END) > 0) w
+				ON w.account = p.account AND w.object = s.object AND w.record_id = s.record_id AND s.action IN (?, ?)` +
+			where + " AND (g.account IS NOT NULL OR w.account IS NOT NULL)", args
 	}
 	add("p.account = ?", w.Account)
 	if w.Email != "" {
@@ -85,6 +101,9 @@ func (w Where) rows() (query string, args []any) {
 		add("p.given <> '' AND p.given <> ?", w.User)
 	case w.User != "":
 		add("p.user_id = ?", w.User)
+	}
+	if w.Changes {
+		add("s.action <> ?", crm.Keep.String())
 	}
 	if w.Unsent {
 		query += " LEFT JOIN import_choice k ON k.ord = s.ord"
@@ -135,11 +154,7 @@ func (im *Import) Reject(ctx context.Context, where Where, why Rejection) (rejec
 	rows, args := where.rows()
 	rejected = make(map[string]int64)
 	err = im.read(ctx, func(c *conn) error {
-		index := "CREATE INDEX IF NOT EXISTS import_row_person ON import_row (person)"
-		if where.KeptAndChanged {
-			index = "CREATE INDEX IF NOT EXISTS import_row_record ON import_row (object, record_id)"
-		}
-		if err := c.once(index); err != nil {
+		if err := c.once("CREATE INDEX IF NOT EXISTS import_row_person ON import_row (person)"); err != nil {
 			return err
 		}
 		return c.temporary(func() error {

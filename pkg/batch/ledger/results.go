@@ -13,18 +13,58 @@ import (
 // has become of it so far. A row that is recorded while the stream is read may show
 // either state.
 func (l *Ledger) Results(ctx context.Context) iter.Seq2[Result, error] {
-	query := "SELECT r.ord, r.line, r.cells, r.code AS row_code, r.message AS row_message, r.status, r.due, r.last_day, r.email, a.name AS account, o.account AS account_id, o.id, o.user_id, " + operationOf("o") + `,
+	return l.results(ctx, l.read, "r.ord, '' AS person, r.email", "r.ord", l.rows()+" r")
+}
+
+const personTable = `
+DROP TABLE IF EXISTS person_order;
+CREATE TEMP TABLE person_order (n {{id}}, ord BIGINT, person {{text}}, email {{text}});
+`
+
+// ResultsByPerson streams what Results does, person by person, and of one account by
+// account and in sheet order. One person are all rows whose user has the same address, as
+// far as the ledger has resolved it, on whatever accounts, or else the same id on the same
+// account. First come the rows that are about everybody on a record and those that name
+// nobody, by account. It works on a ledger that is open for reading only. One such stream
+// is read at a time, and none while the ledger changes.
+func (l *Ledger) ResultsByPerson(ctx context.Context) iter.Seq2[Result, error] {
+	return func(yield func(Result, error) bool) {
+		err := l.alone(ctx, func(c *conn) error {
+			if err := c.once(personTable); err != nil {
+				return err
+			}
+			_, err := c.execContext(ctx, `INSERT INTO person_order (ord, person, email)
+				SELECT ord, person, email FROM (SELECT r.ord, coalesce(a.name, '') AS account, coalesce(r.email, e.address) AS email,
+						CASE WHEN coalesce(o.user_id, '') <> '' THEN coalesce(e.address, a.name || '/' || o.user_id) ELSE coalesce(r.email, '') END AS person
+					FROM `+l.rows()+` r LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)
+						LEFT JOIN (SELECT account, user_id, min(address) AS address FROM email GROUP BY account, user_id) e
+							ON e.account = o.account AND e.user_id = o.user_id) x
+				ORDER BY person, account, ord`)
+			return err
+		})
+		if err != nil {
+			yield(Result{}, fmt.Errorf("sort the results by person: %w", err))
+			return
+		}
+		l.results(ctx, l.alone, "r.ord, p.person, p.email", "p.n", "person_order p JOIN "+l.rows()+" r ON r.ord = p.ord")(yield)
+	}
+}
+
+// results streams the rows of a source, in which they are r, by a number that says where
+// in the stream they stand. of are the columns that the sources have in their own ways.
+func (l *Ledger) results(ctx context.Context, read func(context.Context, func(*conn) error) error, of, number, source string) iter.Seq2[Result, error] {
+	query := "SELECT " + of + ", " + number + " AS number, r.line, r.cells, r.code AS row_code, r.message AS row_message, r.status, r.due, r.last_day, a.name AS account, o.account AS account_id, o.id, o.user_id, " + operationOf("o") + `,
 		o.state, o.turn, o.open, o.prior, o.uncertain, o.head, o.code, o.message, o.note, o.request_id, o.ticket, o.call_id,
 		o.http_status, o.attempts, o.sent_at, o.confirmed_at, o.first_run, o.seen, o.seq
-		FROM ` + l.rows() + ` r LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)
-		WHERE r.ord > ? ORDER BY r.ord LIMIT ?`
-	return paged(ctx, l.read, func() pager[Result] {
+		FROM ` + source + ` LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account)
+		WHERE ` + number + " > ? ORDER BY " + number + " LIMIT ?"
+	return paged(ctx, read, func() pager[Result] {
 		after := int64(0)
 		return func(c *conn, page []Result) ([]Result, error) {
 			var places []place
 			err := c.query(query, func(r row) error {
 				res, err := r.result()
-				after = res.Ord
+				after = r.int64("number")
 				page, places = append(page, res), append(places, place{r.int64("account_id"), r.int64("seq")})
 				return err
 			}, after, int64(pageRows))
@@ -52,7 +92,8 @@ func (c *conn) markUndone(res *Result, at place) error {
 
 func (r row) result() (Result, error) {
 	res := Result{
-		Ord: r.int64("ord"), Line: r.int("line"), Account: r.text("account"), Due: r.time("due"), LastDay: r.text("last_day"), Email: r.text("email"),
+		Ord: r.int64("ord"), Line: r.int("line"), Account: r.text("account"), Due: r.time("due"), LastDay: r.text("last_day"),
+		Email: r.text("email"), Person: r.text("person"),
 	}
 	var err error
 	if res.Cells, err = unpackCells(r.bytes("cells")); err != nil {

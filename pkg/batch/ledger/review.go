@@ -26,7 +26,8 @@ type ReviewRow struct {
 	Line      int
 	Account   string
 	Invalid   bool          // never sent; Op is the zero value
-	Op        crm.Operation // with its user
+	Op        crm.Operation // with its user, as far as that is known
+	Email     string        // the address that the row names its user by
 	Status    crm.Status
 	Uncertain bool
 	Happened  bool
@@ -47,6 +48,7 @@ type Question struct {
 	// What follows is filled in by Questions.
 	Line   int
 	Op     crm.Operation
+	Email  string
 	Status crm.Status
 }
 
@@ -96,7 +98,7 @@ func (l *Ledger) Review(ctx context.Context) (*Review, error) {
 // Rows streams every row once, record by record, and of a record the last row of
 // the sheet first.
 func (r *Review) Rows(ctx context.Context) iter.Seq2[ReviewRow, error] {
-	query := `SELECT v.n, v.ord, r.line, a.name, o.account AS account_id, o.id, o.user_id, o.state, o.uncertain, o.happened, o.ticket,
+	query := `SELECT v.n, v.ord, r.line, r.email, a.name, o.account AS account_id, o.id, o.user_id, o.state, o.uncertain, o.happened, o.ticket,
 		CASE WHEN r.status IS NULL THEN o.message ELSE r.message END AS message, r.status, o.seq, ` + operationOf("o") + ` FROM review_order v JOIN ` + r.l.rows() + ` r ON r.ord = v.ord
 		LEFT JOIN op o ON o.id = r.op LEFT JOIN account a ON a.id = coalesce(o.account, r.account) WHERE v.n > ? ORDER BY v.n LIMIT ?`
 	return paged(ctx, r.l.alone, func() pager[ReviewRow] {
@@ -106,7 +108,7 @@ func (r *Review) Rows(ctx context.Context) iter.Seq2[ReviewRow, error] {
 			err := c.query(query, func(q row) (err error) {
 				after = q.int64("n")
 				row := ReviewRow{
-					Ord: q.int64("ord"), Line: q.int("line"), Account: q.text("name"),
+					Ord: q.int64("ord"), Line: q.int("line"), Account: q.text("name"), Email: q.text("email"),
 					Uncertain: q.bool("uncertain"), Happened: q.bool("happened"), Ticket: q.text("ticket"), Message: q.text("message"),
 				}
 				if row.Status, row.Invalid, err = q.status(); err == nil && !q.null("id") {
@@ -156,7 +158,7 @@ func (r *Review) Ask(ctx context.Context, questions []Question) error {
 // Questions streams the questions of an account by ticket, and those of a ticket
 // in sheet order.
 func (r *Review) Questions(ctx context.Context, account string) iter.Seq2[Question, error] {
-	query := "SELECT q.ord, q.ticket, q.besides, r.line, r.status, o.user_id, o.state, " + operationOf("o") + ` FROM review_question q
+	query := "SELECT q.ord, q.ticket, q.besides, r.line, r.email, r.status, o.user_id, o.state, " + operationOf("o") + ` FROM review_question q
 		JOIN ` + r.l.rows() + ` r ON r.ord = q.ord JOIN op o ON o.id = r.op
 		WHERE q.account = ? AND (q.ticket, q.ord) > (?, ?) ORDER BY q.ticket, q.ord LIMIT ?`
 	return paged(ctx, r.l.alone, func() pager[Question] {
@@ -164,7 +166,7 @@ func (r *Review) Questions(ctx context.Context, account string) iter.Seq2[Questi
 		return func(c *conn, page []Question) ([]Question, error) {
 			err := c.query(query, func(r row) (err error) {
 				ord, ticket = r.int64("ord"), r.text("ticket")
-				q := Question{Ord: ord, Account: account, Ticket: ticket, Line: r.int("line")}
+				q := Question{Ord: ord, Account: account, Ticket: ticket, Line: r.int("line"), Email: r.text("email")}
 				if q.Status, _, err = r.status(); err != nil {
 					return err
 				}

@@ -63,7 +63,8 @@ type lastWords struct {
 	nameless bool  // some event names no operations
 	rows     int64 // of the sheet that was taken up last, as its event says
 	invalid  int64
-	taken    bool // there is such an event
+	taken    bool    // there is such an event
+	held     *string // as heldRows has it; nil of versions that had no such rows
 }
 
 // asked is a digest of what an operation asks for, and in which account.
@@ -109,9 +110,12 @@ func (w *lastWords) gather(c *conn, after int64) (last int64, more bool, err err
 }
 
 func (w *lastWords) sheet(body string) error {
-	var s struct{ Rows, Invalid int64 }
+	var s struct {
+		Rows, Invalid int64
+		Held          *string
+	}
 	err := json.Unmarshal([]byte(body), &s)
-	w.rows, w.invalid, w.taken = s.Rows, s.Invalid, true
+	w.rows, w.invalid, w.held, w.taken = s.Rows, s.Invalid, s.Held, true
 	return err
 }
 
@@ -219,6 +223,13 @@ func (w *lastWords) count(c *conn) error {
 	valid, err := c.count("SELECT count(r.op) AS n FROM sheet_row r JOIN op o ON o.id = r.op")
 	if err == nil && w.taken && (rows != w.rows || valid != w.rows-w.invalid) {
 		return &ChainError{Reason: fmt.Sprintf("the sheet has %d rows with %d to be done, and was taken up with %d and %d", rows, valid, w.rows, w.rows-w.invalid)}
+	}
+	if err != nil || w.held == nil {
+		return err
+	}
+	held, err := heldRows(c)
+	if err == nil && held != *w.held {
+		return &ChainError{Reason: fmt.Sprintf("of the sheet's rows that wait or ask for nothing there are %q, and it was taken up with %q", held, *w.held)}
 	}
 	return err
 }

@@ -102,10 +102,10 @@ func (l *Ledger) Sheets(ctx context.Context) (all []Source, err error) {
 	return all, err
 }
 
-// Choose has Source, Results, Counts, Review and History speak of the sheet of that
-// name from now on, and not of the one that was committed last. ok is false if the
-// ledger does not keep its rows. It is called before any of them, and changes nothing
-// durable.
+// Choose has Source, Results, ResultsByPerson, Counts, Review and History speak of the
+// sheet of that name from now on, and not of the one that was committed last. ok is false
+// if the ledger does not keep its rows. It is called before any of them, and changes
+// nothing durable.
 //
 // Rows of the earlier sheet that operations of other sheets have undone since are to
 // be done again: in Results they are Pending, with the code CodeUndone.

@@ -104,6 +104,7 @@ func Steps() []Step {
 		{"done", true, "", "", record("c4", crm.Done)},
 
 		{"results", false, "", "", func(ctx context.Context, l *ledger.Ledger) error { return drain(l.Results(ctx)) }},
+		{"results by person", false, "", "", func(ctx context.Context, l *ledger.Ledger) error { return drain(l.ResultsByPerson(ctx)) }},
 		{"counts", false, "", "", func(ctx context.Context, l *ledger.Ledger) error { _, err := l.Counts(ctx); return err }},
 		{"history", false, "", "", func(ctx context.Context, l *ledger.Ledger) error { return drain(l.History(ctx)) }},
 		{"events", false, "", "", func(ctx context.Context, l *ledger.Ledger) error { return drain(l.Events(ctx, 0)) }},

@@ -1,6 +1,8 @@
 package ledger_test
 
 import (
+	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"testing"
@@ -15,7 +17,8 @@ import (
 // A row that has come to something by itself says so in every count and list, has no turn,
 // and leaves its operation as it was.
 func testHold(t *testing.T, newStore NewStore) {
-	l := Open(t, newStore(t))
+	store := newStore(t)
+	l := Open(t, store)
 	rows := Rows("r1a k2b r3c")
 	due := At.Add(72 * time.Hour)
 	rows[0].Due, rows[0].LastDay = due, "2026-03-03"
@@ -68,6 +71,19 @@ func testHold(t *testing.T, newStore NewStore) {
 		t.Errorf("got %+v to do, want row 3 alone", next)
 	}
 	Must(t, l.VerifyRows(t.Context()))
+	for _, script := range []string{
+		"UPDATE sheet_row SET status = 'unchanged' WHERE ord = 1", "UPDATE sheet_row SET status = NULL WHERE ord = 1", "UPDATE sheet_row SET status = 'unavailable' WHERE ord = 3",
+	} {
+		if _, err := store.DB(t).Exec(script); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := errors.AsType[*ledger.ChainError](l.VerifyRows(t.Context())); !ok {
+			t.Errorf("nobody sees %q", script)
+		}
+		if _, err := store.DB(t).Exec("UPDATE sheet_row SET status = CASE ord WHEN 1 THEN 'not_due' WHEN 2 THEN 'unchanged' END"); err != nil {
+			t.Fatal(err)
+		}
+	}
 
 	// When its date has come, the same row is one like all others.
 	s = Import(t, l, rows)
@@ -123,5 +139,27 @@ func testRejectKeptAndChanged(t *testing.T, newStore NewStore) {
 		if strings.Join(got, " ") != tt.rejected || counts["main"] != int64(len(got)) {
 			t.Errorf("%s: rejected %v, %d, want %s", tt.words, got, counts["main"], tt.rejected)
 		}
+	}
+}
+
+// A review of one record may be a whole sheet: what is kept and changed there is found in a
+// time that grows with the rows, not with their square.
+func testRejectKeptAndChangedOnOneRecord(t *testing.T, newStore NewStore) {
+	l, template := Open(t, newStore(t)), Rows("r1a")[0]
+	rows := make([]ledger.ImportRow, 20_000)
+	for i := range rows {
+		rows[i] = template
+		rows[i].Line, rows[i].Op.Action, rows[i].Op.User = i+2, crm.Keep, fmt.Sprint("u", i)
+	}
+	rows[len(rows)-1].Op = template.Op
+	rows[len(rows)-1].Op.User = "u7"
+	began := time.Now()
+	counts, err := Import(t, l, rows).Reject(t.Context(), ledger.Where{KeptAndChanged: true}, ledger.Rejection{Code: crm.CodeKeptAndChanged, Problem: "both"})
+	Must(t, err)
+	if counts["main"] != 2 {
+		t.Errorf("%d rows rejected, want 2", counts["main"])
+	}
+	if took := time.Since(began); took > 30*time.Second { // a second; it was five minutes
+		t.Errorf("it took %v", took)
 	}
 }

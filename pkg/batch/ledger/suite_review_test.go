@@ -150,3 +150,54 @@ func testHistory(t *testing.T, newStore NewStore) {
 		t.Errorf("history (-want +got):\n%s", diff)
 	}
 }
+
+// The results by person are those in sheet order, put together by address, and else by
+// account and user.
+func testResultsByPerson(t *testing.T, newStore NewStore) {
+	store := newStore(t)
+	l := Open(t, store)
+	rows := Rows("r1b r2a s3b r4 r5B r6a r7 *8")
+	rows[3].Email, rows[6].Email = "A@x.de", "a@x.de"
+	rows[6].Account = "other"
+	rows[7].Op.User = ""
+	rows = append(rows,
+		ledger.ImportRow{Line: 10, Cells: []string{"nameless"}, Account: "main", Code: "invalid", Problem: "user: is empty"},
+		ledger.ImportRow{Line: 11, Cells: []string{"unknown"}, Account: "main", Email: "who@x.de", Code: "unknown_user", Problem: "user: nobody has it"})
+	im := Import(t, l, rows)
+	Must(t, im.Resolve(t.Context(), "main", "a@x.de", "a"))
+	Must(t, im.Resolve(t.Context(), "other", "a@x.de", "z"))
+	Match(t, im)
+	Must(t, im.Commit(t.Context(), ledger.Source{}))
+	Begin(t, l)
+	Finish(t, l, Next(t, l)[0], crm.Done)
+	inOrder := make(map[int64]ledger.Result)
+	for _, res := range Collect(t, l.Results(t.Context())) {
+		inOrder[res.Ord] = res
+	}
+	read := Reader(t, store)
+	for range 2 {
+		people := make(map[string][]int64)
+		before := "none"
+		got := Collect(t, read.ResultsByPerson(t.Context()))
+		for _, res := range got {
+			if len(people[res.Person]) > 0 && res.Person != before {
+				t.Errorf("the rows of %s do not stand together", res.Person)
+			}
+			before, people[res.Person] = res.Person, append(people[res.Person], res.Ord)
+			if wants := "a@x.de"; res.Person == wants && res.Email != wants {
+				t.Errorf("row %d: the address is %q", res.Ord, res.Email)
+			}
+			res.Person, res.Email = "", inOrder[res.Ord].Email
+			if diff := cmp.Diff(inOrder[res.Ord], res); diff != "" {
+				t.Errorf("row %d (-in sheet order +by person):\n%s", res.Ord, diff)
+			}
+		}
+		want := map[string][]int64{"": {8, 9}, "a@x.de": {2, 4, 6, 7}, "main/b": {1, 3}, "main/B": {5}, "who@x.de": {10}}
+		if diff := cmp.Diff(want, people); diff != "" {
+			t.Errorf("rows by person (-want +got):\n%s", diff)
+		}
+		if got[0].Person != "" || got[1].Person != "" {
+			t.Errorf("the order is %+v, want those first that are about nobody in particular", got)
+		}
+	}
+}

@@ -247,6 +247,10 @@ type Result struct {
 	Due     time.Time     // when its date comes; zero without one
 	LastDay string        // as the sheet has it
 	Email   string        // the address that it names its user by, in lower case
+	// Person tells, in what ResultsByPerson gives, the rows of one person from those of
+	// others; "" for rows about everybody on a record and those that name nobody. Email is
+	// the person's then, as far as the ledger knows it.
+	Person string
 
 	ID            int64 // the operation's; 0 for an invalid row
 	Status        crm.Status

@@ -10,6 +10,8 @@ var (
 	ErrDate = errors.New("is not a date that can be read in one way only; it takes 2026-11-30, or a true date cell of a workbook")
 	// ErrMoment is ErrDate where a time of day is possible.
 	ErrMoment = errors.New("is not a date that can be read in one way only; it takes 2026-11-30, 2026-11-30T18:00:00+01:00, or a true date cell of a workbook")
+	// ErrLongAgo says that a date is one that programs write where there is none.
+	ErrLongAgo = errors.New("lies before 1970, as programs write a date that is missing; leave the cell empty where there is none")
 	// ErrNoZone says that a date begins nowhere in particular.
 	ErrNoZone = errors.New("begins at another moment in every time zone; say whose day is meant with --timezone, or timezone in the configuration, such as Europe/Berlin")
 )
@@ -25,13 +27,13 @@ func NotBefore(text string, zone *time.Location) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if at, err := time.Parse(time.RFC3339, text); err == nil {
-		return at, nil
+		return at, longAgo(at)
 	}
 	if at, err := time.Parse(cellMoment, text); err == nil {
 		if zone == nil {
 			return time.Time{}, ErrNoZone
 		}
-		return onWall(at, zone), nil
+		return onWall(at, zone), longAgo(at)
 	}
 	return startOf(text, 0, zone, ErrMoment)
 }
@@ -54,7 +56,14 @@ func startOf(text string, days int, zone *time.Location, wrong error) (time.Time
 	case zone == nil:
 		return time.Time{}, ErrNoZone
 	}
-	return onWall(day.AddDate(0, 0, days), zone), nil
+	return onWall(day.AddDate(0, 0, days), zone), longAgo(day)
+}
+
+func longAgo(at time.Time) error {
+	if at.Year() < 1970 {
+		return ErrLongAgo
+	}
+	return nil
 }
 
 // onWall returns when clocks in the zone show what wall shows in UTC: for the first time

@@ -70,6 +70,14 @@ func TestDatesThatAreNone(t *testing.T) {
 	if at, err := AfterDay("2026-11-30T18:00:00Z", time.UTC); !errors.Is(err, ErrDate) {
 		t.Errorf("a last day with a time: %v, %v", at, err)
 	}
+	for _, text := range []string{"0000-01-01", "0001-01-01", "1899-12-30", "1969-12-31", "1900-01-01T00:00:00Z", "1900-01-01 00:00:00"} {
+		if at, err := NotBefore(text, time.UTC); !errors.Is(err, ErrLongAgo) {
+			t.Errorf("%q: %v, %v", text, at, err)
+		}
+	}
+	if at, err := AfterDay("0001-01-01", time.UTC); !errors.Is(err, ErrLongAgo) {
+		t.Errorf("a last day long ago: %v, %v", at, err)
+	}
 	for _, text := range []string{"2026-11-30", "2026-11-30 18:00:00"} {
 		if at, err := NotBefore(text, nil); !errors.Is(err, ErrNoZone) {
 			t.Errorf("%q without a zone: %v, %v", text, at, err)

@@ -13,4 +13,6 @@
 //     because revoking twice ends where revoking once does; a share is not, because
 //     it may extend or duplicate what is there. Members of a sales group can be
 //     looked up, and are, before anything is sent and before anything is sent again.
+//
+// A Finder sees which sales groups people are in, and can change nothing.
 package leadsquared

@@ -53,7 +53,7 @@ func (w *work) group(ctx context.Context, pt part) {
 		// An empty list may stand for a group that is not there: what the CRM answers then is
 		// not documented, and a leaver may be in the group that was meant. Where no list of
 		// groups is to be had, that is nothing against the group, and is told.
-		known, listed := w.p.groups.list(ctx, w.p)
+		known, listed := w.p.groups.list(ctx, w.p.reader)
 		if there = known == nil || known[group]; known == nil {
 			f.Text = "whether there is such a group could not be found out: " + listed.Text
 		}

@@ -33,24 +33,24 @@ type owner struct {
 // only an administrator's keys may share, and only the host of the account's region
 // serves them (this one call works from every host). A yes is remembered for 24
 // hours. The error is an *crm.AccountError, or what ended ctx.
-func (p *Provider) Identify(ctx context.Context) (crm.Identity, error) {
-	return p.store.Identity(isGUID, func() (crm.Identity, error) { return p.ask(ctx) })
+func (r *reader) Identify(ctx context.Context) (crm.Identity, error) {
+	return r.store.Identity(isGUID, func() (crm.Identity, error) { return r.ask(ctx) })
 }
 
 // Clock returns what time it is for the CRM, by its last answer.
-func (p *Provider) Clock(ctx context.Context) (time.Time, error) {
-	if _, answered := p.client.Clock(); !answered {
-		if _, err := p.ask(ctx); err != nil {
+func (r *reader) Clock(ctx context.Context) (time.Time, error) {
+	if _, answered := r.client.Clock(); !answered {
+		if _, err := r.ask(ctx); err != nil {
 			return time.Time{}, err
 		}
 	}
-	now, _ := p.client.Clock()
+	now, _ := r.client.Clock()
 	return now, nil
 }
 
 // ask asks whose keys these are.
-func (p *Provider) ask(ctx context.Context) (crm.Identity, error) {
-	f := p.look(ctx, transport.Request{Op: "Authentication", Path: "/v2/Authentication.svc/UserByAccessKey.Get"})
+func (r *reader) ask(ctx context.Context) (crm.Identity, error) {
+	f := r.look(ctx, transport.Request{Op: "Authentication", Path: pathOwner})
 	switch {
 	case f.Ended != nil:
 		return crm.Identity{}, f.Ended
@@ -61,11 +61,11 @@ func (p *Provider) ask(ctx context.Context) (crm.Identity, error) {
 	case f.Status != http.StatusOK || f.reply.ExceptionMessage != "" || f.reply.ErrorMessage != "":
 		return crm.Identity{}, useless(fmt.Sprintf("HTTP %d with an answer that can not be relied on: %s", f.Status, f.reply.words()))
 	}
-	return p.owner(f.body)
+	return r.owner(f.body)
 }
 
 // owner reads the answer and judges it.
-func (p *Provider) owner(body []byte) (crm.Identity, error) {
+func (r *reader) owner(body []byte) (crm.Identity, error) {
 	var o owner
 	if err := json.Unmarshal(transport.TrimJSON(body), &o); err != nil {
 		return crm.Identity{}, useless("the answer can not be read")
@@ -73,7 +73,7 @@ func (p *Provider) owner(body []byte) (crm.Identity, error) {
 	user, ok := readGUID(string(o.ID))
 	org := string(cmp.Or(o.OrgID, o.OrgShortCode))
 	// The hosts that the CRM names are compared with ours, which may be a stand-in or a tunnel.
-	ours, served := p.base.Hostname(), apiHosts(o.LSQCommonServiceURLs)
+	ours, served := r.base.Hostname(), apiHosts(o.LSQCommonServiceURLs)
 	right := strings.Join(served, " or ")
 	switch {
 	case !ok:
@@ -83,7 +83,7 @@ func (p *Provider) owner(body []byte) (crm.Identity, error) {
 	case !strings.EqualFold(string(o.Role), "Administrator"):
 		return crm.Identity{}, &crm.AccountError{
 			Code: crm.EndKeys,
-			Err:  fmt.Errorf("the keys belong to a user whose role is %q", p.redact.Clean(string(o.Role))),
+			Err:  fmt.Errorf("the keys belong to a user whose role is %q", r.redact.Clean(string(o.Role))),
 			Hint: "Entity sharing takes an administrator's keys only.",
 		}
 	case len(served) > 0 && !transport.Loopback(ours) && !slices.Contains(served, ours):
@@ -94,9 +94,9 @@ func (p *Provider) owner(body []byte) (crm.Identity, error) {
 		}
 	}
 	return crm.Identity{
-		User: user, Org: p.redact.String(org),
-		Email: p.redact.String(string(o.EmailAddress)), Name: p.redact.String(string(o.Name)),
-		Role: p.redact.String(string(o.Role)), Shares: crm.Yes,
+		User: user, Org: r.redact.String(org),
+		Email: r.redact.String(string(o.EmailAddress)), Name: r.redact.String(string(o.Name)),
+		Role: r.redact.String(string(o.Role)), Shares: crm.Yes,
 	}, nil
 }
 

@@ -89,9 +89,9 @@ func (w wireMember) member() member {
 // members looks at a group. The finding is Shown where the list can be relied on: a
 // reply that is cut, shorter than its own count or about another group says nothing
 // about who is not in it.
-func (p *Provider) members(ctx context.Context, group string) (m members, f finding) {
-	f = p.list(ctx, transport.Request{
-		Op: "UserGroup.RetrieveUsers", Path: "/v2/UserGroup.svc/RetrieveUsers", Query: url.Values{"GroupId": {group}},
+func (r *reader) members(ctx context.Context, group string) (m members, f finding) {
+	f = r.list(ctx, transport.Request{
+		Op: "UserGroup.RetrieveUsers", Path: pathMembers, Query: url.Values{"GroupId": {group}},
 	}, "the list of the group's members", func(body []byte) (why string) {
 		m, why = readMembers(body, group)
 		return why
@@ -102,9 +102,9 @@ func (p *Provider) members(ctx context.Context, group string) (m members, f find
 // list asks for a list that comes without paging. Where it stands beside an error, comes
 // with a status that is not that of a list, or read says why it can not be relied on, the
 // finding is Uncertain.
-func (p *Provider) list(ctx context.Context, req transport.Request, name string, read func(body []byte) (why string)) finding {
+func (r *reader) list(ctx context.Context, req transport.Request, name string, read func(body []byte) (why string)) finding {
 	req.MaxBody = mostMemberBytes
-	f := p.look(ctx, req)
+	f := r.look(ctx, req)
 	if f.Class != transport.Shown {
 		return f
 	}
@@ -130,12 +130,12 @@ type groups struct {
 }
 
 // list returns the ids of all groups, nil where the CRM gave no list to rely on.
-func (g *groups) list(ctx context.Context, p *Provider) (known map[string]bool, f finding) {
+func (g *groups) list(ctx context.Context, r *reader) (known map[string]bool, f finding) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.known == nil {
-		req := transport.Request{Op: "UserGroup.Retrieve", Path: "/v2/UserGroup.svc/Retrieve"}
-		f = p.list(ctx, req, "the list of sales groups", func(body []byte) (why string) {
+		req := transport.Request{Op: "UserGroup.Retrieve", Path: pathGroups}
+		f = r.list(ctx, req, "the list of sales groups", func(body []byte) (why string) {
 			g.known, why = readGroups(body)
 			return why
 		})
@@ -143,20 +143,33 @@ func (g *groups) list(ctx context.Context, p *Provider) (known map[string]bool, 
 	return g.known, f
 }
 
-// readGroups reads the reply to Retrieve, or says why it can not be used.
+// readGroups reads the ids of a list of groups, or says why it can not be used.
 func readGroups(body []byte) (known map[string]bool, why string) {
+	list, why := readGroupList(body)
+	if why != "" {
+		return nil, why
+	}
+	known = map[string]bool{}
+	for _, group := range list {
+		known[group.ID] = true
+	}
+	return known, ""
+}
+
+// readGroupList reads the reply to Retrieve, or says why it can not be used.
+func readGroupList(body []byte) (groups []crm.Membership, why string) {
 	var w struct {
 		RecordCount text
 		UserGroups  once
 	}
-	var list []struct{ GroupID text }
+	var list []struct{ GroupID, Name text }
 	if json.Unmarshal(transport.TrimJSON(body), &w) != nil {
 		return nil, "it is not readable"
 	}
 	if why := readList(w.UserGroups, w.RecordCount, &list); why != "" {
 		return nil, why
 	}
-	known = map[string]bool{}
+	known := map[string]bool{}
 	for _, group := range list {
 		id, ok := readGUID(string(group.GroupID))
 		switch {
@@ -166,8 +179,9 @@ func readGroups(body []byte) (known map[string]bool, why string) {
 			return nil, "it holds a group twice"
 		}
 		known[id] = true
+		groups = append(groups, crm.Membership{ID: id, Name: string(group.Name)})
 	}
-	return known, ""
+	return groups, ""
 }
 
 // readMembers reads the reply to RetrieveUsers, or says why it can not be used.

@@ -55,11 +55,8 @@ type Config struct {
 // Provider works on one LeadSquared account. It is safe for concurrent use.
 type Provider struct {
 	Rules
-	cfg    Config
-	base   *url.URL
-	client *transport.Client
-	redact *transport.Redactor
-	store  *transport.Store // nil: nothing is remembered
+	*reader
+	client *transport.Client // which sends changes too
 	groups groups
 }
 
@@ -69,21 +66,16 @@ var _ crm.Provider = (*Provider)(nil)
 // fills in Base, Authorize, Inspect and Redact. store may be nil; then who owns the keys
 // is not remembered.
 func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, error) {
-	cfg, u, err := cfg.checked()
+	r, client, err := cfg.connect(tr, store)
 	if err != nil {
 		return nil, fmt.Errorf("leadsquared: %w", err)
 	}
-	rules, err := NewRules(cfg)
+	rules, err := NewRules(r.cfg)
 	if err != nil {
 		return nil, err
 	}
-	tr.Base, tr.Inspect, tr.Authorize = u, inspect, authorizer(cfg)
-	tr.Redact = transport.NewRedactor(cfg.AccessKey, cfg.SecretKey)
-	client, err := transport.New(tr)
-	if err != nil {
-		return nil, fmt.Errorf("leadsquared: %w", err)
-	}
-	return &Provider{Rules: rules, cfg: cfg, base: u, client: client, redact: tr.Redact, store: store}, nil
+	r.client = client
+	return &Provider{Rules: rules, reader: r, client: client}, nil
 }
 
 // Check says what is wrong with the configuration, as far as that can be found out

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
@@ -229,17 +228,4 @@ func labelled(s string, item crm.Item, pt part) string {
 		return s
 	}
 	return crm.Join(s, item.Prior.SentAgain(pt.again))
-}
-
-// clean takes secrets out of a finding's texts and bounds them. An Id that repeats one of
-// the keys would carry it into tickets and results; a key that is too short to be told
-// from an Id is let be.
-func (p *Provider) clean(f finding) finding {
-	f.Finding = f.Clean(p.redact)
-	for _, key := range []transport.Secret{p.cfg.AccessKey, p.cfg.SecretKey} {
-		if k := key.Reveal(); f.Class == transport.Accepted && len(k) >= 8 && strings.Contains(f.id, k) {
-			f = finding{Finding: transport.Finding{Code: crm.CodeNoAnswer, Text: "an answer that repeats the account's keys", Status: f.Status, Attempted: f.Attempted}}
-		}
-	}
-	return f
 }

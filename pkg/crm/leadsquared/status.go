@@ -3,7 +3,6 @@ package leadsquared
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -39,13 +38,6 @@ func (p *Provider) Confirm(ctx context.Context, items []crm.Item) ([]crm.Outcome
 		o.Ticket = ticket
 	}
 	return slices.Repeat([]crm.Outcome{o}, len(items)), crm.State{}
-}
-
-// look sends a request that changes nothing and classifies the last answer.
-func (p *Provider) look(ctx context.Context, req transport.Request) finding {
-	req.Method = http.MethodGet
-	r, err := p.client.Read(ctx, req)
-	return p.clean(classify(kindLook, r, err))
 }
 
 // unconfirmed is the outcome of a look that brought no answer or a refusal. What a

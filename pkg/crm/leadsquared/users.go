@@ -40,18 +40,18 @@ type wireUser struct {
 // out, because a reply that breaks off is asked for again from its start. Entries without
 // a GUID are left out: nothing could be sent for them. The error is an *crm.AccountError
 // where the account has ended.
-func (p *Provider) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User, error] {
+func (r *reader) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User, error] {
 	return func(yield func(crm.User, error) bool) {
 		if part == crm.Deleted {
 			return
 		}
 		var list userList
-		r, err := p.client.Read(ctx, transport.Request{
-			Op: "Users.Get", Method: http.MethodGet, Path: "/v2/UserManagement.svc/Users.Get",
+		resp, err := r.client.Read(ctx, transport.Request{
+			Op: "Users.Get", Method: http.MethodGet, Path: pathUsers,
 			MaxBody: mostUserBytes, Stream: list.read,
 		})
-		if err != nil || r.Status != http.StatusOK || !list.whole {
-			yield(crm.User{}, fmt.Errorf("list users: %w", p.listError(ctx, list, r, err)))
+		if err != nil || resp.Status != http.StatusOK || !list.whole {
+			yield(crm.User{}, fmt.Errorf("list users: %w", r.listError(ctx, list, resp, err)))
 			return
 		}
 		if list.entries == 0 {
@@ -185,16 +185,16 @@ func (u wireUser) user() (crm.User, bool) {
 }
 
 // listError says why a read brought nothing of use.
-func (p *Provider) listError(ctx context.Context, list userList, r *transport.Response, err error) error {
+func (r *reader) listError(ctx context.Context, list userList, resp *transport.Response, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err == nil && list.over:
 		return crm.ErrTooManyUsers
-	case err == nil && r.Body == nil:
-		r = &transport.Response{Status: r.Status, Header: r.Header, Body: list.other}
+	case err == nil && resp.Body == nil:
+		resp = &transport.Response{Status: resp.Status, Header: resp.Header, Body: list.other}
 	}
-	f := p.clean(classify(kindLook, r, err))
+	f := r.clean(classify(kindLook, resp, err))
 	switch {
 	case f.Ended != nil:
 		return f.Ended

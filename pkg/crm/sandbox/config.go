@@ -178,8 +178,15 @@ type ZohoConfig struct {
 	// Backwards answers the parts of a composite call in no order that anybody asked
 	// for: the last first.
 	Backwards bool
-	// PageSize is the longest page of users; 0 stands for 200.
+	// SubRequestIDs answers the parts of a composite call with the sub_request_id of each,
+	// which the vendor's samples do not show.
+	SubRequestIDs bool
+	// PageSize is the longest page of users and of groups; 0 stands for 200.
 	PageSize int
+	// Lacks are scopes that the token does not have, of those for users, the organisation,
+	// composite calls, queries and settings, such as "ZohoCRM.coql.READ". Shares of single
+	// modules are closed by ZohoModule.NoShares.
+	Lacks []string
 }
 
 // Refusal is a set of the forms in which a call over the limit is refused. All

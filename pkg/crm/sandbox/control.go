@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -32,6 +33,7 @@ type ZohoState struct {
 	Records           map[string][]crm.Grant `json:"records"` // by "Module/id"
 	Mails             int                    `json:"mails"`
 	TokenRequests     int                    `json:"token_requests"`
+	Credits           int                    `json:"credits"` // used in the last 24 hours, where there is a limit
 	WritesWithoutLook int                    `json:"writes_without_look"`
 	StaleWrites       int                    `json:"stale_writes"`
 }
@@ -41,7 +43,7 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 	switch r.Method + " " + r.URL.Path[len(controlPrefix):] {
 	case "GET state":
 		rep = jsonReply(http.StatusOK, State{append([]Share{}, s.Shares()...), append([]Request{}, s.Requests()...), s.OpenOnOneTarget(), ZohoState{
-			Records: s.Records(), Mails: s.Mails(), TokenRequests: s.TokenRequests(),
+			Records: s.Records(), Mails: s.Mails(), TokenRequests: s.TokenRequests(), Credits: s.ZohoCredits(),
 			WritesWithoutLook: s.WritesWithoutLook(), StaleWrites: s.StaleWrites(),
 		}})
 	case "GET arrivals":
@@ -55,6 +57,14 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 		rep = each(w, r, s.controlUser)
 	case "POST records":
 		rep = each(w, r, s.controlRecord)
+	case "POST many":
+		rep = each(w, r, s.controlMany)
+	case "POST modules":
+		rep = each(w, r, s.controlModule)
+	case "POST groups":
+		rep = each(w, r, s.controlGroup)
+	case "POST vanish":
+		rep = each(w, r, s.controlVanish)
 	case "POST seed":
 		rep = each(w, r, s.controlSeed)
 	}
@@ -106,13 +116,14 @@ type controlledUser struct {
 	Email  string `json:"email"`
 	Active *bool  `json:"active"`
 	Role   string `json:"role"`
+	RoleID string `json:"role_id"` // Zoho, where role is the profile
 }
 
 func (s *Server) controlUser(u controlledUser) (func(), error) {
 	if u.ID == "" {
 		return nil, errors.New("a user needs an id")
 	}
-	user := crm.User{ID: u.ID, Email: u.Email, Active: u.Active == nil || *u.Active}
+	user := crm.User{ID: u.ID, Email: u.Email, Active: u.Active == nil || *u.Active, Role: u.RoleID}
 	return func() { s.AddUser(user, u.Role) }, nil
 }
 
@@ -124,6 +135,8 @@ type controlledSeed struct {
 	Context string `json:"context_id"`
 	User    string `json:"user"`
 	Access  string `json:"access"`
+	// Permissions are those of a member of a sales group, separated by ";".
+	Permissions string `json:"group_permissions"`
 }
 
 func (s *Server) controlSeed(c controlledSeed) (func(), error) {
@@ -135,7 +148,15 @@ func (s *Server) controlSeed(c controlledSeed) (func(), error) {
 	if !ok {
 		return nil, fmt.Errorf("unknown access %q", c.Access)
 	}
-	op := crm.Operation{Action: action, Object: c.Object, Record: c.Record, Context: c.Context, User: c.User, Access: access}
+	var permissions crm.Permissions
+	for _, name := range strings.FieldsFunc(c.Permissions, func(r rune) bool { return r == ';' }) {
+		one, ok := crm.ParsePermission(name)
+		if !ok {
+			return nil, fmt.Errorf("unknown permission %q", name)
+		}
+		permissions |= one
+	}
+	op := crm.Operation{Permissions: permissions, Action: action, Object: c.Object, Record: c.Record, Context: c.Context, User: c.User, Access: access}
 	return func() { s.Seed(op) }, nil
 }
 
@@ -143,6 +164,7 @@ func (s *Server) controlSeed(c controlledSeed) (func(), error) {
 type controlledRecord struct {
 	Module string           `json:"module"`
 	Record string           `json:"record_id"`
+	Owner  string           `json:"owner"`
 	Grants []controlledPart `json:"grants"`
 }
 
@@ -174,5 +196,10 @@ func (s *Server) controlRecord(c controlledRecord) (func(), error) {
 		}
 		grants = append(grants, crm.Grant{Kind: kind, ID: part.ID, Access: access, Related: part.Related, Through: part.Through})
 	}
-	return func() { s.SeedZoho(c.Module, c.Record, grants...) }, nil
+	return func() {
+		s.SeedZoho(c.Module, c.Record, grants...)
+		if c.Owner != "" {
+			s.OwnZoho(c.Module, c.Record, c.Owner)
+		}
+	}, nil
 }

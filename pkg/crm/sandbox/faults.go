@@ -48,7 +48,7 @@ const (
 	FaultUnlisted      FaultKind = "unlisted"       // processed, but ShareStatus stays at Code (0: 9)
 )
 
-// The faults that only Zoho's shares know. The request is carried out.
+// The faults that only Zoho's shares and queries know. The request is carried out.
 const (
 	// FaultMeddle: after a read that succeeds, somebody else changes the record's
 	// list as Body says, a Meddling in JSON. A Body that is none makes every later
@@ -60,6 +60,10 @@ const (
 	// FaultDropEntry: a write is accepted in full, and when it is processed the
 	// recipient Match gets nothing.
 	FaultDropEntry FaultKind = "drop_entry"
+	// FaultVanish: after a query that succeeds, records are gone as Body says, in JSON
+	// {"module":"Leads","record_ids":["1"]}. A Body that is none makes every later change
+	// fail, with that in its text.
+	FaultVanish FaultKind = "vanish"
 )
 
 // The kinds of a fault, by what becomes of the answer.
@@ -67,7 +71,7 @@ var (
 	cutFaults      = []FaultKind{FaultResetBefore, FaultResetAfter, FaultHang, FaultSlow, FaultTrickle, FaultTruncate}
 	replacedFaults = []FaultKind{FaultEmpty500, FaultHTML, FaultEmptyObject, FaultNoID, FaultHuge, FaultGzipBomb,
 		FaultVerbatim, FaultRedirect, FaultThrottle, FaultException, FaultWrongHost}
-	acceptedFaults = []FaultKind{FaultNeverProcess, FaultProcessFailed, FaultUnlisted, FaultMeddle, FaultRefuseEntry, FaultDropEntry}
+	acceptedFaults = []FaultKind{FaultNeverProcess, FaultProcessFailed, FaultUnlisted, FaultMeddle, FaultRefuseEntry, FaultDropEntry, FaultVanish}
 )
 
 // FaultKinds returns every kind there is.
@@ -81,7 +85,8 @@ type Fault struct {
 	// "EntityAccess.Revoke", "EntityAccess.Status", "Users.Get", "Authentication",
 	// "UserGroup.Retrieve", "UserGroup.RetrieveUsers", "UserGroup.AddUsers",
 	// "UserGroup.RemoveUsers", "Zoho.Token", "Zoho.Share.Get" (or Post, Put, Delete),
-	// "Zoho.Users", "Zoho.Org", "Zoho.Composite", or "*" (or nothing) for all.
+	// "Zoho.Users", "Zoho.Org", "Zoho.Composite", "Zoho.Query", "Zoho.Modules",
+	// "Zoho.DataSharing", "Zoho.Groups", or "*" (or nothing) for all.
 	Op string `json:"op,omitempty"`
 	// Match is a part of the request's path, body or raw query; empty for any request.
 	Match string `json:"match,omitempty"`

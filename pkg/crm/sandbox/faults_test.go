@@ -157,9 +157,10 @@ func TestFaults(t *testing.T) {
 
 func TestEveryKindIsTested(t *testing.T) {
 	t.Parallel()
-	// In TestHang, TestZohoMeddling, TestZohoRefusedEntry and TestZohoDroppedEntry.
+	// In TestHang, TestZohoMeddling, TestZohoRefusedEntry, TestZohoDroppedEntry and TestZohoVanishing.
 	tested := map[sandbox.FaultKind]bool{
 		sandbox.FaultHang: true, sandbox.FaultMeddle: true, sandbox.FaultRefuseEntry: true, sandbox.FaultDropEntry: true,
+		sandbox.FaultVanish: true,
 	}
 	for _, tt := range faultCases {
 		tested[tt.fault.Kind] = true

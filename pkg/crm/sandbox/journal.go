@@ -34,6 +34,12 @@ type zohoEvent struct {
 	Grant *zohoGrant `json:"grant,omitempty"`
 	List  *zohoList  `json:"list,omitempty"`
 	Job   *zohoJob   `json:"job,omitempty"`
+
+	Module *ZohoModule `json:"module,omitempty"`
+	Group  *ZohoGroup  `json:"group,omitempty"`
+	Run    *zohoRun    `json:"run,omitempty"`
+	Owner  *zohoOwner  `json:"owner,omitempty"`
+	Gone   *zohoGone   `json:"gone,omitempty"`
 }
 
 // readJournal does again what was written so far. A file that does not exist is an
@@ -89,6 +95,25 @@ func (s *Server) replay(rec record) {
 		s.zoho.enlist(rec.Zoho.List)
 	case rec.Zoho.Job != nil:
 		s.zoho.take(rec.Zoho.Job)
+	default:
+		s.zoho.change(rec.Zoho)
+	}
+}
+
+// change makes one of the changes of the world that somebody has made by hand.
+func (z *zoho) change(e *zohoEvent) {
+	switch {
+	case e.Module != nil:
+		z.modules[e.Module.Name] = true
+		z.settings[e.Module.Name] = *e.Module
+	case e.Group != nil:
+		z.putGroup(e.Group)
+	case e.Run != nil:
+		z.run(e.Run)
+	case e.Owner != nil:
+		z.own(e.Owner)
+	case e.Gone != nil:
+		z.vanish(e.Gone)
 	}
 }
 

@@ -159,9 +159,11 @@ func (l *leadSquared) seed(sd seed) bool {
 		return changed
 	}
 	l.touched[target] = true
-	if op.Action == crm.Revoke {
+	if op.Action == crm.Revoke || op.Action == crm.Keep && op.User != "" {
 		s := target
-		if s.Object != crm.SalesGroup {
+		if s.Object == crm.SalesGroup {
+			s.Permissions = op.Permissions
+		} else {
 			s.Access, s.Minutes = max(op.Access, crm.Read), defaultMinutes
 		}
 		l.effect(kindShare, s, sd.At)

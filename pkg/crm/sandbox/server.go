@@ -223,7 +223,8 @@ func (s *Server) AddZohoUser(u ZohoUser) {
 }
 
 // Seed makes the world one in which op is worth doing: its user and its record
-// exist, and if it is a revoke, the share exists. A user given by e-mail address
+// exist, and if it is a revoke, the share exists; a member of a sales group has the
+// operation's permissions. A user given by e-mail address
 // is known by that address. A target that has been seeded or changed before is
 // left as it is, so that seeding a sheet again undoes nothing; rows of one target
 // must be seeded in sheet order. An object that LeadSquared does not have is a

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,10 +22,26 @@ const (
 	opZohoOrg       = "Zoho.Org"
 	opZohoComposite = "Zoho.Composite"
 	opZohoShare     = "Zoho.Share." // and Get, Post, Put or Delete
+	opZohoQuery     = "Zoho.Query"
+	opZohoModules   = "Zoho.Modules"
+	opZohoSharing   = "Zoho.DataSharing"
+	opZohoGroups    = "Zoho.Groups"
 )
 
+// zohoScopes are what the operations that Lacks may close take; shares of a module are
+// closed by ZohoModule.NoShares.
+var zohoScopes = map[string]string{
+	opZohoUsers:     "ZohoCRM.users.READ",
+	opZohoOrg:       "ZohoCRM.org.READ",
+	opZohoComposite: "ZohoCRM.composite_requests.CUSTOM",
+	opZohoQuery:     "ZohoCRM.coql.READ",
+	opZohoModules:   "ZohoCRM.settings.modules.READ",
+	opZohoSharing:   "ZohoCRM.settings.data_sharing.READ",
+	opZohoGroups:    "ZohoCRM.settings.user_groups.READ",
+}
+
 var (
-	zohoPath   = regexp.MustCompile(`^/crm/v(2\.1|[2-8])/(?:([^/]+)/([^/]+)/actions/share|(users|org|__composite_requests)(?:/([^/]+))?)$`)
+	zohoPath   = regexp.MustCompile(`^/crm/v(2\.1|[2-8])/(?:([^/]+)/([^/]+)/actions/share|(users|org|__composite_requests|coql|settings/modules|settings/data_sharing)(?:/([^/]+)(/actions/associated_groups)?)?)$`)
 	zohoID     = regexp.MustCompile(`^[0-9]{1,20}$`)
 	zohoModule = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 )
@@ -43,7 +60,13 @@ type zoho struct {
 	people  people
 	modules map[string]bool // that were seeded
 	records map[string]*zohoRecord
-	touched map[crm.Target]bool // targets that were seeded or written
+	// What the reading side knows beside: modules and groups as they were set, what queries
+	// list, and what is gone, by "Module/id".
+	settings map[string]ZohoModule
+	groups   []ZohoGroup
+	listings map[string]*zohoListing
+	vanished map[string]bool
+	touched  map[crm.Target]bool // targets that were seeded or written
 
 	tokens map[string]*zohoToken // those that live, by access token
 	grants map[string]*zohoGrantee
@@ -68,6 +91,11 @@ func newZoho(s *Server) *zoho {
 		cfg:     s.cfg.Zoho,
 		modules: map[string]bool{},
 		records: map[string]*zohoRecord{},
+
+		settings: map[string]ZohoModule{},
+		listings: map[string]*zohoListing{},
+		vanished: map[string]bool{},
+
 		touched: map[crm.Target]bool{},
 		tokens:  map[string]*zohoToken{},
 		grants:  map[string]*zohoGrantee{},
@@ -84,8 +112,9 @@ func newZoho(s *Server) *zoho {
 type zohoPlace struct {
 	version        int
 	module, record string // a record's shares; both empty for the rest
-	rest           string // "users", "org" or "__composite_requests"
+	rest           string // "users", "org", "coql" and so on
 	user           string // one of the users, empty for all
+	groups         bool   // the groups of the user
 }
 
 // parseZohoPath reads a path of the API. v2.1 counts as 2: its shares look the same.
@@ -94,7 +123,7 @@ func parseZohoPath(path string) (p zohoPlace, ok bool) {
 	if m == nil || m[5] != "" && m[4] != "users" {
 		return p, false
 	}
-	return zohoPlace{int(m[1][0] - '0'), m[2], m[3], m[4], m[5]}, true
+	return zohoPlace{int(m[1][0] - '0'), m[2], m[3], m[4], m[5], m[6] != ""}, true
 }
 
 func (p zohoPlace) key() string { return p.module + "/" + p.record }
@@ -122,9 +151,19 @@ func (z *zoho) route(x *exchange) func() *reply {
 		x.op = opZohoShare + verb[:1] + strings.ToLower(verb[1:])
 		handle = func() *reply { return z.share(x, place) }
 	case "users":
+		if place.groups {
+			x.op, handle = opZohoGroups, func() *reply { return z.associatedGroups(x.query, place.user) }
+			break
+		}
 		x.op, handle = opZohoUsers, func() *reply { return z.users(x.query, place.user) }
 	case "org":
 		x.op, handle = opZohoOrg, z.org
+	case "coql":
+		x.op, method, handle = opZohoQuery, http.MethodPost, func() *reply { return z.query(x, place.version) }
+	case "settings/modules":
+		x.op, handle = opZohoModules, z.listModules
+	case "settings/data_sharing":
+		x.op, handle = opZohoSharing, func() *reply { return z.dataSharing(place.version) }
 	default:
 		x.op, method, handle = opZohoComposite, http.MethodPost, func() *reply { return z.composite(x, place.version) }
 	}
@@ -135,6 +174,9 @@ func (z *zoho) route(x *exchange) func() *reply {
 		if wrong != nil {
 			return wrong.reply()
 		}
+		if scope := zohoScopes[x.op]; slices.Contains(z.cfg.Lacks, scope) {
+			return scopeMissing().reply()
+		}
 		if x.r.Method != method {
 			handle = zohoWrongVerb().reply
 		}
@@ -144,7 +186,7 @@ func (z *zoho) route(x *exchange) func() *reply {
 		}
 		header := map[string]string{"X-ACCESSTOKEN-RESET": expiry.Format(time.RFC3339)}
 		if used := len(z.credits.calls); z.cfg.Credits > 0 && 2*used >= z.cfg.Credits {
-			header["X-API-CREDITS-REMAINING"] = strconv.Itoa(z.cfg.Credits - used)
+			header["X-API-CREDITS-REMAINING"] = strconv.Itoa(max(0, z.cfg.Credits-used))
 		}
 		maps.Copy(header, rep.header)
 		rep.header = header
@@ -245,6 +287,8 @@ type zohoAnswer struct {
 	Details map[string]any `json:"details"`
 	Message string         `json:"message"`
 	Status  string         `json:"status"`
+	// SubRequest is what an answer to a part of a composite call may name.
+	SubRequest string `json:"sub_request_id,omitempty"`
 }
 
 func (a *zohoAnswer) reply() *reply { return jsonReply(a.status, a) }

@@ -55,6 +55,11 @@ func (z *zoho) composite(x *exchange, version int) *reply {
 		}
 		answers[i] = zohoSuccess("composite sub request executed successfully", "response", response)
 	}
+	if z.cfg.SubRequestIDs {
+		for i, sub := range body.Requests {
+			answers[i].SubRequest = sub.ID
+		}
+	}
 	if z.cfg.Backwards {
 		slices.Reverse(answers)
 	}
@@ -92,7 +97,7 @@ func (z *zoho) subRequest(x *exchange, sub subRequest, version int) (*reply, *zo
 	case !ok || sub.Method != http.MethodGet || place.version > version:
 	case place.rest == "":
 		return z.read(x, place, query), nil
-	case place.rest == "users":
+	case place.rest == "users" && !place.groups:
 		return z.users(query, place.user), nil
 	}
 	return nil, zohoProblem(0, "NOT_SUPPORTED", "the sub request is not supported",

@@ -43,7 +43,7 @@ func (p person) zohoEntry() zohoUserEntry {
 	e := zohoUserEntry{
 		ID: p.ID, Email: p.Email, FirstName: first, LastName: last, FullName: full,
 		Status: "active", Confirm: !p.Unconfirmed,
-		Role:    zohoPrincipal{Name: "Manager", ID: "5000000000000000501"},
+		Role:    zohoPrincipal{Name: p.roleName(), ID: p.roleID()},
 		Profile: zohoPrincipal{Name: p.Role, ID: "5000000000000000601"},
 	}
 	switch {
@@ -56,9 +56,31 @@ func (p person) zohoEntry() zohoUserEntry {
 		e.ZUID = zuid(p.ID)
 	}
 	if p.Role == roleAdmin {
-		e.Role, e.Profile.ID = zohoPrincipal{Name: "CEO", ID: "5000000000000000500"}, "5000000000000000600"
+		e.Profile.ID = "5000000000000000600"
 	}
 	return e
+}
+
+// roleID returns the id of the role of somebody in Zoho: their own, or what their profile
+// stands for.
+func (p person) roleID() string {
+	switch {
+	case p.User.Role != "":
+		return p.User.Role
+	case p.Role == roleAdmin:
+		return "5000000000000000500"
+	}
+	return "5000000000000000501"
+}
+
+func (p person) roleName() string {
+	switch {
+	case p.User.Role != "":
+		return "Role " + p.User.Role
+	case p.Role == roleAdmin:
+		return "CEO"
+	}
+	return "Manager"
 }
 
 // zuid makes a number from a user's id that is not the id, as Zoho's account

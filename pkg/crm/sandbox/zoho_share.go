@@ -91,12 +91,12 @@ func (z *zoho) share(x *exchange, place zohoPlace) *reply {
 func (z *zoho) exists(place zohoPlace) *zohoAnswer {
 	closed := z.server.cfg.Closed
 	switch {
-	case slices.Contains(zohoNotShared, place.module):
-		return zohoProblem(http.StatusUnauthorized, "OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL")
+	case slices.Contains(zohoNotShared, place.module), z.settings[place.module].Linking, z.settings[place.module].NoShares:
+		return scopeMissing()
 	case !zohoModule.MatchString(place.module), slices.Contains(zohoNoModules, place.module),
-		!z.modules[place.module] && (closed || !slices.Contains(zohoModules, place.module)):
+		z.settings[place.module].NoAPI, !z.modules[place.module] && (closed || !slices.Contains(zohoModules, place.module)):
 		return zohoProblem(http.StatusBadRequest, "INVALID_MODULE", "the module name given seems to be invalid", "resource_path_index", 0)
-	case !zohoID.MatchString(place.record), closed && !z.record(place.key()).known:
+	case !zohoID.MatchString(place.record), z.vanished[place.key()], closed && !z.existsRecord(place.module, place.record):
 		return zohoProblem(http.StatusBadRequest, "INVALID_DATA", "ENTITY_ID_INVALID", "resource_path_index", 1)
 	}
 	return nil

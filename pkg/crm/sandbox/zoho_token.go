@@ -107,7 +107,7 @@ func (z *zoho) token(x *exchange) *reply {
 	life := int64(z.cfg.TokenLife / time.Second)
 	maps.Copy(body, map[string]any{
 		"access_token": access, "api_domain": cmp.Or(z.cfg.APIDomain, domain), "token_type": "Bearer", "expires_in": life,
-		"scope": "ZohoCRM.share.ALL ZohoCRM.users.READ ZohoCRM.org.READ ZohoCRM.composite_requests.CUSTOM",
+		"scope": z.scopes(),
 	})
 	if z.cfg.LegacyExpiry {
 		body["expires_in"], body["expires_in_sec"] = z.cfg.TokenLife.Milliseconds(), life
@@ -151,6 +151,17 @@ func randomToken() string {
 func (z *zoho) tooMany() *reply {
 	return jsonReply(z.cfg.TokenThrottleStatus, map[string]string{"error": "Access Denied",
 		"error_description": "You have made too many requests continuously. Please try again after some time."})
+}
+
+// scopes are those that a token has.
+func (z *zoho) scopes() string {
+	scopes := []string{"ZohoCRM.share.ALL", "ZohoCRM.modules.READ"}
+	for _, scope := range slices.Sorted(maps.Values(zohoScopes)) {
+		if !slices.Contains(z.cfg.Lacks, scope) {
+			scopes = append(scopes, scope)
+		}
+	}
+	return strings.Join(scopes, " ")
 }
 
 func tokenError(code string) *reply {

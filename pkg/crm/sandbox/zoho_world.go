@@ -54,6 +54,7 @@ type zohoRecord struct {
 	known bool // it was seeded or written
 	list  []held
 	job   *zohoJob // accepted, without effect so far
+	owner string   // "" for the owner of the token, or of its run
 
 	changes int  // how often the list changed
 	looked  bool // read by the client since its last attempt to write
@@ -153,6 +154,7 @@ func (z *zoho) enlist(l *zohoList) {
 	rec := z.record(l.Module + "/" + l.Record)
 	rec.advance(l.At)
 	rec.put(l.Grants, l.At)
+	z.appears(l.Module, l.Record)
 	for _, h := range rec.list {
 		if h.Kind == crm.KindUser {
 			z.people.named(h.ID)
@@ -167,6 +169,7 @@ func (z *zoho) take(job *zohoJob) {
 	rec.known = true
 	rec.job = job
 	module, record, _ := strings.Cut(job.Key, "/")
+	z.appears(module, record)
 	z.modules[module] = true
 	for _, g := range job.Entries {
 		z.touched[crm.Target{Object: module, Record: record, User: g.ID}] = true
@@ -188,6 +191,7 @@ func (z *zoho) seed(sd seed) bool {
 	z.modules[op.Object] = true
 	first := !rec.known
 	rec.known = true
+	z.appears(op.Object, op.Record)
 	if z.touched[op.Target()] {
 		return changed
 	}
@@ -200,6 +204,9 @@ func (z *zoho) seed(sd seed) bool {
 		list = append(list, z.colleague(op, 0))
 	}
 	leaver := normalised(crm.Grant{Kind: crm.KindUser, ID: op.User, Access: op.Access})
+	if op.Action == crm.Keep && op.User == "" {
+		leaver = normalised(crm.Grant{Kind: crm.KindPublic})
+	}
 	users := 0
 	for _, g := range list {
 		if g.Kind == crm.KindUser && g.Through == "" {
@@ -210,7 +217,7 @@ func (z *zoho) seed(sd seed) bool {
 	case op.Action == crm.RevokeAll && first:
 		list = append(list, z.colleague(op, 1))
 	case op.Action == crm.RevokeAll || contains(list, leaver):
-	case users < zohoLimits[crm.KindUser]:
+	case leaver.Kind == crm.KindPublic, users < zohoLimits[crm.KindUser]:
 		list = append(list, leaver)
 	case strings.HasPrefix(list[0].ID, colleagueIDs): // a list that is full of leavers stays as it is
 		list = append(list[1:], leaver)

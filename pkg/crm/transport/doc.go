@@ -5,5 +5,5 @@
 //
 // It repeats only what changes nothing, and what demonstrably never left this
 // machine. Repeating a change is the business of the provider, which knows what
-// is safe.
+// is safe. A Reader is a client for those who may change nothing.
 package transport

@@ -234,6 +234,9 @@ func (g *Gate) Adopt(other *Gate) error {
 	for range other.calls {
 		g.timeline.add(other.timeline.start)
 	}
+	for _, p := range other.timeline.pauses {
+		g.timeline.pause(p.From, p.Until)
+	}
 	if g.daily != nil && other.daily != nil {
 		g.daily.adopt(other.daily)
 	}

@@ -192,6 +192,7 @@ func (g *Gate) pause(now time.Time, wait time.Duration, why string) {
 	if until.After(p.until) {
 		p.until, p.why = until, why
 	}
+	g.timeline.pause(now, until)
 	p.probing = true
 }
 

@@ -88,3 +88,49 @@ func TestTimelineStepsMakeWholeWindows(t *testing.T) {
 		}
 	}
 }
+
+func TestTimelineHasThePauses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newTestGate(t, GateConfig{Limit: 2, Window: time.Second})
+		s := acquire(t, g)
+		s.Sent()
+		s.Done()
+		pause := func(wait time.Duration) time.Time {
+			g.standBy(wait)
+			return time.Now()
+		}
+		first := pause(10 * time.Second)
+		time.Sleep(4 * time.Second)
+		longer := pause(20 * time.Second) // the same pause, lengthened
+		pause(time.Second)                // and not shortened
+		time.Sleep(time.Minute)
+		second := pause(time.Hour) // no longer than any pause may be
+		want := []crm.Pause{{From: first, Until: longer.Add(20 * time.Second)}, {From: second, Until: second.Add(maxPause)}}
+		if diff := cmp.Diff(want, g.Timeline().Pauses); diff != "" {
+			t.Errorf("pauses (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestTimelineKeepsFewPauses(t *testing.T) {
+	t.Parallel()
+	start := time.Unix(1_700_000_000, 0)
+	tl := timeline{start: start, step: time.Second}
+	// Each pair is close together, and the pairs are apart.
+	for i := range mostPauses {
+		from := start.Add(time.Duration(i) * time.Hour)
+		tl.pause(from, from.Add(time.Minute))
+		tl.pause(from.Add(2*time.Minute), from.Add(3*time.Minute))
+	}
+	got := tl.copy().Pauses
+	if len(got) != mostPauses {
+		t.Fatalf("%d pauses, want %d", len(got), mostPauses)
+	}
+	for i, p := range got {
+		from := start.Add(time.Duration(i) * time.Hour)
+		if want := (crm.Pause{From: from, Until: from.Add(3 * time.Minute)}); p != want {
+			t.Errorf("pause %d is %v, want %v", i, p, want)
+		}
+	}
+}

@@ -221,14 +221,15 @@ func TestCompositePartsThatContradict(t *testing.T) {
 		"three for two":             {good + "," + good + "," + good, "nn"},
 	} {
 		got := ""
-		for _, r := range readComposite([]byte(`{"__composite_requests":[`+c.parts+`]}`), 2) {
+		parts, _ := readComposite([]byte(`{"__composite_requests":[`+c.parts+`]}`), 2)
+		for _, r := range parts {
 			got += map[bool]string{true: "y", false: "n"}[r != nil]
 		}
 		if got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
-	with204 := readComposite([]byte(`{"__composite_requests":[`+part("success", "SUCCESS", 204, `{"share":[{"shared_with":{"id":"5","type":"users"},"permission":"read_only"}]}`)+`]}`), 1)
+	with204, _ := readComposite([]byte(`{"__composite_requests":[`+part("success", "SUCCESS", 204, `{"share":[{"shared_with":{"id":"5","type":"users"},"permission":"read_only"}]}`)+`]}`), 1)
 	if f := classify(verbLook, record, 0, with204[0], nil); f.Class == shown {
 		t.Errorf("no content with a list shows %v, want nothing", f.list)
 	}

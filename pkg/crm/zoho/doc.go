@@ -1,4 +1,5 @@
-// Package zoho is the provider of Zoho CRM: shares of single records with users.
+// Package zoho is the provider and the finder of Zoho CRM: shares of single records with
+// users.
 //
 // Zoho has no call that takes a record from one user. Revoking means looking who
 // has the record and writing the list back without that user, so that one call can
@@ -15,6 +16,10 @@
 //     back what they lost or are named.
 //
 // The loop that does so is in do.go: look, decide, write, read the answer.
+//
+// A Finder looks and lists, and can do nothing else: what it sends through takes reads
+// only, and it holds nothing that writes. It shares with Provider the reading half of an
+// account (reader.go).
 //
 // Zoho gives out no request ids. The ticket of an accepted operation is its key.
 package zoho

@@ -34,9 +34,20 @@ type wireUser struct {
 	Email    text `json:"email"`
 	Status   text `json:"status"`
 	FullName text `json:"full_name"`
+	Role     once `json:"role"` // {"name", "id"}
 	Profile  struct {
 		Name text `json:"name"`
 	} `json:"profile"`
+}
+
+// user is the entry as the domain knows it.
+func (w wireUser) user() crm.User {
+	var role struct{ ID text }
+	_ = json.Unmarshal(w.Role, &role) // what can not be read names no role
+	if !number.MatchString(string(role.ID)) {
+		role.ID = ""
+	}
+	return crm.User{ID: string(w.ID), Email: string(w.Email), Active: strings.EqualFold(string(w.Status), "active"), Role: string(role.ID)}
 }
 
 // Users lists everybody, inactive people too, or those who were deleted, whom the list
@@ -44,7 +55,7 @@ type wireUser struct {
 // id are left out: nothing could be sent for them. A list that has no end, or does not get
 // on, ends with an error, and so does one that has nobody: somebody has given us the token.
 // The error is an *crm.AccountError where the account has ended.
-func (p *Provider) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User, error] {
+func (r *reader) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User, error] {
 	kind, mayBeEmpty := "AllUsers", false
 	if part == crm.Deleted {
 		kind, mayBeEmpty = "DeletedUsers", true
@@ -53,7 +64,7 @@ func (p *Provider) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User,
 		fail := func(err error) { yield(crm.User{}, fmt.Errorf("list users: %w", err)) }
 		seen := map[string]bool{}
 		for page := 1; ; page++ {
-			got, err := p.users(ctx, page, url.Values{
+			got, err := r.users(ctx, page, url.Values{
 				"type": {kind}, "page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(usersPerPage)},
 			})
 			switch {
@@ -76,7 +87,7 @@ func (p *Provider) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User,
 					fail(crm.ErrTooManyUsers)
 					return
 				}
-				if !yield(crm.User{ID: id, Email: string(u.Email), Active: strings.EqualFold(string(u.Status), "active")}, nil) {
+				if !yield(u.user(), nil) {
 					return
 				}
 			}
@@ -93,8 +104,8 @@ func (p *Provider) Users(ctx context.Context, part crm.Part) iter.Seq2[crm.User,
 
 // users asks for one page. There is none where the CRM answers 204. A page that says of
 // itself that it is another page, or holds less than it counts, is an error.
-func (p *Provider) users(ctx context.Context, page int, query url.Values) (got userPage, err error) {
-	f, err := p.get(ctx, scopeUsers, transport.Request{Op: "Users", Path: "users", Query: query, MaxBody: mostUserBytes})
+func (r *reader) users(ctx context.Context, page int, query url.Values) (got userPage, err error) {
+	f, err := r.get(ctx, scopeUsers, transport.Request{Op: "Users", Path: "users", Query: query, MaxBody: mostUserBytes})
 	if err != nil || nobody(f.Status, f.body) {
 		return got, err
 	}
@@ -118,9 +129,9 @@ func (p *Provider) users(ctx context.Context, page int, query url.Values) (got u
 
 // get reads something that is no list of shares, which takes the scope. The error is what
 // ended ctx, an *crm.AccountError, a *refusal, or says why nothing of use came.
-func (p *Provider) get(ctx context.Context, scope string, req transport.Request) (finding, error) {
-	req.Path = "/crm/" + p.dialect.version + "/" + req.Path
-	f := p.read(ctx, verbRead, "", req)
+func (r *reader) get(ctx context.Context, scope string, req transport.Request) (finding, error) {
+	req.Path = "/crm/" + r.dialect.version + "/" + req.Path
+	f := r.read(ctx, verbRead, "", req)
 	switch {
 	case f.Class == shown:
 		return f, nil
@@ -129,7 +140,7 @@ func (p *Provider) get(ctx context.Context, scope string, req transport.Request)
 	case f.Ended != nil:
 		return f, f.Ended
 	case f.Class == refused:
-		f = p.explainRead(f, scope)
+		f = r.explainRead(f, scope)
 		return f, &refusal{f.Code, f.Text}
 	}
 	return f, errors.New(f.Text)
@@ -144,13 +155,13 @@ func (e *refusal) Error() string { return e.code + ": " + e.text }
 // hours. Whether the user may share records of a module only the calls on that module
 // tell: administrators always may, other profiles with a permission that no answer shows.
 // The error is an *crm.AccountError, or what ended ctx.
-func (p *Provider) Identify(ctx context.Context) (crm.Identity, error) {
-	return p.store.Identity(number.MatchString, func() (crm.Identity, error) { return p.ask(ctx) })
+func (r *reader) Identify(ctx context.Context) (crm.Identity, error) {
+	return r.store.Identity(number.MatchString, func() (crm.Identity, error) { return r.ask(ctx) })
 }
 
 // ask asks whose token it is.
-func (p *Provider) ask(ctx context.Context) (crm.Identity, error) {
-	id, err := p.owner(ctx)
+func (r *reader) ask(ctx context.Context) (crm.Identity, error) {
+	id, err := r.owner(ctx)
 	if err == nil {
 		return id, nil
 	}
@@ -174,13 +185,13 @@ func (p *Provider) ask(ctx context.Context) (crm.Identity, error) {
 }
 
 // Clock returns what time it is for the CRM, by its last answer.
-func (p *Provider) Clock(ctx context.Context) (time.Time, error) {
-	if _, answered := p.client.Clock(); !answered {
-		if _, err := p.ask(ctx); err != nil {
+func (r *reader) Clock(ctx context.Context) (time.Time, error) {
+	if _, answered := r.client.Clock(); !answered {
+		if _, err := r.ask(ctx); err != nil {
 			return time.Time{}, err
 		}
 	}
-	now, _ := p.client.Clock()
+	now, _ := r.client.Clock()
 	return now, nil
 }
 
@@ -188,8 +199,8 @@ func (p *Provider) Clock(ctx context.Context) (time.Time, error) {
 // which nothing else here needs: where it was not granted, the user stands for the
 // organisation, to which every user id belongs. Another host than the configured
 // one is that of a test environment, and counts as another organisation.
-func (p *Provider) owner(ctx context.Context) (id crm.Identity, err error) {
-	got, err := p.users(ctx, 1, url.Values{"type": {"CurrentUser"}})
+func (r *reader) owner(ctx context.Context) (id crm.Identity, err error) {
+	got, err := r.users(ctx, 1, url.Values{"type": {"CurrentUser"}})
 	if err != nil {
 		return id, err
 	}
@@ -198,7 +209,7 @@ func (p *Provider) owner(ctx context.Context) (id crm.Identity, err error) {
 	}
 	u := got.users[0]
 	org := "user " + string(u.ID)
-	f, err := p.get(ctx, scopeOrg, transport.Request{Op: "Org", Path: "org"})
+	f, err := r.get(ctx, scopeOrg, transport.Request{Op: "Org", Path: "org"})
 	switch _, no := errors.AsType[*refusal](err); {
 	case err != nil && !no:
 		return id, err
@@ -217,12 +228,12 @@ func (p *Provider) owner(ctx context.Context) (id crm.Identity, err error) {
 			return id, errors.New("the answer does not name the organisation")
 		}
 	}
-	if host := p.tokens.host(); host != p.configured.Host {
+	if host := r.tokens.host(); host != r.configured.Host {
 		org += " at " + host
 	}
 	id = crm.Identity{
-		User: string(u.ID), Email: p.redact.String(string(u.Email)), Name: p.redact.Clean(string(u.FullName)), Org: p.redact.Clean(org),
-		Role: p.redact.Clean(string(u.Profile.Name)),
+		User: string(u.ID), Email: r.redact.String(string(u.Email)), Name: r.redact.Clean(string(u.FullName)), Org: r.redact.Clean(org),
+		Role: r.redact.Clean(string(u.Profile.Name)),
 	}
 	if id.Role == "Administrator" {
 		id.Shares = crm.Yes

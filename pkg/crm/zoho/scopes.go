@@ -31,7 +31,7 @@ func shareScope(v verb, object string) string {
 
 // request is what is asked of a module's records. What the CRM refuses to the token for
 // want of a scope it refuses for every record of the module in the same words, so that
-// asking once in a run is enough; Provider.closed remembers it. A module may be open to
+// asking once in a run is enough; reader.closed remembers it. A module may be open to
 // looks and closed to some writes.
 type request struct {
 	verb   verb
@@ -41,21 +41,21 @@ type request struct {
 // explainShare says what a refusal of a request about a module's shares comes from,
 // and what would do it. The CRM has one code for a scope that is missing and for
 // modules whose records nobody shares; such a refusal is remembered.
-func (p *Provider) explainShare(f finding, v verb, object string) finding {
+func (r *reader) explainShare(f finding, v verb, object string) finding {
 	if f.Class != refused {
 		return f
 	}
 	switch strings.ToUpper(f.Code) {
 	case scopeMismatch:
-		f = p.explainRead(f, shareScope(v, object)+", or "+object+" is no module whose records can be shared")
+		f = r.explainRead(f, shareScope(v, object)+", or "+object+" is no module whose records can be shared")
 		again := f
 		again.Text = crm.Join(f.Text, "said of another record of this module; this one was not asked about")
 		again.Status, again.Attempted = 0, false
-		p.closed.Store(request{v, object}, again)
+		r.closed.Store(request{v, object}, again)
 	case "NO_PERMISSION", "AUTHORIZATION_FAILED":
-		why := "the profile of the user whose token" + p.whose() + " it is does not let them use sharing on " + object
+		why := "the profile of the user whose token" + r.whose() + " it is does not let them use sharing on " + object
 		if may := permissions(f.details); may != "" {
-			why = "the user whose token" + p.whose() + " it is lacks the permission " + may
+			why = "the user whose token" + r.whose() + " it is lacks the permission " + may
 		}
 		f.Text = crm.Join(f.Text, why+": give it to them, or authorise the client again as an administrator")
 	}
@@ -63,20 +63,27 @@ func (p *Provider) explainShare(f finding, v verb, object string) finding {
 }
 
 // explainRead does the same for other reads, which take a scope.
-func (p *Provider) explainRead(f finding, scope string) finding {
+func (r *reader) explainRead(f finding, scope string) finding {
 	if f.Class == refused && strings.EqualFold(f.Code, scopeMismatch) {
-		f.Text = crm.Join(f.Text, "the token"+p.whose()+" lacks the scope "+scope+
+		f.Text = crm.Join(f.Text, "the token"+r.whose()+" lacks the scope "+scope+
 			": authorise the client again with all scopes that the README names, and give the account the new refresh token")
 	}
 	return f
 }
 
 // whose is the account in a message, where its name is known.
-func (p *Provider) whose() string {
-	if p.account == "" {
+func (r *reader) whose() string {
+	if r.account == "" {
 		return ""
 	}
-	return " of account " + p.account
+	return " of account " + r.account
+}
+
+// detail is a part of the details of a refusal that is one text or number; "" for none.
+func detail(details once, name string) string {
+	var d map[string]text
+	_ = json.Unmarshal(details, &d) // what can not be read says nothing
+	return string(d[name])
 }
 
 // permissions names those that a refusal says are lacking; "" for none.

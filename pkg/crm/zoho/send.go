@@ -70,19 +70,6 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// look asks who has a record. Under the older versions it asks by a newer one,
-// which shows groups and roles too. A module that is closed to the token is asked
-// once.
-func (p *Provider) look(ctx context.Context, callID, object, record string) finding {
-	if f, ok := p.closed.Load(request{verbLook, object}); ok {
-		return f.(finding)
-	}
-	f := p.read(ctx, verbLook, record, transport.Request{
-		Op: "Share.Get", CallID: callID, Path: sharePath(p.dialect.looks(), object, record),
-	})
-	return p.explainShare(f, verbLook, object)
-}
-
 // send sends a write that is built on the list of a look that has just been made.
 // It announces it with that list, and keeps it back if the wait at the gate has
 // made the look too old.

@@ -38,7 +38,7 @@ type tokens struct {
 	configured *url.URL
 	redact     *transport.Redactor
 	store      *transport.Store
-	client     *transport.Client // through whose gate it asks
+	client     reads // through whose gate it asks
 
 	// Whoever holds the one place in flight may get a token, and has what follows.
 	flight  chan struct{}
