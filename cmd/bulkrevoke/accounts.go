@@ -44,9 +44,27 @@ func (a *account) slots() int { return max(1, int(math.Floor(float64(a.limit.Cal
 
 // newAccounts makes the accounts of a configuration. One that can not be worked
 // with, for want of a secret for one, refuses the sheets that name it; the account
-// of rows that name none must be good. Two names for the same keys in one place are
-// refused: nobody could keep the order of rows that give both.
+// of rows that name none must be good.
 func newAccounts(known kinds, cfg config, o *options, secrets secretSource) ([]*account, error) {
+	accounts, err := allAccounts(known, cfg, o, secrets)
+	if err != nil {
+		return nil, err
+	}
+	name, err := defaultAccount(cfg, o.account)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range accounts {
+		if a.name == name && a.bad != nil {
+			return nil, a.refusal()
+		}
+	}
+	return accounts, nil
+}
+
+// allAccounts makes the accounts of a configuration, good and bad. Two names for the same
+// keys in one place are refused: nobody could keep the order of rows that give both.
+func allAccounts(known kinds, cfg config, o *options, secrets secretSource) ([]*account, error) {
 	var accounts []*account
 	opened := map[string]*account{}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Accounts)) {
@@ -72,15 +90,6 @@ func newAccounts(known kinds, cfg config, o *options, secrets secretSource) ([]*
 			sets = append(sets, and(k.variables()))
 		}
 		return nil, refusef(fmt.Sprintf("Write a %s, or set %s. With --sandbox none is needed.", configName, strings.Join(sets, ", or ")), "no account is configured")
-	}
-	name, err := defaultAccount(cfg, o.account)
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range accounts {
-		if a.name == name && a.bad != nil {
-			return nil, a.refusal()
-		}
 	}
 	return accounts, nil
 }

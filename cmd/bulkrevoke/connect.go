@@ -57,7 +57,8 @@ type connectOptions struct {
 	holder    holder
 	log       *slog.Logger
 	userAgent string
-	atOnce    int // calls under way at one time, over all accounts
+	atOnce    int  // calls under way at one time, over all accounts
+	afresh    bool // ask whose keys the accounts have, and put the keys to the test, whatever is remembered
 }
 
 const (
@@ -233,6 +234,12 @@ func (c *connection) findOrganisation(ctx context.Context, o connectOptions, poo
 // connect makes the account's provider, which sends through the gate.
 func (c *connection) connect(o connectOptions, pool *transport.Pool, gate *transport.Gate, shared *transport.Store) (err error) {
 	a := c.account
+	if o.afresh && !c.asked {
+		c.keys.AskAgain()
+		if a.askAgain != nil {
+			a.askAgain(c.keys)
+		}
+	}
 	c.provider, err = a.connect(transport.Config{
 		Gate: gate, CAFile: a.conf.CAFile, Pool: pool, Log: o.log.With("account", a.name), UserAgent: o.userAgent, Shared: shared,
 	}, c.keys)
@@ -381,6 +388,17 @@ func (m *identified) Identify(ctx context.Context) (crm.Identity, error) {
 		}
 	}
 	return id, err
+}
+
+// ask asks the CRM whose keys the account has, whatever was known of their organisation.
+func (c *connection) ask(ctx context.Context) (crm.Identity, error) {
+	if c.asked || c.err != nil {
+		return c.identity, c.err
+	}
+	if known, ok := c.provider.(*identified); ok {
+		return known.Provider.Identify(ctx)
+	}
+	return c.provider.Identify(ctx)
 }
 
 // rest closes the network connections that no call uses.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,6 +31,9 @@ type kind struct {
 	// as NAME=value, by which another process finds it. It is nil for a CRM that the sandbox
 	// does not stand in for.
 	sandbox func(url string) (keys, []string)
+
+	// keysFrom says where people get the keys, for a CRM that has no login.
+	keysFrom string
 
 	objects objects
 	// shown and hidden are what the CRM shows everybody of who has it, and what not, as
@@ -62,6 +66,24 @@ type keys interface {
 	open(account string, secrets secretSource) (endpoint, error)
 }
 
+// loginKeys are the keys of a CRM that gives out one of the secrets for a token that a person
+// fetches from it.
+type loginKeys interface {
+	keys
+	// login returns what the log in is about.
+	login(account string) loginSteps
+	// trade reads the other secrets, and returns an endpoint whose first call trades the token
+	// for the secret, which secret returns then.
+	trade(account string, secrets secretSource, token transport.Secret) (e endpoint, secret func() transport.Secret, err error)
+}
+
+// loginSteps is what a person has to know to log an account in.
+type loginSteps struct {
+	steps    string // what to do in the CRM, lines
+	token    string // what is asked for
+	key, ref string // of the secret in the configuration, and where that says it is
+}
+
 // endpoint is where an account works, and how.
 type endpoint struct {
 	host  string // what ledger and digest call the place
@@ -69,6 +91,9 @@ type endpoint struct {
 	rules crm.Rules
 	// connect makes the provider, which sends through the transport's gate.
 	connect func(tr transport.Config, store *transport.Store) (crm.Provider, error)
+	// askAgain drops what the store remembers and the keys would not be put to the test with;
+	// nil for nothing.
+	askAgain func(store *transport.Store)
 }
 
 // The CRMs that an account can be of.
@@ -93,7 +118,8 @@ func knownCRMs() kinds {
 				noun: "object", read: leadsquared.Object,
 				words: []string{"lead", "leads", "opportunity", "opportunities", "sales_group", "sales_groups", "group"},
 			},
-			shown: "sales groups", hidden: "LeadSquared leads and opportunities",
+			keysFrom: "the access key and the secret key are shown under My Account > Settings > API and Webhooks",
+			shown:    "sales groups", hidden: "LeadSquared leads and opportunities",
 		},
 		{
 			name: crmZoho, title: "Zoho", limit: "10/1s",
@@ -260,34 +286,95 @@ func (k *zohoKeys) atOnce() int {
 }
 
 func (k *zohoKeys) open(account string, secrets secretSource) (e endpoint, err error) {
-	cfg := zoho.Config{
+	cfg, err := k.client(account, secrets)
+	if err != nil {
+		return e, err
+	}
+	if cfg.RefreshToken, err = secrets.read("refresh_token", k.RefreshToken); err != nil {
+		return e, err
+	}
+	e.askAgain = zoho.AskAgain
+	e.connect = func(tr transport.Config, store *transport.Store) (crm.Provider, error) {
+		return zoho.New(cfg, tr, store)
+	}
+	return e.of(cfg, cfg.RefreshToken)
+}
+
+// client returns what the keys say of the account's OAuth client.
+func (k *zohoKeys) client(account string, secrets secretSource) (cfg zoho.Config, err error) {
+	cfg = zoho.Config{
 		Account: account, DC: k.DC, APIURL: k.APIURL, AccountsURL: k.AccountsURL, Version: k.Version, ClientID: k.ClientID,
 		Notify: k.Notify, Composite: k.Composite, VerifyAfter: time.Duration(k.VerifyAfter),
 	}
 	if strings.HasPrefix(k.ClientID, "env:") || strings.HasPrefix(k.ClientID, "file:") {
 		id, err := secrets.read("client_id", k.ClientID)
 		if err != nil {
-			return e, err
+			return cfg, err
 		}
 		cfg.ClientID = id.Reveal()
 	}
-	if cfg.ClientSecret, err = secrets.read("client_secret", k.ClientSecret); err != nil {
+	cfg.ClientSecret, err = secrets.read("client_secret", k.ClientSecret)
+	return cfg, err
+}
+
+// of fills in the rest of the endpoint of an account, whose state is named after a secret.
+func (e endpoint) of(cfg zoho.Config, secret transport.Secret) (endpoint, error) {
+	var err error
+	if e.host, _, err = zoho.Hosts(cfg.DC, cfg.APIURL, cfg.AccountsURL); err != nil {
 		return e, err
 	}
-	if cfg.RefreshToken, err = secrets.read("refresh_token", k.RefreshToken); err != nil {
-		return e, err
+	e.rules, e.state = zoho.Rules{}, transport.StoreName(e.host, secret)
+	return e, cfg.Check()
+}
+
+func (k *zohoKeys) login(account string) loginSteps {
+	const text = `1. Open %s and log in as an administrator of the CRM.
+2. Choose "Self Client"; its tab "Client Secret" has the client id and the client secret that account %s needs.
+3. In its tab "Generate Code", give it the scopes
+       %s
+   a duration of 10 minutes and any description, then "Create", and choose the organisation.
+4. Copy the code. It is the grant token: good once, and for those minutes.
+`
+	console := cmp.Or(zoho.Console(k.DC, k.APIURL, k.AccountsURL), "the API console of the data centre")
+	return loginSteps{
+		steps: fmt.Sprintf(text, console, account, zoho.Scopes(k.Composite)), token: "grant token",
+		key: "refresh_token", ref: k.RefreshToken,
 	}
-	if e.host, _, err = zoho.Hosts(k.DC, k.APIURL, k.AccountsURL); err != nil {
-		return e, err
+}
+
+// trade gives the account the state of the refresh token that it has already, whose
+// organisation is known then; else one of the client's own. What the store remembers is of
+// the old token.
+func (k *zohoKeys) trade(account string, secrets secretSource, token transport.Secret) (e endpoint, secret func() transport.Secret, err error) {
+	cfg, err := k.client(account, secrets)
+	if err != nil {
+		return e, nil, err
 	}
-	if err := cfg.Check(); err != nil {
-		return e, err
+	cfg.GrantToken = token
+	var last *zoho.Provider
+	e.connect = func(tr transport.Config, _ *transport.Store) (crm.Provider, error) {
+		if last != nil && !last.RefreshToken().IsZero() {
+			cfg.RefreshToken, cfg.GrantToken = last.RefreshToken(), transport.Secret{}
+		}
+		p, err := zoho.New(cfg, tr, nil)
+		if err == nil {
+			last = p
+		}
+		return p, err
 	}
-	e.rules, e.state = zoho.Rules{}, transport.StoreName(e.host, cfg.RefreshToken)
-	e.connect = func(tr transport.Config, store *transport.Store) (crm.Provider, error) {
-		return zoho.New(cfg, tr, store)
+	secret = func() (none transport.Secret) {
+		if last == nil {
+			return none
+		}
+		return last.RefreshToken()
 	}
-	return e, nil
+	quiet := secretSource{lookup: secrets.lookup, warn: func(string) {}}
+	old, err := quiet.read("refresh_token", k.RefreshToken)
+	if err != nil { // there is none yet, or none that could be used
+		old = cfg.ClientSecret
+	}
+	e, err = e.of(cfg, old)
+	return e, secret, err
 }
 
 // plainID is a user's id in the one spelling that the CRMs' rules give it.

@@ -30,7 +30,11 @@ func (h holder) describe() string {
 	if h.PID == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (process %d on %s, since %s, sheet %s)", h.PID, h.Host, h.Started.UTC().Format(time.RFC3339), h.Sheet)
+	of := ""
+	if h.Sheet != "" { // else a command without one
+		of = ", sheet " + h.Sheet
+	}
+	return fmt.Sprintf(" (process %d on %s, since %s%s)", h.PID, h.Host, h.Started.UTC().Format(time.RFC3339), of)
 }
 
 // lock is a file lock that the kernel gives back when the process ends, however it

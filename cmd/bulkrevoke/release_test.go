@@ -174,6 +174,10 @@ func TestRelease(t *testing.T) {
 	if listed != len(files)-1 || listed < 2*len(slices.Compact(platforms)) {
 		t.Errorf("SHA256SUMS lists %d of %d files", listed, len(files)-1)
 	}
+	listing := inShell(t, work, nil, "tar", "-xOzf", filepath.Join(work, "out1", "bulkrevoke-man.tar.gz"), "man1/small.1")
+	if !strings.HasPrefix(listing, "small v1.2.3 of 1") {
+		t.Errorf("the man page is %q", listing)
+	}
 	if out := inShell(t, work, nil, filepath.Join(work, "out1", name)); out != "v1.2.3" {
 		t.Errorf("the program says it is %q, want v1.2.3, the commit's tag", out)
 	}
@@ -221,20 +225,39 @@ func TestReleaseRefuses(t *testing.T) {
 	}
 }
 
+// smallProgram says its version, and writes a man page into the folder that it is given.
+const smallProgram = `package main
+
+import "os"
+
+var version string
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == "man" {
+		page := "small " + version + " of " + os.Getenv("SOURCE_DATE_EPOCH")
+		if os.WriteFile(os.Args[2]+"/small.1", []byte(page), 0o600) != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	print(version)
+}
+`
+
 // smallRepository makes a tagged repository of a program that prints its version,
 // with the release script of this one.
 func smallRepository(t *testing.T, dir string) {
 	t.Helper()
 	for name, text := range map[string]string{
 		"go.mod":                 "module example.com/small\n\ngo " + goLine(t) + ".0\n",
-		"cmd/bulkrevoke/main.go": "package main\n\nvar version string\n\nfunc main() { print(version) }\n",
+		"cmd/bulkrevoke/main.go": smallProgram,
 	} {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		must(t, os.MkdirAll(filepath.Dir(path), 0o700))
 		must(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	must(t, os.Mkdir(filepath.Join(dir, ".ci"), 0o700))
-	for _, name := range []string{"release", "sbom.go"} {
+	for _, name := range []string{"release", "sbom.go", "archive.go"} {
 		text, err := os.ReadFile(repository(filepath.Join(".ci", name)))
 		must(t, err)
 		must(t, os.WriteFile(filepath.Join(dir, ".ci", name), text, 0o700))

@@ -90,8 +90,11 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `bulkrevoke turns a spreadsheet of who must lose, or gain, access to which CRM record into
 calls to the CRM, and gives the same spreadsheet back with what happened to each row.
 
-Stopping it at any instant loses nothing: the same command goes on where it ended.`,
+Stopping it at any instant loses nothing: the same command goes on where it ended. ` + "`bulkrevoke help`" + `
+lists what it tells about sheets, results, exit codes, the configuration and faults.`,
 		Example: `  bulkrevoke run --sandbox samples/offboarding.csv   try it out, nothing leaves this machine
+  bulkrevoke init                                    write a configuration and an empty sheet
+  bulkrevoke check                                   test the keys
   bulkrevoke plan offboarding.csv                    look before
   bulkrevoke run offboarding.csv                     do it`,
 		Version:       programVersion(),
@@ -104,7 +107,9 @@ Stopping it at any instant loses nothing: the same command goes on where it ende
 	}
 	root.SetFlagErrorFunc(a.flagError)
 	root.SetVersionTemplate("bulkrevoke {{.Version}}\n")
-	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.sandboxCommand())
+	root.SetHelpCommand(a.helpCommand())
+	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.initCommand(), a.loginCommand(), a.checkCommand(), a.sandboxCommand())
+	root.AddCommand(a.buildCommands()...)
 	return root
 }
 
@@ -137,12 +142,7 @@ func noSuchCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	var names []string
-	for _, c := range root.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(names, c.Name())
-		}
-	}
+	names := commandNames(root)
 	if looksLikeSheet(args[0]) {
 		word := shellQuote(args[0])
 		return refusef(fmt.Sprintf("Look at what it asks for with `bulkrevoke plan %s`, then do it with `bulkrevoke run %s`.", word, word),

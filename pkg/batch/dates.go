@@ -12,9 +12,9 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// clockTolerance is how far this machine's clock and a CRM's may be apart for dates to
+// ClockTolerance is how far this machine's clock and a CRM's may be apart for dates to
 // count.
-const clockTolerance = 5 * time.Minute
+const ClockTolerance = 5 * time.Minute
 
 // dates is what a go through all rows of the sheet finds out about their dates.
 type dates struct {
@@ -178,9 +178,9 @@ func (b *Batch) checkClocks(ctx context.Context, d *dates) (wrong bool, err erro
 			return b.endOrFail(ctx, acc, err)
 		case theirs.IsZero():
 			b.log.Warn("the CRM does not say what time it is, so this machine's clock alone says which dates have come", "account", acc.Name)
-		case off > clockTolerance:
+		case off > ClockTolerance:
 			acc.clock = fmt.Sprintf("this machine's clock says %s and the CRM's %s, which is %s apart: dates count only where they agree within %s",
-				ours.UTC().Format(time.RFC3339), theirs.UTC().Format(time.RFC3339), off, clockTolerance)
+				ours.UTC().Format(time.RFC3339), theirs.UTC().Format(time.RFC3339), off, ClockTolerance)
 			b.log.Warn("rows with a date are not attempted: the clocks of this machine and of the CRM differ", "account", acc.Name, "by", off)
 		}
 		return nil

@@ -269,6 +269,10 @@ type Identity struct {
 	Email string
 	Name  string
 	Org   string // the organisation's id: what a ledger is bound to, with the host
+	// Role is what the CRM calls the user's rights, a role or a profile. Shares is whether
+	// they may share and revoke; Unsaid where only the calls on a record tell.
+	Role   string
+	Shares Choice
 }
 
 // Grant is one entry of who has a record, or of who is in a group.

@@ -126,6 +126,21 @@ func CheckSummaryFile(path string) error { return summaryFile().check(path) }
 // CheckMetrics is CheckTarget for WriteMetrics: path is free or such a file of any sheet.
 func CheckMetrics(path string) error { return metricsFile().check(path) }
 
+// secretFile is a file with a secret. It replaces any other.
+func secretFile() kind { return kind{"the configuration", private, func(string) string { return "" }} }
+
+// CheckSecret says whether a secret may be written to path: its folder takes files, and
+// path is free or a regular file. The error is a *TargetError.
+func CheckSecret(path string) error { return secretFile().check(path) }
+
+// WriteSecret writes a secret and a line end to path, in the place of what was there.
+func WriteSecret(ctx context.Context, path, secret string) error {
+	return secretFile().replace(ctx, path, func(w io.Writer) error {
+		_, err := io.WriteString(w, secret+"\n")
+		return err
+	})
+}
+
 // IsReport says whether a regular file is a report of whatever ledger.
 func IsReport(path string) bool {
 	return kind{refuse: startsWith("a report", reportStart)}.mayReplace(path) == nil

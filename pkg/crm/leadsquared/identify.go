@@ -96,6 +96,7 @@ func (r *reader) owner(body []byte) (crm.Identity, error) {
 	return crm.Identity{
 		User: user, Org: r.redact.String(org),
 		Email: r.redact.String(string(o.EmailAddress)), Name: r.redact.String(string(o.Name)),
+		Role: r.redact.String(string(o.Role)), Shares: crm.Yes,
 	}, nil
 }
 

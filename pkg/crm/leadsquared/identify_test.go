@@ -20,7 +20,7 @@ const (
 
 func TestIdentify(t *testing.T) {
 	t.Parallel()
-	ann := crm.Identity{User: leaver, Email: "ann@example.com", Name: "Ann Admin", Org: "17"}
+	ann := crm.Identity{User: leaver, Email: "ann@example.com", Name: "Ann Admin", Org: "17", Role: "Administrator", Shares: crm.Yes}
 	edit := func(old, new string) []step { return []step{{reply: strings.Replace(ownerBody, old, new, 1)}} }
 	page := step{status: 500, reply: "<html>"}
 	for name, c := range map[string]struct {
@@ -31,8 +31,8 @@ func TestIdentify(t *testing.T) {
 		says  string
 	}{
 		"an administrator":   {"", edit("", ""), ann, "", ""},
-		"no address":         {"", edit(`"ann@example.com"`, "null"), crm.Identity{User: leaver, Name: "Ann Admin", Org: "17"}, "", ""},
-		"only a short code":  {"", edit(`"OrgId":"17",`, ""), crm.Identity{User: leaver, Email: ann.Email, Name: ann.Name, Org: "ORG"}, "", ""},
+		"no address":         {"", edit(`"ann@example.com"`, "null"), crm.Identity{User: leaver, Name: "Ann Admin", Org: "17", Role: ann.Role, Shares: crm.Yes}, "", ""},
+		"only a short code":  {"", edit(`"OrgId":"17",`, ""), crm.Identity{User: leaver, Email: ann.Email, Name: ann.Name, Org: "ORG", Role: ann.Role, Shares: crm.Yes}, "", ""},
 		"a number for an id": {"", edit(`"OrgId":"17"`, `"OrgId":17`), ann, "", ""},
 		"throttled":          {"", append([]step{{reply: limitBody}}, edit("", "")...), ann, "", ""},
 		"a sales user":       {"", edit("Administrator", "Sales_User"), crm.Identity{}, crm.EndKeys, "Sales_User"},

@@ -104,6 +104,9 @@ type ZohoConfig struct {
 	// ClientID, ClientSecret and RefreshToken are what the token endpoint takes.
 	// Empty ones make every non-empty value right.
 	ClientID, ClientSecret, RefreshToken string
+	// GrantToken is the one that a refresh token is given for. Empty makes every non-empty
+	// value right. Each is good once.
+	GrantToken string
 	// Owner is who authorised the client. The zero value stands for an active user
 	// admin@sandbox.example with a fixed id. Tokens die while the user is not active.
 	Owner crm.User
@@ -116,8 +119,8 @@ type ZohoConfig struct {
 	// if positive, is how many calls it is good for.
 	TokenLife  time.Duration
 	TokenCalls int
-	// TokenLimit new tokens are given to one refresh token in 10 minutes; 0 stands for
-	// 10, a negative one for no limit. The refusal is a body with TokenThrottleStatus;
+	// TokenLimit new tokens are given to one refresh token in 10 minutes, and as many
+	// refresh tokens to the client; 0 stands for 10, a negative one for no limit. The refusal is a body with TokenThrottleStatus;
 	// 0 stands for 200, and 400 was seen too.
 	TokenLimit          int
 	TokenThrottleStatus int

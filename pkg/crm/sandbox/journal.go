@@ -31,6 +31,7 @@ type seed struct {
 type zohoEvent struct {
 	User  *ZohoUser  `json:"user,omitempty"`
 	Token *zohoToken `json:"token,omitempty"`
+	Grant *zohoGrant `json:"grant,omitempty"`
 	List  *zohoList  `json:"list,omitempty"`
 	Job   *zohoJob   `json:"job,omitempty"`
 
@@ -87,6 +88,9 @@ func (s *Server) replay(rec record) {
 	case rec.Zoho.Token != nil:
 		s.zoho.grantee(rec.Zoho.Token.Refresh).window.admit(rec.Zoho.Token.At)
 		s.zoho.issue(rec.Zoho.Token)
+	case rec.Zoho.Grant != nil:
+		s.zoho.client.admit(rec.Zoho.Grant.At)
+		s.zoho.grant(rec.Zoho.Grant)
 	case rec.Zoho.List != nil:
 		s.zoho.enlist(rec.Zoho.List)
 	case rec.Zoho.Job != nil:

@@ -68,8 +68,14 @@ type zoho struct {
 	vanished map[string]bool
 	touched  map[crm.Target]bool // targets that were seeded or written
 
-	tokens  map[string]*zohoToken // those that live, by access token
-	grants  map[string]*zohoGrantee
+	tokens map[string]*zohoToken // those that live, by access token
+	grants map[string]*zohoGrantee
+	// What was given out for grant tokens, as digests.
+	codes     map[string]bool // the grant tokens that are used up
+	refreshes []string        // the refresh tokens that live, oldest first
+	pushedOut map[string]bool // those that were too many
+	client    window          // refresh tokens that the client was given
+
 	credits window
 	units   int // of concurrency that the calls in flight take
 
@@ -93,6 +99,8 @@ func newZoho(s *Server) *zoho {
 		touched: map[crm.Target]bool{},
 		tokens:  map[string]*zohoToken{},
 		grants:  map[string]*zohoGrantee{},
+		codes:   map[string]bool{}, pushedOut: map[string]bool{},
+		client:  window{limit: s.cfg.Zoho.TokenLimit, length: 10 * time.Minute},
 		credits: window{limit: s.cfg.Zoho.Credits, length: 24 * time.Hour},
 	}
 	id := func(sum []byte) string { return fmt.Sprintf("5%018d", binary.BigEndian.Uint64(sum)%1e18) }

@@ -52,6 +52,12 @@ func (z *zohoClient) tokens(change url.Values) (int, map[string]any) {
 	for name, values := range change {
 		form[name] = values
 	}
+	return z.ask(form)
+}
+
+// ask sends a form to the token endpoint.
+func (z *zohoClient) ask(form url.Values) (int, map[string]any) {
+	z.tb.Helper()
 	r := z.request(http.MethodPost, pathToken, form.Encode())
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	status, body := z.do(r)

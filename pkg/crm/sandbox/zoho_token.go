@@ -25,6 +25,16 @@ type zohoToken struct {
 	calls int
 }
 
+// liveRefreshTokens of one user and client live at once, the oldest dying first.
+const liveRefreshTokens = 20
+
+// zohoGrant is a refresh token that was given out, and what for, as digests.
+type zohoGrant struct {
+	Code    string    `json:"code"`
+	Refresh string    `json:"refresh"`
+	At      time.Time `json:"at"`
+}
+
 // zohoGrantee is what the token endpoint knows of a refresh token.
 type zohoGrantee struct {
 	window window
@@ -48,33 +58,44 @@ func (z *zoho) token(x *exchange) *reply {
 	for name, values := range x.query { // where the parameters may stand too
 		form[name] = append(form[name], values...)
 	}
-	if form.Get("grant_type") != "refresh_token" {
+	kind, code, refresh := form.Get("grant_type"), form.Get("code"), form.Get("refresh_token")
+	if kind != "refresh_token" && kind != "authorization_code" {
 		return tokenError("unsupported_grant_type")
 	}
 	for _, check := range []struct{ name, want, code string }{
 		{"client_id", z.cfg.ClientID, "invalid_client"},
 		{"client_secret", z.cfg.ClientSecret, "invalid_client_secret"},
-		{"refresh_token", z.cfg.RefreshToken, "invalid_code"},
 	} {
 		if got := form.Get(check.name); got == "" || got != cmp.Or(check.want, got) {
 			return tokenError(check.code)
 		}
 	}
-	if owner, _ := z.people.find(z.cfg.Owner.ID); !owner.live() {
+	byCode := kind == "authorization_code"
+	owner, _ := z.people.find(z.cfg.Owner.ID)
+	if byCode && !z.takesCode(code) || !byCode && !z.takesRefresh(refresh) || !owner.live() {
 		return tokenError("invalid_code")
 	}
 	if !x.fault.carriedOut() {
 		return nil
 	}
-	now, refresh := z.server.cfg.Now(), digest(form.Get("refresh_token"))
-	if !z.grantee(refresh).window.admit(now) {
-		return jsonReply(z.cfg.TokenThrottleStatus, map[string]string{"error": "Access Denied",
-			"error_description": "You have made too many requests continuously. Please try again after some time."})
+	now, body := z.server.cfg.Now(), map[string]any{}
+	if byCode {
+		if !z.client.admit(now) {
+			return z.tooMany()
+		}
+		refresh = randomToken()
+		grant := &zohoGrant{Code: digest(code), Refresh: digest(refresh), At: now}
+		if err := z.server.write(record{Zoho: &zohoEvent{Grant: grant}}); err != nil {
+			return notWritten(err)
+		}
+		z.grant(grant)
+		body["refresh_token"] = refresh
 	}
-	var id [16]byte
-	rand.Read(id[:])
-	access := fmt.Sprintf("1000.%x.%x", id[:8], id[8:])
-	token := &zohoToken{Access: digest(access), Refresh: refresh, At: now, Until: now.Add(z.cfg.TokenLife)}
+	if !z.grantee(digest(refresh)).window.admit(now) {
+		return z.tooMany()
+	}
+	access := randomToken()
+	token := &zohoToken{Access: digest(access), Refresh: digest(refresh), At: now, Until: now.Add(z.cfg.TokenLife)}
 	if err := z.server.write(record{Zoho: &zohoEvent{Token: token}}); err != nil {
 		return notWritten(err)
 	}
@@ -84,14 +105,52 @@ func (z *zoho) token(x *exchange) *reply {
 		domain = "https://" + x.r.Host
 	}
 	life := int64(z.cfg.TokenLife / time.Second)
-	body := map[string]any{
+	maps.Copy(body, map[string]any{
 		"access_token": access, "api_domain": cmp.Or(z.cfg.APIDomain, domain), "token_type": "Bearer", "expires_in": life,
 		"scope": z.scopes(),
-	}
+	})
 	if z.cfg.LegacyExpiry {
 		body["expires_in"], body["expires_in_sec"] = z.cfg.TokenLife.Milliseconds(), life
 	}
 	return jsonReply(http.StatusOK, body)
+}
+
+// takesRefresh says whether a refresh token is right: the configured one, or one that was
+// given out and was not pushed out since.
+func (z *zoho) takesRefresh(token string) bool {
+	known := token == cmp.Or(z.cfg.RefreshToken, token) || slices.Contains(z.refreshes, digest(token))
+	return token != "" && known && !z.pushedOut[digest(token)]
+}
+
+// takesCode says whether a grant token is right. One is good once.
+func (z *zoho) takesCode(code string) bool {
+	return code != "" && code == cmp.Or(z.cfg.GrantToken, code) && !z.codes[digest(code)]
+}
+
+// grant makes a refresh token live, now or again after a restart. The oldest of too many
+// dies, and its access tokens with it.
+func (z *zoho) grant(g *zohoGrant) {
+	z.codes[g.Code] = true
+	z.refreshes = append(z.refreshes, g.Refresh)
+	if len(z.refreshes) <= liveRefreshTokens {
+		return
+	}
+	oldest := z.refreshes[0]
+	z.refreshes, z.pushedOut[oldest] = z.refreshes[1:], true
+	maps.DeleteFunc(z.tokens, func(_ string, t *zohoToken) bool { return t.Refresh == oldest })
+}
+
+// randomToken returns a token in the vendor's form.
+func randomToken() string {
+	var id [16]byte
+	rand.Read(id[:])
+	return fmt.Sprintf("1000.%x.%x", id[:8], id[8:])
+}
+
+// tooMany refuses a request for one token more.
+func (z *zoho) tooMany() *reply {
+	return jsonReply(z.cfg.TokenThrottleStatus, map[string]string{"error": "Access Denied",
+		"error_description": "You have made too many requests continuously. Please try again after some time."})
 }
 
 // scopes are those that a token has.

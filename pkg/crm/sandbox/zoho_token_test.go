@@ -1,8 +1,11 @@
 package sandbox_test
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -130,4 +133,81 @@ func TestZohoAuthorization(t *testing.T) {
 			t.Errorf("%q: got %d %s, want %s", header, status, body, want)
 		}
 	}
+}
+
+// grantForm asks for a refresh token.
+func grantForm(code string) url.Values {
+	return url.Values{"grant_type": {"authorization_code"}, "client_id": {"1000.CLIENT"}, "client_secret": {"secret"}, "code": {code}}
+}
+
+func TestZohoGrantToken(t *testing.T) {
+	t.Parallel()
+	z := zohoClient{client: newClient(t, sandbox.Config{Zoho: sandbox.ZohoConfig{
+		ClientID: "1000.CLIENT", ClientSecret: "secret", RefreshToken: "1000.old", GrantToken: "1000.grant"}})}
+	for name, tt := range map[string]struct {
+		change url.Values
+		want   string
+	}{
+		"another grant token": {url.Values{"code": {"1000.other"}}, "invalid_code"},
+		"none":                {url.Values{"code": {""}}, "invalid_code"},
+		"another client":      {url.Values{"client_id": {"1000.OTHER"}}, "invalid_client"},
+		"another secret":      {url.Values{"client_secret": {"other"}}, "invalid_client_secret"},
+	} {
+		form := grantForm("1000.grant")
+		maps.Copy(form, tt.change)
+		if _, got := z.ask(form); got["error"] != tt.want || got["refresh_token"] != nil {
+			t.Errorf("%s: got %v, want %s", name, got, tt.want)
+		}
+	}
+	_, got := z.ask(grantForm("1000.grant"))
+	refresh, _ := got["refresh_token"].(string)
+	if refresh == "" || got["access_token"] == nil || got["api_domain"] == nil {
+		t.Fatalf("got %v, want a refresh token beside an access token", got)
+	}
+	if _, again := z.ask(grantForm("1000.grant")); again["error"] != "invalid_code" {
+		t.Errorf("the grant token a second time: got %v, want invalid_code", again)
+	}
+	for token, works := range map[string]bool{refresh: true, "1000.old": true, "1000.other": false} {
+		form := url.Values{"grant_type": {"refresh_token"}, "client_id": {"1000.CLIENT"}, "client_secret": {"secret"}, "refresh_token": {token}}
+		if _, got := z.ask(form); (got["access_token"] != nil) != works {
+			t.Errorf("refresh token %s: got %v", token, got)
+		}
+	}
+}
+
+// The eleventh refresh token in ten minutes is refused, and the twenty-first that lives
+// pushes out the first.
+func TestZohoGrantLimits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "journal")
+		z := zohoClient{client: newClient(t, sandbox.Config{Journal: path})}
+		var tokens []string
+		for n := range 21 {
+			if n%10 == 0 && n > 0 {
+				if _, got := z.ask(grantForm(fmt.Sprint("1000.late.", n))); got["error"] != "Access Denied" {
+					t.Errorf("refresh token %d in ten minutes: got %v, want a refusal", n+1, got)
+				}
+				time.Sleep(10 * time.Minute)
+			}
+			_, got := z.ask(grantForm(fmt.Sprint("1000.grant.", n)))
+			tokens = append(tokens, got["refresh_token"].(string))
+		}
+		check := func(z zohoClient) {
+			for n, works := range map[int]bool{0: false, 1: true, 20: true} {
+				_, got := z.tokens(url.Values{"refresh_token": {tokens[n]}})
+				if (got["access_token"] != nil) != works {
+					t.Errorf("refresh token %d: got %v", n, got)
+				}
+			}
+			if _, got := z.ask(grantForm("1000.grant.5")); got["error"] != "invalid_code" {
+				t.Errorf("a used grant token: got %v, want invalid_code", got)
+			}
+		}
+		check(z)
+		if err := z.server.Close(); err != nil {
+			t.Fatal(err)
+		}
+		check(zohoClient{client: newClient(t, sandbox.Config{Journal: path})})
+	})
 }

@@ -184,6 +184,14 @@ func (s *Store) Organisation() string {
 	return id.Org
 }
 
+// AskAgain has the next Identity ask, whatever is remembered. The organisation stays known.
+func (s *Store) AskAgain() {
+	var id crm.Identity
+	if until, ok := s.read(identityName, &id); ok && time.Now().Before(until) {
+		_ = s.remember(identityName, id, time.Now(), false)
+	}
+}
+
 // Moved forgets which organisation the key belongs to, and whose it is.
 func (s *Store) Moved() { s.Forget(identityName) }
 

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -135,5 +138,34 @@ func TestOpenStoreRefusesAFile(t *testing.T) {
 	}
 	if _, err := OpenStore(path); err == nil {
 		t.Error("opened a file as a store, want an error")
+	}
+}
+
+// What was remembered of the keys is asked for again; which organisation they belong to stays
+// known, whatever comes of it.
+func TestAskAgain(t *testing.T) {
+	t.Parallel()
+	store, err := OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	identify := func(err error) (crm.Identity, error) {
+		return store.Identity(func(string) bool { return true }, func() (crm.Identity, error) {
+			asked++
+			return crm.Identity{User: "1", Org: "17", Role: "Administrator"}, err
+		})
+	}
+	_, _ = identify(nil)
+	_, _ = identify(nil)
+	store.AskAgain()
+	if got := store.Organisation(); got != "17" {
+		t.Errorf("organisation: got %q, want 17", got)
+	}
+	if _, err := identify(errors.New("no")); err == nil || asked != 2 {
+		t.Errorf("asked %d times, want twice, and the error", asked)
+	}
+	if id, err := identify(nil); err != nil || asked != 3 || id.Org != "17" || store.Organisation() != "17" {
+		t.Errorf("got %v, %v after asking %d times", id, err, asked)
 	}
 }

@@ -336,7 +336,9 @@ func providerAndGate(t testing.TB, f *fake, cfg Config, store *transport.Store) 
 	}
 	cfg.ClientID = "1000.CLIENT"
 	cfg.ClientSecret = transport.NewSecret("client-secret-value")
-	cfg.RefreshToken = transport.NewSecret("1000.refresh-token-value")
+	if cfg.GrantToken.IsZero() {
+		cfg.RefreshToken = transport.NewSecret("1000.refresh-token-value")
+	}
 	p, err := New(cfg, transport.Config{Gate: gate, RoundTripper: f}, store)
 	if err != nil {
 		t.Fatal(err)

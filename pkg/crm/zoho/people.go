@@ -35,6 +35,9 @@ type wireUser struct {
 	Status   text `json:"status"`
 	FullName text `json:"full_name"`
 	Role     once `json:"role"` // {"name", "id"}
+	Profile  struct {
+		Name text `json:"name"`
+	} `json:"profile"`
 }
 
 // user is the entry as the domain knows it.
@@ -228,7 +231,12 @@ func (r *reader) owner(ctx context.Context) (id crm.Identity, err error) {
 	if host := r.tokens.host(); host != r.configured.Host {
 		org += " at " + host
 	}
-	return crm.Identity{
+	id = crm.Identity{
 		User: string(u.ID), Email: r.redact.String(string(u.Email)), Name: r.redact.Clean(string(u.FullName)), Org: r.redact.Clean(org),
-	}, nil
+		Role: r.redact.Clean(string(u.Profile.Name)),
+	}
+	if id.Role == "Administrator" {
+		id.Shares = crm.Yes
+	}
+	return id, nil
 }

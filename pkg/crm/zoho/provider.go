@@ -28,6 +28,9 @@ type Config struct {
 	Version                    string
 	ClientID                   string
 	ClientSecret, RefreshToken transport.Secret
+	// GrantToken, in the place of a refresh token, is traded for one with the first request;
+	// Provider.RefreshToken has it then.
+	GrantToken transport.Secret
 	// Notify names the keys of a PUT that keep it from sending mail, about which the
 	// vendor's pages disagree: "" sends notify_on_completion and notify_shared_members,
 	// "legacy" sends notify, "none" sends none of them.
@@ -70,6 +73,17 @@ func New(cfg Config, tr transport.Config, store *transport.Store) (*Provider, er
 		p.composite = &compositeLooks{r: r}
 	}
 	return p, nil
+}
+
+// namedText is a value with what messages call it.
+type namedText struct{ name, text string }
+
+// token is what the account gets its access tokens by.
+func (c Config) token() namedText {
+	if !c.GrantToken.IsZero() {
+		return namedText{"grant token", c.GrantToken.Reveal()}
+	}
+	return namedText{"refresh token", c.RefreshToken.Reveal()}
 }
 
 // Check says what is wrong with the configuration, as far as that can be found out

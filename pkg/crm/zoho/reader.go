@@ -48,11 +48,11 @@ func (c Config) connect(tr transport.Config, store *transport.Store) (*reader, *
 	if err != nil {
 		return nil, nil, err
 	}
-	tr.Redact = transport.NewRedactor(c.ClientSecret, c.RefreshToken)
+	tr.Redact = transport.NewRedactor(c.ClientSecret, c.RefreshToken, c.GrantToken)
 	r.redact, r.store = tr.Redact, store
 	r.log = cmp.Or(tr.Log, slog.New(slog.DiscardHandler))
 	r.tokens = &tokens{
-		clientID: c.ClientID, secret: c.ClientSecret, refresh: c.RefreshToken, url: accounts.String() + "/oauth/v2/token",
+		clientID: c.ClientID, secret: c.ClientSecret, refresh: c.RefreshToken, grant: c.GrantToken, url: accounts.String() + "/oauth/v2/token",
 		configured: r.configured, redact: tr.Redact, store: store, flight: make(chan struct{}, 1),
 	}
 	tr.Base, tr.Inspect, tr.Authorize = r.configured, inspect, r.tokens.authorize
@@ -69,8 +69,8 @@ func (c Config) reader() (*reader, *url.URL, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, value := range []struct{ name, text string }{
-		{"client id", c.ClientID}, {"client secret", c.ClientSecret.Reveal()}, {"refresh token", c.RefreshToken.Reveal()},
+	for _, value := range []namedText{
+		{"client id", c.ClientID}, {"client secret", c.ClientSecret.Reveal()}, c.token(),
 	} {
 		if value.text == "" {
 			return nil, nil, fmt.Errorf("%s: none given", value.name)

@@ -43,7 +43,8 @@ type tokens struct {
 	// Whoever holds the one place in flight may get a token, and has what follows.
 	flight  chan struct{}
 	refresh transport.Secret
-	asked   bool // the store was asked
+	grant   transport.Secret // to be traded for the refresh token; empty without
+	asked   bool             // the store was asked
 
 	mu    sync.Mutex // guards what follows
 	now   accessToken
@@ -95,7 +96,9 @@ func (t *tokens) ready(ctx context.Context) (accessToken, error) {
 	if ok || err != nil {
 		return a, err
 	}
-	if a, ok = t.recall(); !ok {
+	if !t.grant.IsZero() {
+		a, err = t.trade(ctx)
+	} else if a, ok = t.recall(); !ok {
 		a, err = t.renew(ctx)
 	}
 	t.mu.Lock()
@@ -193,15 +196,20 @@ func (t *tokens) renew(ctx context.Context) (accessToken, error) {
 
 // fetch asks once. The parameters go in the form body, which is logged nowhere.
 func (t *tokens) fetch(ctx context.Context) (*oauth2.Token, error) {
+	ctx, conf := t.service(ctx)
+	return conf.TokenSource(ctx, &oauth2.Token{RefreshToken: t.refresh.Reveal()}).Token()
+}
+
+// service returns how to ask the token service, through the account's gate.
+func (t *tokens) service(ctx context.Context) (context.Context, *oauth2.Config) {
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
 		Transport:     plainJSON{t.client.RoundTripper("Token")},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	})
-	conf := oauth2.Config{
+	return ctx, &oauth2.Config{
 		ClientID: t.clientID, ClientSecret: t.secret.Reveal(),
 		Endpoint: oauth2.Endpoint{TokenURL: t.url, AuthStyle: oauth2.AuthStyleInParams},
 	}
-	return conf.TokenSource(ctx, &oauth2.Token{RefreshToken: t.refresh.Reveal()}).Token()
 }
 
 // take reads a new token and remembers it.
@@ -223,6 +231,16 @@ func (t *tokens) take(tok *oauth2.Token) (accessToken, error) {
 	// Forgetting it costs one more token in the next run, no more.
 	_ = t.store.Remember(tokenName, rememberedToken{tok.AccessToken, api.String(), until}, until)
 	return accessToken{secret: transport.NewSecret(tok.AccessToken), api: api, until: until}, nil
+}
+
+// AskAgain has the account of a store ask for a new access token, so that its keys are put
+// to the test, unless it has asked within the last two minutes: Zoho gives out ten in ten
+// minutes.
+func AskAgain(store *transport.Store) {
+	var old rememberedToken
+	if store.Recall(tokenName, &old) && time.Until(old.Until) < usualLife-renewBefore-2*time.Minute {
+		store.Forget(tokenName)
+	}
 }
 
 // life is how long a token lives. In the legacy form expires_in_sec has the

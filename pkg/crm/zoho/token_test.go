@@ -115,6 +115,25 @@ func TestTokenIsRemembered(t *testing.T) {
 	}
 }
 
+// A check puts the keys to the test, and does not use up the ten tokens in ten minutes.
+func TestAskAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := openStore(t)
+		f := newFake(t)
+		for n, want := range []int{1, 1, 2, 3, 3} {
+			if AskAgain(store); n == 2 || n == 3 {
+				time.Sleep(2*time.Minute + time.Second)
+				AskAgain(store)
+			}
+			provider(t, f, Config{}, store).Do(t.Context(), callOf(revoke("5")), &journal{})
+			if f.tokens != want {
+				t.Errorf("time %d: %d tokens, want %d", n+1, f.tokens, want)
+			}
+		}
+	})
+}
+
 func TestNewTokenRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
