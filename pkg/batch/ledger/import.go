@@ -26,6 +26,8 @@ type Import struct {
 	moved  chan error
 	people map[personKey]int64
 	step   step
+	kinds  map[kind]int64  // how many rows there are of each
+	chosen map[Count]int64 // how many rows Match has decided for, by what they count as
 	// single says that every record has one row, and no history.
 	single bool
 	// base is what a row's ordinal is added to for the id of its new operation.
@@ -51,7 +53,7 @@ CREATE TEMP TABLE import_row (ord {{key}}, line BIGINT, person BIGINT, action {{
 CREATE TEMP TABLE import_reject (ord {{key}}, status {{text}}, code {{text}}, problem {{text}}, field {{text}}, value {{text}});
 CREATE TEMP TABLE import_mark (name {{text}}, ord BIGINT, field {{text}}, value {{text}}, PRIMARY KEY (name, ord, field));
 CREATE TEMP TABLE import_person (id {{id}}, account {{text}}, email {{text}}, given {{text}}, user_id {{text}},
-	line BIGINT, sends BIGINT, UNIQUE (account, email, given));
+	line BIGINT, wanted BIGINT, UNIQUE (account, email, given));
 CREATE TEMP TABLE import_entry (n {{id}}, past BIGINT, ref BIGINT, op BIGINT, account {{text}},
 	action {{text}}, object {{text}}, record_id {{text}}, context_id {{text}}, access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, user_id {{text}},
 	state {{text}}, uncertain BIGINT, happened BIGINT, ticket BIGINT, prior BIGINT, line BIGINT, due BIGINT);
@@ -73,7 +75,7 @@ DROP TABLE IF EXISTS import_choice;
 // Import begins to take in a sheet. There is one import at a time: an older one is
 // dropped, and its methods report so.
 func (l *Ledger) Import(ctx context.Context) (*Import, error) {
-	im := &Import{l: l, people: make(map[personKey]int64)}
+	im := &Import{l: l, people: make(map[personKey]int64), kinds: make(map[kind]int64)}
 	l.mu.Lock()
 	l.importing = im // before the tables are new, so that rows of an older import stay out
 	l.mu.Unlock()
@@ -122,6 +124,7 @@ func (im *Import) Add(r ImportRow) error {
 	im.n++
 	r.Ord, r.Email = int64(im.n), strings.ToLower(r.Email)
 	im.buf = append(im.buf, r)
+	im.kinds[kindOf(r.Account, r.Op)]++
 	if len(im.buf) < flushRows {
 		return nil
 	}
@@ -241,19 +244,28 @@ func someInvalid(c *conn) (bool, error) {
 }
 
 func (im *Import) rows(ctx context.Context, and string, limit int) iter.Seq2[ImportRow, error] {
-	query := "SELECT s.ord, s.line, s.due, s.last_day, " + operationOf("s") + `, p.account, p.email, p.user_id,
-		b.code, b.problem, b.field, b.value
-		FROM import_row s JOIN import_person p ON p.id = s.person LEFT JOIN import_reject b ON b.ord = s.ord
-		WHERE s.ord > ?` + and + " ORDER BY s.ord LIMIT ?"
 	return paged(ctx, im.read, func() pager[ImportRow] {
 		after, left := int64(0), limit
-		return func(c *conn, page []ImportRow) ([]ImportRow, error) {
+		query, rejects := "", false
+		return func(c *conn, page []ImportRow) (_ []ImportRow, err error) {
+			if query == "" {
+				if rejects, err = someInvalid(c); err != nil {
+					return page, err
+				}
+				query = "SELECT s.ord, s.line, s.due, s.last_day, " + operationOf("s") + ", p.account, p.email, p.user_id"
+				from := " FROM import_row s JOIN import_person p ON p.id = s.person"
+				if rejects {
+					query += ", b.code, b.problem, b.field, b.value"
+					from += " LEFT JOIN import_reject b ON b.ord = s.ord"
+				}
+				query += from + " WHERE s.ord > ?" + and + " ORDER BY s.ord LIMIT ?"
+			}
 			n := pageRows
 			if left >= 0 {
 				n = min(n, left)
 			}
-			err := c.query(query, func(r row) error {
-				ir, err := r.importRow()
+			err = c.query(query, func(r row) error {
+				ir, err := r.importRow(rejects)
 				after = ir.Ord
 				page = append(page, ir)
 				return err
@@ -266,10 +278,13 @@ func (im *Import) rows(ctx context.Context, and string, limit int) iter.Seq2[Imp
 	})
 }
 
-func (r row) importRow() (ImportRow, error) {
+// importRow reads a row and, rejects, what is wrong with it.
+func (r row) importRow(rejects bool) (ImportRow, error) {
 	ir := ImportRow{
-		Ord: r.int64("ord"), Line: r.int("line"), Account: r.text("account"), Email: r.text("email"),
-		Due: r.time("due"), LastDay: r.text("last_day"), Code: r.text("code"), Problem: r.text("problem"), Column: r.text("field"), Value: r.text("value"),
+		Ord: r.int64("ord"), Line: r.int("line"), Account: r.text("account"), Email: r.text("email"), Due: r.time("due"), LastDay: r.text("last_day"),
+	}
+	if rejects {
+		ir.Code, ir.Problem, ir.Column, ir.Value = r.text("code"), r.text("problem"), r.text("field"), r.text("value")
 	}
 	var err error
 	if ir.Op, err = r.operation(); ir.Code != "" {

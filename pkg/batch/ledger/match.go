@@ -27,7 +27,7 @@ func (im *Import) Match(ctx context.Context, decide Decide) error {
 		return err
 	}
 	if err := im.read(ctx, func(c *conn) (err error) {
-		if err := c.once("DELETE FROM import_entry; DELETE FROM import_found; DELETE FROM import_choice; UPDATE import_person SET sends = NULL"); err != nil {
+		if err := c.once("DELETE FROM import_entry; DELETE FROM import_found; DELETE FROM import_choice"); err != nil {
 			return err
 		}
 		if im.base, err = c.count("SELECT coalesce(max(id), 0) AS n FROM op"); err != nil {
@@ -37,6 +37,7 @@ func (im *Import) Match(ctx context.Context, decide Decide) error {
 	}); err != nil {
 		return fmt.Errorf("match the sheet: %w", err)
 	}
+	im.chosen = make(map[Count]int64)
 	m := &matching{im: im, ctx: ctx}
 	err := decide(m.entries(), m.choose)
 	if err == nil {
@@ -160,6 +161,7 @@ func (m *matching) choose(past, rows []Entry, recordLevel bool, choices []Choice
 		if ch.Hold != nil {
 			f.hold = *ch.Hold
 		}
+		m.im.chosen[countOf(past, rows[i], ch, f.turn, ch.Head != i)]++
 		if m.found = append(m.found, f); len(m.found) >= flushRows {
 			if err := m.flush(); err != nil {
 				return err
