@@ -44,9 +44,9 @@ const (
 )
 
 // importTables makes the tables of an import, empty. import_row.person is the row's
-// account and user; import_mark are the marks of rows; import_entry are the rows and the
-// history that Match looks at, record by record; import_found collects what it decides
-// for every row that is not simply new, and import_choice has that in the sheet's order.
+// account and user; import_mark are the marks of rows; import_sorted and import_past are the
+// rows and the history that Match looks at, record by record; import_found collects what it
+// decides for every row that is not simply new, and import_choice has that in the sheet's order.
 const importTables = dropImport + `
 CREATE TEMP TABLE import_row (ord {{key}}, line BIGINT, person BIGINT, action {{text}}, object {{text}}, record_id {{text}}, context_id {{text}},
 	access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, cells {{bytes}}, rejected BIGINT, due BIGINT, last_day {{text}});
@@ -54,9 +54,10 @@ CREATE TEMP TABLE import_reject (ord {{key}}, status {{text}}, code {{text}}, pr
 CREATE TEMP TABLE import_mark (name {{text}}, ord BIGINT, field {{text}}, value {{text}}, PRIMARY KEY (name, ord, field));
 CREATE TEMP TABLE import_person (id {{id}}, account {{text}}, email {{text}}, given {{text}}, user_id {{text}},
 	line BIGINT, wanted BIGINT, UNIQUE (account, email, given));
-CREATE TEMP TABLE import_entry (n {{id}}, past BIGINT, ref BIGINT, op BIGINT, account {{text}},
-	action {{text}}, object {{text}}, record_id {{text}}, context_id {{text}}, access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, user_id {{text}},
-	state {{text}}, uncertain BIGINT, happened BIGINT, ticket BIGINT, prior BIGINT, line BIGINT, due BIGINT);
+CREATE TEMP TABLE import_sorted (n {{id}}, ord BIGINT, account {{text}}, action {{text}}, object {{text}}, record_id {{text}}, context_id {{text}}, user_id {{text}},
+	access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, line BIGINT, due BIGINT);
+CREATE TEMP TABLE import_past (n {{id}}, op BIGINT, seq BIGINT, account {{text}}, action {{text}}, object {{text}}, record_id {{text}}, context_id {{text}}, user_id {{text}},
+	access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, state {{text}}, uncertain BIGINT, happened BIGINT, ticket BIGINT, prior BIGINT);
 CREATE TEMP TABLE import_found (ord BIGINT, record_level BIGINT, take BIGINT, head BIGINT, members BIGINT, turn BIGINT, prior BIGINT, status {{text}}, code {{text}}, message {{text}});
 CREATE TEMP TABLE import_choice (ord {{key}}, record_level BIGINT, take BIGINT, head BIGINT, members BIGINT, turn BIGINT, prior BIGINT, status {{text}}, code {{text}}, message {{text}});
 `
@@ -67,7 +68,8 @@ DROP TABLE IF EXISTS import_row;
 DROP TABLE IF EXISTS import_reject;
 DROP TABLE IF EXISTS import_mark;
 DROP TABLE IF EXISTS import_person;
-DROP TABLE IF EXISTS import_entry;
+DROP TABLE IF EXISTS import_sorted;
+DROP TABLE IF EXISTS import_past;
 DROP TABLE IF EXISTS import_found;
 DROP TABLE IF EXISTS import_choice;
 `
