@@ -351,3 +351,42 @@ func paged[T any](ctx context.Context, read func(context.Context, func(*conn) er
 		}
 	}
 }
+
+// ahead is paged that reads the next page while the consumer is at work on the last one: for
+// long streams whose consumers change nothing of what is read.
+func ahead[T any](ctx context.Context, read func(context.Context, func(*conn) error) error, start func() pager[T]) iter.Seq2[T, error] {
+	type result struct {
+		page []T
+		err  error
+	}
+	return func(yield func(T, error) bool) {
+		next := start()
+		fetch := func(page []T) <-chan result {
+			done := make(chan result, 1)
+			go func() {
+				err := read(ctx, func(c *conn) (err error) {
+					page, err = next(c, page[:0])
+					return err
+				})
+				done <- result{page, err}
+			}()
+			return done
+		}
+		var free []T
+		for got := <-fetch(nil); len(got.page) > 0 || got.err != nil; {
+			if got.err != nil {
+				var zero T
+				yield(zero, got.err)
+				return
+			}
+			coming := fetch(free)
+			for _, v := range got.page {
+				if !yield(v, nil) {
+					<-coming
+					return
+				}
+			}
+			free, got = got.page, <-coming
+		}
+	}
+}

@@ -246,7 +246,7 @@ func someInvalid(c *conn) (bool, error) {
 }
 
 func (im *Import) rows(ctx context.Context, and string, limit int) iter.Seq2[ImportRow, error] {
-	return paged(ctx, im.read, func() pager[ImportRow] {
+	return ahead(ctx, im.read, func() pager[ImportRow] {
 		after, left := int64(0), limit
 		query, rejects := "", false
 		return func(c *conn, page []ImportRow) (_ []ImportRow, err error) {

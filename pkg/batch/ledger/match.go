@@ -111,7 +111,7 @@ type found struct {
 
 // entries streams rows and history side by side.
 func (m *matching) entries() iter.Seq2[Entry, error] {
-	return paged(m.ctx, m.im.l.alone, func() pager[Entry] {
+	return ahead(m.ctx, m.im.l.alone, func() pager[Entry] {
 		past := sorted{query: "SELECT n, op, seq, account, user_id, " + operationOf("e") + ", state, uncertain, happened, ticket, prior FROM import_past e WHERE n > ? ORDER BY n LIMIT ?", read: row.pastEntry}
 		rows := sorted{query: "SELECT n, ord, account, user_id, " + operationOf("e") + ", line, due FROM import_sorted e WHERE n > ? ORDER BY n LIMIT ?", read: row.rowEntry}
 		return func(c *conn, page []Entry) ([]Entry, error) {
