@@ -8,7 +8,6 @@ import (
 	"iter"
 	"slices"
 	"sync/atomic"
-	"unique"
 
 	"golang.org/x/sync/errgroup"
 
@@ -291,12 +290,13 @@ func (b *Batch) chooseChanges(past, rows []ledger.Entry, m *matched) []ledger.Ch
 	if len(rows) == 0 {
 		return nil
 	}
+	var equal plan.Ops
 	history, ops := make([]plan.Past, len(past)), make([]plan.Op, len(rows))
 	for i, p := range past {
-		history[i] = plan.Past{Op: unique.Make(*p.Op), Standing: b.standing(p)}
+		history[i] = plan.Past{Op: equal.Of(p.Op), Standing: b.standing(p)}
 	}
 	for i, r := range rows {
-		ops[i] = unique.Make(*r.Op)
+		ops[i] = equal.Of(r.Op)
 	}
 	choices := make([]ledger.Choice, len(rows))
 	late := false

@@ -30,7 +30,7 @@ func (im *Import) Commit(ctx context.Context, src Source) error {
 		return fmt.Errorf("commit the sheet: %w", err)
 	}
 	err = im.l.change(ctx, func(c *conn) error {
-		t := committing{c: c, ctx: ctx, base: im.base, bulk: bulk}
+		t := committing{c: c, ctx: ctx, base: im.base, rows: int64(im.n), bulk: bulk}
 		t.keepEarlier(src.Sheet)
 		if err := t.run(source); err != nil {
 			return err
@@ -70,6 +70,7 @@ type committing struct {
 	c       *conn
 	ctx     context.Context
 	base    int64
+	rows    int64 // of the sheet
 	bulk    int64
 	invalid int64
 	err     error
@@ -87,9 +88,7 @@ func (t *committing) do(query string, args ...any) (changed int64) {
 func (t *committing) run(source []byte) error {
 	t.do("INSERT INTO account (name) SELECT DISTINCT account FROM import_person WHERE true ON CONFLICT DO NOTHING")
 	t.do("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", metaSource, string(source))
-	t.do(`INSERT INTO email (account, address, user_id)
-		SELECT DISTINCT a.id, p.email, p.user_id FROM import_person p JOIN account a ON a.name = p.account
-		WHERE p.email <> '' AND p.user_id <> '' AND p.id IN (SELECT person FROM import_row WHERE rejected = 0) ON CONFLICT DO NOTHING`)
+	t.bindAddresses()
 
 	// What is no longer wanted. It has to go before what is wanted gets its place.
 	gone := t.do("DELETE FROM op WHERE seq = 0 AND id NOT IN (SELECT op FROM earlier_row WHERE op IS NOT NULL)")
@@ -109,12 +108,26 @@ func (t *committing) run(source []byte) error {
 }
 
 // fresh counts the rows that become new operations, at most.
-func (t *committing) fresh() (n int64) {
+func (t *committing) fresh() int64 {
 	if t.err != nil {
 		return 0
 	}
-	n, t.err = t.c.count("SELECT (SELECT count(*) FROM import_row) - (SELECT count(take) FROM import_choice) AS n")
-	return n
+	var taken int64
+	taken, t.err = t.c.count("SELECT count(take) AS n FROM import_choice")
+	return t.rows - taken
+}
+
+// bindAddresses keeps whose addresses they are.
+func (t *committing) bindAddresses() {
+	some := false
+	if t.err == nil {
+		some, t.err = someNamed(t.c)
+	}
+	if some {
+		t.do(`INSERT INTO email (account, address, user_id)
+			SELECT DISTINCT a.id, p.email, p.user_id FROM import_person p JOIN account a ON a.name = p.account
+			WHERE p.email <> '' AND p.user_id <> '' AND p.id IN (SELECT person FROM import_row WHERE rejected = 0) ON CONFLICT DO NOTHING`)
+	}
 }
 
 // takeUp gives the operations that rows stand for, and that are not finished for

@@ -117,21 +117,41 @@ func (c *conn) execContext(ctx context.Context, query string, args ...any) (n in
 }
 
 // insert puts n rows into a table, several with a statement; values appends those of row i,
-// one for each of the columns.
+// one for each of the columns. Columns that are null in all of the rows are left out: to hand
+// over a null costs as much as a number.
 func (c *conn) insert(table, columns string, n int, values func(args []any, i int) []any) error {
-	row := "(?" + strings.Repeat(", ?", strings.Count(columns, ",")) + ")"
-	most := c.rowsPerInsert()
-	var args []any
-	for i := 0; i < n; {
-		for most > n-i {
-			most /= 2
+	names := strings.Split(columns, ", ")
+	all := make([]any, 0, n*len(names))
+	for i := range n {
+		all = values(all, i)
+	}
+	var used []int
+	var into []string
+	for col, name := range names {
+		for at := col; at < len(all); at += len(names) {
+			if all[at] != nil {
+				used, into = append(used, col), append(into, name)
+				break
+			}
+		}
+	}
+	query, args := "", []any(nil)
+	for most := c.rowsPerInsert(); len(all) > 0; {
+		for most > len(all)/len(names) {
+			most, query = most/2, ""
+		}
+		if query == "" {
+			row := "(?" + strings.Repeat(", ?", len(into)-1) + ")"
+			query = "INSERT INTO " + table + " (" + strings.Join(into, ", ") + ") VALUES " + row + strings.Repeat(", "+row, most-1)
 		}
 		args = args[:0]
 		for range most {
-			args = values(args, i)
-			i++
+			for _, col := range used {
+				args = append(args, all[col])
+			}
+			all = all[len(names):]
 		}
-		if _, err := c.exec("INSERT INTO "+table+" ("+columns+") VALUES "+row+strings.Repeat(", "+row, most-1), args...); err != nil {
+		if _, err := c.exec(query, args...); err != nil {
 			return err
 		}
 	}
@@ -328,6 +348,45 @@ func paged[T any](ctx context.Context, read func(context.Context, func(*conn) er
 					return
 				}
 			}
+		}
+	}
+}
+
+// ahead is paged that reads the next page while the consumer is at work on the last one: for
+// long streams whose consumers change nothing of what is read.
+func ahead[T any](ctx context.Context, read func(context.Context, func(*conn) error) error, start func() pager[T]) iter.Seq2[T, error] {
+	type result struct {
+		page []T
+		err  error
+	}
+	return func(yield func(T, error) bool) {
+		next := start()
+		fetch := func(page []T) <-chan result {
+			done := make(chan result, 1)
+			go func() {
+				err := read(ctx, func(c *conn) (err error) {
+					page, err = next(c, page[:0])
+					return err
+				})
+				done <- result{page, err}
+			}()
+			return done
+		}
+		var free []T
+		for got := <-fetch(nil); len(got.page) > 0 || got.err != nil; {
+			if got.err != nil {
+				var zero T
+				yield(zero, got.err)
+				return
+			}
+			coming := fetch(free)
+			for _, v := range got.page {
+				if !yield(v, nil) {
+					<-coming
+					return
+				}
+			}
+			free, got = got.page, <-coming
 		}
 	}
 }

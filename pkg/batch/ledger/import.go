@@ -26,6 +26,8 @@ type Import struct {
 	moved  chan error
 	people map[personKey]int64
 	step   step
+	kinds  map[kind]int64  // how many rows there are of each
+	chosen map[Count]int64 // how many rows Match has decided for, by what they count as
 	// single says that every record has one row, and no history.
 	single bool
 	// base is what a row's ordinal is added to for the id of its new operation.
@@ -42,19 +44,20 @@ const (
 )
 
 // importTables makes the tables of an import, empty. import_row.person is the row's
-// account and user; import_mark are the marks of rows; import_entry are the rows and the
-// history that Match looks at, record by record; import_found collects what it decides
-// for every row that is not simply new, and import_choice has that in the sheet's order.
+// account and user; import_mark are the marks of rows; import_sorted and import_past are the
+// rows and the history that Match looks at, record by record; import_found collects what it
+// decides for every row that is not simply new, and import_choice has that in the sheet's order.
 const importTables = dropImport + `
 CREATE TEMP TABLE import_row (ord {{key}}, line BIGINT, person BIGINT, action {{text}}, object {{text}}, record_id {{text}}, context_id {{text}},
 	access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, cells {{bytes}}, rejected BIGINT, due BIGINT, last_day {{text}});
 CREATE TEMP TABLE import_reject (ord {{key}}, status {{text}}, code {{text}}, problem {{text}}, field {{text}}, value {{text}});
 CREATE TEMP TABLE import_mark (name {{text}}, ord BIGINT, field {{text}}, value {{text}}, PRIMARY KEY (name, ord, field));
 CREATE TEMP TABLE import_person (id {{id}}, account {{text}}, email {{text}}, given {{text}}, user_id {{text}},
-	line BIGINT, sends BIGINT, UNIQUE (account, email, given));
-CREATE TEMP TABLE import_entry (n {{id}}, past BIGINT, ref BIGINT, op BIGINT, account {{text}},
-	action {{text}}, object {{text}}, record_id {{text}}, context_id {{text}}, access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, user_id {{text}},
-	state {{text}}, uncertain BIGINT, happened BIGINT, ticket BIGINT, prior BIGINT, line BIGINT, due BIGINT);
+	line BIGINT, wanted BIGINT, UNIQUE (account, email, given));
+CREATE TEMP TABLE import_sorted (n {{id}}, ord BIGINT, account {{text}}, action {{text}}, object {{text}}, record_id {{text}}, context_id {{text}}, user_id {{text}},
+	access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, line BIGINT, due BIGINT);
+CREATE TEMP TABLE import_past (n {{id}}, op BIGINT, seq BIGINT, account {{text}}, action {{text}}, object {{text}}, record_id {{text}}, context_id {{text}}, user_id {{text}},
+	access {{text}}, minutes BIGINT, related {{text}}, permissions {{text}}, state {{text}}, uncertain BIGINT, happened BIGINT, ticket BIGINT, prior BIGINT);
 CREATE TEMP TABLE import_found (ord BIGINT, record_level BIGINT, take BIGINT, head BIGINT, members BIGINT, turn BIGINT, prior BIGINT, status {{text}}, code {{text}}, message {{text}});
 CREATE TEMP TABLE import_choice (ord {{key}}, record_level BIGINT, take BIGINT, head BIGINT, members BIGINT, turn BIGINT, prior BIGINT, status {{text}}, code {{text}}, message {{text}});
 `
@@ -65,7 +68,8 @@ DROP TABLE IF EXISTS import_row;
 DROP TABLE IF EXISTS import_reject;
 DROP TABLE IF EXISTS import_mark;
 DROP TABLE IF EXISTS import_person;
-DROP TABLE IF EXISTS import_entry;
+DROP TABLE IF EXISTS import_sorted;
+DROP TABLE IF EXISTS import_past;
 DROP TABLE IF EXISTS import_found;
 DROP TABLE IF EXISTS import_choice;
 `
@@ -73,7 +77,7 @@ DROP TABLE IF EXISTS import_choice;
 // Import begins to take in a sheet. There is one import at a time: an older one is
 // dropped, and its methods report so.
 func (l *Ledger) Import(ctx context.Context) (*Import, error) {
-	im := &Import{l: l, people: make(map[personKey]int64)}
+	im := &Import{l: l, people: make(map[personKey]int64), kinds: make(map[kind]int64)}
 	l.mu.Lock()
 	l.importing = im // before the tables are new, so that rows of an older import stay out
 	l.mu.Unlock()
@@ -122,6 +126,7 @@ func (im *Import) Add(r ImportRow) error {
 	im.n++
 	r.Ord, r.Email = int64(im.n), strings.ToLower(r.Email)
 	im.buf = append(im.buf, r)
+	im.kinds[kindOf(r.Account, r.Op)]++
 	if len(im.buf) < flushRows {
 		return nil
 	}
@@ -241,19 +246,28 @@ func someInvalid(c *conn) (bool, error) {
 }
 
 func (im *Import) rows(ctx context.Context, and string, limit int) iter.Seq2[ImportRow, error] {
-	query := "SELECT s.ord, s.line, s.due, s.last_day, " + operationOf("s") + `, p.account, p.email, p.user_id,
-		b.code, b.problem, b.field, b.value
-		FROM import_row s JOIN import_person p ON p.id = s.person LEFT JOIN import_reject b ON b.ord = s.ord
-		WHERE s.ord > ?` + and + " ORDER BY s.ord LIMIT ?"
-	return paged(ctx, im.read, func() pager[ImportRow] {
+	return ahead(ctx, im.read, func() pager[ImportRow] {
 		after, left := int64(0), limit
-		return func(c *conn, page []ImportRow) ([]ImportRow, error) {
+		query, rejects := "", false
+		return func(c *conn, page []ImportRow) (_ []ImportRow, err error) {
+			if query == "" {
+				if rejects, err = someInvalid(c); err != nil {
+					return page, err
+				}
+				query = "SELECT s.ord, s.line, s.due, s.last_day, " + operationOf("s") + ", p.account, p.email, p.user_id"
+				from := " FROM import_row s JOIN import_person p ON p.id = s.person"
+				if rejects {
+					query += ", b.code, b.problem, b.field, b.value"
+					from += " LEFT JOIN import_reject b ON b.ord = s.ord"
+				}
+				query += from + " WHERE s.ord > ?" + and + " ORDER BY s.ord LIMIT ?"
+			}
 			n := pageRows
 			if left >= 0 {
 				n = min(n, left)
 			}
-			err := c.query(query, func(r row) error {
-				ir, err := r.importRow()
+			err = c.query(query, func(r row) error {
+				ir, err := r.importRow(rejects)
 				after = ir.Ord
 				page = append(page, ir)
 				return err
@@ -266,10 +280,13 @@ func (im *Import) rows(ctx context.Context, and string, limit int) iter.Seq2[Imp
 	})
 }
 
-func (r row) importRow() (ImportRow, error) {
+// importRow reads a row and, rejects, what is wrong with it.
+func (r row) importRow(rejects bool) (ImportRow, error) {
 	ir := ImportRow{
-		Ord: r.int64("ord"), Line: r.int("line"), Account: r.text("account"), Email: r.text("email"),
-		Due: r.time("due"), LastDay: r.text("last_day"), Code: r.text("code"), Problem: r.text("problem"), Column: r.text("field"), Value: r.text("value"),
+		Ord: r.int64("ord"), Line: r.int("line"), Account: r.text("account"), Email: r.text("email"), Due: r.time("due"), LastDay: r.text("last_day"),
+	}
+	if rejects {
+		ir.Code, ir.Problem, ir.Column, ir.Value = r.text("code"), r.text("problem"), r.text("field"), r.text("value")
 	}
 	var err error
 	if ir.Op, err = r.operation(); ir.Code != "" {

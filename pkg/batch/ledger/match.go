@@ -1,9 +1,12 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -27,7 +30,7 @@ func (im *Import) Match(ctx context.Context, decide Decide) error {
 		return err
 	}
 	if err := im.read(ctx, func(c *conn) (err error) {
-		if err := c.once("DELETE FROM import_entry; DELETE FROM import_found; DELETE FROM import_choice; UPDATE import_person SET sends = NULL"); err != nil {
+		if err := c.once("DELETE FROM import_sorted; DELETE FROM import_past; DELETE FROM import_found; DELETE FROM import_choice"); err != nil {
 			return err
 		}
 		if im.base, err = c.count("SELECT coalesce(max(id), 0) AS n FROM op"); err != nil {
@@ -37,6 +40,7 @@ func (im *Import) Match(ctx context.Context, decide Decide) error {
 	}); err != nil {
 		return fmt.Errorf("match the sheet: %w", err)
 	}
+	im.chosen = make(map[Count]int64)
 	m := &matching{im: im, ctx: ctx}
 	err := decide(m.entries(), m.choose)
 	if err == nil {
@@ -49,7 +53,7 @@ func (im *Import) Match(ctx context.Context, decide Decide) error {
 				if _, err := c.execContext(ctx, "INSERT INTO import_choice SELECT * FROM import_found ORDER BY ord"); err != nil {
 					return err
 				}
-				return c.once("DELETE FROM import_found; DELETE FROM import_entry")
+				return c.once("DELETE FROM import_found; DELETE FROM import_sorted; DELETE FROM import_past")
 			})
 		})
 	}
@@ -60,28 +64,31 @@ func (im *Import) Match(ctx context.Context, decide Decide) error {
 	return nil
 }
 
-// sortEntries puts the rows and the history side by side.
+// inOrder is the order in which Match goes through rows and history, but for those of one user
+// (and context) on one record. The records come first: they tell most entries apart.
+const inOrder = " ORDER BY record_id, object, account, user_id, context_id, "
+
+// sortEntries puts the rows and the history in one order, each in a table.
 func (im *Import) sortEntries(ctx context.Context, c *conn) error {
-	history, err := c.count("SELECT count(*) AS n FROM (SELECT 1 FROM op WHERE seq > 0 LIMIT 1) x")
+	// As an expression the record keeps SQLite from going by index op_record, which means to
+	// look for each operation in another place.
+	past, err := c.execContext(ctx, `INSERT INTO import_past (record_id, op, seq, account, user_id, action, object, context_id, access, minutes, related, permissions, state, uncertain, happened, ticket, prior)
+		SELECT coalesce(o.record_id, '') AS record_id, o.id, o.seq, a.name AS account, o.user_id, o.action, o.object, o.context_id, o.access, o.minutes, o.related, o.permissions, o.state, o.uncertain, o.happened, CASE WHEN o.ticket IS NULL THEN 0 ELSE 1 END, o.prior
+		FROM op o JOIN account a ON a.id = o.account WHERE o.seq > 0`+inOrder+"seq")
 	if err != nil {
 		return err
 	}
-	rows := `SELECT 0 AS past, s.ord AS ref, 0 AS op, p.account, ` + operationOf("s") + `, p.user_id, '' AS state, 0 AS uncertain, 0 AS happened, 0 AS ticket, 0 AS prior, s.line, s.due
-		FROM import_row s JOIN import_person p ON p.id = s.person WHERE s.rejected = 0`
-	entries := rows
-	if history > 0 {
-		entries = rows + ` UNION ALL SELECT 1, o.seq, o.id, a.name, ` + operationOf("o") + `, o.user_id, o.state, o.uncertain, o.happened, CASE WHEN o.ticket IS NULL THEN 0 ELSE 1 END, o.prior, 0, NULL
-			FROM op o JOIN account a ON a.id = o.account WHERE o.seq > 0`
-	} else {
+	where := "s.rejected = 0"
+	if past == 0 {
 		// Where nothing was tried before, only records with several rows, or one that has a
 		// date or asks for nothing, need a decision.
-		entries = "SELECT e.* FROM (" + rows + `) e JOIN (SELECT p.account, s.object, s.record_id FROM import_row s JOIN import_person p ON p.id = s.person
-			WHERE s.rejected = 0 GROUP BY p.account, s.object, s.record_id HAVING count(*) > 1 OR count(s.due) > 0 OR min(s.action) = 'keep') t
-			ON t.account = e.account AND t.object = e.object AND t.record_id = e.record_id`
+		where += ` AND s.record_id IN (SELECT record_id FROM import_row WHERE rejected = 0
+			GROUP BY record_id HAVING count(*) > 1 OR count(due) > 0 OR min(action) = 'keep')`
 	}
-	n, err := c.execContext(ctx, `INSERT INTO import_entry (past, ref, op, account, action, object, record_id, context_id, access, minutes, related, permissions, user_id, state, uncertain, happened, ticket, prior, line, due)
-		SELECT * FROM (`+entries+`) x ORDER BY account, object, record_id, user_id, context_id, past DESC, ref`)
-	im.single = history == 0 && n == 0
+	rows, err := c.execContext(ctx, `INSERT INTO import_sorted (ord, account, user_id, `+operationColumns+`, line, due)
+		SELECT s.ord, p.account, p.user_id, `+operationOf("s")+`, s.line, s.due
+		FROM import_row s JOIN import_person p ON p.id = s.person WHERE `+where+inOrder+"ord")
+	im.single = past == 0 && rows == 0
 	return err
 }
 
@@ -102,36 +109,87 @@ type found struct {
 	hold                     Hold // the zero value for none
 }
 
+// entries streams rows and history side by side.
 func (m *matching) entries() iter.Seq2[Entry, error] {
-	query := "SELECT n, past, ref, op, account, " + operationOf("e") + ", user_id, state, uncertain, happened, ticket, prior, line, due FROM import_entry e WHERE n > ? ORDER BY n LIMIT ?"
-	return paged(m.ctx, m.im.l.alone, func() pager[Entry] {
-		after := int64(0)
+	return ahead(m.ctx, m.im.l.alone, func() pager[Entry] {
+		past := sorted{query: "SELECT n, op, seq, account, user_id, " + operationOf("e") + ", state, uncertain, happened, ticket, prior FROM import_past e WHERE n > ? ORDER BY n LIMIT ?", read: row.pastEntry}
+		rows := sorted{query: "SELECT n, ord, account, user_id, " + operationOf("e") + ", line, due FROM import_sorted e WHERE n > ? ORDER BY n LIMIT ?", read: row.rowEntry}
 		return func(c *conn, page []Entry) ([]Entry, error) {
-			err := c.query(query, func(r row) error {
-				after = r.int64("n")
-				e, err := m.entry(r)
+			for len(page) < pageRows {
+				if err := errors.Join(past.fill(c), rows.fill(c)); err != nil {
+					return page, err
+				}
+				from := &past
+				switch {
+				case len(rows.next) == 0 && len(past.next) == 0:
+					return page, nil
+				case len(past.next) == 0, len(rows.next) > 0 && rows.next[0].before(past.next[0]):
+					from = &rows
+				}
+				e := from.next[0]
+				from.next = from.next[1:]
+				if m.last != nil && *m.last == *e.Op {
+					e.Op = m.last
+				}
+				m.last = e.Op
 				page = append(page, e)
-				return err
-			}, after, int64(pageRows))
-			return page, err
+			}
+			return page, nil
 		}
 	})
 }
 
-func (m *matching) entry(r row) (Entry, error) {
+// sorted reads the entries of a table in their order.
+type sorted struct {
+	query string
+	read  func(r row) (Entry, error)
+	after int64
+	page  []Entry
+	next  []Entry // what is left of the page
+	ended bool
+}
+
+// fill reads the next page where the last one has been used up.
+func (s *sorted) fill(c *conn) error {
+	if len(s.next) > 0 || s.ended {
+		return nil
+	}
+	s.page = s.page[:0]
+	err := c.query(s.query, func(r row) error {
+		s.after = r.int64("n")
+		e, err := s.read(r)
+		s.page = append(s.page, e)
+		return err
+	}, s.after, int64(pageRows))
+	s.next, s.ended = s.page, len(s.page) < pageRows
+	return err
+}
+
+// before says that a row comes before an earlier operation in the order of sortEntries; of one
+// user on one record the earlier operations come first.
+func (e Entry) before(past Entry) bool {
+	a, b := e.Op, past.Op
+	return cmp.Or(strings.Compare(a.Record, b.Record), strings.Compare(a.Object, b.Object), strings.Compare(e.Account, past.Account),
+		strings.Compare(a.User, b.User), strings.Compare(a.Context, b.Context)) < 0
+}
+
+func (r row) entry() (Entry, error) {
 	op, err := r.operation()
+	return Entry{Account: r.text("account"), Op: &op}, err
+}
+
+func (r row) rowEntry() (Entry, error) {
+	e, err := r.entry()
+	e.Ord, e.Line, e.Due = r.int64("ord"), r.int("line"), r.int64("due")
+	return e, err
+}
+
+func (r row) pastEntry() (Entry, error) {
+	e, err := r.entry()
 	if err != nil {
-		return Entry{}, err
+		return e, err
 	}
-	if m.last == nil || *m.last != op {
-		m.last = &op
-	}
-	e := Entry{Account: r.text("account"), Op: m.last}
-	if !r.bool("past") {
-		e.Ord, e.Line, e.Due = r.int64("ref"), r.int("line"), r.int64("due")
-		return e, nil
-	}
-	e.ID, e.Seq, e.Prior = r.int64("op"), r.int64("ref"), crm.Prior(r.int("prior"))
+	e.ID, e.Seq, e.Prior = r.int64("op"), r.int64("seq"), crm.Prior(r.int("prior"))
 	e.Uncertain, e.Happened, e.Accepted = r.bool("uncertain"), r.bool("happened"), r.bool("ticket")
 	e.Status, err = r.state("state")
 	return e, err
@@ -160,6 +218,7 @@ func (m *matching) choose(past, rows []Entry, recordLevel bool, choices []Choice
 		if ch.Hold != nil {
 			f.hold = *ch.Hold
 		}
+		m.im.chosen[countOf(past, rows[i], ch, f.turn, ch.Head != i)]++
 		if m.found = append(m.found, f); len(m.found) >= flushRows {
 			if err := m.flush(); err != nil {
 				return err

@@ -46,33 +46,18 @@ func (im *Import) personID(c *conn, r ImportRow) (id int64, err error) {
 // Addresses streams the distinct addresses of valid rows, by account and address; unsent,
 // after Match, those of rows that are to be sent and of which nothing was sent before.
 func (im *Import) Addresses(ctx context.Context, unsent bool) iter.Seq2[Address, error] {
-	if unsent {
-		return im.addressesUnsent(ctx)
-	}
-	return im.addresses(ctx, im.read, "id IN (SELECT person FROM import_row WHERE rejected = 0)")
-}
-
-func (im *Import) addressesUnsent(ctx context.Context) iter.Seq2[Address, error] {
-	marked := false
-	return im.addresses(ctx, func(ctx context.Context, do func(c *conn) error) error {
-		return im.read(ctx, func(c *conn) error {
+	query := `SELECT account, email, min(line) AS line, max(CASE WHEN given = '' THEN 1 ELSE 0 END) AS need FROM import_person
+		WHERE (account, email) > (?, ?) AND wanted = 1 GROUP BY account, email ORDER BY account, email LIMIT ?`
+	return paged(ctx, im.read, func() pager[Address] {
+		var last Address
+		marked := false
+		return func(c *conn, page []Address) ([]Address, error) {
 			if !marked {
-				if err := im.markUnsent(c); err != nil {
-					return err
+				if some, err := im.wantPeople(c, unsent); err != nil || !some {
+					return page, err
 				}
 				marked = true
 			}
-			return do(c)
-		})
-	}, "sends = 1")
-}
-
-func (im *Import) addresses(ctx context.Context, read func(context.Context, func(*conn) error) error, which string) iter.Seq2[Address, error] {
-	query := `SELECT account, email, min(line) AS line, max(CASE WHEN given = '' THEN 1 ELSE 0 END) AS need FROM import_person
-		WHERE (account, email) > (?, ?) AND email <> '' AND ` + which + ` GROUP BY account, email ORDER BY account, email LIMIT ?`
-	return paged(ctx, read, func() pager[Address] {
-		var last Address
-		return func(c *conn, page []Address) ([]Address, error) {
 			err := c.query(query, func(r row) error {
 				last = Address{r.text("account"), r.text("email"), r.int("line"), r.bool("need")}
 				page = append(page, last)
@@ -81,6 +66,29 @@ func (im *Import) addresses(ctx context.Context, read func(context.Context, func
 			return page, err
 		}
 	})
+}
+
+// wantPeople marks the people with an address whose rows are valid or, unsent, to be sent and
+// not sent before. some is false if nobody has an address.
+func (im *Import) wantPeople(c *conn, unsent bool) (some bool, err error) {
+	if some, err = someNamed(c); err != nil || !some {
+		return false, err
+	}
+	rows, args := "SELECT person FROM import_row WHERE rejected = 0", []any(nil)
+	if unsent {
+		if err := im.at(stepMatched); err != nil {
+			return false, err
+		}
+		rows, args = "SELECT s.person FROM import_row s LEFT JOIN import_choice k ON k.ord = s.ord WHERE s.rejected = 0 AND "+isUnsent, unsentValues()
+	}
+	_, err = c.exec("UPDATE import_person SET wanted = CASE WHEN id IN ("+rows+") THEN 1 END WHERE email <> ''", args...)
+	return true, err
+}
+
+// someNamed says at once whether a row names anybody by an address.
+func someNamed(c *conn) (bool, error) {
+	n, err := c.count("SELECT count(*) AS n FROM (SELECT 1 FROM import_person WHERE email <> '' LIMIT 1) x")
+	return n > 0, err
 }
 
 // Resolve sets the user of every row of the account that has the address, without regard

@@ -107,15 +107,15 @@ func (w Where) rows() (query string, args []any) {
 	}
 	if w.Unsent {
 		query += " LEFT JOIN import_choice k ON k.ord = s.ord"
-		add(unsent, unsentValues()...)
+		add(isUnsent, unsentValues()...)
 	}
 	return query + where, args
 }
 
-// unsent is the condition, in a query that joins import_row as s and import_choice as k,
+// isUnsent is the condition, in a query that joins import_row as s and import_choice as k,
 // for a row that is to be sent and of which nothing was sent before that may count. A
 // row that import_choice does not have is simply new.
-const unsent = "coalesce(k.turn, ?) >= ? AND coalesce(k.prior, ?) = ?"
+const isUnsent = "coalesce(k.turn, ?) >= ? AND coalesce(k.prior, ?) = ?"
 
 func unsentValues() []any {
 	return []any{int64(TurnNormal), int64(TurnNormal), int64(crm.PriorNone), int64(crm.PriorNone)}
@@ -176,17 +176,4 @@ func (im *Import) Reject(ctx context.Context, where Where, why Rejection) (rejec
 		return nil, fmt.Errorf("reject rows: %w", err)
 	}
 	return rejected, nil
-}
-
-// markUnsent marks the people of rows that are to be sent.
-func (im *Import) markUnsent(c *conn) error {
-	if err := im.at(stepMatched); err != nil {
-		return err
-	}
-	if n, err := c.count("SELECT count(*) AS n FROM import_person WHERE email <> ''"); err != nil || n == 0 {
-		return err
-	}
-	_, err := c.exec(`UPDATE import_person SET sends = 1 WHERE email <> '' AND id IN
-		(SELECT s.person FROM import_row s LEFT JOIN import_choice k ON k.ord = s.ord WHERE s.rejected = 0 AND `+unsent+`)`, unsentValues()...)
-	return err
 }

@@ -62,8 +62,8 @@ CREATE INDEX op_member ON op (head, ord) WHERE open = 1 AND head <> id;
 CREATE INDEX op_unconfirmed ON op (account, seq) WHERE state = 'accepted' AND turn = 0 AND open = 1 AND head = id;
 ` + recordIndexes
 	recordIndexes = `
-CREATE INDEX op_record ON op (account, object, record_id, user_id);
-CREATE INDEX op_open ON op (account, object, record_id, ord) WHERE open = 1 AND head = id;
+CREATE INDEX op_record ON op (record_id, object, account, user_id);
+CREATE INDEX op_open ON op (record_id, object, account, ord) WHERE open = 1 AND head = id;
 `
 	dropRecordIndexes = `DROP INDEX op_record; DROP INDEX op_open;`
 )

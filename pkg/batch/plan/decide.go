@@ -5,7 +5,6 @@ package plan
 
 import (
 	"slices"
-	"unique"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -38,9 +37,35 @@ func (s Standing) looked() bool { return s == Happened || s == Cleared }
 // open reports whether the operation may have taken effect without being finished.
 func (s Standing) open() bool { return s == Uncertain || s == Accepted }
 
-// Op is an operation in little room: equal ones are one, so that a million equal rows are
-// no million operations.
-type Op = unique.Handle[crm.Operation]
+// Op is an operation in little room: equal ones of a target are one pointer, so that a
+// million equal rows are compared at once and are no million operations.
+type Op = *crm.Operation
+
+// Ops makes equal operations of a target one. The zero value is for a new target.
+type Ops struct {
+	last, one Op                   // what came last, and what it is one with
+	known     map[crm.Operation]Op // nil as long as all were one
+}
+
+// Of returns the operation that op is one with.
+func (o *Ops) Of(op *crm.Operation) Op {
+	switch {
+	case op == o.last:
+		return o.one
+	case o.last == nil:
+		o.last, o.one = op, op
+		return op
+	case o.known == nil:
+		o.known = map[crm.Operation]Op{*o.one: o.one}
+	}
+	one, ok := o.known[*op]
+	if !ok {
+		one = op
+		o.known[*op] = op
+	}
+	o.last, o.one = op, one
+	return one
+}
 
 // Past is an earlier operation on a target, one for each row that it stood for.
 type Past struct {
@@ -346,7 +371,7 @@ func undoneSince(past []Past, kept []bool, op Op) (again bool) {
 		switch {
 		case p.Standing.happened() && p.Op == op:
 			done, again = !kept[i], false
-		case done && p.Standing != Refused && p.Op.Value().Undoes(op.Value()):
+		case done && p.Standing != Refused && p.Op.Undoes(*op):
 			again = true
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unique"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -16,26 +15,40 @@ import (
 // differ in access, s and w shares that do. Where the target is a record, x and y are a
 // revoke and a share of another user, and A is a revoke of everybody.
 func op(letter byte) Op {
-	o := crm.Operation{Object: crm.Opportunity, Record: "o", User: "u"}
-	switch letter {
-	case 'A':
-		o.Action, o.User = crm.RevokeAll, ""
-	case 'x':
-		o.Action, o.User = crm.Revoke, "v"
-	case 'y':
-		o.Action, o.User = crm.Share, "v"
-	case 'r':
-		o.Action, o.Access = crm.Revoke, crm.Read
-	case 'R':
-		o.Action, o.Access = crm.Revoke, crm.Write
-	case 's':
-		o.Action, o.Access = crm.Share, crm.Read
-	case 'w':
-		o.Action, o.Access = crm.Share, crm.Write
-	default:
+	if letters[letter] == nil {
 		panic("no such operation: " + string(letter))
 	}
-	return unique.Make(o)
+	return letters[letter]
+}
+
+var letters = map[byte]Op{
+	'A': {Object: crm.Opportunity, Record: "o", Action: crm.RevokeAll},
+	'x': {Object: crm.Opportunity, Record: "o", User: "v", Action: crm.Revoke},
+	'y': {Object: crm.Opportunity, Record: "o", User: "v", Action: crm.Share},
+	'r': {Object: crm.Opportunity, Record: "o", User: "u", Action: crm.Revoke, Access: crm.Read},
+	'R': {Object: crm.Opportunity, Record: "o", User: "u", Action: crm.Revoke, Access: crm.Write},
+	's': {Object: crm.Opportunity, Record: "o", User: "u", Action: crm.Share, Access: crm.Read},
+	'w': {Object: crm.Opportunity, Record: "o", User: "u", Action: crm.Share, Access: crm.Write},
+}
+
+// Equal operations are one, whatever came between.
+func TestOps(t *testing.T) {
+	var ops Ops
+	for _, letter := range "rrRrrwRwr" {
+		given := *op(byte(letter))
+		for _, o := range []Op{&given, op(byte(letter))} {
+			if got, again := ops.Of(o), ops.Of(o); *got != given || got != again {
+				t.Fatalf("got %v, then %v, for %v", *got, *again, given)
+			}
+		}
+	}
+	one := make(map[Op]bool)
+	for _, letter := range "rRw" {
+		one[ops.Of(op(byte(letter)))] = true
+	}
+	if first := ops.Of(op('r')); len(one) != 3 || !one[first] {
+		t.Errorf("%d operations are left of 3", len(one))
+	}
 }
 
 // parsePast reads "r s? w~ R! r= r+": settled, lost, accepted, refused, happened, cleared.
@@ -179,8 +192,8 @@ type world struct {
 
 // carryOut lets an operation take effect.
 func carryOut(force map[string]Op, op Op) {
-	if op.Value().Action != crm.RevokeAll {
-		force[op.Value().User] = op
+	if op.Action != crm.RevokeAll {
+		force[op.User] = op
 		return
 	}
 	force["u"], force["v"] = op, op
