@@ -69,6 +69,8 @@ type endpoint struct {
 	rules crm.Rules
 	// connect makes the provider, which sends through the transport's gate.
 	connect func(tr transport.Config, store *transport.Store) (crm.Provider, error)
+	// find makes the finder, which sends so too and can change nothing.
+	find func(tr transport.Config, store *transport.Store) (crm.Finder, error)
 }
 
 // The CRMs that an account can be of.
@@ -199,6 +201,9 @@ func (k *leadSquaredKeys) open(_ string, secrets secretSource) (e endpoint, err 
 	e.connect = func(tr transport.Config, store *transport.Store) (crm.Provider, error) {
 		return leadsquared.New(cfg, tr, store)
 	}
+	e.find = func(tr transport.Config, store *transport.Store) (crm.Finder, error) {
+		return leadsquared.NewFinder(cfg, tr, store)
+	}
 	return e, nil
 }
 
@@ -286,6 +291,9 @@ func (k *zohoKeys) open(account string, secrets secretSource) (e endpoint, err e
 	e.rules, e.state = zoho.Rules{}, transport.StoreName(e.host, cfg.RefreshToken)
 	e.connect = func(tr transport.Config, store *transport.Store) (crm.Provider, error) {
 		return zoho.New(cfg, tr, store)
+	}
+	e.find = func(tr transport.Config, store *transport.Store) (crm.Finder, error) {
+		return zoho.NewFinder(cfg, tr, store)
 	}
 	return e, nil
 }

@@ -77,8 +77,12 @@ func (a *app) execute(ctx context.Context) int {
 	} else if j != nil {
 		code = j.code
 	}
-	if j != nil && j.isRun && !j.opts.quiet {
+	switch {
+	case j == nil || j.opts.quiet:
+	case j.isRun:
 		a.screen.Tell(report.RunEnded(j.ended, j.text, code))
+	case j.isFind:
+		a.screen.Tell(report.FindEnded(j.coverage, j.found, code))
 	}
 	return code
 }
@@ -104,7 +108,7 @@ Stopping it at any instant loses nothing: the same command goes on where it ende
 	}
 	root.SetFlagErrorFunc(a.flagError)
 	root.SetVersionTemplate("bulkrevoke {{.Version}}\n")
-	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.sandboxCommand())
+	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.findCommand(), a.sandboxCommand())
 	return root
 }
 

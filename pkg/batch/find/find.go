@@ -52,6 +52,18 @@ type Account struct {
 	PlainID func(string) string
 }
 
+// Record returns the record that a module and an id name in a file, as it is spelled, or what
+// is wrong with them.
+func (a *Account) Record(object, id string) (crm.RecordID, error) {
+	for _, word := range a.Words {
+		if strings.EqualFold(word, object) {
+			object = word
+		}
+	}
+	op, err := a.Rules.Check(crm.Operation{Action: crm.Revoke, Object: object, Record: id, User: "anybody@example.com"})
+	return crm.RecordID{Object: op.Object, Record: op.Record}, err
+}
+
 // Find is one question on its way. The order is Learn, Plan, Run, and then Rows and
 // Coverage, also where Run has ended early.
 type Find struct {
@@ -61,6 +73,7 @@ type Find struct {
 	started  time.Time
 	looked   atomic.Int64 // records and people in this process
 	calls    atomic.Int64 // as planned, those that were made before too
+	total    atomic.Int64 // records and people that looked will come to
 }
 
 // account is an account at work.
@@ -293,7 +306,7 @@ type Plan struct {
 	Made     int64 // calls so far
 	Calls    int64 // still to be made
 	Time     time.Duration
-	// Groups says that the calls are a guess at how many groups people are in.
+	// Guess says that how many groups people are in is one.
 	Guess bool
 }
 
@@ -318,7 +331,7 @@ func (f *Find) Plan(ctx context.Context, work *Work) (*Plan, error) {
 		return nil, err
 	}
 	plan := &Plan{}
-	people := make(map[*Person]bool)
+	people, total := make(map[*Person]bool), int64(0)
 	for _, a := range f.accounts {
 		acc := PlanAccount{Account: a.Name, Host: a.Host, People: len(a.subjects), Ended: a.ended}
 		for _, who := range a.subjects {
@@ -330,6 +343,9 @@ func (f *Find) Plan(ctx context.Context, work *Work) (*Plan, error) {
 			}
 			calls, records, words := a.cost(p)
 			acc.Calls, acc.Records = acc.Calls+calls, acc.Records+records
+			if total += records; p.kind == partGroups {
+				total += int64(len(a.members())) - p.n
+			}
 			acc.Parts = append(acc.Parts, words)
 			plan.Guess = plan.Guess || p.kind == partGroups && a.sight.GroupCalls > 0 && !p.ended
 		}
@@ -345,6 +361,7 @@ func (f *Find) Plan(ctx context.Context, work *Work) (*Plan, error) {
 		plan.Accounts = append(plan.Accounts, acc)
 	}
 	plan.People = len(people)
+	f.total.Store(total)
 	f.calls.Store(plan.All())
 	return plan, nil
 }
@@ -465,7 +482,7 @@ type StateAccount struct {
 
 // State says how the find stands. It may be called while Run is at work.
 func (f *Find) State() State {
-	s := State{Looked: f.looked.Load()}
+	s := State{Looked: f.looked.Load(), Records: f.total.Load()}
 	for _, a := range f.accounts {
 		if a.Meter == nil {
 			continue
@@ -484,14 +501,7 @@ func (f *Find) State() State {
 	return s
 }
 
-// Calls is how many calls were made.
-func (f *Find) Calls() (n int64) {
-	for _, a := range f.accounts {
-		n += a.calls()
-	}
-	return n
-}
-
+// calls is how many calls this process has made.
 func (a *account) calls() int64 {
 	if a.Meter == nil {
 		return 0
@@ -511,4 +521,15 @@ func count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// NoneLeft returns what ended an account where no account can be worked with; nil where
+// one can.
+func (f *Find) NoneLeft() *crm.AccountError {
+	for _, a := range f.accounts {
+		if a.ended == nil {
+			return nil
+		}
+	}
+	return f.Ended()
 }

@@ -50,7 +50,7 @@ func (a *account) run(ctx context.Context) error {
 		case partGroups:
 			err = a.askGroups(ctx, p)
 		case partRecords:
-			err = a.lookThrough(ctx, p, p.file.records(p.n, a.record))
+			err = a.lookThrough(ctx, p, p.file.records(p.n, a.Record))
 			err = a.end(p, err, workLine{})
 		case partModule:
 			err = a.lookAtModule(ctx, p)
@@ -301,17 +301,6 @@ func (a *account) meet(p *part) {
 			a.groups[g.ID], a.names[g.ID] = append(a.groups[g.ID], who), g.Name
 		}
 	}
-}
-
-// record returns the record that a module and an id name in a file.
-func (a *account) record(object, id string) (crm.RecordID, error) {
-	for _, word := range a.Words {
-		if strings.EqualFold(word, object) {
-			object = word
-		}
-	}
-	op, err := a.Rules.Check(crm.Operation{Action: crm.Revoke, Object: object, Record: id, User: "anybody@example.com"})
-	return crm.RecordID{Object: op.Object, Record: op.Record}, err
 }
 
 // foldID makes user ids comparable.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -284,9 +283,6 @@ func (w *Work) part(name string) *progress {
 // Goes reports whether the file held something of this question when it was opened.
 func (w *Work) Goes() bool { return w.resume }
 
-// Wrote returns the hashes of the sheets that were written from the file, or were about to.
-func (w *Work) Wrote() []string { return slices.Clone(w.wrote) }
-
 // Writing notes the hash of a sheet that is about to be put in its place.
 func (w *Work) Writing(hash string) error { return w.add(workLine{Wrote: hash}) }
 
@@ -350,4 +346,19 @@ func (w *Work) Close(remove bool) error {
 		err = errors.Join(err, os.Remove(w.path))
 	}
 	return err
+}
+
+// Written returns the hashes of the sheets that were written from the work file at path,
+// whatever question it is of. Without such a file there are none.
+func Written(path string) []string {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer file.Close() // it is only read
+	w := &Work{file: file}
+	if _, err := w.load(""); err != nil {
+		return nil
+	}
+	return w.wrote
 }
