@@ -255,9 +255,9 @@ func (a *account) divide() {
 		p := &part{kind: partModule, scope: m.Name, key: prefix + "module " + m.Name, object: m.Name}
 		switch {
 		case m.Public:
-			p.skip, p.public = "everybody sees every record of it, so that no share matters", true
+			p.skip, p.public, p.fine = "everybody sees every record of it, so that no share matters", true, true
 		case m.Skip != "":
-			p.skip = m.Skip
+			p.skip, p.fine = m.Skip, o.AllModules // nobody has named it
 		}
 		looks = append(looks, p)
 	}

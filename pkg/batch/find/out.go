@@ -270,7 +270,7 @@ func (a *account) covered(p *part) CoveragePart {
 	c.Note = p.refused
 	switch {
 	case p.skip != "":
-		c.Note, c.Fine = p.skip, p.public
+		c.Note, c.Fine = p.skip, p.fine
 		if p.progress != nil {
 			c.Skipped = max(0, p.count)
 		}

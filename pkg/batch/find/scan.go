@@ -30,7 +30,8 @@ type part struct {
 	file   *RecordsFile
 
 	skip   string // why it is left alone; "" where it is not
-	public bool   // it is left alone as everybody sees everything there, which is all there is to say
+	public bool   // it is left alone as everybody sees everything there
+	fine   bool   // that it is left alone keeps nobody from calling the rest complete
 	// refused is why nothing of it, or no more of it, was shown.
 	refused string
 	*progress
