@@ -344,11 +344,7 @@ func FindEnded(c *find.Coverage, rows int64, code int) Event {
 	}
 	attrs := []slog.Attr{slog.Int("exit_code", code)}
 	if c != nil {
-		calls := int64(0)
-		for _, a := range c.Accounts {
-			calls += a.Calls
-		}
-		attrs = append(attrs, slog.String("file", c.Output), slog.Int64("rows", rows), slog.Any("counts", c.Rows), slog.Bool("complete", c.Complete), slog.Int64("calls", calls))
+		attrs = append(attrs, slog.String("file", c.Output), slog.Int64("rows", rows), slog.Any("counts", c.Rows), slog.Bool("complete", c.Complete), slog.Int64("calls", c.Calls))
 	}
 	return Event{Name: "find ended", Level: level, Attrs: attrs}
 }

@@ -90,7 +90,6 @@ type account struct {
 	told     []string // what else is to be said in the coverage
 	ledgers  givenList
 	parts    []*part
-	before   int64 // calls that others made through its meter
 	planned  int64 // calls that are still to be made, when Run begins
 }
 
@@ -106,9 +105,6 @@ func New(o Options) *Find {
 	for _, acc := range o.Accounts {
 		acc.Workers = max(1, acc.Workers)
 		a := &account{Account: acc, find: f, sight: acc.Finder.Sees(), world: world{account: acc.Name, subjects: make(map[string]*subject)}}
-		if a.Meter != nil {
-			a.before = a.Meter.Usage().Calls
-		}
 		f.accounts = append(f.accounts, a)
 	}
 	slices.SortFunc(f.accounts, func(a, b *account) int { return cmp.Compare(a.Name, b.Name) })
@@ -351,7 +347,6 @@ func (f *Find) Plan(ctx context.Context, work *Work) (*Plan, error) {
 		}
 		a.planned = acc.Calls
 		if a.Meter != nil {
-			plan.Made += a.Meter.Usage().Calls - a.before
 			if acc.Calls > 0 {
 				acc.Time = a.Meter.Forecast(int(acc.Calls), a.Workers)
 			}
@@ -360,7 +355,7 @@ func (f *Find) Plan(ctx context.Context, work *Work) (*Plan, error) {
 		plan.Time = max(plan.Time, acc.Time)
 		plan.Accounts = append(plan.Accounts, acc)
 	}
-	plan.People = len(people)
+	plan.People, plan.Made = len(people), f.Calls()
 	f.total.Store(total)
 	f.calls.Store(plan.All())
 	return plan, nil
@@ -487,11 +482,9 @@ func (f *Find) State() State {
 		if a.Meter == nil {
 			continue
 		}
-		usage := a.Meter.Usage()
-		s.CallsMade += usage.Calls - a.before
-		acc := StateAccount{Name: a.Name, Usage: usage}
-		s.Accounts = append(s.Accounts, acc)
+		s.Accounts = append(s.Accounts, StateAccount{Name: a.Name, Usage: a.Meter.Usage()})
 	}
+	s.CallsMade = f.Calls()
 	s.CallsLeft = max(0, f.calls.Load()-s.CallsMade)
 	for i, a := range f.accounts {
 		if i < len(s.Accounts) && s.CallsLeft > 0 && a.planned > 0 {
@@ -501,12 +494,24 @@ func (f *Find) State() State {
 	return s
 }
 
-// calls is how many calls this process has made.
+// Calls is how many calls this process has made through the accounts' meters, to tell whose
+// keys they are too. Accounts of one organisation have one meter.
+func (f *Find) Calls() (n int64) {
+	met := make(map[crm.Meter]bool)
+	for _, a := range f.accounts {
+		if a.Meter != nil && !met[a.Meter] {
+			met[a.Meter] = true
+			n += a.calls()
+		}
+	}
+	return n
+}
+
 func (a *account) calls() int64 {
 	if a.Meter == nil {
 		return 0
 	}
-	return a.Meter.Usage().Calls - a.before
+	return a.Meter.Usage().Calls
 }
 
 func people(n int) string {

@@ -170,6 +170,7 @@ type Coverage struct {
 	Started    string            `json:"started"`
 	Ended      string            `json:"ended"`
 	Complete   bool              `json:"complete"` // in its scope
+	Calls      int64             `json:"calls"`    // of the process that wrote this
 	Rows       CoverageRows      `json:"rows"`
 	Accounts   []CoverageAccount `json:"accounts"`
 	NotCovered []string          `json:"not_covered"`
@@ -197,7 +198,7 @@ type CoverageAccount struct {
 	Org     string         `json:"org"`
 	Keys    string         `json:"keys_of"` // whose keys it was seen with
 	People  int            `json:"people"`
-	Calls   int64          `json:"calls"` // of the process that ended it
+	Calls   int64          `json:"calls"` // of its organisation, in the process that wrote this
 	Ended   string         `json:"ended,omitempty"`
 	Parts   []CoveragePart `json:"parts"`
 }
@@ -232,7 +233,7 @@ func notCovered() []string {
 func (f *Find) Coverage(counts Counts) *Coverage {
 	c := &Coverage{
 		Schema: CoverageSchema, People: "everybody", Started: stamp(f.started), Ended: stamp(f.opts.Now()), Complete: true, Accounts: []CoverageAccount{}, NotCovered: notCovered(),
-		Rows: CoverageRows{counts.Revoke, counts.Share, counts.Ours, counts.Inherited, counts.Group, counts.Role, counts.Public},
+		Rows: CoverageRows(counts), Calls: f.Calls(),
 	}
 	if f.opts.People != nil {
 		c.People = f.opts.People.Sheet
