@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,6 +169,10 @@ func TestFindReview(t *testing.T) {
 	if words["unchanged kept"] != kept || words["done "] != 6-kept {
 		t.Errorf("results: %v, want %d kept", words, kept)
 	}
+	r.runs(exitDone, "results", r.path("review.xlsx"), "--by-person")
+	if evidence := readResults(t, r.path("review.people.csv")); len(evidence) == 0 || evidence[len(evidence)-1]["taken"] == "0" {
+		t.Errorf("evidence by person: %v", evidence)
+	}
 	// Whether everybody still has a record, verify does not ask.
 	if got := r.runs(exitOpen, "verify", r.path("review.xlsx")); !strings.Contains(got.stdout+got.stderr, "5 hold, 0 no longer hold") {
 		t.Errorf("verify says\n%s%s", got.stdout, got.stderr)
@@ -253,65 +260,63 @@ func TestFindInPart(t *testing.T) {
 	}
 }
 
-// A find that is killed after any number of calls goes on, and ends with the same sheet.
-func TestFindKilled(t *testing.T) {
+// A find that is killed at random instants goes on, and ends with the same sheet; what was
+// under way is all that is looked at again.
+func TestFindKilledAtRandomInstants(t *testing.T) {
 	t.Parallel()
+	var looks atomic.Int64
 	r := newRig(t, sandbox.Config{}, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if strings.Contains(q.URL.Path, "/actions/share") {
+				looks.Add(1)
 				time.Sleep(time.Millisecond)
 			}
 			next.ServeHTTP(w, q)
 		})
 	})
-	r.seedModules(120, 30, 5, 3, 2)
+	const records = 360
+	r.seedModules(records/3, 30, 5, 3, 2)
 	people := r.write("people.csv", "user,successor\n"+zohoUser(findLeaver)+","+zohoUser(findSuccessor)+"\n")
-	args := []string{"find", people, "--account", "crm", "--modules", "Leads,Deals,Contacts", "--review"}
-	r.runs(exitDone, append(args, "-o", r.path("whole.csv"))...)
+	args := []string{"find", people, "--account", "crm", "--modules", "Leads,Deals,Contacts", "--review", "-o"}
+	r.runs(exitDone, append(args, r.path("whole.csv"))...)
 	want := fmt.Sprint(r.found("whole.csv"))
-	looks := func() (n int) {
-		for _, a := range r.server.Arrivals() {
-			if strings.Contains(a.Path, "/actions/share") {
-				n++
-			}
-		}
-		return n
-	}
-	kills := 0
-	before := looks()
-	for step := 0; kills < 25 && step < 60; step++ {
-		at := looks() + 3 + step*7%20
-		p := r.start(args...)
-		ended := make(chan int, 1)
-		go func() { ended <- p.wait() }()
-		for done := false; !done; {
-			select {
-			case code := <-ended:
-				if code != exitDone && code != -1 {
-					t.Fatalf("ended with %d:\n%s", code, p.stderr.String())
-				}
-				done = true
-				if code == exitDone {
-					step = 1000
-				}
-			case <-time.After(time.Millisecond):
-				if looks() >= at {
-					_ = p.cmd.Process.Kill()
-					kills++
-					<-ended
-					done = true
+	looks.Store(0)
+	killed, sheets := 0, 0
+	for ; killed < kills(t); sheets++ {
+		name := fmt.Sprintf("%d.csv", sheets)
+		for code := -1; code != exitDone; {
+			p := r.start(append(args, r.path(name))...)
+			over := make(chan int, 1)
+			go func() { over <- p.wait() }()
+			// Some die while they find out who is who, most while they look.
+			at := looks.Load() + rand.Int64N(60)
+			for code = -2; code == -2; {
+				select {
+				case code = <-over:
+				case <-time.After(time.Millisecond):
+					if looks.Load() > at {
+						_ = p.cmd.Process.Kill()
+						killed++
+						at = math.MaxInt64
+					}
 				}
 			}
+			if code != exitDone && code != -1 {
+				t.Fatalf("ended with %d:\n%s", code, p.stderr.String())
+			}
+		}
+		if got := fmt.Sprint(r.found(name)); got != want {
+			t.Fatalf("after %d kills the sheet is\n%s\nwant\n%s", killed, got, want)
+		}
+		if !r.coverage(fmt.Sprintf("%d.coverage.json", sheets)).Complete {
+			t.Errorf("sheet %d is not complete", sheets)
 		}
 	}
-	r.runs(exitDone, args...)
-	if got := fmt.Sprint(r.found("people.found.csv")); got != want {
-		t.Errorf("after %d kills the sheet is\n%s\nwant\n%s", kills, got, want)
+	again := looks.Load() - int64(sheets*records)
+	if again > int64(killed*50) {
+		t.Errorf("%d looks again over %d kills, want those that were under way", again, killed)
 	}
-	if n := looks() - before; n > 2*360+kills*40 {
-		t.Errorf("%d looks for 360 records and %d kills", n, kills)
-	}
-	t.Logf("%d kills, %d looks", kills, looks()-before)
+	t.Logf("%d kills over %d sheets: %d looks again", killed, sheets, again)
 }
 
 // A signal leaves a sheet of what was seen so far, and the same command goes on.
