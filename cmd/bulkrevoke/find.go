@@ -201,6 +201,7 @@ func (j *job) find(ctx context.Context, fo *findOptions) error {
 		return &unfinishedError{err}
 	}
 	if all := plan.All(); all > fo.maxCalls {
+		finished = !work.Goes() // it holds nothing that was looked at
 		return refusef(fmt.Sprintf("Give --max-calls %d, or ask about less.", all), "it takes about %s, more than --max-calls %d", report.Count(all, "call"), fo.maxCalls)
 	}
 	if j.opts.dryRun {

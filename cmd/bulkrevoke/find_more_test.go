@@ -104,6 +104,12 @@ func TestFindGroupsAndLedgers(t *testing.T) {
 	if rows := r.found("people.found.csv"); len(rows) != 0 {
 		t.Errorf("found again: %v", rows)
 	}
+	// A ledger that can not be read may have given something.
+	r.write("bad.ledger.db", "no ledger")
+	r.runs(exitOpen, "find", people, "--ledgers", r.dir)
+	if p := r.coverage("people.found.coverage.json").Accounts[1].Parts[1]; p.Complete || p.Refused != 1 || p.Note != "bad.ledger.db: it is no ledger" {
+		t.Errorf("coverage of the ledgers: %+v", p)
+	}
 }
 
 // A review has all that was seen, and the decisions that somebody chooses are run.
@@ -220,6 +226,7 @@ func TestFindRefusals(t *testing.T) {
 		if _, err := os.Stat(r.path("people.found.csv")); err == nil {
 			t.Errorf("%s: a sheet was written", c.name)
 		}
+		r.only("people.csv", "Leads.csv")
 	}
 	people := r.write("people.csv", "user\n"+leaver+"\n")
 	got := r.runs(exitRefused, "find", people, "--account", "crm")
@@ -237,11 +244,12 @@ func TestFindInPart(t *testing.T) {
 	r.server.SetZohoModule(sandbox.ZohoModule{Name: "Deals", NoShares: true})
 	r.server.SetZohoModule(sandbox.ZohoModule{Name: "Vendors", ShareType: "public"})
 	r.server.SeedZohoRecords("Vendors", zohoMany(9, 0), 7)
+	r.server.SetZohoModule(sandbox.ZohoModule{Name: "Cases", NoQueries: true})
 	people := r.write("people.csv", "user\n"+zohoUser(findLeaver)+"\n")
 	ids := "id\n" + zohoMany(0, 0) + "\n" + zohoRecord(77) + "\n"
 	r.server.SeedZoho("Leads", zohoRecord(77))
 	r.server.VanishZoho("Leads", zohoRecord(77))
-	r.runs(exitOpen, "find", people, "--account", "crm", "--modules", "Leads,Deals,Contacts,Vendors", "--records", r.write("Leads extra.csv", ids))
+	r.runs(exitOpen, "find", people, "--account", "crm", "--modules", "Leads,Deals,Contacts,Vendors,Cases", "--records", r.write("Leads extra.csv", ids))
 	c := r.coverage("people.found.coverage.json")
 	parts := make(map[string]string)
 	for _, p := range c.Accounts[0].Parts {
@@ -249,7 +257,7 @@ func TestFindInPart(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"module Leads": "40 40 0 0 0 true", "module Contacts": "40 40 0 0 0 true", "module Deals": "40 0 0 40 0 false",
-		"module Vendors": "0 0 0 0 7 false", "records Leads of Leads extra.csv": "2 2 1 0 0 true",
+		"module Cases": "0 0 0 0 0 false", "module Vendors": "0 0 0 0 7 false", "records Leads of Leads extra.csv": "2 2 1 0 0 true",
 	} {
 		if parts[name] != want {
 			t.Errorf("%s: %s, want %s", name, parts[name], want)

@@ -227,7 +227,11 @@ func (f *Find) listModules(ctx context.Context) error {
 
 // divide parts what the account is asked about.
 func (a *account) divide() {
-	if a.ended != nil || len(a.subjects) == 0 {
+	if a.ended != nil {
+		return
+	}
+	if len(a.subjects) == 0 {
+		a.told = append(a.told, "nothing was looked at, as it has nobody to ask about")
 		return
 	}
 	o := a.find.opts
