@@ -28,7 +28,8 @@ type connections struct {
 type connection struct {
 	account  *account
 	org      *organisation
-	provider crm.Provider
+	provider crm.Provider // nil where there is a finder
+	finder   crm.Finder   // nil where there is a provider
 
 	keys  *transport.Store // of the account's key; nil without state
 	loose bool             // its organisation is not known, or calls with it are not counted there yet
@@ -52,6 +53,7 @@ type organisation struct {
 
 // connectOptions say how to connect accounts.
 type connectOptions struct {
+	find      bool   // with finders, which can change nothing, and not with providers
 	state     string // folder of all state; "" keeps none and takes no lock
 	wait      time.Duration
 	holder    holder
@@ -220,7 +222,7 @@ func (c *connection) findOrganisation(ctx context.Context, o connectOptions, poo
 	if err := c.connect(o, pool, c.first, nil); err != nil {
 		return err
 	}
-	c.identity, c.err = c.provider.Identify(ctx)
+	c.identity, c.err = c.identify(ctx)
 	if _, ended := errors.AsType[*crm.AccountError](c.err); c.err != nil && !ended {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -231,7 +233,7 @@ func (c *connection) findOrganisation(ctx context.Context, o connectOptions, poo
 	return nil
 }
 
-// connect makes the account's provider, which sends through the gate.
+// connect makes the account's provider or finder, which sends through the gate.
 func (c *connection) connect(o connectOptions, pool *transport.Pool, gate *transport.Gate, shared *transport.Store) (err error) {
 	a := c.account
 	if o.afresh && !c.asked {
@@ -240,13 +242,26 @@ func (c *connection) connect(o connectOptions, pool *transport.Pool, gate *trans
 			a.askAgain(c.keys)
 		}
 	}
-	c.provider, err = a.connect(transport.Config{
+	cfg := transport.Config{
 		Gate: gate, CAFile: a.conf.CAFile, Pool: pool, Log: o.log.With("account", a.name), UserAgent: o.userAgent, Shared: shared,
-	}, c.keys)
+	}
+	if o.find {
+		c.finder, err = a.find(cfg, c.keys)
+	} else {
+		c.provider, err = a.connect(cfg, c.keys)
+	}
 	if err != nil {
 		return refusef("", "account %q: %w", a.name, err)
 	}
 	return nil
+}
+
+// identify asks the CRM whose keys the account has.
+func (c *connection) identify(ctx context.Context) (crm.Identity, error) {
+	if c.finder != nil {
+		return c.finder.Identify(ctx)
+	}
+	return c.provider.Identify(ctx)
 }
 
 // gateConfig returns the gate of an account.
@@ -353,33 +368,52 @@ func (org *organisation) openGate(o connectOptions) (err error) {
 	return nil
 }
 
-// join gives the account a provider that sends through the organisation's gate.
+// join gives the account a provider, or a finder, that sends through the organisation's gate.
 func (c *connection) join(o connectOptions, pool *transport.Pool) error {
-	if c.provider == nil || c.place != "" {
+	if c.provider == nil && c.finder == nil || c.place != "" {
 		if err := c.connect(o, pool, c.org.gate, c.org.store); err != nil {
 			return err
 		}
 	}
-	if c.keys != nil {
+	switch {
+	case c.keys == nil:
+	case c.finder != nil:
+		c.finder = &identifiedFinder{Finder: c.finder, c: c}
+	default:
 		c.provider = &identified{Provider: c.provider, c: c}
 	}
 	return nil
 }
 
-// identified is the provider of an account whose organisation is known, or will not be.
+// identified is the provider of an account whose organisation is known, or will not be, and
+// identifiedFinder its finder.
 type identified struct {
 	crm.Provider
 	c *connection
 }
 
-// Identify tells what was found out already. Later on, keys of another organisation than
-// before end the account: its gate and its lock are those of the one before.
+type identifiedFinder struct {
+	crm.Finder
+	c *connection
+}
+
+// Identify implements crm.Provider.
 func (m *identified) Identify(ctx context.Context) (crm.Identity, error) {
-	c := m.c
+	return m.c.identified(ctx, m.Provider.Identify)
+}
+
+// Identify implements crm.Finder.
+func (m *identifiedFinder) Identify(ctx context.Context) (crm.Identity, error) {
+	return m.c.identified(ctx, m.Finder.Identify)
+}
+
+// identified tells what was found out already. Later on, keys of another organisation than
+// before end the account: its gate and its lock are those of the one before.
+func (c *connection) identified(ctx context.Context, ask func(context.Context) (crm.Identity, error)) (crm.Identity, error) {
 	if c.asked {
 		return c.identity, c.err
 	}
-	id, err := m.Provider.Identify(ctx)
+	id, err := ask(ctx)
 	if err == nil && id.Org != c.place {
 		c.keys.Moved()
 		return crm.Identity{}, &crm.AccountError{

@@ -94,6 +94,8 @@ type endpoint struct {
 	// askAgain drops what the store remembers and the keys would not be put to the test with;
 	// nil for nothing.
 	askAgain func(store *transport.Store)
+	// find makes the finder, which sends so too and can change nothing.
+	find func(tr transport.Config, store *transport.Store) (crm.Finder, error)
 }
 
 // The CRMs that an account can be of.
@@ -225,6 +227,9 @@ func (k *leadSquaredKeys) open(_ string, secrets secretSource) (e endpoint, err 
 	e.connect = func(tr transport.Config, store *transport.Store) (crm.Provider, error) {
 		return leadsquared.New(cfg, tr, store)
 	}
+	e.find = func(tr transport.Config, store *transport.Store) (crm.Finder, error) {
+		return leadsquared.NewFinder(cfg, tr, store)
+	}
 	return e, nil
 }
 
@@ -296,6 +301,9 @@ func (k *zohoKeys) open(account string, secrets secretSource) (e endpoint, err e
 	e.askAgain = zoho.AskAgain
 	e.connect = func(tr transport.Config, store *transport.Store) (crm.Provider, error) {
 		return zoho.New(cfg, tr, store)
+	}
+	e.find = func(tr transport.Config, store *transport.Store) (crm.Finder, error) {
+		return zoho.NewFinder(cfg, tr, store)
 	}
 	return e.of(cfg, cfg.RefreshToken)
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/find"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -48,6 +49,13 @@ type startedError struct{ err error }
 func (e *startedError) Error() string { return e.err.Error() }
 func (e *startedError) Unwrap() error { return e.err }
 
+// unfinishedError is an error that came when something had been looked at, and nothing was
+// to be sent.
+type unfinishedError struct{ err error }
+
+func (e *unfinishedError) Error() string { return e.err.Error() }
+func (e *unfinishedError) Unwrap() error { return e.err }
+
 // heldError says that another run holds a lock.
 type heldError struct {
 	what   string // "account main", "ledger offboarding.ledger.db"
@@ -80,6 +88,9 @@ func exit(err error) (code int, message, hint string) {
 	}
 	if _, ok := errors.AsType[*startedError](err); ok {
 		code, hint = exitStopped, "Run the same command again to go on; what was sent is in the ledger."
+	}
+	if _, ok := errors.AsType[*unfinishedError](err); ok {
+		code, hint = exitStopped, "Run the same command again to go on; what was seen is kept."
 	}
 	if errors.Is(err, report.ErrNoOutput) {
 		hint = "Mend what is in the way and write the file with `bulkrevoke results`."
@@ -118,6 +129,9 @@ func hintFor(err error) string {
 		return e.Hint
 	}
 	if e, ok := errors.AsType[*report.TargetError](err); ok {
+		return e.Hint
+	}
+	if e, ok := errors.AsType[*find.Error](err); ok {
 		return e.Hint
 	}
 	if _, ok := errors.AsType[*batch.InvalidError](err); ok {

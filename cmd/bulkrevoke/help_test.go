@@ -21,7 +21,7 @@ func TestHelpAndReadmeTellTheExitCodes(t *testing.T) {
 	section, _, _ = strings.Cut(section, "\n## ")
 	for command, codes := range map[string][]int{
 		"run": {0, 1, 2, 3, 4, 129, 130, 143}, "plan": {0, 2, 3, 4, 129, 130, 143}, "results": {0, 2, 3, 4, 129, 130, 143},
-		"verify": {0, 1, 2, 3, 4, 129, 130, 143}, "undo": {0, 1, 2, 4, 129, 130, 143}, "sandbox": {0, 2},
+		"verify": {0, 1, 2, 3, 4, 129, 130, 143}, "undo": {0, 1, 2, 4, 129, 130, 143}, "sandbox": {0, 2}, "find": {0, 1, 2, 3, 4, 129, 130, 143},
 		"check": {0, 2, 3, 4, 129, 130, 143}, "login": {0, 2, 3, 4, 129, 130, 143}, "init": {0, 2}, "help": {0, 2},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/find"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
@@ -45,6 +46,11 @@ type job struct {
 	takeBack  []func() error // run by close, after closers, if the sheet was not committed
 
 	code int // what the command has come to, if it ends without an error
+
+	// Of a find alone.
+	isFind   bool
+	coverage *find.Coverage // nil before it is known
+	found    int64          // rows of its sheet
 
 	// Of a run alone.
 	isRun    bool

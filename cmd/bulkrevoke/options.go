@@ -184,7 +184,7 @@ func (a *app) readOptions(cmd *cobra.Command, o *options) (*job, error) {
 	if err := fillFromConfig(flags, cfg); err != nil {
 		return nil, err
 	}
-	if !outputGiven && (o.open || o.byPerson || cmd.Name() == "verify" || cmd.Name() == "undo") {
+	if !outputGiven && (o.open || o.byPerson || cmd.Name() == "verify" || cmd.Name() == "undo" || cmd.Name() == "find") {
 		// What environment and configuration name is the result of runs. It only says where
 		// the ledger may be.
 		o.output, o.runOutput = "", o.output

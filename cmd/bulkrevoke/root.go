@@ -77,8 +77,12 @@ func (a *app) execute(ctx context.Context) int {
 	} else if j != nil {
 		code = j.code
 	}
-	if j != nil && j.isRun && !j.opts.quiet {
+	switch {
+	case j == nil || j.opts.quiet:
+	case j.isRun:
 		a.screen.Tell(report.RunEnded(j.ended, j.text, code))
+	case j.isFind:
+		a.screen.Tell(report.FindEnded(j.coverage, j.found, code))
 	}
 	return code
 }
@@ -108,7 +112,7 @@ lists what it tells about sheets, results, exit codes, the configuration and fau
 	root.SetFlagErrorFunc(a.flagError)
 	root.SetVersionTemplate("bulkrevoke {{.Version}}\n")
 	root.SetHelpCommand(a.helpCommand())
-	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.initCommand(), a.loginCommand(), a.checkCommand(), a.sandboxCommand())
+	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.findCommand(), a.initCommand(), a.loginCommand(), a.checkCommand(), a.sandboxCommand())
 	root.AddCommand(a.buildCommands()...)
 	return root
 }

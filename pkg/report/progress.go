@@ -40,6 +40,8 @@ type ProgressOptions struct {
 	Get func() batch.Progress
 	// AcceptedIsDone counts accepted rows as done: nobody will ask about them.
 	AcceptedIsDone bool
+	// Noun is what is counted, "row" if empty.
+	Noun string
 }
 
 // Progress shows how a run stands until it is stopped.
@@ -198,7 +200,7 @@ func (p *Progress) text(now time.Time, state batch.Progress) string {
 	case !working(state):
 		return stopping(now, state)
 	}
-	text := fmt.Sprintf("%s: %d of %s done", state.Phase, p.finished(state.Counts), Count(state.Counts.Rows, "row"))
+	text := fmt.Sprintf("%s: %d of %s done", state.Phase, p.finished(state.Counts), Count(state.Counts.Rows, cmp.Or(p.opts.Noun, "row")))
 	if left := timeLeft(state); left > 0 {
 		text += fmt.Sprintf(", about %s left", roughly(left))
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
@@ -170,13 +171,16 @@ type Tried struct {
 	Status    crm.Status
 	Uncertain bool
 	Happened  bool
-	Seq       int64 // its place in the history
-	Attempts  int   // how often the change was sent
-	Ticket    string
-	Code      string
-	Message   string
-	Note      string
-	Seen      int64 // the Seen that shows what was there; 0 if nobody looked
+	Seq       int64     // its place in the history
+	Attempts  int       // how often the change was sent
+	SentAt    time.Time // when it was last sent, zero if it never was
+	// ConfirmedAt is when it was last looked at, zero if it never was.
+	ConfirmedAt time.Time
+	Ticket      string
+	Code        string
+	Message     string
+	Note        string
+	Seen        int64 // the Seen that shows what was there; 0 if nobody looked
 }
 
 const historyTable = `
@@ -210,7 +214,7 @@ func (l *Ledger) History(ctx context.Context) iter.Seq2[Tried, error] {
 }
 
 func (l *Ledger) history(ctx context.Context) iter.Seq2[Tried, error] {
-	query := `SELECT h.n, o.id, h.line, a.name, o.user_id, o.state, o.uncertain, o.happened, o.seq, o.attempts, o.ticket, o.code, o.message, o.note, o.seen, ` +
+	query := `SELECT h.n, o.id, h.line, a.name, o.user_id, o.state, o.uncertain, o.happened, o.seq, o.attempts, o.ticket, o.code, o.message, o.note, o.seen, o.sent_at, o.confirmed_at, ` +
 		operationOf("o") + ` FROM history_order h JOIN op o ON o.id = h.op JOIN account a ON a.id = o.account WHERE h.n > ? ORDER BY h.n LIMIT ?`
 	return paged(ctx, l.alone, func() pager[Tried] {
 		after := int64(0)
@@ -220,6 +224,7 @@ func (l *Ledger) history(ctx context.Context) iter.Seq2[Tried, error] {
 				t := Tried{
 					ID: r.int64("id"), Line: r.int("line"), Account: r.text("name"), Uncertain: r.bool("uncertain"), Happened: r.bool("happened"), Seq: r.int64("seq"),
 					Attempts: r.int("attempts"), Ticket: r.text("ticket"), Code: r.text("code"), Message: r.text("message"), Note: r.text("note"), Seen: r.int64("seen"),
+					SentAt: r.time("sent_at"), ConfirmedAt: r.time("confirmed_at"),
 				}
 				var err error
 				if t.Op, err = r.operation(); err == nil {
