@@ -340,12 +340,14 @@ func (k *zohoKeys) login(account string) loginSteps {
 2. Choose "Self Client"; its tab "Client Secret" has the client id and the client secret that account %s needs.
 3. In its tab "Generate Code", give it the scopes
        %s
+   and, for find, also
+       %s
    a duration of 10 minutes and any description, then "Create", and choose the organisation.
 4. Copy the code. It is the grant token: good once, and for those minutes.
 `
 	console := cmp.Or(zoho.Console(k.DC, k.APIURL, k.AccountsURL), "the API console of the data centre")
 	return loginSteps{
-		steps: fmt.Sprintf(text, console, account, zoho.Scopes(k.Composite)), token: "grant token",
+		steps: fmt.Sprintf(text, console, account, zoho.Scopes(k.Composite), zoho.FindScopes()), token: "grant token",
 		key: "refresh_token", ref: k.RefreshToken,
 	}
 }

@@ -406,3 +406,16 @@ func TestDatesSurviveKills(t *testing.T) {
 		}
 	}
 }
+
+// What was kept of a share with everybody is there as long as that is.
+func TestVerifyOfAKeptPublicShare(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	r.server.SeedZoho("Quotes", zohoRecord(1), crm.Grant{Kind: crm.KindPublic, Access: crm.Read})
+	off := r.sheet("crm,keep,Quotes,"+zohoRecord(1)+",,,", "crm,keep,Quotes,"+zohoRecord(2)+",,,")
+	r.runs(exitDone, "run", off)
+	out := r.runs(exitOpen, "verify", off).stdout
+	if !strings.Contains(out, "2,unchanged,yes,kept,") || !strings.Contains(out, "3,unchanged,no,taken_away,the record is not shared with everybody any more") {
+		t.Errorf("verify says\n%s", out)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"encoding/xml"
 	"fmt"
+	"html"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,9 +23,7 @@ import (
 // and prints it. It runs with BULKREVOKE_TEST_LIBREOFFICE=1 alone, and fails then where
 // LibreOffice Calc or pdftotext is not on the machine.
 func TestLibreOffice(t *testing.T) {
-	if os.Getenv("BULKREVOKE_TEST_LIBREOFFICE") == "" {
-		t.Skip("BULKREVOKE_TEST_LIBREOFFICE is not set")
-	}
+	needLibreOffice(t)
 	layout := noteLayout
 	layout.Columns, layout.Dates = append([]string{"last_day"}, noteLayout.Columns...), []int{0}
 	notes := []string{"0012", "1234567890123456789", "00000000000000000000001", "4.15087E+18", "TRUE", "2026-11-22", "1/2/26", "=1+1", "@SUM(A1)", "'quoted", `"quotes", commas; and <tags>`, "two\nlines", " edges ", "Ünïcødé 😀 漢字", "_x000D_", "-1"}
@@ -49,20 +48,7 @@ func TestLibreOffice(t *testing.T) {
 		_, err := WriteResults(t.Context(), led, Target{Path: name})
 		must(t, err)
 	}
-	// convert has LibreOffice open a file and write it in another format.
-	convert := func(from, format, ending string) string {
-		t.Helper()
-		out := filepath.Join(dir, "out")
-		cmd := exec.CommandContext(t.Context(), "soffice", "-env:UserInstallation=file://"+filepath.ToSlash(filepath.Join(dir, "profile")), "--headless", "--convert-to", format, "--outdir", out, from)
-		if said, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("soffice --convert-to %s: %v\n%s", format, err, said)
-		}
-		made, err := filepath.Glob(filepath.Join(out, "*."+ending))
-		if err != nil || len(made) != 1 {
-			t.Fatalf("soffice --convert-to %s made %q (%v)", format, made, err)
-		}
-		return made[0]
-	}
+	convert := func(from, format, ending string) string { return convert(t, from, format, ending) }
 	again := convert(path, "xlsx", "xlsx")
 
 	// What it saves is the same sheet to us.
@@ -154,6 +140,47 @@ func TestLibreOffice(t *testing.T) {
 			t.Errorf("page %d has no number", i+2)
 		}
 	}
+}
+
+// The list of decisions is there when LibreOffice has saved a review.
+func TestLibreOfficeKeepsTheDecisions(t *testing.T) {
+	needLibreOffice(t)
+	f := foundRows([]string{"", "n", "00123"}, []string{"", "4150868000001248015", "4150868000001248015"})
+	f.Path = filepath.Join(t.TempDir(), "review.xlsx")
+	_, err := WriteFound(t.Context(), f)
+	must(t, err)
+	book := openBook(t, convert(t, f.Path, "xlsx", "xlsx"))
+	lists, err := book.GetDataValidations(foundSheet)
+	must(t, err)
+	// It stands beside all rows, and some beyond them.
+	if len(lists) != 1 || !strings.HasPrefix(lists[0].Sqref, "A2:A1") || html.UnescapeString(lists[0].Formula1) != `"revoke,share,keep"` {
+		t.Errorf("%d drop-downs: %+v", len(lists), lists)
+	}
+	if id, err := book.GetCellValue(foundSheet, "B3"); id != "4150868000001248015" || err != nil {
+		t.Errorf("the id is %q (%v)", id, err)
+	}
+}
+
+func needLibreOffice(t *testing.T) {
+	t.Helper()
+	if os.Getenv("BULKREVOKE_TEST_LIBREOFFICE") == "" {
+		t.Skip("BULKREVOKE_TEST_LIBREOFFICE is not set")
+	}
+}
+
+// convert has LibreOffice open a file and write it in another format.
+func convert(t *testing.T, from, format, ending string) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "soffice", "-env:UserInstallation=file://"+filepath.ToSlash(filepath.Join(dir, "profile")), "--headless", "--convert-to", format, "--outdir", dir, from)
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("soffice --convert-to %s: %v\n%s", format, err, said)
+	}
+	made, err := filepath.Glob(filepath.Join(dir, "*."+ending))
+	if err != nil || len(made) != 1 {
+		t.Fatalf("soffice --convert-to %s made %q (%v)", format, made, err)
+	}
+	return made[0]
 }
 
 // readAll reads a workbook as a sheet.

@@ -23,6 +23,11 @@ func Scopes(composite bool) string {
 	return strings.Join(scopes, ",")
 }
 
+// FindScopes are those that a finder needs beside Scopes, as the vendor's console takes them.
+func FindScopes() string {
+	return strings.Join([]string{"ZohoCRM.coql.READ", "ZohoCRM.modules.READ", scopeModules, scopeDataSharing, "ZohoCRM.settings.user_groups.READ"}, ",")
+}
+
 // Console returns the address of the vendor's console in which clients of the token service
 // are made, "" where the token service is not one of the vendor's.
 func Console(dc, apiURL, accountsURL string) string {
