@@ -72,7 +72,7 @@ func (r *rig) found(name string) []map[string]string {
 // TestFindAndRun is the whole way of a leaver: found, taken away, and found no more.
 func TestFindAndRun(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, sandbox.Config{})
+	r := newRig(t, sandbox.Config{Zoho: sandbox.ZohoConfig{Credits: 100_000}})
 	r.seedModules(1000, 37, 5, 3, 2)
 	people := r.write("people.csv", "Employee no,user,last_day\n007,"+addressOf(zohoUser(findLeaver))+",2020-01-31\n")
 	args := []string{"find", people, "--account", "crm", "--modules", "Leads,Deals,Contacts"}
@@ -82,10 +82,19 @@ func TestFindAndRun(t *testing.T) {
 	if _, err := fmt.Sscanf(planned.stdout[strings.Index(planned.stdout, "about ")+6:], "%d", &stated); err != nil {
 		t.Fatalf("the dry run does not say how many calls it takes: %v\n%s", err, planned.stdout)
 	}
+	credits := 0
+	if _, text, _ := strings.Cut(planned.stdout, " calls and "); text == "" {
+		t.Fatalf("the dry run does not say how many credits it takes:\n%s", planned.stdout)
+	} else if _, err := fmt.Sscanf(text, "%d credits", &credits); err != nil {
+		t.Fatal(err)
+	}
 	r.only("people.csv")
 
-	before, arrived := r.server.Records(), len(r.server.Arrivals())
+	before, arrived, used := r.server.Records(), len(r.server.Arrivals()), r.server.ZohoCredits()
 	got := r.runs(exitDone, args...)
+	if used = r.server.ZohoCredits() - used; used < credits*95/100 || used > credits*105/100 {
+		t.Errorf("%d credits were used, and about %d stated", used, credits)
+	}
 	made := int64(len(r.server.Arrivals()) - arrived)
 	if made < stated*95/100 || made > stated*105/100 {
 		t.Errorf("%d calls were made, and about %d stated", made, stated)

@@ -50,6 +50,9 @@ type Sight struct {
 	Records, Lists bool
 	Looks          int // how many records one request looks at
 	IDs            int // how many ids one request lists
+	// ListCredits is what such a request takes of the CRM's credits, of which every other one
+	// takes 1; 0 where the CRM counts none.
+	ListCredits int
 	// Never are the kinds of access that the CRM does not show, each as a phrase.
 	Never []string
 }

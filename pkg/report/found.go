@@ -252,7 +252,7 @@ func FindPlanned(p *find.Plan) Event {
 	var b strings.Builder
 	fmt.Fprintf(&b, "find: %s, about %s%s, about %s; no change is sent\n", plainPeople(p.People), Count(p.Calls, "call"), more(p.Made), roughly(p.Time))
 	for _, a := range p.Accounts {
-		fmt.Fprintf(&b, "  %s (%s): %s, about %s\n", Printable(a.Account), Printable(a.Host), plainPeople(a.People), Count(a.Calls, "call"))
+		fmt.Fprintf(&b, "  %s (%s): %s, about %s\n", Printable(a.Account), Printable(a.Host), plainPeople(a.People), Count(a.Calls, "call")+creditsOf(a))
 		if a.Ended != nil {
 			fmt.Fprintf(&b, "    can not be worked with: %s\n", Printable(a.Ended.Error()))
 		}
@@ -266,6 +266,14 @@ func FindPlanned(p *find.Plan) Event {
 	return Event{Text: b.String(), Name: "find planned", Attrs: []slog.Attr{
 		slog.Int("people", p.People), slog.Int64("calls_made", p.Made), slog.Int64("calls", p.Calls), slog.Float64("seconds", p.Time.Round(time.Second).Seconds()),
 	}}
+}
+
+// creditsOf tells what an account's calls take of its credits.
+func creditsOf(a find.PlanAccount) string {
+	if a.Credits == 0 {
+		return ""
+	}
+	return " and " + Count(a.Credits, "credit")
 }
 
 func plainPeople(n int) string {

@@ -238,11 +238,11 @@ func (a *account) divide() {
 	// What was seen counts for the same people only.
 	who := sha256.New()
 	for _, id := range a.members() {
-		subject := a.subjects[foldID(id)]
-		if subject == nil {
-			subject = &subjectNone
+		s := a.subjects[foldID(id)]
+		if s == nil {
+			s = &subject{}
 		}
-		fmt.Fprintf(who, "%s\x00%s\x00%s\n", id, subject.successor, subject.user.Role)
+		fmt.Fprintf(who, "%s\x00%s\x00%s\n", id, s.successor, s.user.Role)
 	}
 	prefix := fmt.Sprintf("%s %s/%s %s ", a.Name, a.Host, a.identity.Org, hex.EncodeToString(who.Sum(nil)[:8]))
 	var looks []*part
@@ -274,8 +274,6 @@ func (a *account) divide() {
 		a.told = append(a.told, "records: none was in scope; name files with --records, or modules with --modules")
 	}
 }
-
-var subjectNone subject
 
 // Digest is that of the question: what was seen for another one does not count for this.
 func (f *Find) Digest(ctx context.Context) (string, error) {
@@ -316,6 +314,7 @@ type PlanAccount struct {
 	People        int
 	Records       int64 // that are still to be looked at
 	Calls         int64
+	Credits       int64 // of the CRM's, that these calls take; 0 where it counts none
 	Time          time.Duration
 	Parts         []string // in words
 	Ended         *crm.AccountError
@@ -341,8 +340,11 @@ func (f *Find) Plan(ctx context.Context, work *Work) (*Plan, error) {
 			if a.ended != nil {
 				break
 			}
-			calls, records, words := a.cost(p)
+			calls, pages, records, words := a.cost(p)
 			acc.Calls, acc.Records = acc.Calls+calls, acc.Records+records
+			if a.sight.ListCredits > 0 {
+				acc.Credits += calls + pages*int64(a.sight.ListCredits-1)
+			}
 			if total += records; p.kind == partGroups {
 				total += int64(len(a.members())) - p.n
 			}
@@ -406,32 +408,34 @@ func (a *account) take(ctx context.Context, work *Work) error {
 	return nil
 }
 
-// cost returns the calls and records that a part still takes, and the part in words.
-func (a *account) cost(p *part) (calls, records int64, words string) {
+// cost returns the calls and records that a part still takes, how many of the calls list ids,
+// and the part in words.
+func (a *account) cost(p *part) (calls, pages, records int64, words string) {
 	looks, ids := int64(max(1, a.sight.Looks)), int64(max(1, a.sight.IDs))
 	switch {
 	case p.kind == partLedgers:
-		return 0, 0, count(a.ledgers.files, "earlier ledger")
+		return 0, 0, 0, count(a.ledgers.files, "earlier ledger")
 	case p.refused != "":
-		return 0, 0, fmt.Sprintf("%s: refused (%s)", p.scope, p.refused)
+		return 0, 0, 0, fmt.Sprintf("%s: refused (%s)", p.scope, p.refused)
 	case p.skip != "":
-		return 0, 0, fmt.Sprintf("%s: left alone: %s", p.scope, p.skip)
+		return 0, 0, 0, fmt.Sprintf("%s: left alone: %s", p.scope, p.skip)
 	case p.kind == partGroups:
 		left := int64(len(a.members())) - p.n
-		return left * int64(1+a.sight.GroupCalls), 0, "groups of " + people(len(a.members()))
+		return left * int64(1+a.sight.GroupCalls), 0, 0, "groups of " + people(len(a.members()))
 	case p.kind == partRecords:
 		records = p.file.ids - p.n
-		return (records + looks - 1) / looks, records, fmt.Sprintf("%d records: %s", p.file.ids, p.scope)
+		return (records + looks - 1) / looks, 0, records, fmt.Sprintf("%d records: %s", p.file.ids, p.scope)
 	}
 	if words = fmt.Sprintf("%s: %d records", p.scope, p.count); p.ended {
-		return 0, 0, words
+		return 0, 0, 0, words
 	}
 	records = max(0, p.count-p.n)
-	calls = records/ids + 2 + (records+looks-1)/looks
+	pages = records/ids + 2
+	calls = pages + (records+looks-1)/looks
 	if p.owned == nil {
 		calls++
 	}
-	return calls, records, words
+	return calls, pages, records, words
 }
 
 // Run looks at all that is left. Errors are those that end everything, such as a disk that

@@ -47,7 +47,7 @@ func NewFinder(cfg Config, tr transport.Config, store *transport.Store) (*Finder
 // Sees implements crm.Finder.
 func (f *Finder) Sees() crm.Sight {
 	s := crm.Sight{
-		Groups: true, Records: true, Lists: true, Looks: 1, IDs: idsPerPage,
+		Groups: true, Records: true, Lists: true, Looks: 1, IDs: idsPerPage, ListCredits: idsCredits,
 		Never: []string{"Zoho access by role, profile, territory or sharing rule, which no record shows"},
 	}
 	if f.composite != nil {

@@ -15,8 +15,12 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
-// idsPerPage is how many rows a query may ask for at most.
-const idsPerPage = 2000
+// idsPerPage is how many rows a query may ask for at most, and idsCredits what such a query
+// takes of the organisation's credits.
+const (
+	idsPerPage = 2000
+	idsCredits = 3
+)
 
 // scopeQuery is what queries need to be allowed.
 const scopeQuery = "ZohoCRM.coql.READ, with ZohoCRM.modules.READ"
