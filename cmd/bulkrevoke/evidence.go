@@ -153,8 +153,8 @@ func (a *app) refused(ctx context.Context, err error) error {
 	return errors.Join(err, a.job.writeEvidence(context.WithoutCancel(ctx), err))
 }
 
-// probableNames is what the files of the sheet are called, also where that was not
-// settled: the sheet could not be read, so that nobody knows whether it is a result.
+// probableNames is what the files of the sheet are called, also where that is not
+// known: the sheet could not be read, so that nobody knows whether it is a result.
 func (j *job) probableNames() (names, error) {
 	if j.names.ledger != "" {
 		return j.names, nil
@@ -193,7 +193,7 @@ func (j *job) sayUntouched(failure error) {
 		return
 	}
 	n := j.names
-	if n.output == "" && errors.Is(failure, context.Canceled) { // so early that the names were not settled
+	if n.output == "" && errors.Is(failure, context.Canceled) { // so early that the names were not known
 		n, _ = j.probableNames()
 	}
 	if n.output == "" || n.inPlace() {

@@ -92,7 +92,7 @@ func (j *job) started(err error) error {
 	return &startedError{err}
 }
 
-// openSheet opens the sheet and settles what its files are called.
+// openSheet opens the sheet and decides what its files are called.
 func (j *job) openSheet(ctx context.Context) (err error) {
 	if err := j.openInput(ctx); err != nil {
 		return err

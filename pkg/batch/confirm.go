@@ -117,7 +117,7 @@ func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, records []ledger.
 	if err := l.b.queue.Record(context.WithoutCancel(l.ctx), records); err != nil {
 		return err
 	}
-	var settled, failed int64 // in this run, of rows that no earlier run sent
+	var finished, failed int64 // in this run, of rows that no earlier run sent
 	for i, out := range outcomes {
 		op := ops[i]
 		if out.Status != crm.Done && out.Status != crm.Failed {
@@ -126,7 +126,7 @@ func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, records []ledger.
 		r.finished = append(r.finished, op.ID)
 		ours := l.ours(op) && op.Status == crm.Accepted
 		if ours {
-			settled += int64(op.Rows)
+			finished += int64(op.Rows)
 		}
 		l.b.counters.move(op, op.Status, out.Status)
 		if out.Status == crm.Failed {
@@ -136,7 +136,7 @@ func (l *loop) record(ops []ledger.Op, outcomes []crm.Outcome, records []ledger.
 			}
 		}
 	}
-	if err := cmp.Or(l.b.guard.note(0, failed), l.b.guard.looked(settled, failed)); err != nil {
+	if err := cmp.Or(l.b.guard.note(0, failed), l.b.guard.looked(finished, failed)); err != nil {
 		l.b.stop(err)
 	}
 	return nil

@@ -477,17 +477,7 @@ func TestUndecided(t *testing.T) {
 	c := newCalendar(t)
 	rows := []string{"keep r1 u1", "- r2 u1", "revoke r3 u1", "- r4 u1"}
 	text := "decision,object,record_id,user\nkeep,thing,r1,u1\n,thing,r2,u1\nrevoke,thing,r3,u1\n \u00a0,thing,r4,u1\n"
-	load := func() (*Batch, error) {
-		in, err := sheet.Open(strings.NewReader(text), "sheet.csv", sheet.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := New(c.led, c.opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b, b.LoadSheet(t.Context(), in)
-	}
+	load := func() (*Batch, error) { return c.load(text) }
 	_, err := load()
 	invalid, ok := errors.AsType[*InvalidError](err)
 	if !ok || invalid.Total != 2 || invalid.First[0].Line != 3 || invalid.First[0].Code != crm.CodeUndecided {
@@ -528,15 +518,8 @@ func TestRequire(t *testing.T) {
 	load := func(require ...string) error {
 		c := newCalendar(t)
 		c.opts.Require = require
-		in, err := sheet.Open(strings.NewReader(text), "sheet.csv", sheet.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := New(c.led, c.opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b.LoadSheet(t.Context(), in)
+		_, err := c.load(text)
+		return err
 	}
 	if err := load(); err != nil {
 		t.Errorf("without --require: %v", err)
@@ -569,15 +552,8 @@ func TestSelfReviewByAnotherName(t *testing.T) {
 		"revoke,thing,r3,me@x.de,u1\n" +
 		"revoke,thing,r4,me@x.de,u2\n" +
 		"keep,thing,r5,u1,somebody@else.de\n"
-	in, err := sheet.Open(strings.NewReader(text), "sheet.csv", sheet.Options{})
+	b, err := c.load(text)
 	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := New(c.led, c.opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.LoadSheet(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Prepare(t.Context()); err != nil {

@@ -40,6 +40,8 @@
 //	    match
 //	      ledger.Import.Match               rows and history, record by record, in one stream
 //	      plan.Targets, plan.Decide         what of a target is done already, what goes together
+//	      hold                              a row before its date waits, and those behind it
+//	    checkClocks, Provider.Clock         dates count only where the CRM's clock agrees
 //	    plan                                ledger.Import.Counts: what there is to do and what it costs
 //	  ask                                   the operator, on a terminal
 //	  Batch.Commit, ledger.Import.Commit    the sheet is the ledger's, durably

@@ -224,6 +224,17 @@ func (b *bench) prepare(rows ...string) (*Batch, *Plan, error) {
 		words := append(strings.Fields(row), "", "", "")
 		text += fmt.Sprintf("%s,thing,%s,%s,%s,%s,%s\n", words[0], words[1], words[2], words[3], strings.TrimSpace(account), strings.TrimSpace(date))
 	}
+	batch, err := b.load(text)
+	if err != nil {
+		return batch, nil, err
+	}
+	p, err := batch.Prepare(b.t.Context())
+	return batch, p, err
+}
+
+// load loads a sheet of that text.
+func (b *bench) load(text string) (*Batch, error) {
+	b.t.Helper()
 	in, err := sheet.Open(strings.NewReader(text), "sheet.csv", sheet.Options{})
 	if err != nil {
 		b.t.Fatal(err)
@@ -232,11 +243,7 @@ func (b *bench) prepare(rows ...string) (*Batch, *Plan, error) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := batch.LoadSheet(b.t.Context(), in); err != nil {
-		return batch, nil, err
-	}
-	p, err := batch.Prepare(b.t.Context())
-	return batch, p, err
+	return batch, batch.LoadSheet(b.t.Context(), in)
 }
 
 // run takes a sheet through a whole run and returns the results in sheet order.

@@ -10,7 +10,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// plan sums up what the staged sheet asks for and what of it is still to be done.
+// plan sums up what the imported sheet asks for and what of it is still to be done.
 func (b *Batch) plan(ctx context.Context, m matched) (*Plan, error) {
 	p := &Plan{
 		NotDue: m.dates.notDue, DueDays: m.dates.days, DueLater: m.dates.later, Overdue: m.dates.overdue, ClockHeld: m.dates.clock,

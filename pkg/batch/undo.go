@@ -272,7 +272,7 @@ func (tr *traces) exactly() (row UndoRow, ok bool) {
 	op := crm.Operation{Action: crm.Revoke, Object: first.Object, Record: first.Record, User: first.User}
 	last := tr.last.Op
 	if !tr.hadIt {
-		return UndoRow{Account: tr.first.Account, Op: op}, last.Action == crm.Share || !tr.settled()
+		return UndoRow{Account: tr.first.Account, Op: op}, last.Action == crm.Share || !tr.certain()
 	}
 	op.Action, op.Access, op.Permissions = crm.Share, tr.had.Access, tr.had.Permissions
 	row = UndoRow{Account: tr.first.Account, Op: op}
@@ -280,7 +280,7 @@ func (tr *traces) exactly() (row UndoRow, ok bool) {
 		if op.Permissions&(crm.ViewAllAccountsOfGroup|crm.ModifyAllAccountsOfGroup) == 0 {
 			row.Note = "the CRM may not have shown permissions about accounts"
 		}
-		return row, last.Action != crm.Share || last.Permissions != op.Permissions || !tr.settled()
+		return row, last.Action != crm.Share || last.Permissions != op.Permissions || !tr.certain()
 	}
 	if row.Op.Related = crm.No; tr.had.Related {
 		row.Op.Related = crm.Yes
@@ -291,12 +291,12 @@ func (tr *traces) exactly() (row UndoRow, ok bool) {
 	case tr.through != "":
 		row.Note = "the user had the record through " + tr.through + " too, and as long as that is so the CRM may refuse to share it"
 	}
-	return row, last.Action != crm.Share || last.Access != op.Access || last.Related != row.Op.Related || !tr.settled()
+	return row, last.Action != crm.Share || last.Access != op.Access || last.Related != row.Op.Related || !tr.certain()
 }
 
-// settled says whether the last change was made for certain, so that what it asked
+// certain says whether the last change was made without doubt, so that what it asked
 // for is what is there.
-func (tr *traces) settled() bool {
+func (tr *traces) certain() bool {
 	done, _ := made(tr.last)
 	return done && tr.last.Status != crm.Accepted
 }
@@ -309,7 +309,7 @@ func (tr *traces) guess() (row UndoRow, ok bool) {
 	if first.Action == crm.Share {
 		row.Op.Action = crm.Revoke
 		row.Note = "whether the user had access before is not known"
-		return row, last.Action == crm.Share || !tr.settled()
+		return row, last.Action == crm.Share || !tr.certain()
 	}
 	row.Op.Action = crm.Share
 	if first.Access == crm.AccessUnset && first.Object != crm.SalesGroup {
@@ -317,5 +317,5 @@ func (tr *traces) guess() (row UndoRow, ok bool) {
 		return leftOf(tr.first, "user "+first.User+" has lost the record, and nobody looked at what level they had it"), true
 	}
 	row.Note = "the level is the one that the revoke named, and for how long it was shared is not known: empty is the account's default"
-	return row, last.Action != crm.Share || last.Access != first.Access || !tr.settled()
+	return row, last.Action != crm.Share || last.Access != first.Access || !tr.certain()
 }

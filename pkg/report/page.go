@@ -340,7 +340,7 @@ func (p *page) listFacts(g gathered, people tile) {
 	}
 	planned, longest := fact{Name: "Planned"}, fact{Name: "Longest from sent to confirmed"}
 	if plan := facts.Plan; plan != nil {
-		planned.Value = fmt.Sprintf("%s to send, %s settled by earlier runs", grouped(plan.ToSend, "row", "rows"), group(plan.Done))
+		planned.Value = fmt.Sprintf("%s to send, %s finished by earlier runs", grouped(plan.ToSend, "row", "rows"), group(plan.Done))
 	}
 	if d := lasted(g.longest); d > 0 {
 		const exactly = "2006-01-02 15:04:05.000 UTC"

@@ -24,7 +24,7 @@ func WritePlan(w io.Writer, sheetName string, p batch.Plan) error {
 		n    int64
 		what string
 	}{
-		{p.Done, "settled already, nothing to do"},
+		{p.Done, "finished already, nothing to do"},
 		{p.Asked, "left open by an earlier run, asked about first"},
 		{p.Waiting, "in doubt, not repeated without --redo-in-doubt"},
 		{p.Retried, "of those to send: refused in an earlier run, tried again at the end"},

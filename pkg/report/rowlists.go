@@ -26,7 +26,7 @@ const (
 // The lists of rows that stand beside those of a result.
 const (
 	listAlarms  = "alarms"  // crm.CodeBystanderLost, whatever the result
-	listRemarks = "remarks" // settled as the sheet asks, with something to be known about it
+	listRemarks = "remarks" // as the sheet asks, with something to be known about it
 )
 
 // gathered is what the rows of a ledger come to.

@@ -164,7 +164,7 @@ func TestPlanAsText(t *testing.T) {
 	var b strings.Builder
 	must(t, WritePlan(&b, "off.csv", examplePlan()))
 	want := `off.csv: 20 rows, 12 to send
-  3  settled already, nothing to do
+  3  finished already, nothing to do
   1  left open by an earlier run, asked about first
   1  in doubt, not repeated without --redo-in-doubt
   2  of those to send: refused in an earlier run, tried again at the end
