@@ -1,3 +1,5 @@
+//go:build libreoffice
+
 package report
 
 import (
@@ -20,10 +22,9 @@ import (
 )
 
 // TestLibreOffice opens a workbook result in LibreOffice, which saves it, exports its rows
-// and prints it. It runs with BULKREVOKE_TEST_LIBREOFFICE=1 alone, and fails then where
+// and prints it. The tests of this file have a build tag of their own: they fail where
 // LibreOffice Calc or pdftotext is not on the machine.
 func TestLibreOffice(t *testing.T) {
-	needLibreOffice(t)
 	layout := noteLayout
 	layout.Columns, layout.Dates = append([]string{"last_day"}, noteLayout.Columns...), []int{0}
 	notes := []string{"0012", "1234567890123456789", "00000000000000000000001", "4.15087E+18", "TRUE", "2026-11-22", "1/2/26", "=1+1", "@SUM(A1)", "'quoted", `"quotes", commas; and <tags>`, "two\nlines", " edges ", "Ünïcødé 😀 漢字", "_x000D_", "-1"}
@@ -144,7 +145,6 @@ func TestLibreOffice(t *testing.T) {
 
 // The list of decisions is there when LibreOffice has saved a review.
 func TestLibreOfficeKeepsTheDecisions(t *testing.T) {
-	needLibreOffice(t)
 	f := foundRows([]string{"", "n", "00123"}, []string{"", "4150868000001248015", "4150868000001248015"})
 	f.Path = filepath.Join(t.TempDir(), "review.xlsx")
 	_, err := WriteFound(t.Context(), f)
@@ -158,13 +158,6 @@ func TestLibreOfficeKeepsTheDecisions(t *testing.T) {
 	}
 	if id, err := book.GetCellValue(foundSheet, "B3"); id != "4150868000001248015" || err != nil {
 		t.Errorf("the id is %q (%v)", id, err)
-	}
-}
-
-func needLibreOffice(t *testing.T) {
-	t.Helper()
-	if os.Getenv("BULKREVOKE_TEST_LIBREOFFICE") == "" {
-		t.Skip("BULKREVOKE_TEST_LIBREOFFICE is not set")
 	}
 }
 

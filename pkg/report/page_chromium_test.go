@@ -1,3 +1,5 @@
+//go:build chromium
+
 package report
 
 import (
@@ -23,16 +25,13 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
-// The tests of this file look at pages with a browser. They run where
-// BULKREVOKE_TEST_CHROMIUM is 1, and then fail without Chromium. BULKREVOKE_TEST_AXE is
+// The tests of this file look at pages with a browser. They have a build tag of their own,
+// and fail without Chromium. BULKREVOKE_TEST_AXE is
 // the path of axe.min.js, of the npm package axe-core.
 
 // chromium returns a command that runs the browser without a window.
 func chromium(ctx context.Context, t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	if os.Getenv("BULKREVOKE_TEST_CHROMIUM") != "1" {
-		t.Skip("BULKREVOKE_TEST_CHROMIUM is not 1")
-	}
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if found, err := exec.LookPath(name); err == nil {
@@ -170,7 +169,6 @@ type axeReport struct {
 // are named, in the light and in the dark, on a telephone and on a desk.
 func TestPageIsAccessible(t *testing.T) {
 	t.Parallel()
-	chromium(t.Context(), t) // or skip
 	axe := []byte(read(t, cmp.Or(os.Getenv("BULKREVOKE_TEST_AXE"), "BULKREVOKE_TEST_AXE is not set")))
 	pages := browsedPages(t)
 	var cases []browsed
@@ -242,7 +240,6 @@ func TestPageIsAccessible(t *testing.T) {
 // A large run is a report and no book.
 func TestLargePagePrintsOnFewSheets(t *testing.T) {
 	t.Parallel()
-	chromium(t.Context(), t) // or skip
 	rows, s, facts := largePage()
 	dir := t.TempDir()
 	page, pdf := filepath.Join(dir, "report.html"), filepath.Join(dir, "report.pdf")
