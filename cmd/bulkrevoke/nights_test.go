@@ -162,14 +162,24 @@ func (w *nightWorld) quietNights() {
 	if w.t.Failed() || w.main.alarmed {
 		return
 	}
+	open := last.open()
 	last = w.night(w.main, nightPlan{name: "once more", quiet: true})
 	jobs, _ := w.readJournal()
 	switch sent := len(w.server.Requests()) - w.asked + len(jobs) - w.jobs; {
-	case sent > 0 && len(last.open()) == 0:
-		last.problem("%d changes were sent again: %+v, %+v", sent, w.server.Requests()[w.asked:], jobs[w.jobs:])
-	case !maps.Equal(w.state, last.now):
-		// A row that fails is tried again, and its call may carry others along.
-		last.problem("something has changed again, (-before +after):\n%s", cmp.Diff(w.state, last.now))
+	case sent > 0 && len(open) == 0:
+		last.problem("%d changes were sent again: %+v, %+v\nits rows:\n%s", sent, w.server.Requests()[w.asked:], jobs[w.jobs:], last.tell())
+	default:
+		// A row that has failed is tried again: that may do it, and its call may carry others
+		// of its record along.
+		tried := func(p place, _ string) bool {
+			return slices.ContainsFunc(open, func(r readRow) bool { return sameRecord(w.place(r), p) })
+		}
+		before, after := maps.Clone(w.state), maps.Clone(last.now)
+		maps.DeleteFunc(before, tried)
+		maps.DeleteFunc(after, tried)
+		if !maps.Equal(before, after) {
+			last.problem("something has changed again, (-before +after):\n%s\nits rows:\n%s", cmp.Diff(before, after), last.tell())
+		}
 	}
 	last.verify()
 }
@@ -187,13 +197,22 @@ func (n *night) unfinished() (why []string) {
 }
 
 // open returns the rows that are neither done nor unchanged.
-func (n *night) open() (rows []string) {
+func (n *night) open() (rows []readRow) {
 	for _, r := range n.results {
 		if word := r.cell["result"]; word != "done" && word != "unchanged" {
-			rows = append(rows, fmt.Sprintf("%q", r.fields))
+			rows = append(rows, r)
 		}
 	}
 	return rows
+}
+
+// tell returns the rows as they came back, for whoever reads the story.
+func (n *night) tell() string {
+	var b strings.Builder
+	for _, r := range n.results {
+		fmt.Fprintf(&b, "%q\n", r.fields)
+	}
+	return b.String()
 }
 
 // excused says that the world is why a row can not end well.
@@ -237,7 +256,7 @@ func (n *night) verify() {
 		}
 	}
 	if holds && got.code != 0 {
-		n.problem("verify ends with %d, and all holds:\n%s%s", got.code, got.stdout, got.stderr)
+		n.problem("verify ends with %d, and all holds:\n%s%s\nits rows:\n%s", got.code, got.stdout, got.stderr, n.tell())
 	}
 }
 
