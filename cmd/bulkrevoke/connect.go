@@ -290,7 +290,7 @@ func (cs *connections) group(state string) error {
 			cs.organisations = append(cs.organisations, org)
 		}
 		c.org, org.members = org, append(org.members, c)
-		if other := org.members[0].account; gateConfig(a, nil, nil) != gateConfig(other, nil, nil) {
+		if other := org.members[0].account; limitOf(a) != limitOf(other) {
 			return refusef("Give them the same limit, share, daily_calls and max_in_flight.",
 				"accounts %q and %q work in one organisation at %s, whose calls are counted together, and have different limits: %s and %s",
 				other.name, a.name, a.host, limitOf(other), limitOf(a))

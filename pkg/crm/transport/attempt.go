@@ -30,6 +30,7 @@ const (
 	troubled              // a 5xx that the vendor's application did not give
 	lost                  // sent, and no answer came
 	neverLeft             // nothing was sent: the connection could not be made
+	withheld              // nothing was sent: it might not be, at that moment
 )
 
 // exchange is one request on its way.
@@ -108,7 +109,10 @@ func (c *Client) exchange(ctx context.Context, x exchange) (*Response, fate, err
 			cancel()
 		}
 	})()
-	watch := &watch{traced: c.traced}
+	if err := c.gate.allows(); err != nil {
+		return c.withheld(ctx, x, time.Now(), err)
+	}
+	watch := &watch{traced: c.traced, may: c.gate.allows}
 	req := x.req.WithContext(watch.on(limited))
 
 	x.slot.Sent()
@@ -116,6 +120,9 @@ func (c *Client) exchange(ctx context.Context, x exchange) (*Response, fate, err
 	begin := time.Now()
 	resp, err := c.rt.RoundTrip(req)
 	if err != nil {
+		if no := watch.refusal(); no != nil {
+			return c.withheld(ctx, x, begin, no)
+		}
 		return c.failed(ctx, limited, x, begin, watch.sent(err), err)
 	}
 	defer resp.Body.Close()
@@ -156,6 +163,14 @@ func firstError(errs ...error) error {
 		}
 	}
 	return nil
+}
+
+// withheld ends an attempt that might not be sent when its turn came.
+func (c *Client) withheld(ctx context.Context, x exchange, begin time.Time, why error) (*Response, fate, error) {
+	x.slot.Unused()
+	err := &Error{Op: x.op, Err: why}
+	c.record(ctx, x, begin, err, slog.Bool("sent", false))
+	return nil, withheld, err
 }
 
 // failed ends an attempt without a usable answer.

@@ -131,7 +131,8 @@ func checkScheme(u *url.URL) error {
 
 // Send makes one attempt. An attempt that demonstrably never left this machine
 // (the name was not resolved, the connection or the TLS handshake failed) is made
-// up to three times, each time through the gate and Before again.
+// up to three times, each time through the gate and Before again. One that GateConfig.May
+// withholds after Before is not: what was seen before it may have grown old by then.
 //
 // The error is an *Error, whose Sent says whether the request may have reached the
 // server, or an *crm.AccountError when the account can do no more, in which case
@@ -147,7 +148,8 @@ func (c *Client) Send(ctx context.Context, r Request) (*Response, error) {
 }
 
 // Read is Send for a request that changes nothing, and repeats it where Send would
-// leave that to the caller: after a refusal by the rate limit as often as it takes;
+// leave that to the caller: after a refusal by the rate limit, or while nothing may be sent,
+// as often as it takes;
 // after a lost answer, or a 5xx that the vendor's application did not give, up to
 // three attempts in all. What it got last is what it returns.
 func (c *Client) Read(ctx context.Context, r Request) (*Response, error) {
@@ -155,7 +157,7 @@ func (c *Client) Read(ctx context.Context, r Request) (*Response, error) {
 	for n := 1; ; {
 		resp, f, err := c.attempt(ctx, &r, n)
 		switch f {
-		case refused:
+		case refused, withheld:
 			continue
 		case neverLeft, lost, troubled:
 			if n < maxTries && c.Backoff(ctx, n) {

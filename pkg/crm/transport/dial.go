@@ -126,19 +126,41 @@ func proxy(r *http.Request) (*url.URL, error) {
 	return u, nil
 }
 
-// watch sees whether a request was written.
+// watch sees whether a request was written, and keeps it from being written where it may
+// not be: to connect may take longer than the right to send lasts.
 type watch struct {
 	traced  bool
+	may     func() error
 	started atomic.Bool
 	written atomic.Bool
+	refused atomic.Pointer[error] // what may said last
 }
 
 // on returns a context in which w watches one request.
 func (w *watch) on(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn:      func(string) { w.started.Store(true) },
+		GotConn:      w.got,
 		WroteHeaders: func() { w.written.Store(true) },
 	})
+}
+
+// got asks once more when there is a connection, right before the request is written to it.
+// To a closed one nothing can be written.
+func (w *watch) got(info httptrace.GotConnInfo) {
+	w.refused.Store(nil)
+	if err := w.may(); err != nil {
+		w.refused.Store(&err)
+		_ = info.Conn.Close()
+	}
+}
+
+// refusal returns why the request was withheld, nil if it was not.
+func (w *watch) refusal() error {
+	if err := w.refused.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // sent says whether a request that ended in err may have reached the server. Of a

@@ -20,6 +20,9 @@ const attemptLimit = 20 * time.Second
 // mostSlots is the highest N that a gate takes. It bounds the stamps file.
 const mostSlots = 100_000
 
+// mayPoll is how often a gate that may send nothing at the moment asks again.
+const mayPoll = 100 * time.Millisecond
+
 // errClosed is what Acquire returns after Close.
 var errClosed = errors.New("the gate is closed")
 
@@ -40,7 +43,18 @@ type GateConfig struct {
 	// Store keeps the stamps that carry the bound over a restart; nil keeps them in
 	// memory only.
 	Store *Store
-	Log   *slog.Logger // nil discards
+	// May says whether calls may be sent at this moment; nil is always. While its answer is
+	// an error, nobody gets a slot, and whoever waits for one goes on waiting. It is asked
+	// again right before a request is written: one that is withheld then was never sent. It
+	// must be quick, and must not use the gate.
+	May func() error
+	// Quiet is for how long from now on nothing may be sent, because somebody may have
+	// called until just now of whom nothing else is known.
+	Quiet time.Duration
+	// Past is what the account's gate before this one, in another process, has left: its
+	// Past. Nil is nothing; what can not be read counts as N calls sent now.
+	Past *Past
+	Log  *slog.Logger // nil discards
 
 	// clock measures how old stamps are over a restart; nil is the system's.
 	clock *bootClock
@@ -76,6 +90,9 @@ type Gate struct {
 	granted int    // the calls that these belong to
 	maxOpen int    // bound on open, now
 	topOpen int    // what maxOpen grows back to
+
+	may   func() error // nil: always
+	quiet time.Time    // nothing is sent before
 
 	pauses pauses
 	health breaker
@@ -146,11 +163,13 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 		limit:   n,
 		window:  cfg.Window,
 		topOpen: min(n, cmp.Or(cfg.MaxInFlight, n)),
+		may:     cfg.May,
 	}
 	g.maxOpen = g.topOpen
 	g.timeline.step = firstStep(cfg.Window)
 	now := time.Now()
 	g.pace = newPace(now, n, cfg.Window)
+	g.quiet = now.Add(cfg.Quiet)
 	if err := g.restore(cfg, now); err != nil {
 		return nil, err
 	}
@@ -176,6 +195,7 @@ func (g *Gate) restore(cfg GateConfig, now time.Time) error {
 			return fmt.Errorf("open the stamps of earlier calls: %w", err)
 		}
 	}
+	held = append(held, cfg.Past.held(g.limit, g.window, now, g.log)...)
 	g.slots = make([]hold, max(len(held), g.limit))
 	copy(g.slots, held)
 	if cfg.DailyCalls > 0 {
@@ -187,6 +207,7 @@ func (g *Gate) restore(cfg GateConfig, now time.Time) error {
 		if g.daily, err = openDaily(path, cfg.DailyCalls, now, g.log); err != nil {
 			return errors.Join(fmt.Errorf("open the count of the day's calls: %w", err), g.stamps.close())
 		}
+		cfg.Past.count(g.daily, g.limit, g.window, now)
 	}
 	return nil
 }
@@ -349,6 +370,10 @@ func (g *Gate) refusal(now time.Time) error {
 // byTime is false when no passing of time will do, only a call that ends.
 func (g *Gate) next(now time.Time) (at time.Time, byTime bool) {
 	switch {
+	case now.Before(g.quiet):
+		return g.quiet, true
+	case g.may != nil && g.may() != nil:
+		return now.Add(mayPoll), true
 	case now.Before(g.pauses.until):
 		return g.pauses.until, true
 	case g.pauses.probe != nil:
@@ -381,6 +406,14 @@ func (g *Gate) grant(now time.Time, units int) *Slot {
 	return s
 }
 
+// allows says whether a call may be sent at this moment.
+func (g *Gate) allows() error {
+	if g.may == nil {
+		return nil
+	}
+	return g.may()
+}
+
 // slotCount returns N.
 func (g *Gate) slotCount() int {
 	g.mu.Lock()
@@ -398,6 +431,9 @@ func (g *Gate) Usage() crm.Usage {
 	}
 	if time.Now().Before(g.pauses.until) {
 		u.PausedUntil, u.Why = g.pauses.until, g.pauses.why
+	}
+	if g.quiet.After(u.PausedUntil) && time.Now().Before(g.quiet) {
+		u.PausedUntil, u.Why = g.quiet, "another host may have called until just now"
 	}
 	return u
 }

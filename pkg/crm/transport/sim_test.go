@@ -33,36 +33,40 @@ func (s *simulation) draw(f func(*rand.Rand) time.Duration) time.Duration {
 // caller sends calls until the process is killed. Each arrives at some moment
 // between being sent and being completed.
 func (s *simulation) caller(g *Gate, kill context.Context) {
-	for {
-		slot, err := g.Acquire(kill)
-		if err != nil {
+	for kill.Err() == nil {
+		s.call(g, kill, kill)
+	}
+}
+
+// call sends one call, unless stop is done first.
+func (s *simulation) call(g *Gate, stop, kill context.Context) {
+	slot, err := g.Acquire(stop)
+	if err != nil {
+		return
+	}
+	// The intent is made durable while the slot is held.
+	time.Sleep(s.draw(func(r *rand.Rand) time.Duration { return time.Duration(r.IntN(3)) * time.Millisecond }))
+	if kill.Err() != nil {
+		return
+	}
+	slot.Sent()
+	sent := time.Now()
+	latency := s.draw(s.latency)
+	arrival := sent.Add(s.draw(func(r *rand.Rand) time.Duration {
+		return []time.Duration{0, upTo(r, latency+1), latency}[r.IntN(3)]
+	}))
+	select {
+	case <-time.After(min(latency, s.giveUp)):
+		s.arrived(arrival)
+		if latency > s.giveUp {
+			slot.GaveUp()
 			return
 		}
-		// The intent is made durable while the slot is held.
-		time.Sleep(s.draw(func(r *rand.Rand) time.Duration { return time.Duration(r.IntN(3)) * time.Millisecond }))
-		if kill.Err() != nil {
-			return
-		}
-		slot.Sent()
-		sent := time.Now()
-		latency := s.draw(s.latency)
-		arrival := sent.Add(s.draw(func(r *rand.Rand) time.Duration {
-			return []time.Duration{0, upTo(r, latency+1), latency}[r.IntN(3)]
-		}))
-		select {
-		case <-time.After(min(latency, s.giveUp)):
-			s.arrived(arrival)
-			if latency > s.giveUp {
-				slot.GaveUp()
-				continue
-			}
-			s.answer(g, slot)
-			slot.Done()
-		case <-kill.Done():
-			// What was on the wire arrives soon, or never.
-			s.arrived(slices.MinFunc([]time.Time{arrival, sent.Add(s.window)}, time.Time.Compare))
-			return
-		}
+		s.answer(g, slot)
+		slot.Done()
+	case <-kill.Done():
+		// What was on the wire arrives soon, or never.
+		s.arrived(slices.MinFunc([]time.Time{arrival, sent.Add(s.window)}, time.Time.Compare))
 	}
 }
 

@@ -24,16 +24,7 @@ type tripper struct {
 
 // RoundTrip implements http.RoundTripper.
 func (t *tripper) RoundTrip(req *http.Request) (*http.Response, error) {
-	clone, err := t.clone(req)
-	if err != nil {
-		return nil, err
-	}
-	slot, err := t.client.gate.Acquire(req.Context())
-	if err != nil {
-		return nil, err
-	}
-	defer slot.Unused()
-	reply, _, err := t.client.exchange(req.Context(), exchange{req: clone, slot: slot, op: t.op, attempt: 1})
+	reply, err := t.send(req)
 	if err != nil {
 		return nil, err
 	}
@@ -53,8 +44,8 @@ func (t *tripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// clone copies a request, whose body it closes, into a form that is sent once.
-func (t *tripper) clone(req *http.Request) (*http.Request, error) {
+// send sends a copy of a request, whose body it closes, once: when it may be sent.
+func (t *tripper) send(req *http.Request) (*Response, error) {
 	var body []byte
 	if req.Body != nil {
 		defer req.Body.Close()
@@ -66,11 +57,21 @@ func (t *tripper) clone(req *http.Request) (*http.Request, error) {
 	if err := checkScheme(req.URL); err != nil {
 		return nil, err
 	}
-	clone := req.Clone(req.Context())
-	setDefault(clone.Header, "User-Agent", t.client.agent)
-	setBody(clone, body)
-	noReplay(clone)
-	return clone, nil
+	for {
+		clone := req.Clone(req.Context())
+		setDefault(clone.Header, "User-Agent", t.client.agent)
+		setBody(clone, body)
+		noReplay(clone)
+		slot, err := t.client.gate.Acquire(req.Context())
+		if err != nil {
+			return nil, err
+		}
+		reply, f, err := t.client.exchange(req.Context(), exchange{req: clone, slot: slot, op: t.op, attempt: 1})
+		slot.Unused()
+		if f != withheld {
+			return reply, err
+		}
+	}
 }
 
 // redirected returns the error of a redirect. It names the host alone: the rest of
