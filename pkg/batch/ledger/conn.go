@@ -95,7 +95,14 @@ func (c *conn) show(ledger int64) error {
 	return nil
 }
 
-func (c *conn) close() error { return c.storageError(errors.Join(c.hangUp(), c.db.Close())) }
+// close closes the connection. That it is lost already is no error.
+func (c *conn) close() error {
+	err := errors.Join(c.hangUp(), c.db.Close())
+	if err != nil && c.lost(err) {
+		return nil
+	}
+	return c.storageError(err)
+}
 
 func (c *conn) hangUp() error {
 	var errs []error

@@ -50,6 +50,13 @@ func OpenNextDatabase(ctx context.Context, url, script string, err error) (*Data
 	return openDatabase(ctx, config, DatabaseOptions{}, t)
 }
 
+// Idle says that no ledger is open.
+func (d *Database) Idle() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.ledgers) == 0
+}
+
 // Temporary is how many connections with temporary tables are open.
 func (d *Database) Temporary() int { return len(d.temporary) }
 

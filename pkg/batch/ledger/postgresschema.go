@@ -67,7 +67,7 @@ func databaseSchema() string {
 		CREATE TABLE ledger (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name {{text}} NOT NULL UNIQUE, origin {{text}} NOT NULL, uuid {{text}} NOT NULL, made TIMESTAMPTZ NOT NULL);
 	`)
 	for _, t := range ledgerTables {
-		fmt.Fprintf(&b, "CREATE TABLE ledger_%s (ledger BIGINT NOT NULL DEFAULT %s, %s)", t.name, current, t.columns)
+		fmt.Fprintf(&b, "CREATE TABLE ledger_%s (%s, ledger BIGINT NOT NULL DEFAULT %s)", t.name, t.columns, current)
 		if t.with != "" {
 			fmt.Fprintf(&b, " WITH (%s)", t.with)
 		}
