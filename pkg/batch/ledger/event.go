@@ -173,7 +173,7 @@ type end struct {
 
 // theEnd returns the end, read if need be, for a transaction to move on.
 func (c *conn) theEnd() (*end, error) {
-	e := &c.end
+	e := c.end
 	if e.known {
 		return e, nil
 	}
@@ -194,7 +194,7 @@ func (c *conn) theEnd() (*end, error) {
 
 // saveEvents writes the new events down.
 func (c *conn) saveEvents() error {
-	e := &c.end
+	e := c.end
 	if err := c.insert("event", "seq, at, kind, body, prev, hash", len(e.events), func(args []any, i int) []any {
 		n := &e.events[i]
 		return append(args, n.seq, n.at, n.kind, n.body, n.prev[:], n.hash[:])
@@ -214,7 +214,7 @@ func (c *conn) saveEnd() error {
 	if err := c.saveEvents(); err != nil {
 		return err
 	}
-	e := &c.end
+	e := c.end
 	if _, err := c.exec("UPDATE head SET event = ?, hash = ?, opseq = ? WHERE id = 1", e.event, e.hash[:], e.opseq); err != nil {
 		return fmt.Errorf("write down the end of the events: %w", err)
 	}

@@ -132,7 +132,7 @@ func (l *Ledger) Intend(ctx context.Context, in Intent) error {
 		}
 		before = raw
 	}
-	err := l.change(ctx, func(c *conn) error {
+	err := l.changeOf(ctx, []string{in.Account}, func(c *conn) error {
 		e, err := c.theEnd()
 		if err != nil {
 			return err
@@ -174,7 +174,7 @@ func keepSeen(c *conn, in Intent, run int64, before string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return c.count("INSERT INTO seen (call_id, account, run, attempt, sent_at, state) VALUES (?, ?, ?, ?, ?, ?) RETURNING id AS n",
+	return c.count("INSERT INTO seen (id, call_id, account, run, attempt, sent_at, state) SELECT coalesce(max(id), 0) + 1, ?, ?, ?, ?, ?, ? FROM seen RETURNING id AS n",
 		in.CallID, account, run, int64(in.Attempt), millis(in.At), before)
 }
 
@@ -182,15 +182,14 @@ func keepSeen(c *conn, in Intent, run int64, before string) (int64, error) {
 // record as long as that sending may have taken effect: one of another call, unless the
 // provider knows better.
 func intendOne(c *conn, in Intent, run, head, id, seq int64, seen any) error {
+	query := `UPDATE op SET state = ?, seq = ?, call_id = ?, sent_at = ?, confirmed_at = NULL,
+		attempts = tried + ?, first_run = coalesce(first_run, ?)`
+	args := []any{crm.Sent.Name(), seq, in.CallID, millis(in.At), int64(in.Attempt), run}
 	if seen != nil {
-		if _, err := c.exec("UPDATE op SET seen = ? WHERE id = ? AND (seen IS NULL OR uncertain = 0 AND happened = 0 AND (state IN (?, ?) OR ? = 1))",
-			seen, id, crm.Pending.Name(), crm.Failed.Name(), bit(in.Before.Fresh)); err != nil {
-			return err
-		}
+		query += ", seen = CASE WHEN seen IS NULL OR uncertain = 0 AND happened = 0 AND (state IN (?, ?) OR ? = 1) THEN ? ELSE seen END"
+		args = append(args, crm.Pending.Name(), crm.Failed.Name(), bit(in.Before.Fresh), seen)
 	}
-	n, err := c.exec(`UPDATE op SET state = ?, seq = ?, call_id = ?, sent_at = ?, confirmed_at = NULL,
-		attempts = tried + ?, first_run = coalesce(first_run, ?) WHERE id = ? AND head = ?`,
-		crm.Sent.Name(), seq, in.CallID, millis(in.At), int64(in.Attempt), run, id, head)
+	n, err := c.exec(query+" WHERE id = ? AND head = ?", append(args, id, head)...)
 	return exactlyOne(id, n, err)
 }
 
