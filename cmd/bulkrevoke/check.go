@@ -43,9 +43,12 @@ run would be stopped: keys, role, host, a CRM that does not answer, a clock that
 		if a.job, err = a.readOptions(cmd, o); err != nil {
 			return err
 		}
+		if err := a.job.useDatabase(cmd.Context()); err != nil {
+			return err
+		}
 		return errors.Join(a.job.check(cmd.Context(), only), a.job.close())
 	}
-	o.addFlags(cmd.Flags(), "config", "limit", "share", "log-format", "log-level", "quiet",
+	o.addFlags(cmd.Flags(), "config", "database", "limit", "share", "log-format", "log-level", "quiet",
 		"account: check the account `NAME` alone (default: all of them)",
 		"sandbox: check the accounts of a sandbox inside this process",
 		"wait: wait so long for another run on an account")
@@ -137,7 +140,7 @@ func (j *job) accountsToCheck(only string) (accounts []*account, err error) {
 // askCRMs asks the CRMs of the accounts, side by side, and returns the folder of their state,
 // "" where none is kept.
 func (j *job) askCRMs(ctx context.Context, accounts []*account, found []checked) (folder string, err error) {
-	o := connectOptions{wait: j.opts.wait, holder: me(""), log: j.log, userAgent: "bulkrevoke/" + programVersion(), afresh: true}
+	o := connectOptions{wait: j.opts.wait, holder: me(""), log: j.log, userAgent: "bulkrevoke/" + programVersion(), afresh: true, db: j.db}
 	if o.atOnce, err = callsAtOnce(len(accounts), mostOpenFiles()); err != nil {
 		return "", err
 	}

@@ -27,6 +27,8 @@ type config struct {
 	Accounts map[string]accountConfig `yaml:"accounts"`
 	Protect  []string                 `yaml:"protect"`
 	Columns  columnNames              `yaml:"columns"`
+	// DatabasePassword is where the password of the database is: env:NAME or file:/path.
+	DatabasePassword string `yaml:"database_password"`
 	// Flags holds everything else: flags of `run` by their long names.
 	Flags map[string]yaml.Node `yaml:"-"`
 }

@@ -22,6 +22,7 @@ type connections struct {
 	accounts      []*connection // by name
 	organisations []*organisation
 	pool          *transport.Pool
+	claims        *claims // nil without a database
 }
 
 // connection is an account that is connected.
@@ -45,16 +46,18 @@ type connection struct {
 // organisation is what all accounts of one organisation on one host have in common.
 type organisation struct {
 	members []*connection
+	name    string // what tells it apart, "" without state and without a database
 	folder  string // of its state, "" without state
-	lock    *lock  // nil without state
+	lock    *lock  // nil without state, and with a database
 	store   *transport.Store
 	gate    *transport.Gate
 }
 
 // connectOptions say how to connect accounts.
 type connectOptions struct {
-	find      bool   // with finders, which can change nothing, and not with providers
-	state     string // folder of all state; "" keeps none and takes no lock
+	find      bool      // with finders, which can change nothing, and not with providers
+	state     string    // folder of all state; "" keeps none and takes no lock
+	db        *database // claims take the place of locks and stamps; nil without
 	wait      time.Duration
 	holder    holder
 	log       *slog.Logger
@@ -102,6 +105,9 @@ func connectAccounts(ctx context.Context, accounts []*account, o connectOptions)
 	cs := &connections{pool: transport.NewPool(o.atOnce)}
 	for _, a := range accounts {
 		cs.accounts = append(cs.accounts, &connection{account: a})
+	}
+	if o.db != nil {
+		return cs, cs.claim(ctx, o)
 	}
 	if o.state != "" {
 		if err := cs.lockKeys(ctx, o); err != nil {
@@ -213,8 +219,10 @@ func (cs *connections) findOrganisations(ctx context.Context, o connectOptions) 
 }
 
 func (c *connection) findOrganisation(ctx context.Context, o connectOptions, pool *transport.Pool) (err error) {
-	if c.first, err = newGate(c.account, c.keys, o.log); err != nil {
-		return err
+	if c.first == nil {
+		if c.first, err = newGate(c.account, c.keys, o.log); err != nil {
+			return err
+		}
 	}
 	if c.place != "" {
 		return nil
@@ -276,17 +284,20 @@ func gateConfig(a *account, store *transport.Store, log *slog.Logger) transport.
 func (cs *connections) group(state string) error {
 	known := make(map[string]*organisation)
 	for _, c := range cs.accounts {
-		a, folder := c.account, ""
+		a, name := c.account, ""
 		switch {
 		case c.place != "":
-			folder = filepath.Join(state, transport.OrganisationName(a.conf.CRM, a.host, c.place))
-		case state != "":
-			folder = filepath.Join(state, a.state)
+			name = transport.OrganisationName(a.conf.CRM, a.host, c.place)
+		case state != "" || cs.claims != nil:
+			name = a.state
 		}
-		org := known[folder]
-		if org == nil || folder == "" {
-			org = &organisation{folder: folder}
-			known[folder] = org
+		org := known[name]
+		if org == nil || name == "" {
+			org = &organisation{name: name}
+			if state != "" {
+				org.folder = filepath.Join(state, name)
+			}
+			known[name] = org
 			cs.organisations = append(cs.organisations, org)
 		}
 		c.org, org.members = org, append(org.members, c)
@@ -296,7 +307,7 @@ func (cs *connections) group(state string) error {
 				other.name, a.name, a.host, limitOf(other), limitOf(a))
 		}
 	}
-	slices.SortFunc(cs.organisations, func(a, b *organisation) int { return cmp.Compare(a.folder, b.folder) })
+	slices.SortFunc(cs.organisations, func(a, b *organisation) int { return cmp.Compare(a.name, b.name) })
 	return nil
 }
 
@@ -464,5 +475,5 @@ func (cs *connections) close() error {
 	for _, l := range slices.Backward(locks) {
 		errs = append(errs, l.release())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, cs.claims.release())...)
 }

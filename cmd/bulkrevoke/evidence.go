@@ -57,7 +57,7 @@ func (j *job) checkEvidence() error {
 	e := &j.evidence
 	named := map[string]string{}
 	for _, f := range []struct{ what, path string }{
-		{"the sheet", j.names.sheet}, {"the ledger", j.names.ledger}, {"the result", j.names.output},
+		{"the sheet", j.names.sheet}, {"the ledger", j.names.ledgerFile()}, {"the result", j.names.output},
 		{"--report", e.Report}, {"--summary", e.Summary}, {"--metrics-file", e.Metrics},
 	} {
 		path, err := filepath.Abs(f.path)
@@ -159,7 +159,7 @@ func (j *job) probableNames() (names, error) {
 	if j.names.ledger != "" {
 		return j.names, nil
 	}
-	return namesOf(j.sheet, j.opts.output, j.opts.ledger, looksLikeResult(j.sheet), j.opts.sandbox)
+	return namesOf(j.sheet, j.opts.output, j.opts.ledger, looksLikeResult(j.sheet), j.opts.sandbox, j.db != nil)
 }
 
 // ledgerOfReport returns the id of the ledger that the report of a refused run belongs
@@ -175,7 +175,7 @@ func (j *job) ledgerOfReport() string {
 	if err != nil {
 		return ""
 	}
-	led, err := ledger.Open(n.ledger, ledger.Options{ReadOnly: true})
+	led, err := j.opts.ledgers.open(context.Background(), n.ledger, ledger.Options{ReadOnly: true})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return ""

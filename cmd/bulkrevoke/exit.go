@@ -10,6 +10,7 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/find"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/fleet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
@@ -60,9 +61,13 @@ func (e *unfinishedError) Unwrap() error { return e.err }
 type heldError struct {
 	what   string // "account main", "ledger offboarding.ledger.db"
 	holder holder
+	queued *fleet.QueuedError // not held, but queued or at work; nil otherwise
 }
 
 func (e *heldError) Error() string {
+	if e.queued != nil {
+		return e.queued.Error()
+	}
 	return fmt.Sprintf("%s is held by another run%s", e.what, e.holder.describe())
 }
 
@@ -76,11 +81,20 @@ func exit(err error) (code int, message, hint string) {
 	if stopped, ok := errors.AsType[*signalError](err); ok {
 		return signalCode(stopped.signal), message, "Run the same command again to go on."
 	}
+	if errors.Is(err, errHostLost) {
+		return exitStopped, message, "Run the same command again to go on where another host stops."
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return exitStopped, message, "Run the same command again to go on."
 	}
 	if held, ok := errors.AsType[*heldError](err); ok {
+		if held.queued != nil {
+			return exitHeld, held.Error(), "Wait until it is done, with `bulkrevoke submit --wait`, or end it with `bulkrevoke cancel`."
+		}
 		return exitHeld, held.Error(), "Wait until it is through, or give --wait 10m to wait for it."
+	}
+	if errors.Is(err, ledger.ErrFenced) || errors.Is(err, errHostLost) || errors.Is(err, fleet.ErrLost) {
+		return exitStopped, message, "Run the same command again to go on where another host stops."
 	}
 	code = exitRefused
 	if errors.Is(err, ledger.ErrBusy) {

@@ -72,7 +72,7 @@ to go on.`,
 	fs.BoolVar(&fo.everybody, "everybody", false, "look for what everybody has; no sheet of people is needed")
 	fs.BoolVar(&fo.review, "review", false, "write all that was seen, with an empty column decision for somebody to fill in")
 	fs.Int64Var(&fo.maxCalls, "max-calls", mostFindCalls, "refuse to make more calls than `N`")
-	o.addFlags(fs, "config", "log-format", "log-level", "quiet", "progress", "wait", "max-duration", "limit", "share", "workers", "map", "hidden-rows", "allow-empty",
+	o.addFlags(fs, "config", "database", "log-format", "log-level", "quiet", "progress", "wait", "max-duration", "limit", "share", "workers", "map", "hidden-rows", "allow-empty",
 		"output: write the sheet to `FILE`, a workbook if it ends in .xlsx (default: the sheet's name with .found.csv)",
 		"account: the account `NAME` of people who name none (default: every account that knows them), and of --records",
 		"sheet: read the sheet `NAME` of an .xlsx (default: the first visible one)",
@@ -96,6 +96,9 @@ to go on.`,
 			return err
 		}
 		a.job.isFind = true
+		if err := a.job.useDatabase(cmd.Context()); err != nil {
+			return err
+		}
 		return errors.Join(a.job.find(cmd.Context(), fo), a.job.close())
 	}
 	return cmd
@@ -358,7 +361,7 @@ func (j *job) connectToFind(ctx context.Context, people *find.People) (accounts 
 		return nil, err
 	}
 	o := connectOptions{
-		find: true, wait: j.opts.wait, holder: me(cmp.Or(j.sheet, "everybody")), log: j.log, userAgent: "bulkrevoke/" + programVersion(), atOnce: atOnce,
+		find: true, wait: j.opts.wait, holder: me(cmp.Or(j.sheet, "everybody")), log: j.log, userAgent: "bulkrevoke/" + programVersion(), atOnce: atOnce, db: j.db,
 	}
 	if o.state, err = stateFolder(j.lookup); err != nil {
 		return nil, err

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/user"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/find"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/fleet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/sheet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
@@ -30,9 +31,12 @@ type job struct {
 	cfg  config
 	log  *slog.Logger
 
+	input    string // the file that the sheet is read from, if that is not the sheet itself
 	names    names
 	reader   *sheet.Reader
-	lock     *lock // of the ledger
+	db       *database     // nil without --database
+	lock     releaser      // of the ledger; nil while it is not this job's
+	claim    *fleet.Claims // the same in a database
 	led      *ledger.Ledger
 	world    *world // nil without --sandbox
 	accounts []*account
@@ -43,7 +47,10 @@ type job struct {
 	made      bool           // the ledger was made by this job
 	committed bool           // the sheet is the ledger's: from here on nothing is taken back
 	closers   []func() error // run backwards by close
+	lasts     []func() error // run by close when all is given back
 	takeBack  []func() error // run by close, after closers, if the sheet was not committed
+
+	submitted *submittedFrom // of a queued sheet; nil for any other
 
 	code int // what the command has come to, if it ends without an error
 
@@ -63,6 +70,9 @@ type job struct {
 // later has close call f.
 func (j *job) later(f func() error) { j.closers = append(j.closers, f) }
 
+// last has close call f when everything else is given back.
+func (j *job) last(f func() error) { j.lasts = append(j.lasts, f) }
+
 // unlessCommitted has close call f if nothing came of the job.
 func (j *job) unlessCommitted(f func() error) { j.takeBack = append(j.takeBack, f) }
 
@@ -80,6 +90,9 @@ func (j *job) close() error {
 	}
 	if j.lock != nil {
 		errs = append(errs, j.lock.release())
+	}
+	for _, f := range j.lasts {
+		errs = append(errs, f())
 	}
 	return errors.Join(errs...)
 }
@@ -120,14 +133,14 @@ func (j *job) openSheet(ctx context.Context) (err error) {
 // openInput opens the sheet and reads its header.
 func (j *job) openInput(ctx context.Context) (err error) {
 	in, path := j.stdin, ""
-	if j.sheet != standardInput {
-		file, regular, err := openFile(ctx, j.sheet)
+	if name := cmp.Or(j.input, j.sheet); name != standardInput {
+		file, regular, err := openFile(ctx, name)
 		if err != nil {
 			return err
 		}
 		j.later(file.Close)
 		if in = file; regular {
-			path = j.sheet
+			path = name
 		}
 	}
 	if path == "" {
@@ -141,8 +154,14 @@ func (j *job) openInput(ctx context.Context) (err error) {
 	return err
 }
 
-// lockLedger takes the lock beside the ledger.
+// releaser is a right that is given back.
+type releaser interface{ release() error }
+
+// lockLedger takes the lock beside the ledger, or claims it in the database.
 func (j *job) lockLedger(ctx context.Context, wait time.Duration) (err error) {
+	if j.db != nil {
+		return j.claimLedger(ctx, wait)
+	}
 	folder := filepath.Dir(j.names.ledger)
 	if _, err := os.Stat(folder); err != nil {
 		return refusef("Make the folder, or name another with -o and --ledger.", "the folder of the ledger, %s: %w", folder, report.Reason(err))
@@ -154,11 +173,15 @@ func (j *job) lockLedger(ctx context.Context, wait time.Duration) (err error) {
 	if err := takesFiles(folder); err != nil {
 		return refusef(elsewhere, "the folder of the ledger, %s, takes no files: %w", folder, report.Reason(err))
 	}
-	j.lock, err = acquireLock(ctx, lockOptions{
+	l, err := acquireLock(ctx, lockOptions{
 		what: "ledger " + j.names.ledger, path: j.names.ledger + ".lock", remove: true, wait: wait, holder: me(j.sheet),
 		hint: "Make room there. " + elsewhere,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	j.lock = l
+	return nil
 }
 
 // takesFiles says whether a folder takes files, by making one and removing it.
@@ -186,13 +209,18 @@ func (j *job) sweep(started time.Time, paths ...string) {
 
 // openLedger opens the ledger, or makes it.
 func (j *job) openLedger(ctx context.Context) error {
-	there, err := exists(j.names.ledger)
-	made := !there && err == nil
+	there, err := j.opts.ledgers.exists(ctx, j.names.ledger)
+	if err != nil {
+		return err
+	}
 	if err := j.openLedgerFile(ctx, ledger.Options{Create: true}); err != nil {
 		return err
 	}
-	if j.made = made; made {
+	if j.made = !there; j.made {
 		j.unlessCommitted(func() error {
+			if j.db != nil {
+				return j.db.ledgers.Remove(context.WithoutCancel(ctx), j.names.ledger)
+			}
 			var errs []error
 			for _, suffix := range ledgerFiles {
 				errs = append(errs, removeIfThere(j.names.ledger+suffix))
@@ -211,15 +239,21 @@ var ledgerFiles = [...]string{"", "-wal", "-shm"}
 // --wait: as long as somebody's query takes, and the end of another command.
 const leastBusyWait = 3 * time.Second
 
-// openLedgerFile opens the ledger's file, and waits for another program that holds it,
-// such as a backup, as --wait says.
+// openLedgerFile opens the ledger, and waits for another program that holds its file, such
+// as a backup, as --wait says.
 func (j *job) openLedgerFile(ctx context.Context, o ledger.Options) (err error) {
+	if err := j.checkOrigin(ctx); err != nil {
+		return err
+	}
+	if o, err = j.ledgerOptions(o); err != nil {
+		return err
+	}
 	enough := time.NewTimer(max(leastBusyWait, j.opts.wait))
 	defer enough.Stop()
 	poll := time.NewTicker(lockPoll)
 	defer poll.Stop()
 	for {
-		j.led, err = ledger.Open(j.names.ledger, o)
+		j.led, err = j.opts.ledgers.open(ctx, j.names.ledger, o)
 		if err == nil {
 			j.later(j.led.Close)
 		}
@@ -237,11 +271,17 @@ func (j *job) openLedgerFile(ctx context.Context, o ledger.Options) (err error) 
 }
 
 // ledgerIsThere refuses what needs a ledger where there is none.
-func (j *job) ledgerIsThere() error {
-	if _, err := os.Lstat(j.names.ledger); errors.Is(err, fs.ErrNotExist) {
-		return refusef("Run the sheet first, or name its ledger with --ledger.", "there is no ledger %s", j.names.ledger)
+func (j *job) ledgerIsThere(ctx context.Context) error {
+	there, err := j.opts.ledgers.exists(ctx, j.names.ledger)
+	switch {
+	case there || err != nil && j.db == nil: // a file that can not be looked at is told when it is opened
+		return nil
+	case err != nil:
+		return err
+	case j.db != nil:
+		return refusef("Run the sheet first, or name its ledger with --ledger.", "there is no ledger %s in the database", j.names.ledger)
 	}
-	return nil
+	return refusef("Run the sheet first, or name its ledger with --ledger.", "there is no ledger %s", j.names.ledger)
 }
 
 // openToRead finds the ledger that a command reads, holds runs off it, and opens it
@@ -250,10 +290,13 @@ func (j *job) openToRead(ctx context.Context) (err error) {
 	if j.names, err = j.namesToRead(ctx); err != nil {
 		return err
 	}
-	if err := j.ledgerIsThere(); err != nil {
+	if err := j.ledgerIsThere(ctx); err != nil {
 		return err
 	}
 	err = j.lockLedger(ctx, j.opts.wait)
+	if err != nil && j.db != nil {
+		return err
+	}
 	// Where no lock can be made, on a read-only disk for one, nobody can run either.
 	if _, held := errors.AsType[*heldError](err); held || err != nil && ctx.Err() != nil {
 		return err
@@ -291,8 +334,7 @@ func (j *job) openAccounts(keep bool) (err error) {
 		ConfirmOff: j.opts.confirmOff(), ConfirmTimeout: j.opts.confirmTimeout, Guard: j.opts.guard.Guard,
 		Describe: !keep, // `plan` is there to be read
 		Record: batch.Record{
-			Sheet: filepath.Base(j.sheet), SheetID: j.opts.sheetID(j.names, j.reader != nil && j.reader.Layout().IsResult),
-			Version: programVersion(), Operator: operator(), Args: j.args,
+			Sheet: j.sheetBase(), SheetID: j.sheetID(), Version: programVersion(), Operator: j.operator(), Args: j.args,
 		},
 		Log: j.log,
 	}
@@ -304,8 +346,7 @@ func (j *job) openAccounts(keep bool) (err error) {
 		}
 		err = j.openWorld(keep)
 	} else {
-		secrets := secretSource{lookup: j.lookup, warn: func(m string) { j.log.Warn(m) }}
-		if j.accounts, err = newAccounts(j.crms, j.cfg, j.opts, secrets); err == nil {
+		if j.accounts, err = newAccounts(j.crms, j.cfg, j.opts, j.secrets()); err == nil {
 			opts.Default, err = defaultAccount(j.cfg, j.opts.account)
 		}
 		if j.cfg.Path == "" {
@@ -322,6 +363,11 @@ func (j *job) openAccounts(keep bool) (err error) {
 	j.batch, err = batch.New(j.led, opts)
 	j.working.Store(j.batch)
 	return err
+}
+
+// secrets is where the configuration's secrets are read.
+func (j *job) secrets() secretSource {
+	return secretSource{lookup: j.lookup, warn: func(m string) { j.log.Warn(m) }}
 }
 
 // openWorld starts the sandbox of this run.
@@ -389,7 +435,7 @@ func (j *job) connect(ctx context.Context, names []string) (err error) {
 	if _, set := j.lookup("GOGC"); !set && len(names) >= gcAccounts {
 		debug.SetGCPercent(gcPercent)
 	}
-	o := connectOptions{wait: j.opts.wait, holder: me(j.sheet), log: j.log, userAgent: "bulkrevoke/" + programVersion(), atOnce: atOnce}
+	o := connectOptions{wait: j.opts.wait, holder: me(j.sheet), log: j.log, userAgent: "bulkrevoke/" + programVersion(), atOnce: atOnce, db: j.db}
 	if !j.opts.sandbox {
 		if o.state, err = stateFolder(j.lookup); err != nil {
 			return err
@@ -407,6 +453,14 @@ func (j *job) connect(ctx context.Context, names []string) (err error) {
 		}
 	}
 	return nil
+}
+
+// operator returns who has asked for what the job does.
+func (j *job) operator() string {
+	if j.submitted != nil {
+		return j.submitted.By
+	}
+	return operator()
 }
 
 // operator returns who runs the program, for the ledger's record.

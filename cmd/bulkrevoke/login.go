@@ -43,10 +43,13 @@ Exit codes: 0 the secret is written; 2 refused: the configuration, or an account
 			if a.job, err = a.readOptions(cmd, o); err != nil {
 				return err
 			}
+			if err := a.job.useDatabase(cmd.Context()); err != nil {
+				return err
+			}
 			return errors.Join(a.job.login(cmd.Context(), args[0]), a.job.close())
 		},
 	}
-	o.addFlags(cmd.Flags(), "config", "log-format", "log-level", "quiet",
+	o.addFlags(cmd.Flags(), "config", "database", "log-format", "log-level", "quiet",
 		"wait: wait so long for another run on the account")
 	return cmd
 }
@@ -169,7 +172,7 @@ func firstLine(in io.Reader) (string, error) {
 // trade sends the token through the account's gate, under its lock, and asks whose secret
 // came of it: that it works.
 func (j *job) trade(ctx context.Context, a *account) (id crm.Identity, err error) {
-	o := connectOptions{wait: j.opts.wait, holder: me(""), log: j.log, userAgent: "bulkrevoke/" + programVersion(), atOnce: 1}
+	o := connectOptions{wait: j.opts.wait, holder: me(""), log: j.log, userAgent: "bulkrevoke/" + programVersion(), atOnce: 1, db: j.db}
 	if o.state, err = stateFolder(j.lookup); err != nil {
 		return id, err
 	}

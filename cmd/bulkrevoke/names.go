@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
@@ -35,6 +37,8 @@ type names struct {
 	ledger string
 	state  string // the sandbox's journal
 	tab    string // what the files of a workbook are named after beside it, if they are
+	// inDatabase says that ledger is the name of one in a database, and no file's.
+	inDatabase bool
 }
 
 // withLedger returns the names with another ledger, beside which the state stands.
@@ -50,17 +54,29 @@ func (n names) withLedger(path string) names {
 // ".sandbox" in them, so that nothing tried out gets into the way of what is real.
 //
 // Standard input has no name; output and ledger must be given then.
-func namesOf(sheetName, output, ledgerName string, isResult, sandbox bool) (names, error) {
-	n := names{sheet: sheetName, output: output, ledger: ledgerName}
+func namesOf(sheetName, output, ledgerName string, isResult, sandbox, inDatabase bool) (names, error) {
+	n := names{sheet: sheetName, output: output, ledger: ledgerName, inDatabase: inDatabase}
 	if sheetName == standardInput && (output == "" || ledgerName == "") {
 		return n, refusef("For instance: bulkrevoke run - -o results.csv --ledger offboarding.ledger.db",
 			"a sheet from standard input needs -o and --ledger")
 	}
 	stem := stemOf(sheetName, isResult, sandbox)
 	n.output = cmp.Or(output, stem+".results.csv")
+	if inDatabase {
+		n.ledger = cmp.Or(ledgerName, trimSuffixFold(filepath.Base(stem), undoEnding))
+		return n, n.check()
+	}
 	beside := filepath.Join(filepath.Dir(n.output), trimSuffixFold(filepath.Base(stem), undoEnding)+ledgerEnding)
 	n = n.withLedger(cmp.Or(ledgerName, beside))
 	return n, n.check()
+}
+
+// ledgerFile is the file of the ledger, "" if it is in a database.
+func (n names) ledgerFile() string {
+	if n.inDatabase {
+		return ""
+	}
+	return n.ledger
 }
 
 // inPlace says that the result takes the sheet's place, as that of a result file does.
@@ -77,7 +93,7 @@ func (o *options) names(ctx context.Context, sheetName, output, worksheet string
 			return names{}, err
 		}
 	}
-	if n, err = namesOf(withTab(sheetName, tab), output, o.ledger, isResult, o.sandbox); err != nil {
+	if n, err = namesOf(withTab(sheetName, tab), output, o.ledger, isResult, o.sandbox, o.database != ""); err != nil {
 		return n, err
 	}
 	n.sheet, n.tab = sheetName, tab
@@ -85,11 +101,11 @@ func (o *options) names(ctx context.Context, sheetName, output, worksheet string
 		return n, err
 	}
 	if isResult && !o.sandbox {
-		if n, err = n.ofItsLedger(ctx, output); err != nil {
+		if n, err = n.ofItsLedger(ctx, output, o.ledgers); err != nil {
 			return n, err
 		}
 	}
-	return o.ofItsUndone(n, isResult)
+	return o.ofItsUndone(ctx, n, isResult)
 }
 
 // namesToRead says which ledger a command reads that only writes what it was asked
@@ -109,7 +125,7 @@ func (j *job) namesToRead(ctx context.Context) (names, error) {
 	if err != nil || beside == "" {
 		return n, err
 	}
-	if there, err := exists(n.ledger); !there && err == nil && o.ledger == "" {
+	if there, err := o.ledgers.exists(ctx, n.ledger); !there && err == nil && o.ledger == "" {
 		if n, err = o.names(ctx, j.sheet, beside, "", isResult); err != nil {
 			return n, err
 		}
@@ -124,8 +140,8 @@ func (j *job) namesToRead(ctx context.Context) (names, error) {
 //
 // A result without a ledger would be sent again as a whole, and is refused. Only where its
 // name ends in .results is the ledger's name known: it was taken away to begin anew.
-func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
-	if there, err := exists(n.ledger); there || err != nil {
+func (n names) ofItsLedger(ctx context.Context, output string, at ledgers) (names, error) {
+	if there, err := at.exists(ctx, n.ledger); there || err != nil {
 		return n, err
 	}
 	call := "" // the first that the sheet names
@@ -138,7 +154,7 @@ func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
 	})
 	var found []string
 	wroteIt := false
-	for _, name := range ledgersIn(filepath.Dir(n.sheet)) {
+	for _, name := range n.besides() {
 		path := filepath.Join(filepath.Dir(n.sheet), name)
 		led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
 		if err != nil {
@@ -165,6 +181,14 @@ func (n names) ofItsLedger(ctx context.Context, output string) (names, error) {
 	}
 	return n, refusef("Name the ledger of the sheet that it came from with --ledger. With a ledger that does not exist yet, all of it is sent again.",
 		"%s is a result file, and the ledger that wrote it is not beside it", n.sheet)
+}
+
+// besides returns the names of the ledgers beside the sheet.
+func (n names) besides() []string {
+	if n.inDatabase {
+		return nil
+	}
+	return ledgersIn(filepath.Dir(n.sheet))
 }
 
 // ledgersIn returns the names of the ledgers in a folder, none where it can not be read:
@@ -203,6 +227,9 @@ func trimSuffixFold(s, suffix string) string {
 // file can have. That the sheet may be a result of its own ledger is looked at
 // elsewhere.
 func (n names) check() error {
+	if n.inDatabase {
+		return checkLedgerName(n.ledger)
+	}
 	same := func(a, b string) bool {
 		return a != standardInput && b != standardInput && filepath.Clean(a) == filepath.Clean(b)
 	}
@@ -224,6 +251,20 @@ func (n names) check() error {
 	if path, err := filepath.Abs(n.ledger); err == nil && len(path) > ledger.LongestPath {
 		return refusef("Move the sheet to a folder with a shorter name, or name a ledger in one with --ledger.",
 			"the ledger %s: the name is too long with all its folders, %d bytes of at most %d", n.ledger, len(path), ledger.LongestPath)
+	}
+	return nil
+}
+
+// longestName is how many bytes the name of a ledger in a database may have.
+const longestName = 200
+
+// checkLedgerName refuses names that nobody could write on a command line again.
+func checkLedgerName(name string) error {
+	switch {
+	case len(name) > longestName:
+		return refusef("Name another one with --ledger.", "the name of the ledger is too long, %d bytes of at most %d", len(name), longestName)
+	case strings.TrimSpace(name) != name || name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+		return refusef("Name another one with --ledger.", "%q can not be the name of a ledger", name)
 	}
 	return nil
 }

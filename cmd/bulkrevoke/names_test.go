@@ -41,7 +41,7 @@ func TestNames(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := namesOf(filepath.FromSlash(tc.sheet), filepath.FromSlash(tc.output), filepath.FromSlash(tc.ledger), tc.isResult, tc.sandbox)
+			got, err := namesOf(filepath.FromSlash(tc.sheet), filepath.FromSlash(tc.output), filepath.FromSlash(tc.ledger), tc.isResult, tc.sandbox, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +61,7 @@ func TestNamesThatCollideAreRefused(t *testing.T) {
 		{"off.csv", "", "./off.csv", "the ledger and the sheet"},
 		{"off.csv", "x.db", "x.db", "the ledger and the result"},
 	} {
-		if _, err := namesOf(tc.sheet, tc.output, tc.ledger, false, false); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := namesOf(tc.sheet, tc.output, tc.ledger, false, false, false); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("namesOf(%q, %q, %q): error is %v, want one with %q", tc.sheet, tc.output, tc.ledger, err, tc.want)
 		}
 	}

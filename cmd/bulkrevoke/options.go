@@ -24,19 +24,24 @@ type options struct {
 	output, ledger string
 	runOutput      string // the result of runs, where output is a file of another command
 	config         string
-	account        string
-	worksheet      string // --sheet
-	hiddenRows     oneOf
-	columns        mapFlag
-	headerRow      headerRowFlag
-	timezone       zoneFlag
-	require        listFlag
-	sla            time.Duration // 0 is none
-	sandbox        bool
-	dryRun         bool
-	json           bool // of `plan`
-	open           bool // of `results`
-	byPerson       bool // of `results`
+	database       string
+	// databaseIsPlain says that database stands in the configuration or on the command line,
+	// where others may read it.
+	databaseIsPlain bool
+	ledgers         ledgers
+	account         string
+	worksheet       string // --sheet
+	hiddenRows      oneOf
+	columns         mapFlag
+	headerRow       headerRowFlag
+	timezone        zoneFlag
+	require         listFlag
+	sla             time.Duration // 0 is none
+	sandbox         bool
+	dryRun          bool
+	json            bool // of `plan`
+	open            bool // of `results`
+	byPerson        bool // of `results`
 
 	summary, report, metricsFile string
 
@@ -61,6 +66,7 @@ type options struct {
 // newOptions returns the defaults.
 func newOptions() *options {
 	return &options{
+		ledgers:        inFiles{},
 		guard:          guardFlag{batch.Guard{Percent: 20}},
 		hiddenRows:     oneOf{"refuse", []string{"refuse", "send", "skip"}},
 		confirm:        oneOf{"after", []string{"after", "off"}},
@@ -78,6 +84,7 @@ func (o *options) confirmOff() bool { return o.confirm.value == "off" }
 func (o *options) addRunFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&o.output, "output", "o", "", "write the result to `FILE`, a workbook if it ends in .xlsx (default: the sheet's name with .results.csv)")
 	fs.StringVar(&o.ledger, "ledger", "", "keep what was done in `FILE` (default: named after the sheet, beside the result)")
+	fs.StringVar(&o.database, "database", "", "keep ledgers and claims in PostgreSQL, for several hosts: `URL` without a password, or env:NAME or file:/path that hold all of it")
 	fs.BoolVar(&o.sandbox, "sandbox", false, "work against a sandbox inside this process, seeded from the sheet")
 	fs.StringVar(&o.config, "config", "", "read the configuration from `FILE` (default: ./bulkrevoke.yaml, then the user's configuration folder)")
 	fs.StringVar(&o.account, "account", "", "the account `NAME` of rows that name none (default: the configuration's, or the only one)")
@@ -147,6 +154,9 @@ func (o *options) files() []namedFile {
 // check refuses values that a flag's type lets through.
 func (o *options) check() error {
 	for _, f := range o.files() {
+		if f.flag == "--ledger" && o.database != "" {
+			continue // which is no file
+		}
 		if strings.HasPrefix(*f.path, "--") {
 			return refusef("Write the name of the file behind it.", "%s: the name of a file is missing before %s", f.flag, *f.path)
 		}
@@ -174,9 +184,11 @@ func (o *options) check() error {
 func (a *app) readOptions(cmd *cobra.Command, o *options) (*job, error) {
 	flags := cmd.Flags()
 	outputGiven, worksheetGiven, accountGiven := flags.Changed("output"), flags.Changed("sheet"), flags.Changed("account")
+	databaseGiven := flags.Changed("database")
 	if err := fillFromEnvironment(flags, a.lookup); err != nil {
 		return nil, err
 	}
+	o.databaseIsPlain = databaseGiven || !flags.Changed("database")
 	cfg, err := readConfig(cmd.Context(), o.config, a.crms, a.lookup)
 	if err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ interrupted.`,
   bulkrevoke results --open offboarding.csv
   bulkrevoke results --sandbox samples/offboarding.csv -o so-far.csv`,
 	}, func(ctx context.Context, j *job) error { return j.writeResults(ctx) })
-	o.addFlags(cmd.Flags(), "output", "config", "log-format", "log-level", "quiet", "sla",
+	o.addFlags(cmd.Flags(), "output", "config", "database", "log-format", "log-level", "quiet", "sla",
 		"sheet: the sheet `NAME` of an .xlsx that was run (default: the one that has a ledger)",
 		"ledger: the ledger `FILE` (default: named after the sheet, beside the result)",
 		"sandbox: of what was done in a sandbox",
@@ -53,7 +53,7 @@ func (j *job) writeResults(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := j.ledgerIsThere(); err != nil {
+	if err := j.ledgerIsThere(ctx); err != nil {
 		return err
 	}
 	// While a run holds the ledger, it is only read; otherwise it is told of the file that
@@ -62,7 +62,7 @@ func (j *job) writeResults(ctx context.Context) (err error) {
 	toStdout := o.open && o.output == ""
 	var locked error
 	if !toStdout && !o.byPerson {
-		locked = j.lockLedger(ctx, 0)
+		locked = j.tryLedger(ctx)
 	}
 	readOnly := toStdout || o.byPerson || locked != nil
 	if !readOnly {

@@ -113,6 +113,7 @@ lists what it tells about sheets, results, exit codes, the configuration and fau
 	root.SetVersionTemplate("bulkrevoke {{.Version}}\n")
 	root.SetHelpCommand(a.helpCommand())
 	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.findCommand(), a.initCommand(), a.loginCommand(), a.checkCommand(), a.sandboxCommand())
+	root.AddCommand(a.submitCommand(), a.workerCommand(), a.statusCommand(), a.retryCommand(), a.cancelCommand())
 	root.AddCommand(a.buildCommands()...)
 	return root
 }
@@ -132,6 +133,9 @@ func (a *app) sheetCommand(o *options, cmd *cobra.Command, do func(context.Conte
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		a.sheet = args[0]
 		if a.job, err = a.readOptions(cmd, o); err != nil {
+			return err
+		}
+		if err := a.job.useDatabase(cmd.Context()); err != nil {
 			return err
 		}
 		err = do(cmd.Context(), a.job)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
@@ -72,7 +71,9 @@ func (j *job) run(ctx context.Context) (err error) {
 	if err := j.lockLedger(ctx, j.opts.wait); err != nil {
 		return err
 	}
-	if err := ledger.Sweep(j.names.ledger, began); err != nil {
+	ctx, stopWatching := j.whileHost(ctx)
+	defer stopWatching()
+	if err := j.sweepLedger(began); err != nil {
 		j.log.Warn("what a killed run left could not be removed", "error", err)
 	}
 	j.sweep(began, j.names.output, j.evidence.Report, j.evidence.Summary, j.evidence.Metrics)

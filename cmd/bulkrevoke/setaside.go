@@ -22,7 +22,7 @@ import (
 // somebody else's and stays where it is. The same holds for the result.
 func (j *job) setAside(ctx context.Context) error {
 	ours := false // the result that is there
-	old, err := ledger.Open(j.names.ledger, ledger.Options{})
+	old, err := j.opts.ledgers.open(ctx, j.names.ledger, ledger.Options{ReadOnly: j.db != nil})
 	switch {
 	case err == nil: // closed, its file can be renamed
 		ours, err = old.HasWritten(ctx, j.names.output)
@@ -58,7 +58,37 @@ func (j *job) setAside(ctx context.Context) error {
 			return os.Rename(to, from)
 		})
 	}
+	if j.db != nil {
+		return j.setAsideLedger(ctx, time.Now())
+	}
 	return nil
+}
+
+// setAsideLedger gives a ledger in the database another name, if there is one.
+func (j *job) setAsideLedger(ctx context.Context, now time.Time) error {
+	from := j.names.ledger
+	for n := 1; ; n++ {
+		to := from + "." + timeStamp(now, n)
+		switch err := j.db.ledgers.Rename(ctx, from, to); {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case errors.Is(err, fs.ErrExist) && n < mostPerSecond:
+		case err != nil:
+			return fmt.Errorf("set the ledger %s aside: %w", from, err)
+		default:
+			j.unlessCommitted(func() error { return j.db.ledgers.Rename(context.WithoutCancel(ctx), to, from) })
+			return nil
+		}
+	}
+}
+
+// timeStamp is what the n-th of those that are set aside in one second are called by.
+func timeStamp(now time.Time, n int) string {
+	stamp := now.UTC().Format("20060102T150405Z")
+	if n > 1 {
+		stamp = fmt.Sprintf("%s-%d", stamp, n)
+	}
+	return stamp
 }
 
 // mostPerSecond is how many runs with --fresh can set files of one sheet aside in one
@@ -75,17 +105,16 @@ func (j *job) asideNames(ctx context.Context, now time.Time) (map[string]string,
 	if j.opts.sandbox {
 		paths = append(paths, j.names.state)
 	}
-	stamp := now.UTC().Format("20060102T150405Z")
 	for n := 1; n <= mostPerSecond && ctx.Err() == nil; n++ {
-		unique := stamp
-		if n > 1 {
-			unique = fmt.Sprintf("%s-%d", stamp, n)
-		}
+		unique := timeStamp(now, n)
 		moves := map[string]string{}
 		for _, path := range paths {
 			moves[path] = asideName(path, unique)
 		}
 		for _, suffix := range ledgerFiles {
+			if j.db != nil {
+				break
+			}
 			moves[j.names.ledger+suffix] = asideName(j.names.ledger, unique) + suffix
 		}
 		free := true
@@ -107,7 +136,7 @@ func (j *job) asideNames(ctx context.Context, now time.Time) (map[string]string,
 		return nil, context.Cause(ctx)
 	}
 	return nil, refusef("Run it again, or move older ones away.",
-		"every name under which %s could be set aside is taken, the last by %s", j.names.ledger, asideName(j.names.ledger, stamp))
+		"every name under which %s could be set aside is taken, the last by %s", j.names.ledger, asideName(j.names.ledger, timeStamp(now, 1)))
 }
 
 // exists says whether a name is taken, by whatever. An error says that nobody can tell.

@@ -42,11 +42,11 @@ func (o *options) tabOf(ctx context.Context, sheetName, output, known string) (s
 	if o.ledger != "" {
 		return own, nil
 	}
-	short, err := namesOf(sheetName, output, "", false, o.sandbox)
+	short, err := namesOf(sheetName, output, "", false, o.sandbox, o.database != "")
 	if err != nil {
 		return "", err
 	}
-	there, err := exists(short.ledger)
+	there, err := o.ledgers.exists(ctx, short.ledger)
 	if err != nil {
 		return "", err
 	}
@@ -63,7 +63,7 @@ func (o *options) tabOf(ctx context.Context, sheetName, output, known string) (s
 	case !there:
 		return own, nil
 	}
-	sheets, err := ledgerSheets(ctx, short.ledger)
+	sheets, err := o.ledgerSheets(ctx, short.ledger)
 	if err != nil {
 		if o.fresh {
 			return own, nil // the ledger that cannot be read is not the one that is set aside
@@ -80,7 +80,7 @@ func (o *options) tabOf(ctx context.Context, sheetName, output, known string) (s
 	if !unknown {
 		return own, nil
 	}
-	named, err := namesOf(withTab(sheetName, own), output, "", false, o.sandbox)
+	named, err := namesOf(withTab(sheetName, own), output, "", false, o.sandbox, o.database != "")
 	if err != nil {
 		return "", err
 	}
@@ -96,13 +96,20 @@ func (o *options) longerLedgers(ctx context.Context, short, known string) (tabs 
 	if o.sandbox {
 		stem, ending = trimSuffixFold(stem, ".sandbox"), ".sandbox"+ledgerEnding
 	}
-	for _, name := range ledgersIn(filepath.Dir(short)) {
+	beside, err := o.ledgers.beside(ctx, short)
+	if err != nil {
+		return nil, err
+	}
+	if o.database != "" {
+		ending = ""
+	}
+	for _, name := range beside {
 		inside, ok := strings.CutPrefix(name, stem+".")
 		tab, isLedger := strings.CutSuffix(inside, ending)
 		if !ok || !isLedger || known != "" && !strings.EqualFold(tab, safeTab(known)) {
 			continue
 		}
-		sheets, err := ledgerSheets(ctx, filepath.Join(filepath.Dir(short), name))
+		sheets, err := o.ledgerSheets(ctx, filepath.Join(filepath.Dir(short), name))
 		if err != nil {
 			if known == "" || o.fresh {
 				continue
@@ -144,8 +151,8 @@ type ledgerSheet struct {
 }
 
 // ledgerSheets returns the sheets that a ledger has rows of.
-func ledgerSheets(ctx context.Context, path string) (list []ledgerSheet, err error) {
-	led, err := ledger.Open(path, ledger.Options{ReadOnly: true})
+func (o *options) ledgerSheets(ctx context.Context, name string) (list []ledgerSheet, err error) {
+	led, err := o.ledgers.open(ctx, name, ledger.Options{ReadOnly: true})
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +164,7 @@ func ledgerSheets(ctx context.Context, path string) (list []ledgerSheet, err err
 	for _, src := range sources {
 		var layout sheet.Layout
 		if err := json.Unmarshal(src.Layout, &layout); err != nil {
-			return nil, fmt.Errorf("read how the sheet of %s was written: %w", path, err)
+			return nil, fmt.Errorf("read how the sheet of %s was written: %w", name, err)
 		}
 		list = append(list, ledgerSheet{src.Name, layout.Sheet})
 	}

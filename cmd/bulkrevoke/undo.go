@@ -40,7 +40,7 @@ and 143 interrupted.`,
   bulkrevoke plan offboarding.undo.csv
   bulkrevoke run offboarding.undo.csv`,
 	}, func(ctx context.Context, j *job) error { return j.undo(ctx) })
-	o.addFlags(cmd.Flags(), "config", "log-format", "log-level", "quiet",
+	o.addFlags(cmd.Flags(), "config", "database", "log-format", "log-level", "quiet",
 		"output: write the sheet to `FILE` (default: the sheet's name with .undo.csv)",
 		"ledger: the ledger `FILE` (default: named after the sheet, beside it)",
 		"sandbox: undo what was done in a sandbox",
@@ -126,9 +126,9 @@ func (j *job) putBackCommand(output string) string {
 	if j.opts.sandbox {
 		words = append(words, "--sandbox")
 	}
-	byName, err := namesOf(output, "", "", false, j.opts.sandbox)
+	byName, err := namesOf(output, "", "", false, j.opts.sandbox, j.db != nil)
 	if err == nil {
-		byName, err = (&options{sandbox: j.opts.sandbox}).ofItsUndone(byName, false)
+		byName, err = (&options{sandbox: j.opts.sandbox, ledgers: j.opts.ledgers}).ofItsUndone(context.Background(), byName, false)
 	}
 	if err != nil || filepath.Clean(byName.ledger) != filepath.Clean(j.names.ledger) {
 		words = append(words, "--ledger", shellQuote(j.names.ledger))

@@ -52,7 +52,7 @@ func undoMark(name string) (undoes, mark string) {
 // ofItsUndone finds the ledger of an undo sheet: the one that it came from. In any
 // other, the sheet that it undoes would still count as done, so that what it gives
 // back would stay; without that ledger the undo sheet is refused.
-func (o *options) ofItsUndone(n names, isResult bool) (names, error) {
+func (o *options) ofItsUndone(ctx context.Context, n names, isResult bool) (names, error) {
 	undoes, mark := undoMark(n.sheet)
 	if mark == "" && !isUndoName(n.sheet, isResult) {
 		return n, nil
@@ -61,11 +61,11 @@ func (o *options) ofItsUndone(n names, isResult bool) (names, error) {
 		return n, refusef("Leave out --fresh, or name another ledger with --ledger.",
 			"%s is an undo sheet: it goes on with the ledger of the sheet that it undoes, and --fresh would put that aside", n.sheet)
 	}
-	there, err := exists(n.ledger)
+	there, err := o.ledgers.exists(ctx, n.ledger)
 	if err != nil {
 		return n, err
 	}
-	if beside := filepath.Join(filepath.Dir(n.sheet), filepath.Base(n.ledger)); !there {
+	if beside := filepath.Join(filepath.Dir(n.sheet), filepath.Base(n.ledger)); !there && !n.inDatabase {
 		if there, err = exists(beside); err != nil {
 			return n, err
 		} else if there {
@@ -81,7 +81,7 @@ func (o *options) ofItsUndone(n names, isResult bool) (names, error) {
 			"%s is an undo sheet, and there is no ledger %s that it could have come from", n.sheet, n.ledger)
 	}
 	if mark != "" { // without one it has only its name to go by
-		led, err := ledger.Open(n.ledger, ledger.Options{ReadOnly: true})
+		led, err := o.ledgers.open(ctx, n.ledger, ledger.Options{ReadOnly: true})
 		if err != nil {
 			return n, err
 		}

@@ -42,7 +42,7 @@ and 143 interrupted.`,
 		Example: `  bulkrevoke verify offboarding.csv
   bulkrevoke verify offboarding.csv -o offboarding.verified.csv`,
 	}, func(ctx context.Context, j *job) error { return j.verify(ctx) })
-	o.addFlags(cmd.Flags(), "config", "limit", "share", "workers", "log-format", "log-level", "quiet",
+	o.addFlags(cmd.Flags(), "config", "database", "limit", "share", "workers", "log-format", "log-level", "quiet",
 		"output: write the sheet with the answers to `FILE` (default: the answers alone, to standard output)",
 		"ledger: the ledger `FILE` (default: named after the sheet, beside it)",
 		"sandbox: ask the sandbox of the runs with --sandbox",

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/fleet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
+)
+
+// health answers whoever watches a worker.
+type health struct {
+	db   *database
+	host atomic.Pointer[fleet.Host] // nil while the worker is none
+}
+
+// answerTime is how long an answer to whoever watches may take.
+const answerTime = 10 * time.Second
+
+// listen serves /metrics, /healthz and /readyz until stop is called.
+func (h *health) listen(address string, log *slog.Logger) (stop func() error, err error) {
+	if host, port, err := net.SplitHostPort(address); err == nil && host == "" {
+		address = net.JoinHostPort("127.0.0.1", port)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, refusef("Name another address, such as 127.0.0.1:9464.", "--listen %s: %w", address, report.Reason(err))
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", h.metrics)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
+	mux.HandleFunc("GET /readyz", h.ready)
+	s := &http.Server{Handler: mux, ReadTimeout: answerTime, WriteTimeout: 2 * answerTime, IdleTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("nobody can see any more how this worker does", "address", address, "error", err)
+		}
+	}()
+	log.Info("telling how this worker does", "url", "http://"+l.Addr().String()+"/metrics")
+	return func() error {
+		err := s.Close()
+		<-done
+		return err
+	}, nil
+}
+
+// ready says whether sheets are taken: the database is there, and nobody has taken this host for
+// dead.
+func (h *health) ready(w http.ResponseWriter, _ *http.Request) {
+	host := h.host.Load()
+	if host == nil {
+		http.Error(w, "no sheets are taken", http.StatusServiceUnavailable)
+		return
+	}
+	if err := host.May(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
+
+// metrics tells how the queue stands, in Prometheus' text format.
+func (h *health) metrics(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), answerTime)
+	defer cancel()
+	var b strings.Builder
+	gauge := func(name, help string, value float64, labels ...string) {
+		if !strings.Contains(b.String(), "# HELP "+name+" ") {
+			fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
+		}
+		b.WriteString(name)
+		if len(labels) > 0 {
+			fmt.Fprintf(&b, "{%s=%q}", labels[0], labels[1])
+		}
+		fmt.Fprintf(&b, " %g\n", value)
+	}
+	may := 0.0
+	if host := h.host.Load(); host != nil && host.May() == nil {
+		may = 1
+	}
+	gauge("bulkrevoke_worker_may_send", "1 while this host may send: the database answers, and nobody has taken it for dead.", may)
+	gauge("bulkrevoke_build_info", "Always 1; the version is in the label.", 1, "version", programVersion())
+	sheets, err := h.db.fleet.Sheets(ctx)
+	var hosts []fleet.HostInfo
+	if err == nil {
+		hosts, err = h.db.fleet.Hosts(ctx)
+	}
+	reachable := 1.0
+	if err != nil {
+		reachable = 0
+	}
+	gauge("bulkrevoke_database_up", "1 if the database has answered just now.", reachable)
+	if err == nil {
+		states, rows := map[fleet.State]int{}, map[string]int64{}
+		for _, s := range sheets {
+			states[s.State]++
+			for result, n := range s.Counts {
+				rows[result] += n
+			}
+		}
+		for _, state := range []fleet.State{fleet.Queued, fleet.Running, fleet.Waiting, fleet.Stopped, fleet.Refused, fleet.Done, fleet.Cancelled} {
+			gauge("bulkrevoke_sheets", "Submitted sheets by state; stopped and refused ones need somebody.", float64(states[state]), "state", string(state))
+		}
+		for _, result := range []string{"done", "unchanged", "accepted", "failed", "in_doubt", "invalid", "not_attempted", "not_due"} {
+			gauge("bulkrevoke_sheet_rows", "Rows of the submitted sheets by result, as their last runs have left them.", float64(rows[result]), "result", result)
+		}
+		gauge("bulkrevoke_hosts", "Hosts that live.", float64(len(hosts)))
+		if i := slices.IndexFunc(hosts, func(one fleet.HostInfo) bool { host := h.host.Load(); return host != nil && one.ID == host.ID() }); i >= 0 {
+			gauge("bulkrevoke_worker_sheets", "Sheets that this host works on.", float64(hosts[i].Sheets))
+			gauge("bulkrevoke_worker_silent_seconds", "How long ago the database has seen this host's last heartbeat.", hosts[i].Silent.Seconds())
+		}
+	}
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	fmt.Fprint(w, b.String())
+}
