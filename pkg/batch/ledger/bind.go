@@ -68,7 +68,7 @@ func (l *Ledger) Bindings(ctx context.Context) (all []Binding, err error) {
 
 // accountID returns the number of an account, which gets one if it has none.
 func accountID(c *conn, name string) (id int64, err error) {
-	if _, err := c.exec("INSERT INTO account (name) VALUES (?) ON CONFLICT DO NOTHING", name); err != nil {
+	if _, err := c.exec("INSERT INTO account (id, name) VALUES ((SELECT coalesce(max(id), 0) + 1 FROM account), ?) ON CONFLICT DO NOTHING", name); err != nil {
 		return 0, err
 	}
 	return c.count("SELECT id AS n FROM account WHERE name = ?", name)

@@ -86,7 +86,8 @@ func (t *committing) do(query string, args ...any) (changed int64) {
 }
 
 func (t *committing) run(source []byte) error {
-	t.do("INSERT INTO account (name) SELECT DISTINCT account FROM import_person WHERE true ON CONFLICT DO NOTHING")
+	t.do(`INSERT INTO account (id, name) SELECT (SELECT coalesce(max(id), 0) FROM account) + row_number() OVER (ORDER BY p.account), p.account
+		FROM (SELECT DISTINCT account FROM import_person WHERE account NOT IN (SELECT name FROM account)) p`)
 	t.do("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", metaSource, string(source))
 	t.bindAddresses()
 

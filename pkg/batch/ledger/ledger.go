@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,7 +20,10 @@ type Options struct {
 	// ledger whose last event is not as it was written opens, so that VerifyChain can
 	// say where the chain is broken; without ReadOnly it is ErrDamaged.
 	ReadOnly bool
-	Now      func() time.Time // nil: time.Now
+	// Marked opens also a ledger that is marked as a copy or as moved away, to be brought
+	// in, moved and read. Other changes are refused with ErrCopy and ErrMoved.
+	Marked bool
+	Now    func() time.Time // nil: time.Now
 	// Wrap, if it is not nil, puts something between the ledger and the database's driver:
 	// what tests do to a connection.
 	Wrap func(driver.Connector) driver.Connector
@@ -31,7 +35,8 @@ type Ledger struct {
 	dir      string // of the file; "" for a scratch ledger
 	readOnly bool
 	now      func() time.Time
-	earlier  bool // Choose has chosen the earlier sheet
+	earlier  bool         // Choose has chosen the earlier sheet
+	mark     atomic.Value // a mark: says that the ledger is not to be worked on
 
 	w       *conn      // the writer's; after Open only its goroutine uses it
 	readers chan *conn // idle ones; nil if everything goes through the writer
@@ -53,7 +58,8 @@ const readerCount = 2
 // an empty file too), one of a later version ErrNewer, one that was cut short or
 // overwritten ErrDamaged; none of them is changed. One that another program holds for
 // some seconds is ErrBusy. One of an earlier version is copied to
-// path+".v<its version>.bak" and then brought up to date.
+// path+".v<its version>.bak" and then brought up to date. One that is not to be worked on
+// is ErrCopy or ErrMoved, unless it is opened with Options.ReadOnly or Options.Marked.
 //
 // Damage is looked for in all of a small file, and at the beginning and the end of
 // a large one; what is left is reported as ErrDamaged by whoever reads it.
@@ -153,6 +159,9 @@ func prepare(w *conn, keep func(version int) error, o Options, t tables) (*Ledge
 	if o.ReadOnly {
 		return l, nil // whoever only reads may want to see what is left
 	}
+	if err := l.Marked(); err != nil && !o.Marked {
+		return nil, err
+	}
 	if err := w.snapshot(func() error { return checkHead(w) }); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
@@ -176,16 +185,24 @@ func newLedger(w *conn, o Options) (*Ledger, error) {
 		readOnly: o.ReadOnly, now: o.clock(), w: w,
 		jobs: make(chan *job, mostPerCommit), quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	if err := w.query("SELECT value FROM meta WHERE name = 'id'", func(r row) error {
-		l.id = r.text("value")
-		return nil
-	}); err != nil {
+	var err error
+	if l.id, err = readID(w); err != nil {
 		return nil, err
 	}
-	if l.id == "" {
-		return nil, fmt.Errorf("%w: it has no id", ErrDamaged)
+	m, err := readMark(w)
+	l.mark.Store(m)
+	return l, err
+}
+
+func readID(c *conn) (id string, err error) {
+	err = c.query("SELECT value FROM meta WHERE name = 'id'", func(r row) error {
+		id = r.text("value")
+		return nil
+	})
+	if err == nil && id == "" {
+		err = fmt.Errorf("%w: it has no id", ErrDamaged)
 	}
-	return l, nil
+	return id, err
 }
 
 // Scratch returns an empty ledger that leaves nothing behind. What does not fit in

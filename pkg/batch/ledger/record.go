@@ -174,7 +174,7 @@ func keepSeen(c *conn, in Intent, run int64, before string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return c.count("INSERT INTO seen (call_id, account, run, attempt, sent_at, state) VALUES (?, ?, ?, ?, ?, ?) RETURNING id AS n",
+	return c.count("INSERT INTO seen (id, call_id, account, run, attempt, sent_at, state) VALUES ((SELECT coalesce(max(id), 0) + 1 FROM seen), ?, ?, ?, ?, ?, ?) RETURNING id AS n",
 		in.CallID, account, run, int64(in.Attempt), millis(in.At), before)
 }
 

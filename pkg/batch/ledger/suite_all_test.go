@@ -80,6 +80,13 @@ func Run(t *testing.T, newStore NewStore) {
 		{"VerifyRowsWithOlderEvents", testVerifyRowsWithOlderEvents},
 		{"ReadOnly", testReadOnly},
 		{"Closed", testClosed},
+		{"CopiesOfEveryState", testCopiesOfEveryState},
+		{"ExportDuringARun", testExportDuringARun},
+		{"ExportLeavesNothingBehind", testExportLeavesNothingBehind},
+		{"BringInRefuses", testBringInRefuses},
+		{"MoveThereAndBack", testMoveThereAndBack},
+		{"MoveIsInterrupted", testMoveIsInterrupted},
+		{"CopyInFlatMemory", testCopyInFlatMemory},
 		{"Faults", testFaults},
 		{"Killed", testKilled},
 	} {

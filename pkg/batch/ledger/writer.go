@@ -155,6 +155,12 @@ func (l *Ledger) commit(batch []*job) {
 		batch[0].done <- err
 		return
 	}
+	if err := l.Marked(); err != nil {
+		for _, j := range batch {
+			j.done <- err
+		}
+		return
+	}
 	err := l.patiently(func() error {
 		for _, j := range batch {
 			if err := j.do(l.w); err != nil {
