@@ -12,9 +12,9 @@ import (
 )
 
 // Export makes a ledger file at path that is a copy of this ledger as it was at one moment,
-// whatever database it stands in and whoever is at work on it. The file holds everything
-// (id, events, rows, runs, what was seen), is read and verified like any other, and is marked: to
-// open it for a change is ErrCopy. The ledger itself stays as it is, the one to work on.
+// whatever database it stands in and whoever is at work on it. The file holds everything,
+// is read and verified like any other, and is marked: to open it for a change is ErrCopy.
+// The ledger itself stays as it is, the one to work on. A broken chain is copied as it is.
 //
 // The file gets its name when it is complete and durable; an error, a cancelled context or
 // a kill leaves none of that name (Sweep finds the rest). A file that is there is
@@ -83,8 +83,8 @@ var durables = []durable{
 		"call_id, request_id, ticket, code, message, note, http_status, sent_at, confirmed_at"},
 }
 
-// copyTo copies everything into tables that have no rows but that of head, in the
-// transaction that is under way there; from reads of one moment. It ends with the context, and when the
+// copyTo copies everything, as one snapshot has it, into tables that have no rows but that of
+// head, in the transaction that is under way there. It ends with the context, and when the
 // ledger is closed.
 func (l *Ledger) copyTo(ctx context.Context, from, to *conn) error {
 	to.end = end{} // it will be another

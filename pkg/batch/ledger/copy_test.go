@@ -2,11 +2,35 @@ package ledger
 
 import (
 	"database/sql"
+	"errors"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
+
+// A disk that fills up while a file is made is ErrStorage, and nothing of the file is left.
+func TestNewFileOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	err := newFile(filepath.Join(dir, "x.ledger.db"), func(c *conn) error {
+		if err := c.once("PRAGMA max_page_count = 60; PRAGMA cache_size = 1;" + schema + c.setVersion(schemaVersion)); err != nil {
+			return err
+		}
+		return c.insert("output", "path", 10_000, func(args []any, i int) []any {
+			return append(args, "a path that takes some room in the file "+strconv.Itoa(i))
+		})
+	})
+	if !errors.Is(err, ErrStorage) {
+		t.Errorf("got %v, want %v", err, ErrStorage)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		t.Errorf("%v are left, %v", entries, err)
+	}
+}
 
 // A copy has all tables and columns that a ledger has.
 func TestCopiesHaveEveryColumn(t *testing.T) {

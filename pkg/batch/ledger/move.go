@@ -20,17 +20,17 @@ import (
 // verify is refused with a *ChainError. Memory is flat; a million rows are one transaction.
 //
 // A file that is worked on moves: from then on it can only be read (ErrMoved). A copy that
-// Export made stays what it is, and its content can be worked on here: whoever brings it in sees to it
-// that nobody works on the ledger that it was taken from.
+// Export made stays what it is, and its content can be worked on here: whoever brings it in
+// sees to it that nobody works on the ledger that it was taken from.
 //
-// already says that there was nothing to bring in, because this ledger is that of the file, or
-// has gone on from it. Otherwise one of the same id is a *DivergedError, and another one
-// that has been worked on ErrNotEmpty. ErrMoved and ErrCopy are told of whichever of the
-// two has that mark, and can not be brought in or brought into.
+// already says that there was nothing to bring in: this ledger ends as the file does, or has
+// gone on from a file that was moved here. One of the same id that differs otherwise is a
+// *DivergedError, and another one that has been worked on is ErrNotEmpty. ErrMoved and
+// ErrCopy say that a mark of the file or of this ledger stands against it.
 //
-// The ledger is opened with Options.Marked. The caller is alone with it and with the file; ID is the file's
-// afterwards. After any error the same call can be made again, at once or by another
-// process: it goes on where this one ended.
+// The ledger is opened with Options.Marked. The caller is alone with it and with the file;
+// ID is the file's afterwards. After any error the same call can be made again, at once or
+// by another process: it goes on where this one ended. Until then changes may be refused.
 func (l *Ledger) BringIn(ctx context.Context, path string) (already bool, err error) {
 	if l.readOnly {
 		return false, ErrReadOnly

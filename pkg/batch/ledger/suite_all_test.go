@@ -86,7 +86,6 @@ func Run(t *testing.T, newStore NewStore) {
 		{"BringInRefuses", testBringInRefuses},
 		{"MoveThereAndBack", testMoveThereAndBack},
 		{"MoveIsInterrupted", testMoveIsInterrupted},
-		{"CopyInFlatMemory", testCopyInFlatMemory},
 		{"Faults", testFaults},
 		{"Killed", testKilled},
 	} {
