@@ -159,6 +159,7 @@ func prepare(w *conn, keep func(version int) error, o Options, t tables) (*Ledge
 	if o.ReadOnly {
 		return l, nil // whoever only reads may want to see what is left
 	}
+	// A marked one of an earlier version is up to date by now, so that it can be read.
 	if err := l.Marked(); err != nil && !o.Marked {
 		return nil, err
 	}

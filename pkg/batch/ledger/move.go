@@ -69,23 +69,20 @@ func (l *Ledger) bringIn(ctx context.Context, file *Ledger) (already bool, err e
 	}); err != nil {
 		return false, err
 	}
-	if next == stepPlace {
-		l.id = file.id
-	}
-	if next == stepPlace || next == stepShutFile {
-		if file.marked() == unmarked {
-			if err := file.setMark(ctx, markMoved, at); err != nil {
-				return false, err
-			}
-		}
-	}
-	if next == stepPlace || next == stepOpen {
-		if err := l.setMark(ctx, unmarked, at); err != nil {
+	l.id = file.id
+	if file.marked() == unmarked { // which leaves stepPlace and stepShutFile
+		if err := file.setMark(ctx, markMoved, at); err != nil {
 			return false, err
 		}
-		return false, l.alone(ctx, func(c *conn) error { return c.flush(c) })
 	}
-	return true, nil
+	if next == stepNone || next == stepShutFile {
+		l.mark.Store(unmarked) // as compare has found it
+		return true, nil
+	}
+	if err := l.setMark(ctx, unmarked, at); err != nil {
+		return false, err
+	}
+	return false, l.alone(ctx, func(c *conn) error { return c.flush(c) })
 }
 
 // MoveTo moves the ledger out into a file at path: the file can be worked on from then on,
@@ -103,10 +100,18 @@ func (l *Ledger) MoveTo(ctx context.Context, path string) error {
 }
 
 func (l *Ledger) moveTo(ctx context.Context, path string) (err error) {
+	// What is durable counts: after an error, this process may know it as shut without that.
+	var m mark
+	if err := l.alone(ctx, func(c *conn) (err error) {
+		m, err = readMark(c)
+		return err
+	}); err != nil {
+		return err
+	}
 	switch {
-	case l.marked() == markMoved: // to go on
-	case l.Marked() != nil:
-		return l.Marked()
+	case m == markMoved: // to go on
+	case m != unmarked:
+		return m.refusal()
 	case l.readOnly:
 		return ErrReadOnly
 	}
@@ -114,7 +119,7 @@ func (l *Ledger) moveTo(ctx context.Context, path string) (err error) {
 		return err
 	}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		if l.marked() == markMoved {
+		if m == markMoved {
 			return ErrMoved
 		}
 		if err := l.verify(ctx); err != nil {
@@ -124,11 +129,11 @@ func (l *Ledger) moveTo(ctx context.Context, path string) (err error) {
 			return err
 		}
 	}
-	at, done, err := l.movedInto(ctx, path)
+	at, done, err := l.movedInto(ctx, path, m)
 	if err != nil || done {
 		return err
 	}
-	if l.marked() == unmarked {
+	if m == unmarked {
 		if err := l.setMark(ctx, markMoved, at); err != nil {
 			return err
 		}
@@ -140,9 +145,9 @@ func (l *Ledger) moveTo(ctx context.Context, path string) (err error) {
 	return errors.Join(file.setMark(ctx, unmarked, at), file.Close())
 }
 
-// movedInto looks at the file that the ledger moves into: at is where both end if it is a
+// movedInto looks at the file that the ledger, marked m, moves into: at is where both end if it is a
 // copy of it, and done says that it can be worked on already.
-func (l *Ledger) movedInto(ctx context.Context, path string) (at ChainHead, done bool, err error) {
+func (l *Ledger) movedInto(ctx context.Context, path string, m mark) (at ChainHead, done bool, err error) {
 	file, err := Open(path, Options{ReadOnly: true})
 	if errors.Is(err, ErrForeign) {
 		return at, false, fs.ErrExist
@@ -162,7 +167,7 @@ func (l *Ledger) movedInto(ctx context.Context, path string) (at ChainHead, done
 	case file.id != l.id:
 	case file.marked() == markCopy && end == at:
 		return at, false, nil
-	case file.marked() == unmarked && l.marked() == markMoved:
+	case file.marked() == unmarked && m == markMoved:
 		err = file.read(ctx, func(c *conn) error {
 			done, err = at.within(c)
 			return err

@@ -436,20 +436,34 @@ func testMoveIsInterrupted(t *testing.T, newStore NewStore) {
 		after:  func(query string) error { return dead(query, true) },
 	}.on(Options())
 	o.Marked = true
-	// try does a part of a move with all that fails from statement n on, and says whether any has.
-	try := func(t *testing.T, store Store, n int, do func(l *ledger.Ledger) error) bool {
+	// try does a part of a move with all that fails from statement n on, and says whether any
+	// has. Then it does it again, with the ledger as it is now or opened anew.
+	try := func(t *testing.T, store Store, n int, reopen bool, between func(), do func(l *ledger.Ledger) error) bool {
 		t.Helper()
 		l, err := store.Open(o)
 		Must(t, err)
+		defer func() { l.Close() }()
 		at, count = n, 0
 		err = do(l)
 		hit := count >= at
 		at = 0
-		l.Close() // as well as it can
-		if hit != (err != nil) && !(after && hit) || err != nil && !errors.Is(err, errFault) {
+		if !hit && err != nil || hit && !after && err == nil || err != nil && !errors.Is(err, errFault) {
 			t.Errorf("all fails from statement %d, after it %t: it is %t, and the error is %v", n, after, hit, err)
 		}
-		return hit
+		if !hit {
+			return false
+		}
+		if reopen {
+			l.Close() // as well as it can
+			between()
+			l, err = store.Open(o)
+			Must(t, err)
+		}
+		Must(t, do(l))
+		if in := l.Marked(); in != nil && !errors.Is(in, ledger.ErrMoved) {
+			t.Errorf("after statement %d it is %v", n, in)
+		}
+		return true
 	}
 	once := func(t *testing.T, from, to Store) (moved bool) {
 		t.Helper()
@@ -470,55 +484,52 @@ func testMoveIsInterrupted(t *testing.T, newStore NewStore) {
 	data, err := os.ReadFile(string(source))
 	Must(t, err)
 	for _, after = range []bool{false, true} {
-		outs, ins := 0, 0
-		for n := 1; ; n++ {
-			f, store := newFile(t).(file), newStore(t)
-			Must(t, os.WriteFile(string(f), data, 0o600))
-			Open(t, store).Close() // an empty one
-			if !try(t, store, n, func(l *ledger.Ledger) error { _, err := l.BringIn(t.Context(), string(f)); return err }) {
-				break
-			}
-			ins++
-			ok := openError(t, f) == nil
-			in, err := store.Open(ledger.Options{ReadOnly: true})
-			Must(t, err)
-			if ok && in.ID() != "" && in.Marked() == nil {
-				if seq, _, err := in.Head(t.Context()); seq != 1 || err != nil {
-					t.Errorf("after statement %d both can be worked on: %v", n, err)
+		for _, reopen := range []bool{false, true} {
+			outs, ins := 0, 0
+			for n := 1; ; n++ {
+				f, store := newFile(t).(file), newStore(t)
+				Must(t, os.WriteFile(string(f), data, 0o600))
+				Open(t, store).Close() // an empty one
+				if !try(t, store, n, reopen, func() {
+					if openError(t, f) != nil {
+						return
+					}
+					in, err := store.Open(ledger.Options{ReadOnly: true})
+					Must(t, err)
+					defer in.Close()
+					if seq, _, err := in.Head(t.Context()); err != nil || in.Marked() == nil && seq != 1 {
+						t.Errorf("after statement %d both can be worked on, %v", n, err)
+					}
+				}, func(l *ledger.Ledger) error { _, err := l.BringIn(t.Context(), string(f)); return err }) {
+					break
 				}
+				ins++
+				if !once(t, f, store) {
+					t.Errorf("after statement %d the move in does not end", n)
+				}
+				same(t, "moved in", source, store)
 			}
-			Must(t, in.Close())
-			in = marked(t, store)
-			_, err = in.BringIn(t.Context(), string(f))
-			Must(t, err)
-			Must(t, in.Close())
-			if !once(t, f, store) {
-				t.Errorf("after statement %d the move in does not end", n)
+			for n := 1; ; n++ {
+				f, store := newFile(t).(file), newStore(t)
+				whole := newFile(t).(file)
+				Must(t, os.WriteFile(string(whole), data, 0o600))
+				l := marked(t, store)
+				bringIn(t, l, whole, true)
+				Must(t, l.Close())
+				if !try(t, store, n, reopen, func() {
+					if openError(t, store) == nil && openError(t, f) == nil {
+						t.Errorf("after statement %d both can be worked on", n)
+					}
+				}, func(l *ledger.Ledger) error { return l.MoveTo(t.Context(), string(f)) }) {
+					break
+				}
+				outs++
+				if !once(t, store, f) {
+					t.Errorf("after statement %d the move out does not end", n)
+				}
+				same(t, "moved out", source, f)
 			}
-			same(t, "moved in", source, store)
+			t.Logf("after a statement %t, opened anew %t: %d moves in and %d out", after, reopen, ins, outs)
 		}
-		for n := 1; ; n++ {
-			f, store := newFile(t).(file), newStore(t)
-			whole := newFile(t).(file)
-			Must(t, os.WriteFile(string(whole), data, 0o600))
-			l := marked(t, store)
-			bringIn(t, l, whole, true)
-			Must(t, l.Close())
-			if !try(t, store, n, func(l *ledger.Ledger) error { return l.MoveTo(t.Context(), string(f)) }) {
-				break
-			}
-			outs++
-			if openError(t, store) == nil && openError(t, f) == nil {
-				t.Errorf("after statement %d both can be worked on", n)
-			}
-			l = marked(t, store)
-			Must(t, l.MoveTo(t.Context(), string(f)))
-			Must(t, l.Close())
-			if !once(t, store, f) {
-				t.Errorf("after statement %d the move out does not end", n)
-			}
-			same(t, "moved out", source, f)
-		}
-		t.Logf("after a statement %t: %d moves in and %d out", after, ins, outs)
 	}
 }
