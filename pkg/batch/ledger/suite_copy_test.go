@@ -94,7 +94,18 @@ func left(t testing.TB, f file) (names []string) {
 func testCopiesOfEveryState(t *testing.T, newStore NewStore) {
 	store := newStore(t)
 	l := Open(t, store)
-	steps := append([]Step{{Name: "make it", Do: func(context.Context, *ledger.Ledger) error { return nil }}}, Steps()...)
+	lose := func(ctx context.Context, l *ledger.Ledger) error {
+		ops, err := l.Next(ctx, "main", ledger.Cursor{}, 1)
+		if err != nil || len(ops) == 0 {
+			return fmt.Errorf("%d operations, %w", len(ops), err)
+		}
+		o := OutcomeOf(ops[0], "c9", crm.Failed)
+		o.Happened, o.Note = true, "sent again"
+		o.Lost = []crm.Grant{{Kind: crm.KindUser, ID: "z", Access: crm.Write, Related: true}}
+		return l.Record(ctx, []ledger.Outcome{o})
+	}
+	nothing := func(context.Context, *ledger.Ledger) error { return nil }
+	steps := slices.Concat([]Step{{Name: "make it", Do: nothing}}, Steps(), []Step{{Name: "a bystander loses", Do: lose}, {Name: "look again", Do: nothing}})
 	var ahead *ledger.Ledger // brought in before this step
 	var other Store
 	for _, step := range steps {
@@ -132,6 +143,9 @@ func testCopiesOfEveryState(t *testing.T, newStore NewStore) {
 		bringIn(t, l, again, false)
 	}
 	Must(t, openError(t, other))
+	if n, err := ahead.CountLost(t.Context()); n != 1 || err != nil {
+		t.Errorf("bystanders have lost something by %d rows, %v", n, err)
+	}
 }
 
 // What is taken out while others are at work is the ledger of one moment.
