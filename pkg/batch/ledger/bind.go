@@ -68,10 +68,10 @@ func (l *Ledger) Bindings(ctx context.Context) (all []Binding, err error) {
 
 // accountID returns the number of an account, which gets one if it has none.
 func accountID(c *conn, name string) (id int64, err error) {
-	if _, err := c.exec("INSERT INTO account (id, name) VALUES ((SELECT coalesce(max(id), 0) + 1 FROM account), ?) ON CONFLICT DO NOTHING", name); err != nil {
-		return 0, err
+	if id, err = c.count("SELECT id AS n FROM account WHERE name = ?", name); id != 0 || err != nil {
+		return id, err
 	}
-	return c.count("SELECT id AS n FROM account WHERE name = ?", name)
+	return c.count("INSERT INTO account (id, name) SELECT coalesce(max(id), 0) + 1, ? FROM account RETURNING id AS n", name)
 }
 
 // EmailBinding returns the user id that an address, without regard to case, was

@@ -29,7 +29,7 @@ func (im *Import) Commit(ctx context.Context, src Source) error {
 	if err != nil {
 		return fmt.Errorf("commit the sheet: %w", err)
 	}
-	err = im.l.change(ctx, func(c *conn) error {
+	err = im.l.changeAlone(ctx, func(c *conn) error {
 		t := committing{c: c, ctx: ctx, base: im.base, rows: int64(im.n), bulk: bulk}
 		t.keepEarlier(src.Sheet)
 		if err := t.run(source); err != nil {
@@ -86,23 +86,24 @@ func (t *committing) do(query string, args ...any) (changed int64) {
 }
 
 func (t *committing) run(source []byte) error {
-	t.do(`INSERT INTO account (id, name) SELECT (SELECT coalesce(max(id), 0) FROM account) + row_number() OVER (ORDER BY p.account), p.account
-		FROM (SELECT DISTINCT account FROM import_person WHERE account NOT IN (SELECT name FROM account)) p`)
-	t.do("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", metaSource, string(source))
+	t.do(`INSERT INTO account (id, name) SELECT (SELECT coalesce(max(id), 0) FROM account) + row_number() OVER (ORDER BY account), account
+		FROM (SELECT DISTINCT account FROM import_person WHERE account NOT IN (SELECT name FROM account)) x`)
+	t.do("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT ({{ledger}}name) DO UPDATE SET value = excluded.value", metaSource, string(source))
 	t.bindAddresses()
 
 	// What is no longer wanted. It has to go before what is wanted gets its place.
 	gone := t.do("DELETE FROM op WHERE seq = 0 AND id NOT IN (SELECT op FROM earlier_row WHERE op IS NOT NULL)")
 	t.do("UPDATE op SET open = 0, turn = 0, head = id, members = 1 WHERE open = 1 OR turn > 0")
 
-	anew := gone > t.bulk || t.fresh() > t.bulk
-	if anew && t.err == nil {
-		t.err = t.c.once(dropRecordIndexes)
+	drop, anew := t.c.bulkIndexes()
+	bulk := drop != "" && (gone > t.bulk || t.fresh() > t.bulk)
+	if bulk && t.err == nil {
+		t.err = t.c.once(drop)
 	}
 	t.takeUp()
 	t.addNew()
-	if anew && t.err == nil {
-		t.err = t.c.once(recordIndexes)
+	if bulk && t.err == nil {
+		t.err = t.c.once(anew)
 	}
 	t.replaceRows()
 	return t.err

@@ -7,17 +7,27 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"strconv"
 	"strings"
 )
 
-// conn is one connection to the database, for one goroutine at a time. One that is lost
-// between transactions is opened again, by the first statement that finds it so.
+// conn is one connection to the database, for one goroutine at a time. It is opened by its
+// first statement, and one that is lost between transactions again by the first that finds
+// it so.
 type conn struct {
 	dialect
-	db    *sql.DB // of this one connection
-	c     *sql.Conn
+	db    *sql.DB          // of this one connection
+	c     *sql.Conn        // nil while it is not open
 	stmts map[string]*stmt // prepared statements, kept as long as the connection
-	end   end              // of what has been written, where this is the writer's
+	end   *end             // of what has been written, where this is the writer's
+	// ledger is the number of the ledger that a transaction claims, where a database has
+	// several, and shown the one whose rows are seen outside of transactions, 0 for none.
+	ledger, shown int64
+	txid          int64 // the database's number of the transaction that was claimed last, where it has one
+	// again, if it is not nil, waits and says whether to try once more what is done outside
+	// of a transaction and has found the connection lost. Without it, it is tried once more.
+	again func() bool
 	// running says that the rows of a query are being handed out: nothing else may run.
 	running bool
 	open    bool  // a transaction is under way
@@ -33,17 +43,66 @@ type stmt struct {
 	unknown string // a column that was asked for and is not there
 }
 
-// connect opens the one connection to a database.
-func connect(ctx context.Context, d dialect, to driver.Connector) (c *conn, err error) {
-	c = &conn{dialect: d, db: sql.OpenDB(to), stmts: make(map[string]*stmt)}
+// newConn returns a connection to a database that is not open yet.
+func newConn(d dialect, to driver.Connector) *conn {
+	c := &conn{dialect: d, db: sql.OpenDB(to), stmts: make(map[string]*stmt), end: new(end)}
 	c.db.SetMaxIdleConns(-1) // one that is given back is closed
-	if c.c, err = c.db.Conn(ctx); err != nil {
+	return c
+}
+
+// connect opens the one connection to a database.
+func connect(ctx context.Context, d dialect, to driver.Connector) (*conn, error) {
+	c := newConn(d, to)
+	if err := c.dial(ctx); err != nil {
 		return nil, errors.Join(d.storageError(err), c.db.Close())
 	}
 	return c, nil
 }
 
-func (c *conn) close() error { return c.storageError(errors.Join(c.hangUp(), c.db.Close())) }
+// dial opens the connection if it is not open.
+func (c *conn) dial(ctx context.Context) (err error) {
+	if c.c != nil {
+		return nil
+	}
+	if c.c, err = c.db.Conn(ctx); err != nil {
+		c.c = nil
+		return err
+	}
+	if c.shown != 0 {
+		if _, err = c.c.ExecContext(ctx, c.rebind(showLedger), strconv.FormatInt(c.shown, 10)); err != nil {
+			_ = c.hangUp()
+		}
+	}
+	return err
+}
+
+// showLedger sets whose rows are seen outside of transactions.
+const showLedger = "SELECT set_config('bulkrevoke.ledger', ?, false)"
+
+// show has statements outside of transactions see the rows of that ledger.
+func (c *conn) show(ledger int64) error {
+	c.ledger = ledger
+	if c.shown == ledger {
+		return nil
+	}
+	c.shown = 0
+	if c.c != nil {
+		if _, err := c.exec(showLedger, strconv.FormatInt(ledger, 10)); err != nil {
+			return err
+		}
+	}
+	c.shown = ledger
+	return nil
+}
+
+// close closes the connection. That it is lost already is no error.
+func (c *conn) close() error {
+	err := errors.Join(c.hangUp(), c.db.Close())
+	if err != nil && c.lost(err) {
+		return nil
+	}
+	return c.storageError(err)
+}
 
 func (c *conn) hangUp() error {
 	var errs []error
@@ -51,24 +110,33 @@ func (c *conn) hangUp() error {
 		errs = append(errs, st.Close())
 	}
 	clear(c.stmts)
-	return errors.Join(append(errs, c.c.Close())...)
+	if c.c != nil {
+		errs = append(errs, c.c.Close())
+		c.c = nil
+	}
+	return errors.Join(errs...)
 }
 
 // run does something with the connection, for a statement. Outside of a transaction it is
-// done once more, on a new connection, where the old one was lost: what is done there can be
+// done again, on a new connection, where the old one was lost: what is done there can be
 // repeated, and what temporary tables held is gone and missed.
 func (c *conn) run(query string, do func() error) error {
 	if c.running {
 		return c.fail(fmt.Errorf("a statement runs inside a query: %s", query))
 	}
-	err := do()
-	if err != nil && !c.open && c.lost(err) {
-		_ = c.hangUp() // it is lost
-		var fresh *sql.Conn
-		if fresh, err = c.db.Conn(context.Background()); err == nil {
-			c.c = fresh
-			err = do()
+	dialed := func() error {
+		if err := c.dial(context.Background()); err != nil {
+			return err
 		}
+		return do()
+	}
+	err := dialed()
+	for tries := 0; err != nil && !c.open && c.lost(err); tries++ {
+		_ = c.hangUp() // it is lost
+		if c.again == nil && tries == 1 || c.again != nil && !(c.away(err) && c.again()) {
+			break
+		}
+		err = dialed()
 	}
 	return c.fail(err)
 }
@@ -163,12 +231,16 @@ func (c *conn) insert(table, columns string, n int, values func(args []any, i in
 func (c *conn) query(query string, each func(r row) error, args ...any) (err error) {
 	var st *stmt
 	var rows *sql.Rows
-	if err := c.run(query, func() (err error) {
+	ask := func() (err error) {
 		if st, err = c.statement(query); err == nil {
 			rows, err = st.Query(c.values(args)...)
 		}
 		return err
-	}); err != nil {
+	}
+	if c.again != nil && !c.open {
+		return c.queryWhole(query, ask, &st, &rows, each)
+	}
+	if err := c.run(query, ask); err != nil {
 		return err
 	}
 	c.running = true
@@ -193,6 +265,43 @@ func (c *conn) query(query string, each func(r row) error, args ...any) (err err
 		}
 	}
 	return c.fail(rows.Err())
+}
+
+// queryWhole is query where a lost connection is tried again: no row is handed out before all
+// are there, so that none is handed out twice.
+func (c *conn) queryWhole(query string, ask func() error, st **stmt, rows **sql.Rows, each func(r row) error) error {
+	var all [][]any
+	if err := c.run(query, func() error {
+		all = all[:0]
+		if err := ask(); err != nil {
+			return err
+		}
+		defer (*rows).Close() // what it says, Err has said
+		if err := (*st).learn(*rows); err != nil {
+			return err
+		}
+		for (*rows).Next() {
+			if err := (*rows).Scan((*st).places...); err != nil {
+				return err
+			}
+			all = append(all, slices.Clone((*st).values))
+		}
+		return (*rows).Err()
+	}); err != nil {
+		return err
+	}
+	c.running = true
+	defer func() { c.running = false }()
+	for _, values := range all {
+		copy((*st).values, values)
+		if err := each(row{*st}); err != nil {
+			return err
+		}
+		if (*st).unknown != "" {
+			return fmt.Errorf("a query has no column %s: %s", (*st).unknown, query)
+		}
+	}
+	return nil
 }
 
 // learn makes room for the rows of a statement when it has run for the first time.
@@ -254,10 +363,16 @@ func (c *conn) found(do func() error) error {
 		return c.saveEnd()
 	})
 	if err != nil {
-		c.end = end{} // read anew: who knows whether a commit that failed has happened
+		*c.end = end{} // read anew: who knows whether a commit that failed has happened
 	}
 	return err
 }
+
+// commitError is what a COMMIT has failed with. The transaction may have happened, if the
+// connection was lost.
+type commitError struct{ error }
+
+func (e commitError) Unwrap() error { return e.error }
 
 // temporary is transact for changes of temporary tables: it locks nobody out.
 func (c *conn) temporary(do func() error) error { return c.within("BEGIN", do) }
@@ -275,6 +390,7 @@ func (c *conn) within(begin string, do func() error) error {
 			c.open = false
 			return nil
 		}
+		err = commitError{err}
 	}
 	return errors.Join(err, c.rollback())
 }

@@ -87,7 +87,7 @@ var durables = []durable{
 // head, in the transaction that is under way there. It ends with the context, and when the
 // ledger is closed.
 func (l *Ledger) copyTo(ctx context.Context, from, to *conn) error {
-	to.end = end{} // it will be another
+	*to.end = end{} // it will be another
 	for _, t := range durables {
 		if err := l.copyTable(ctx, from, to, t); err != nil {
 			return fmt.Errorf("copy %s: %w", t.table, err)

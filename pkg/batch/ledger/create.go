@@ -92,22 +92,27 @@ func Sweep(path string, since time.Time) error {
 
 // lay makes the tables and the first event.
 func lay(c *conn, now time.Time) error {
-	id, err := newID()
-	if err != nil {
-		return err
-	}
 	for _, script := range []string{schema + indexes, c.setVersion(schemaVersion)} {
 		if err := c.once(script); err != nil {
 			return err
 		}
 	}
+	id, err := newID()
+	if err != nil {
+		return err
+	}
+	return layRows(c, id, schemaVersion, now)
+}
+
+// layRows writes what an empty ledger has.
+func layRows(c *conn, id string, version int, now time.Time) error {
 	if _, err := c.exec("INSERT INTO meta (name, value) VALUES ('id', ?)", id); err != nil {
 		return err
 	}
 	if _, err := c.exec("INSERT INTO head (id, event, hash, opseq) VALUES (1, 0, ?, 0)", make([]byte, hashSize)); err != nil {
 		return err
 	}
-	return appendEvent(c, now, "ledger", map[string]any{"id": id, "schema": schemaVersion})
+	return appendEvent(c, now, "ledger", map[string]any{"id": id, "schema": version})
 }
 
 // newID returns a random UUID (version 4).

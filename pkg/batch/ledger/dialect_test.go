@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,6 +17,7 @@ func TestPostgresStatements(t *testing.T) {
 		"SELECT 1":                                "SELECT 1",
 		"SELECT ?, x FROM t WHERE y IN (?, ?)":    "SELECT $1, x FROM t WHERE y IN ($2, $3)",
 		"CREATE TABLE t (a {{key}}, b {{bytes}})": "CREATE TABLE t (a BIGINT PRIMARY KEY, b BYTEA)",
+		"SELECT ? WHERE {{unconfirmed}}":          "SELECT $1 WHERE o.unconfirmed > $2 ORDER BY o.unconfirmed",
 	} {
 		if got := (postgres{}).rebind(query); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -55,19 +55,5 @@ func TestPostgresErrors(t *testing.T) {
 				t.Errorf("%v: got %v, want %v", tt.err, got, tt.want)
 			}
 		}
-	}
-}
-
-// Every name has a schema of its own, which PostgreSQL takes.
-func TestSchemaName(t *testing.T) {
-	t.Parallel()
-	long := strings.Repeat("offboarding of the ", 5)
-	seen := make(map[string]string)
-	for _, name := range []string{"", "off", "Off", "off.undo", `"quoted"`, "ü", long, long + "2", strings.Repeat("ü", 40), "a\x00", "a\xff", "a\ufffd"} {
-		schema := schemaName(name)
-		if other, taken := seen[schema]; taken || len(schema) > 63 || plain(schema) != schema {
-			t.Errorf("%q: got %q of %d bytes, which %q has: %t", name, schema, len(schema), other, taken)
-		}
-		seen[schema] = name
 	}
 }

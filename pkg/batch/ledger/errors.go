@@ -14,9 +14,11 @@ var (
 	ErrNewer = errors.New("the ledger was written by a newer version")
 	// ErrDamaged: the ledger's file has been cut short or overwritten.
 	ErrDamaged = errors.New("the ledger is damaged")
-	// ErrStorage: reading or writing the file failed, a full disk for one.
+	// ErrStorage: reading or writing the file failed, a full disk for one, or the database
+	// does not answer.
 	ErrStorage = errors.New("the ledger's storage failed")
-	// ErrBusy: another program, a database browser or a backup for one, holds the file.
+	// ErrBusy: another program, a database browser or a backup for one, holds the file, or
+	// the ledger in its database.
 	ErrBusy = errors.New("the ledger is in use by another program")
 	// ErrReadOnly: the ledger was opened to be read only.
 	ErrReadOnly = errors.New("the ledger is open for reading only")
@@ -26,8 +28,13 @@ var (
 	ErrMoved = errors.New("the ledger has been moved to another place, and only what it was then can be read here")
 	// ErrNotEmpty: the ledger that another is to be brought into has a history of its own.
 	ErrNotEmpty = errors.New("the ledger to bring it into is another one, and has been worked on")
+	// ErrElsewhere: the ledger that is to be brought in stands in the database already.
+	ErrElsewhere = errors.New("the ledger stands in this database already, under another name")
 	// ErrClosed: the ledger has been closed.
 	ErrClosed = errors.New("the ledger is closed")
+	// ErrFenced: Options.Check has refused the change, which was not written. Whoever opened
+	// the ledger may not change it any more.
+	ErrFenced = errors.New("the ledger may not be changed any more")
 	// ErrUnknownOp: an id that no operation of the ledger has, or that of a row which
 	// is not a head.
 	ErrUnknownOp = errors.New("no such operation")

@@ -3,6 +3,8 @@ package ledger
 import (
 	"context"
 	"errors"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // What tests of files need beside what everybody may use.
@@ -34,5 +36,31 @@ func OpenNext(path string, o Options, script string, err error) (*Ledger, error)
 // SchemaVersion is the version of this program's tables.
 const SchemaVersion = schemaVersion
 
-// SchemaName is the schema of a ledger in PostgreSQL.
-func SchemaName(name string) string { return schemaName(name) }
+// OpenNextDatabase is OpenNext for a database.
+func OpenNextDatabase(ctx context.Context, url, script string, err error) (*Database, error) {
+	config, perr := pgx.ParseConfig(url)
+	if perr != nil {
+		return nil, perr
+	}
+	t := databaseTables()
+	t.version++
+	t.steps = append(t.steps, func(c *conn) error {
+		return errors.Join(c.once(script), err)
+	})
+	return openDatabase(ctx, config, DatabaseOptions{}, t)
+}
+
+// Idle says that no ledger is open.
+func (d *Database) Idle() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.ledgers) == 0
+}
+
+// Temporary is how many connections with temporary tables are open.
+func (d *Database) Temporary() int { return len(d.temporary) }
+
+// DatabaseSchema is a script with the tables of a database, and FileSchema one with those of
+// a file.
+func DatabaseSchema() string { return postgres{}.rebind(databaseSchema()) }
+func FileSchema() string     { return sqliteDialect{}.rebind(schema) }

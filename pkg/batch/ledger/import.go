@@ -29,7 +29,8 @@ type Import struct {
 	kinds  map[kind]int64  // how many rows there are of each
 	chosen map[Count]int64 // how many rows Match has decided for, by what they count as
 	// single says that every record has one row, and no history.
-	single bool
+	single  bool
+	release func() // frees the temporary tables
 	// base is what a row's ordinal is added to for the id of its new operation.
 	base int64
 }
@@ -77,11 +78,16 @@ DROP TABLE IF EXISTS import_choice;
 // Import begins to take in a sheet. There is one import at a time: an older one is
 // dropped, and its methods report so.
 func (l *Ledger) Import(ctx context.Context) (*Import, error) {
-	im := &Import{l: l, people: make(map[personKey]int64), kinds: make(map[kind]int64)}
+	im := &Import{l: l, people: make(map[personKey]int64), kinds: make(map[kind]int64), release: l.hold()}
 	l.mu.Lock()
+	older := l.importing
 	l.importing = im // before the tables are new, so that rows of an older import stay out
 	l.mu.Unlock()
+	if older != nil {
+		older.release()
+	}
 	if err := l.alone(ctx, func(c *conn) error { return c.once(importTables) }); err != nil {
+		im.release()
 		return nil, fmt.Errorf("import the sheet: %w", err)
 	}
 	return im, nil
@@ -90,6 +96,7 @@ func (l *Ledger) Import(ctx context.Context) (*Import, error) {
 // Close drops the import and frees what it took. Closing again, or after Commit, is
 // safe.
 func (im *Import) Close() error {
+	defer im.release()
 	moved := im.arrive() // of no use any more, whatever became of them
 	if im.step == stepEnded || errors.Join(im.at(im.step), moved) != nil {
 		return nil // a newer import has its tables already

@@ -15,7 +15,7 @@ import (
 
 // Options says how to open a ledger.
 type Options struct {
-	Create bool // make the file if there is none
+	Create bool // make the ledger if there is none
 	// ReadOnly refuses every change with ErrReadOnly. A sheet can still be imported. A
 	// ledger whose last event is not as it was written opens, so that VerifyChain can
 	// say where the chain is broken; without ReadOnly it is ErrDamaged.
@@ -24,9 +24,31 @@ type Options struct {
 	// in, moved and read. Other changes are refused with ErrCopy and ErrMoved.
 	Marked bool
 	Now    func() time.Time // nil: time.Now
-	// Wrap, if it is not nil, puts something between the ledger and the database's driver:
-	// what tests do to a connection.
+	// Wrap, if it is not nil, puts something between the ledger's file and its driver: what
+	// tests do to a connection. For a database it is DatabaseOptions.Wrap.
 	Wrap func(driver.Connector) driver.Connector
+
+	// What follows is for ledgers in a database. A file is its folder's, and whoever holds its
+	// lock is alone with it.
+
+	// Origin is kept with a ledger that is made: where its sheet comes from.
+	Origin string
+	// Check, if it is not nil, says whether the ledger may still be changed. It is called in
+	// every transaction that changes the ledger, once, before anything is written and
+	// after all other changes of the ledger have ended, with the accounts whose operations are
+	// announced in it, each once. When the ledger is opened for change it is called too,
+	// before anything is read: all that an earlier owner has written is seen then, and
+	// what it has not written by then is never written, if Check tells the two apart. count returns the first value of
+	// the first row of a query, 0 without one; the query has "?" for its arguments, and
+	// reads in the same transaction. An error of Check's own has all changes of the ledger in this
+	// transaction fail with ErrFenced; nothing of them is written. It may be called from
+	// several goroutines, and again for the same changes.
+	Check func(ctx context.Context, count func(query string, args ...any) (int64, error), accounts []string) error
+	// Patience is how long changes and reads wait while the database does not answer, or while
+	// somebody else holds the ledger, before they are ErrStorage or ErrBusy; 0 is a minute. They do
+	// not wait longer than until the ledger is closed, nor than their context if nothing has been tried yet
+	// that may have happened.
+	Patience time.Duration
 }
 
 // Ledger is an open ledger. Its methods may be called from any goroutine.
@@ -38,16 +60,19 @@ type Ledger struct {
 	earlier  bool         // Choose has chosen the earlier sheet
 	mark     atomic.Value // a mark: says that the ledger is not to be worked on
 
-	w       *conn      // the writer's; after Open only its goroutine uses it
-	readers chan *conn // idle ones; nil if everything goes through the writer
-	jobs    chan *job
+	shared *shared // of a ledger in a database; nil for a file
+
+	w       *conn         // the file's writer's; after Open only its goroutine uses it
+	readers chan *conn    // of the file: idle ones; nil if everything goes through the writer
+	jobs    chan *job     // the writer's
 	quit    chan struct{} // closed by Close
-	stopped chan struct{} // closed when the writer has stopped
+	stopped chan struct{} // closed when the file's writer has stopped
 	closing sync.Once
 	closed  error // what Close reported
 
-	mu        sync.Mutex // guards importing
+	mu        sync.Mutex // guards what follows
 	importing *Import    // the one that may add and commit rows
+	reviewing *Review    // the last one
 }
 
 // readerCount is how many goroutines can read at the same moment. More wait.
@@ -186,13 +211,17 @@ func newLedger(w *conn, o Options) (*Ledger, error) {
 		readOnly: o.ReadOnly, now: o.clock(), w: w,
 		jobs: make(chan *job, mostPerCommit), quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	var err error
-	if l.id, err = readID(w); err != nil {
-		return nil, err
+	return l, l.readID(w)
+}
+
+// readID reads the ledger's own name, and its mark.
+func (l *Ledger) readID(c *conn) (err error) {
+	if l.id, err = readID(c); err != nil {
+		return err
 	}
-	m, err := readMark(w)
+	m, err := readMark(c)
 	l.mark.Store(m)
-	return l, err
+	return err
 }
 
 func readID(c *conn) (id string, err error) {
@@ -226,11 +255,15 @@ func Scratch(dir string) (*Ledger, error) {
 }
 
 // Close ends the ledger's work: what is being written is finished, what waits gets
-// ErrClosed. The file stands alone afterwards, unless another process has it open.
+// ErrClosed, or what it waits for. The file stands alone afterwards, unless another process has it open.
 // Closing again is safe and says the same.
 func (l *Ledger) Close() error {
 	l.closing.Do(func() {
 		close(l.quit)
+		if l.shared != nil {
+			l.closed = l.shared.close()
+			return
+		}
 		<-l.stopped
 		l.closed = l.hangUp()
 	})
@@ -261,7 +294,10 @@ func (l *Ledger) ID() string { return l.id }
 // read runs do on a connection that sees everything that was durable when it
 // began, and holds up no change.
 func (l *Ledger) read(ctx context.Context, do func(c *conn) error) error {
-	if l.readers == nil {
+	switch {
+	case l.shared != nil:
+		return l.shared.read(ctx, do)
+	case l.readers == nil:
 		return l.alone(ctx, do)
 	}
 	if ctx.Err() != nil {

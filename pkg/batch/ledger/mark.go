@@ -36,7 +36,10 @@ func (m mark) refusal() error {
 // Marked returns ErrCopy or ErrMoved if the ledger is not to be worked on, and nil if it is.
 func (l *Ledger) Marked() error { return l.marked().refusal() }
 
-func (l *Ledger) marked() mark { return l.mark.Load().(mark) }
+func (l *Ledger) marked() mark {
+	m, _ := l.mark.Load().(mark) // none is known while the ledger is being opened
+	return m
+}
 
 func readMark(c *conn) (m mark, err error) {
 	err = c.query("SELECT value FROM meta WHERE name = ?", func(r row) error {
@@ -55,32 +58,40 @@ func writeMark(c *conn, m mark) error {
 }
 
 func writeMeta(c *conn, name, value string) error {
-	_, err := c.exec("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+	_, err := c.exec("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT ({{ledger}}name) DO UPDATE SET value = excluded.value", name, value)
 	return err
 }
 
 // setMark marks the ledger, durably, if its chain still ends as at says. Where the mark
 // shuts the ledger, it is shut for this process before, and stays so after an error.
 func (l *Ledger) setMark(ctx context.Context, m mark, at ChainHead) error {
-	return l.alone(ctx, func(c *conn) error {
-		if m != unmarked {
-			l.mark.Store(m)
-		}
-		if err := c.transact(func() error {
-			now, err := headOf(c)
-			if err == nil && now != at {
-				err = errors.New("somebody has worked on it meanwhile: event " + now.String() + " has followed event " + at.String())
-			}
-			if err != nil {
-				return err
-			}
-			return writeMark(c, m)
-		}); err != nil {
+	if m != unmarked {
+		l.mark.Store(m)
+	}
+	err := l.queue(ctx, l.job(ctx, nil, func(c *conn) error {
+		now, err := headOf(c)
+		if err != nil {
 			return err
 		}
+		if now != at || len(c.end.events) > 0 {
+			return errors.New("somebody has worked on it meanwhile: event " + now.String() + " has followed event " + at.String())
+		}
+		*c.end = end{} // the whole content may be another than this connection knows
+		return writeMark(c, m)
+	}, true))
+	if err == nil {
 		l.mark.Store(m)
-		return nil
-	})
+	}
+	return err
+}
+
+// changeAll is change for one that makes all of the ledger's content another, whatever its mark
+// says.
+func (l *Ledger) changeAll(ctx context.Context, do func(c *conn) error) error {
+	if l.shared != nil {
+		return l.shared.changeAlone(ctx, l.job(ctx, nil, do, true))
+	}
+	return l.alone(ctx, func(c *conn) error { return c.transact(func() error { return do(c) }) })
 }
 
 // ChainHead is where a chain of events ends.

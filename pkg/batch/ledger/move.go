@@ -25,8 +25,9 @@ import (
 //
 // already says that there was nothing to bring in: this ledger ends as the file does, or has
 // gone on from a file that was moved here. One of the same id that differs otherwise is a
-// *DivergedError, and another one that has been worked on is ErrNotEmpty. ErrMoved and
-// ErrCopy say that a mark of the file or of this ledger stands against it.
+// *DivergedError, and another one that has been worked on is ErrNotEmpty; a file whose ledger
+// stands in the database under another name is ErrElsewhere. ErrMoved and ErrCopy say that a
+// mark of the file or of this ledger stands against it.
 //
 // The ledger is opened with Options.Marked. The caller is alone with it and with the file;
 // ID is the file's afterwards. After any error the same call can be made again, at once or
@@ -55,15 +56,13 @@ func (l *Ledger) bringIn(ctx context.Context, file *Ledger) (already bool, err e
 		return false, err
 	}
 	var next bringStep
-	if err := l.alone(ctx, func(to *conn) error {
-		return to.transact(func() error {
-			return file.read(ctx, func(from *conn) error {
-				return from.snapshot(func() (err error) {
-					if next, err = compare(from, to, file, at); err != nil || next != stepPlace {
-						return err
-					}
-					return l.place(ctx, from, to, file)
-				})
+	if err := l.changeAll(ctx, func(to *conn) error {
+		return file.read(ctx, func(from *conn) error {
+			return from.snapshot(func() (err error) {
+				if next, err = compare(from, to, file, at); err != nil || next != stepPlace {
+					return err
+				}
+				return l.place(ctx, from, to, file)
 			})
 		})
 	}); err != nil {
@@ -102,7 +101,7 @@ func (l *Ledger) MoveTo(ctx context.Context, path string) error {
 func (l *Ledger) moveTo(ctx context.Context, path string) (err error) {
 	// What is durable counts: after an error, this process may know it as shut without that.
 	var m mark
-	if err := l.alone(ctx, func(c *conn) (err error) {
+	if err := l.read(ctx, func(c *conn) (err error) {
 		m, err = readMark(c)
 		return err
 	}); err != nil {
@@ -252,6 +251,11 @@ func compare(from, to *conn, file *Ledger, at ChainHead) (next bringStep, err er
 // the file is still worked on, the ledger is not, yet.
 func (l *Ledger) place(ctx context.Context, from, to *conn, file *Ledger) error {
 	l.mark.Store(markCopy) // whatever becomes of the transaction
+	if l.shared != nil {
+		if err := l.shared.rename(to, file.id); err != nil {
+			return err
+		}
+	}
 	for _, t := range durables {
 		if _, err := to.execContext(ctx, "DELETE FROM "+t.table); err != nil {
 			return err

@@ -43,7 +43,7 @@ func ofKey(key crm.Target) (which string, args []any) {
 // wait to be confirmed, the longest accepted first. after is the Seq of the last
 // one seen, 0 to begin.
 func (l *Ledger) Unconfirmed(ctx context.Context, account string, after int64, n int) ([]Op, error) {
-	return l.ops(ctx, account, "0", "o.state = 'accepted' AND o.turn = 0 AND o.open = 1 AND o.seq > ? ORDER BY o.seq", n, after)
+	return l.ops(ctx, account, "0", "{{unconfirmed}}", n, after)
 }
 
 // ops reads at most n heads; other is the id of another open one of the same record, if

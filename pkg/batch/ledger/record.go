@@ -132,14 +132,14 @@ func (l *Ledger) Intend(ctx context.Context, in Intent) error {
 		}
 		before = raw
 	}
-	err := l.change(ctx, func(c *conn) error {
+	err := l.changeOf(ctx, []string{in.Account}, func(c *conn) error {
 		e, err := c.theEnd()
 		if err != nil {
 			return err
 		}
 		var seen any // the number of what was seen before
 		if before != nil {
-			if seen, err = keepSeen(c, in, e.run, string(before)); err != nil {
+			if seen, err = e.keepSeen(c, in, string(before)); err != nil {
 				return err
 			}
 		}
@@ -169,28 +169,36 @@ func (l *Ledger) Intend(ctx context.Context, in Intent) error {
 }
 
 // keepSeen keeps what was seen before a sending and returns its number.
-func keepSeen(c *conn, in Intent, run int64, before string) (int64, error) {
-	account, err := accountID(c, in.Account)
-	if err != nil {
-		return 0, err
+func (e *end) keepSeen(c *conn, in Intent, before string) (int64, error) {
+	account, known := e.accounts[in.Account]
+	if !known {
+		var err error
+		if account, err = accountID(c, in.Account); err != nil {
+			return 0, err
+		}
+		if e.accounts == nil {
+			e.accounts = make(map[string]int64)
+		}
+		e.accounts[in.Account] = account
 	}
-	return c.count("INSERT INTO seen (id, call_id, account, run, attempt, sent_at, state) VALUES ((SELECT coalesce(max(id), 0) + 1 FROM seen), ?, ?, ?, ?, ?, ?) RETURNING id AS n",
-		in.CallID, account, run, int64(in.Attempt), millis(in.At), before)
+	e.seen++
+	e.dirty = true
+	e.looks = append(e.looks, newSeen{e.seen, account, e.run, int64(in.Attempt), in.CallID, before, millis(in.At)})
+	return e.seen, nil
 }
 
 // intendOne makes one operation Sent. What was seen before an earlier sending stays on
 // record as long as that sending may have taken effect: one of another call, unless the
 // provider knows better.
 func intendOne(c *conn, in Intent, run, head, id, seq int64, seen any) error {
+	query := `UPDATE op SET state = ?, seq = ?, call_id = ?, sent_at = ?, confirmed_at = NULL,
+		attempts = tried + ?, first_run = coalesce(first_run, ?)`
+	args := []any{crm.Sent.Name(), seq, in.CallID, millis(in.At), int64(in.Attempt), run}
 	if seen != nil {
-		if _, err := c.exec("UPDATE op SET seen = ? WHERE id = ? AND (seen IS NULL OR uncertain = 0 AND happened = 0 AND (state IN (?, ?) OR ? = 1))",
-			seen, id, crm.Pending.Name(), crm.Failed.Name(), bit(in.Before.Fresh)); err != nil {
-			return err
-		}
+		query += ", seen = CASE WHEN seen IS NULL OR uncertain = 0 AND happened = 0 AND (state IN (?, ?) OR ? = 1) THEN ? ELSE seen END"
+		args = append(args, crm.Pending.Name(), crm.Failed.Name(), bit(in.Before.Fresh), seen)
 	}
-	n, err := c.exec(`UPDATE op SET state = ?, seq = ?, call_id = ?, sent_at = ?, confirmed_at = NULL,
-		attempts = tried + ?, first_run = coalesce(first_run, ?) WHERE id = ? AND head = ?`,
-		crm.Sent.Name(), seq, in.CallID, millis(in.At), int64(in.Attempt), run, id, head)
+	n, err := c.exec(query+" WHERE id = ? AND head = ?", append(args, id, head)...)
 	return exactlyOne(id, n, err)
 }
 

@@ -30,6 +30,7 @@ CREATE TEMP TABLE person_order (n {{id}}, ord BIGINT, person {{text}}, email {{t
 // is read at a time, and none while the ledger changes.
 func (l *Ledger) ResultsByPerson(ctx context.Context) iter.Seq2[Result, error] {
 	return func(yield func(Result, error) bool) {
+		defer l.hold()()
 		err := l.alone(ctx, func(c *conn) error {
 			if err := c.once(personTable); err != nil {
 				return err
@@ -194,6 +195,7 @@ CREATE TEMP TABLE history_order (n {{id}}, op BIGINT, line BIGINT);
 // time, and none while the ledger changes.
 func (l *Ledger) History(ctx context.Context) iter.Seq2[Tried, error] {
 	return func(yield func(Tried, error) bool) {
+		defer l.hold()()
 		err := l.alone(ctx, func(c *conn) error {
 			if err := c.once(historyTable); err != nil {
 				return err

@@ -18,7 +18,10 @@ import (
 // A ledger has one review at a time. The order is: Rows to the end with Ask and
 // Answer, then Questions with Answer, then Answers. Ask and Answer may be called
 // from any goroutine.
-type Review struct{ l *Ledger }
+type Review struct {
+	l       *Ledger
+	release func() // frees the temporary tables
+}
 
 // ReviewRow is a row of the ledger's sheet as far as a review needs it.
 type ReviewRow struct {
@@ -81,6 +84,14 @@ CREATE INDEX review_ticket ON review_question (account, ticket, ord);
 
 // Review begins a review, and drops what an earlier one has noted.
 func (l *Ledger) Review(ctx context.Context) (*Review, error) {
+	r := &Review{l, l.hold()}
+	l.mu.Lock()
+	older := l.reviewing
+	l.reviewing = r
+	l.mu.Unlock()
+	if older != nil {
+		older.Close()
+	}
 	err := l.alone(ctx, func(c *conn) error {
 		if err := c.once(reviewTables); err != nil {
 			return err
@@ -90,10 +101,15 @@ func (l *Ledger) Review(ctx context.Context) (*Review, error) {
 		return err
 	})
 	if err != nil {
+		r.Close()
 		return nil, fmt.Errorf("sort the rows by record: %w", err)
 	}
-	return &Review{l}, nil
+	return r, nil
 }
+
+// Close ends the review, which is of no use any more. Closing again, or not at all, is safe:
+// the ledger's Close frees what it holds.
+func (r *Review) Close() { r.release() }
 
 // Rows streams every row once, record by record, and of a record the last row of
 // the sheet first.

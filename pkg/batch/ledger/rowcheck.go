@@ -35,6 +35,7 @@ var wordSent = crm.Sent.String()
 // called while the ledger changes. Events of versions that named no operations tell
 // nothing, and what only they tell of is not compared.
 func (l *Ledger) VerifyRows(ctx context.Context) error {
+	defer l.hold()()
 	if err := l.alone(ctx, func(c *conn) error { return c.once(lastWordTable) }); err != nil {
 		return fmt.Errorf("compare the rows with the events: %w", err)
 	}

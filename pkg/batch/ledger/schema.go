@@ -8,7 +8,8 @@ import (
 // "bRvk" in ASCII.
 const applicationID = 0x6252766b
 
-// schemaVersion is the version of the tables below, kept as SQLite's user_version.
+// schemaVersion is the version of the tables below, kept as SQLite's user_version. A PostgreSQL
+// database has them in another form, with a version of its own: postgresschema.go.
 const schemaVersion = 3
 
 // schema makes the tables of a new ledger.
@@ -68,7 +69,7 @@ CREATE INDEX op_open ON op (record_id, object, account, ord) WHERE open = 1 AND 
 	dropRecordIndexes = `DROP INDEX op_record; DROP INDEX op_open;`
 )
 
-// tables is what a version of the program knows of the file's history.
+// tables is what a version of the program knows of the history of a file, or of a database.
 type tables struct {
 	version int
 	// steps[i] brings version i+1 to this one, in a transaction that is not its own.
@@ -103,8 +104,10 @@ func (t tables) migrate(c *conn, from int) error {
 
 // dialect is what differs between the databases that a ledger may stand in: sqlite.go
 // and postgres.go have one each. All statements are the same; they are written with "?"
-// for their values, and {{id}} (counted by the database), {{key}} (given), {{bytes}} and
-// {{text}} for types of columns.
+// for their values, {{id}} (counted by the database), {{key}} (given), {{bytes}} and
+// {{text}} for types of columns, {{ledger}} before the columns of a key that is conflicted
+// with, and {{unconfirmed}} for
+// the condition that o waits to be confirmed and is behind a place in the history, in this order.
 type dialect interface {
 	// rebind returns a statement, and values its values, as the database takes them.
 	rebind(query string) string
@@ -120,6 +123,8 @@ type dialect interface {
 	storageError(err error) error
 	// lost says that the connection is gone, and with it the transaction that was under way.
 	lost(err error) bool
+	// away says that the database does not answer now, and may do so again by itself.
+	away(err error) bool
 	// hasEnded says that a ROLLBACK has failed because there is no transaction: the
 	// database has ended it itself.
 	hasEnded(err error) bool
@@ -128,6 +133,9 @@ type dialect interface {
 	setVersion(version int) string
 	// rowsPerInsert is how many rows an INSERT should have, a power of two.
 	rowsPerInsert() int
+	// bulkIndexes are scripts that drop the indexes which a large import makes anew, and make
+	// them; "" where they stay.
+	bulkIndexes() (drop, anew string)
 	// flush brings what a large transaction has left behind into its place.
 	flush(c *conn) error
 }

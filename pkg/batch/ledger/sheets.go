@@ -67,7 +67,7 @@ func (t *committing) keepEarlier(sheet string) {
 	if t.err = err; err == nil && ok && old.Sheet != sheet {
 		t.do("DELETE FROM earlier_row")
 		t.do("INSERT INTO earlier_row (" + rowColumns + ") SELECT " + rowColumns + " FROM sheet_row")
-		t.do("INSERT INTO meta (name, value) SELECT ?, value FROM meta WHERE name = ? ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+		t.do("INSERT INTO meta (name, value) SELECT ?, value FROM meta WHERE name = ? ON CONFLICT ({{ledger}}name) DO UPDATE SET value = excluded.value",
 			metaEarlier, metaSource)
 	}
 }

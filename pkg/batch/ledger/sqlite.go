@@ -17,7 +17,8 @@ import (
 // sqliteDialect is the dialect of a ledger in a file.
 type sqliteDialect struct{}
 
-var sqliteTypes = strings.NewReplacer("{{id}}", "INTEGER PRIMARY KEY", "{{key}}", "INTEGER PRIMARY KEY", "{{bytes}}", "BLOB", "{{text}}", "TEXT")
+var sqliteTypes = strings.NewReplacer("{{id}}", "INTEGER PRIMARY KEY", "{{key}}", "INTEGER PRIMARY KEY", "{{bytes}}", "BLOB", "{{text}}", "TEXT",
+	"{{ledger}}", "", "{{unconfirmed}}", "o.state = 'accepted' AND o.turn = 0 AND o.open = 1 AND o.seq > ? ORDER BY o.seq")
 
 func (sqliteDialect) rebind(query string) string { return sqliteTypes.Replace(query) }
 
@@ -54,6 +55,8 @@ func (sqliteDialect) storageError(err error) error {
 
 func (sqliteDialect) lost(error) bool { return false }
 
+func (sqliteDialect) away(error) bool { return false }
+
 func (sqliteDialect) hasEnded(err error) bool {
 	e, ok := errors.AsType[*sqlite.Error](err)
 	return ok && e.Code() == 1 // ERROR
@@ -73,6 +76,8 @@ func (sqliteDialect) setVersion(version int) string {
 // slower than few. With 13 values a row, 8 rows took 5.3 µs each, one alone 7.5, 32 together
 // 9 (2026-11).
 func (sqliteDialect) rowsPerInsert() int { return 8 }
+
+func (sqliteDialect) bulkIndexes() (drop, anew string) { return dropRecordIndexes, recordIndexes }
 
 // flush writes the log into the file. That it stays, if another process reads from it,
 // is no error.

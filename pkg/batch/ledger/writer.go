@@ -27,9 +27,13 @@ const (
 // where nobody else has anything to do, a breath takes no time.
 const mostBreaths = 1
 
-// job is something for the writer to do.
+// job is something for a writer to do.
 type job struct {
-	do func(c *conn) error
+	l        *Ledger
+	ctx      context.Context
+	since    time.Time // when it was queued
+	accounts []string  // whose operations it intends
+	do       func(c *conn) error
 	// change says that do changes durable tables: it runs in a transaction together
 	// with whatever else is waiting, perhaps twice, and must not keep what it read.
 	change bool
@@ -37,21 +41,56 @@ type job struct {
 	// or the one who queued it by giving up.
 	taken atomic.Bool
 	done  chan error
+
+	// What follows is for the writer of a database alone.
+	single bool  // it did not go well together with others, and is tried alone
+	failed error // of the last try, which will be repeated
 }
 
 // change runs do in a transaction and returns when it is durable. If ctx ends
 // before do has begun, it never will; afterwards ctx no longer matters.
 func (l *Ledger) change(ctx context.Context, do func(c *conn) error) error {
+	return l.changeOf(ctx, nil, do)
+}
+
+// changeOf is change for one that intends operations of the accounts.
+func (l *Ledger) changeOf(ctx context.Context, accounts []string, do func(c *conn) error) error {
 	if l.readOnly {
 		return ErrReadOnly
 	}
-	return l.queue(ctx, &job{do: do, change: true, done: make(chan error, 1)})
+	if err := l.Marked(); err != nil {
+		return err
+	}
+	return l.queue(ctx, l.job(ctx, accounts, do, true))
 }
 
-// alone runs do on the writer's connection, with no transaction around it and
-// nothing else under way.
+// changeAlone is change for what needs the temporary tables of alone.
+func (l *Ledger) changeAlone(ctx context.Context, do func(c *conn) error) error {
+	if l.shared == nil || l.readOnly || l.Marked() != nil {
+		return l.change(ctx, do)
+	}
+	return l.shared.changeAlone(ctx, l.job(ctx, nil, do, true))
+}
+
+// alone runs do on a connection that has temporary tables, with no transaction around it and
+// nothing else under way there: the writer's, of a file.
 func (l *Ledger) alone(ctx context.Context, do func(c *conn) error) error {
-	return l.queue(ctx, &job{do: do, done: make(chan error, 1)})
+	if l.shared != nil {
+		return l.shared.alone(ctx, do)
+	}
+	return l.queue(ctx, l.job(ctx, nil, do, false))
+}
+
+// hold keeps the temporary tables until release is called, which may be called twice.
+func (l *Ledger) hold() (release func()) {
+	if l.shared == nil {
+		return func() {}
+	}
+	return l.shared.hold()
+}
+
+func (l *Ledger) job(ctx context.Context, accounts []string, do func(c *conn) error, change bool) *job {
+	return &job{l: l, ctx: ctx, since: time.Now(), accounts: accounts, do: do, change: change, done: make(chan error, 1)}
 }
 
 // queue puts the job behind those that were put there before it, and returns when it is
@@ -59,6 +98,12 @@ func (l *Ledger) alone(ctx context.Context, do func(c *conn) error) error {
 func (l *Ledger) queue(ctx context.Context, j *job) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if l.shared != nil {
+		if !l.shared.enter() {
+			return ErrClosed
+		}
+		defer l.shared.active.Done()
 	}
 	select {
 	case <-l.quit:
@@ -75,14 +120,12 @@ func (l *Ledger) queue(ctx context.Context, j *job) error {
 	select {
 	case err := <-j.done:
 		return err
-	case <-l.stopped:
-		// The writer answers all that it has taken before it stops.
-		select {
-		case err := <-j.done:
-			return err
-		default:
+	case <-l.quit:
+		// The writer answers all that it has taken.
+		if j.taken.CompareAndSwap(false, true) {
 			return ErrClosed
 		}
+		return <-j.done
 	case <-ctx.Done():
 		if j.taken.CompareAndSwap(false, true) {
 			return context.Cause(ctx)
@@ -91,7 +134,7 @@ func (l *Ledger) queue(ctx context.Context, j *job) error {
 	}
 }
 
-// write is the writer: it alone changes the file. What was queued while a commit
+// write is the writer of a file, which it alone changes. What was queued while a commit
 // was under way goes into the next one together.
 func (l *Ledger) write() {
 	defer close(l.stopped)
@@ -153,12 +196,6 @@ func (l *Ledger) commit(batch []*job) {
 			err = batch[0].do(l.w)
 		}
 		batch[0].done <- err
-		return
-	}
-	if err := l.Marked(); err != nil {
-		for _, j := range batch {
-			j.done <- err
-		}
 		return
 	}
 	err := l.patiently(func() error {
