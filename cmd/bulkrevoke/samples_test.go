@@ -39,7 +39,9 @@ var sampleSheets = map[string]struct {
 func samplePath(name string) string { return filepath.Join("..", "..", "samples", name) }
 
 // otherSamples are the files among the samples that are no sheets.
-var otherSamples = []string{".gitattributes", "alert-rule.yaml", "bulkrevoke.yaml", "cronjob.yaml", "crontab", "people.csv"}
+var otherSamples = []string{
+	".gitattributes", "alert-rule.yaml", "bulkrevoke-worker.service", "bulkrevoke.yaml", "cronjob.yaml", "crontab", "kubernetes-submit.yaml", "kubernetes-workers.yaml", "people.csv",
+}
 
 // shippedSamples are the samples that belong to the repository. Beside them may lie
 // whatever somebody has tried out.

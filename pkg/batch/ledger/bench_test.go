@@ -143,3 +143,26 @@ func BenchmarkIntendRecord(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkExport and BenchmarkBringIn: a million rows are to be out, or in, within a minute.
+func BenchmarkExport(b *testing.B) {
+	l := benchFinished(b)
+	for b.Loop() {
+		Must(b, l.Export(b.Context(), newPath(b)))
+	}
+	perRow(b)
+}
+
+func BenchmarkBringIn(b *testing.B) {
+	l := Open(b, newFile(b))
+	s := benchImport(b, l)
+	Match(b, s)
+	Must(b, s.Commit(b.Context(), ledger.Source{}))
+	path := newPath(b)
+	Must(b, l.Export(b.Context(), path))
+	for b.Loop() {
+		_, err := marked(b, newFile(b)).BringIn(b.Context(), path)
+		Must(b, err)
+	}
+	perRow(b)
+}

@@ -15,23 +15,33 @@ import (
 	"time"
 )
 
-// create makes an empty ledger. It is complete before it has its name, so that a
-// kill in between leaves no half of one, and it takes no name that is in use.
+// create makes an empty ledger.
 func create(path string, o Options) error {
+	return newFile(path, func(c *conn) error { return lay(c, o.clock()()) })
+}
+
+// newFile makes a ledger's file, which fill fills in one transaction. It is complete and
+// durable before it has its name, so that a kill in between leaves no half of one, and it
+// takes no name that is in use: fs.ErrExist.
+func newFile(path string, fill func(c *conn) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), temporaryName(path)) // mode 0600
 	if err != nil {
 		return err
 	}
 	tmp := f.Name()
-	defer os.Remove(tmp) // the name is gone already if all went well
+	defer func() { // the name is gone already if all went well
+		for _, suffix := range []string{"", "-journal", "-wal", "-shm"} {
+			os.Remove(tmp + suffix)
+		}
+	}()
 	if err := f.Close(); err != nil {
 		return err
 	}
-	c, err := dial(nil, fileURI(tmp, "mode=rw"), "synchronous=FULL", "journal_mode=DELETE")
+	c, err := dialWriter(nil, fileURI(tmp, "mode=rw"), filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	err = c.found(func() error { return lay(c, o.clock()()) })
+	err = c.found(func() error { return fill(c) })
 	if err == nil {
 		err = c.once("PRAGMA journal_mode=WAL")
 	}

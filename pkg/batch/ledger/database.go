@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"sync"
 	"time"
 
@@ -36,7 +37,7 @@ type DatabaseOptions struct {
 // several processes may use one database.
 type Database struct {
 	now       func() time.Time
-	connector func(params map[string]string) driver.Connector
+	connector func(params map[string]string, answers time.Duration) driver.Connector
 	writers   []*databaseWriter
 	readers   *pool
 	temporary chan struct{} // one for each connection with temporary tables
@@ -75,8 +76,8 @@ func openDatabase(ctx context.Context, config *pgx.ConnConfig, o DatabaseOptions
 		now: Options{Now: o.Now}.clock(), quit: make(chan struct{}), ledgers: make(map[*Ledger]bool),
 		temporary: make(chan struct{}, orDefault(o.Temporary, 4)),
 	}
-	d.connector = func(params map[string]string) driver.Connector {
-		config := connConfig(config)
+	d.connector = func(params map[string]string, answers time.Duration) driver.Connector {
+		config := connConfig(config, answers)
 		for key, value := range params {
 			config.RuntimeParams[key] = value
 		}
@@ -86,7 +87,7 @@ func openDatabase(ctx context.Context, config *pgx.ConnConfig, o DatabaseOptions
 		}
 		return to
 	}
-	c, err := connect(ctx, postgres{}, d.connector(nil))
+	c, err := connect(ctx, postgres{}, d.connector(nil, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -98,10 +99,10 @@ func openDatabase(ctx context.Context, config *pgx.ConnConfig, o DatabaseOptions
 		// that have just been made.
 		d.writers = append(d.writers, newDatabaseWriter(newConn(postgres{}, d.connector(map[string]string{
 			"enable_seqscan": "off", "idle_in_transaction_session_timeout": "10s",
-		}))))
+		}, longestAnswer))))
 	}
 	d.readers = newPool(orDefault(o.Readers, 4), func() *conn {
-		return newConn(postgres{}, d.connector(map[string]string{"enable_seqscan": "off", "default_transaction_read_only": "on", "idle_in_transaction_session_timeout": "1min"}))
+		return newConn(postgres{}, d.connector(map[string]string{"enable_seqscan": "off", "default_transaction_read_only": "on", "idle_in_transaction_session_timeout": "1min"}, longestAnswer))
 	})
 	return d, nil
 }
@@ -113,9 +114,40 @@ func orDefault(n, d int) int {
 	return d
 }
 
+// longestAnswer is how long the server may keep silent where no statement takes long. A host
+// that has gone away says nothing at all; the system would wait for it for a quarter of an hour.
+const longestAnswer = 30 * time.Second
+
+// timedConn ends a connection that says nothing for so long.
+type timedConn struct {
+	net.Conn
+	answers time.Duration
+}
+
+func (c timedConn) Read(b []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(c.answers)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(b)
+}
+
 // connConfig returns a copy of the configuration with what every connection of a ledger has.
-func connConfig(config *pgx.ConnConfig) *pgx.ConnConfig {
+// answers, if it is not 0, is how long the server may keep silent.
+func connConfig(config *pgx.ConnConfig, answers time.Duration) *pgx.ConnConfig {
 	config = config.Copy()
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = 10 * time.Second
+	}
+	if answers > 0 {
+		dial := config.DialFunc
+		config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return timedConn{c, answers}, nil
+		}
+	}
 	if config.RuntimeParams == nil {
 		config.RuntimeParams = make(map[string]string)
 	}
@@ -248,6 +280,9 @@ func (d *Database) open(ctx context.Context, name string, o Options) (*Ledger, e
 			}
 			return l.readID(c)
 		})
+	}
+	if err == nil && !o.ReadOnly && !o.Marked {
+		err = l.Marked()
 	}
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -385,6 +420,9 @@ func (d *Database) read(ctx context.Context, do func(c *conn) error) error {
 
 // apart runs do on a connection of its own.
 func (d *Database) apart(ctx context.Context, do func(c *conn) error) error {
+	if isClosed(d.quit) {
+		return ErrClosed
+	}
 	select {
 	case d.temporary <- struct{}{}:
 	case <-ctx.Done():
@@ -393,7 +431,7 @@ func (d *Database) apart(ctx context.Context, do func(c *conn) error) error {
 		return ErrClosed
 	}
 	defer func() { <-d.temporary }()
-	c, err := connect(ctx, postgres{}, d.connector(nil))
+	c, err := connect(ctx, postgres{}, d.connector(nil, 0))
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type databaseWriter struct {
 	// What follows is for its goroutine alone.
 	waiting []*job        // taken and not answered yet
 	pause   time.Duration // before the next try, where the database does not answer; 0 while it does
+	orphan  int64         // a transaction that the connection has lost; 0 for none
 }
 
 func newDatabaseWriter(c *conn) *databaseWriter {
@@ -180,7 +181,12 @@ func (w *databaseWriter) round() {
 func (w *databaseWriter) try(parts []*part) {
 	// Two who lock several ledgers do so in one order.
 	slices.SortFunc(parts, func(a, b *part) int { return int(a.s.number - b.s.number) })
-	err := attempt(w.c, parts)
+	// It would hold its ledgers until the server sees that nobody is there any more.
+	err := endTransaction(w.c, w.orphan)
+	if err == nil {
+		w.orphan = 0
+		err = attempt(w.c, parts)
+	}
 	if err != nil {
 		for _, p := range parts {
 			*p.end = end{}
@@ -213,6 +219,10 @@ func (w *databaseWriter) try(parts []*part) {
 	switch {
 	case w.c.away(err):
 		w.pause = min(max(2*w.pause, firstWait), longestWait)
+		if w.orphan == 0 {
+			w.orphan = w.c.txid
+		}
+		_ = w.c.hangUp() // it is lost, or of no use
 		for _, p := range parts {
 			p.failed(unwrapPart(err))
 		}
@@ -346,14 +356,23 @@ func settle(c *conn, parts []*part, cause error) (happened bool, unknown error) 
 	}
 }
 
+// endTransaction ends the connection on which a transaction is under way, if one is: by its number.
+func endTransaction(c *conn, txid int64) error {
+	if txid == 0 {
+		return nil
+	}
+	_, err := c.count("SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE backend_xid::text = ?",
+		strconv.FormatUint(uint64(txid)&0xffffffff, 10))
+	return err
+}
+
 // hasHappened looks whether the last transaction has happened. A transaction that is still under
 // way has nobody any more who could end it, and is ended.
 func hasHappened(c *conn, parts []*part) (happened, known bool, err error) {
 	if err := c.ended(); err != nil {
 		return false, false, err
 	}
-	if _, err := c.count("SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE backend_xid::text = ?",
-		strconv.FormatUint(uint64(c.txid)&0xffffffff, 10)); err != nil {
+	if err := endTransaction(c, c.txid); err != nil {
 		return false, false, err
 	}
 	status := ""

@@ -10,5 +10,8 @@
 // sheet, resolve its users, Match it against what is done already, Commit it; then
 // BeginRun, and Next, Intend and Record until nothing is left.
 //
+// Export takes a copy out as a file, to be read; BringIn and MoveTo move a ledger between
+// files and databases, so that it can be worked on in one place at a time.
+//
 // The tests in suite_*_test.go hold both kinds to what is promised here.
 package ledger

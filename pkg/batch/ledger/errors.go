@@ -22,6 +22,14 @@ var (
 	ErrBusy = errors.New("the ledger is in use by another program")
 	// ErrReadOnly: the ledger was opened to be read only.
 	ErrReadOnly = errors.New("the ledger is open for reading only")
+	// ErrCopy: the ledger is a copy that was taken out of another place, to be read.
+	ErrCopy = errors.New("the ledger is a copy, which can be read but not worked on")
+	// ErrMoved: the ledger was moved to another place, and is worked on there.
+	ErrMoved = errors.New("the ledger has been moved to another place, and only what it was then can be read here")
+	// ErrNotEmpty: the ledger that another is to be brought into has a history of its own.
+	ErrNotEmpty = errors.New("the ledger to bring it into is another one, and has been worked on")
+	// ErrElsewhere: the ledger that is to be brought in stands in the database already.
+	ErrElsewhere = errors.New("the ledger stands in this database already, under another name")
 	// ErrClosed: the ledger has been closed.
 	ErrClosed = errors.New("the ledger is closed")
 	// ErrFenced: Options.Check has refused the change, which was not written. Whoever opened
@@ -50,6 +58,18 @@ func where(b Binding) string {
 		s += ", organisation " + b.Org
 	}
 	return s
+}
+
+// DivergedError says that two ledgers were one, and are not the same any more: neither can
+// take the place of the other.
+type DivergedError struct {
+	ID   string    // which they share
+	Here ChainHead // of the ledger that the other was to be brought into
+	File ChainHead // of the file
+}
+
+func (e *DivergedError) Error() string {
+	return fmt.Sprintf("both are ledger %s and differ: here it ends with event %s, in the file with event %s", e.ID, e.Here, e.File)
 }
 
 // ChainError says where the chain of events is broken, or which row is not what the

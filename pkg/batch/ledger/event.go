@@ -37,6 +37,13 @@ type newEvent struct {
 	prev, hash [hashSize]byte
 }
 
+// newSeen is what was seen before a sending, which its transaction writes down when it ends.
+type newSeen struct {
+	id, account, run, attempt int64
+	call, state               string
+	sentAt                    any
+}
+
 // appendEvent adds an event to the chain, in the transaction that makes true what
 // it says.
 func appendEvent(c *conn, at time.Time, kind string, body any) error {
@@ -169,6 +176,10 @@ type end struct {
 	hash  [hashSize]byte
 	opseq int64 // the last place given in the history
 	run   int64 // the run that goes on, 0 before the first
+
+	looks    []newSeen        // what was seen before sendings, not written down yet
+	seen     int64            // the number of the last one
+	accounts map[string]int64 // the numbers of accounts, as far as they were needed
 }
 
 // theEnd returns the end, read if need be, for a transaction to move on.
@@ -187,14 +198,25 @@ func (c *conn) theEnd() (*end, error) {
 	if e.run, err = c.count("SELECT max(id) AS n FROM run"); err != nil {
 		return nil, err
 	}
+	if e.seen, err = c.count("SELECT coalesce(max(id), 0) AS n FROM seen"); err != nil {
+		return nil, err
+	}
 	e.event, e.known = event, true
 	copy(e.hash[:], hash)
 	return e, nil
 }
 
-// saveEvents writes the new events down.
+// saveEvents writes the new events down, and what they say was seen.
 func (c *conn) saveEvents() error {
 	e := c.end
+	if err := c.insert("seen", "id, call_id, account, run, attempt, sent_at, state", len(e.looks), func(args []any, i int) []any {
+		n := &e.looks[i]
+		return append(args, n.id, n.call, n.account, n.run, n.attempt, n.sentAt, n.state)
+	}); err != nil {
+		return fmt.Errorf("write down what was seen: %w", err)
+	}
+	clear(e.looks)
+	e.looks = e.looks[:0]
 	if err := c.insert("event", "seq, at, kind, body, prev, hash", len(e.events), func(args []any, i int) []any {
 		n := &e.events[i]
 		return append(args, n.seq, n.at, n.kind, n.body, n.prev[:], n.hash[:])

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,7 +20,10 @@ type Options struct {
 	// ledger whose last event is not as it was written opens, so that VerifyChain can
 	// say where the chain is broken; without ReadOnly it is ErrDamaged.
 	ReadOnly bool
-	Now      func() time.Time // nil: time.Now
+	// Marked opens also a ledger that is marked as a copy or as moved away, to be brought
+	// in, moved and read. Other changes are refused with ErrCopy and ErrMoved.
+	Marked bool
+	Now    func() time.Time // nil: time.Now
 	// Wrap, if it is not nil, puts something between the ledger's file and its driver: what
 	// tests do to a connection. For a database it is DatabaseOptions.Wrap.
 	Wrap func(driver.Connector) driver.Connector
@@ -53,7 +57,8 @@ type Ledger struct {
 	dir      string // of the file; "" for a scratch ledger
 	readOnly bool
 	now      func() time.Time
-	earlier  bool // Choose has chosen the earlier sheet
+	earlier  bool         // Choose has chosen the earlier sheet
+	mark     atomic.Value // a mark: says that the ledger is not to be worked on
 
 	shared *shared // of a ledger in a database; nil for a file
 
@@ -78,7 +83,8 @@ const readerCount = 2
 // an empty file too), one of a later version ErrNewer, one that was cut short or
 // overwritten ErrDamaged; none of them is changed. One that another program holds for
 // some seconds is ErrBusy. One of an earlier version is copied to
-// path+".v<its version>.bak" and then brought up to date.
+// path+".v<its version>.bak" and then brought up to date. One that is not to be worked on
+// is ErrCopy or ErrMoved, unless it is opened with Options.ReadOnly or Options.Marked.
 //
 // Damage is looked for in all of a small file, and at the beginning and the end of
 // a large one; what is left is reported as ErrDamaged by whoever reads it.
@@ -178,6 +184,10 @@ func prepare(w *conn, keep func(version int) error, o Options, t tables) (*Ledge
 	if o.ReadOnly {
 		return l, nil // whoever only reads may want to see what is left
 	}
+	// A marked one of an earlier version is up to date by now, so that it can be read.
+	if err := l.Marked(); err != nil && !o.Marked {
+		return nil, err
+	}
 	if err := w.snapshot(func() error { return checkHead(w) }); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
@@ -204,18 +214,25 @@ func newLedger(w *conn, o Options) (*Ledger, error) {
 	return l, l.readID(w)
 }
 
-// readID reads the ledger's own name.
-func (l *Ledger) readID(c *conn) error {
-	if err := c.query("SELECT value FROM meta WHERE name = 'id'", func(r row) error {
-		l.id = r.text("value")
-		return nil
-	}); err != nil {
+// readID reads the ledger's own name, and its mark.
+func (l *Ledger) readID(c *conn) (err error) {
+	if l.id, err = readID(c); err != nil {
 		return err
 	}
-	if l.id == "" {
-		return fmt.Errorf("%w: it has no id", ErrDamaged)
+	m, err := readMark(c)
+	l.mark.Store(m)
+	return err
+}
+
+func readID(c *conn) (id string, err error) {
+	err = c.query("SELECT value FROM meta WHERE name = 'id'", func(r row) error {
+		id = r.text("value")
+		return nil
+	})
+	if err == nil && id == "" {
+		err = fmt.Errorf("%w: it has no id", ErrDamaged)
 	}
-	return nil
+	return id, err
 }
 
 // Scratch returns an empty ledger that leaves nothing behind. What does not fit in

@@ -106,7 +106,8 @@ func (p postgres) storageError(err error) error {
 
 func (postgres) lost(err error) bool {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return e.SeverityUnlocalized == "FATAL" || e.SeverityUnlocalized == "PANIC" || strings.HasPrefix(e.Code, "08")
+		// A server that has become another's copy is left for the one that is written to now.
+		return e.SeverityUnlocalized == "FATAL" || e.SeverityUnlocalized == "PANIC" || strings.HasPrefix(e.Code, "08") || e.Code == "25006"
 	}
 	_, dial := errors.AsType[*pgconn.ConnectError](err)
 	_, network := errors.AsType[net.Error](err)

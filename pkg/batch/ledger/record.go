@@ -139,7 +139,7 @@ func (l *Ledger) Intend(ctx context.Context, in Intent) error {
 		}
 		var seen any // the number of what was seen before
 		if before != nil {
-			if seen, err = keepSeen(c, in, e.run, string(before)); err != nil {
+			if seen, err = e.keepSeen(c, in, string(before)); err != nil {
 				return err
 			}
 		}
@@ -169,13 +169,22 @@ func (l *Ledger) Intend(ctx context.Context, in Intent) error {
 }
 
 // keepSeen keeps what was seen before a sending and returns its number.
-func keepSeen(c *conn, in Intent, run int64, before string) (int64, error) {
-	account, err := accountID(c, in.Account)
-	if err != nil {
-		return 0, err
+func (e *end) keepSeen(c *conn, in Intent, before string) (int64, error) {
+	account, known := e.accounts[in.Account]
+	if !known {
+		var err error
+		if account, err = accountID(c, in.Account); err != nil {
+			return 0, err
+		}
+		if e.accounts == nil {
+			e.accounts = make(map[string]int64)
+		}
+		e.accounts[in.Account] = account
 	}
-	return c.count("INSERT INTO seen (id, call_id, account, run, attempt, sent_at, state) SELECT coalesce(max(id), 0) + 1, ?, ?, ?, ?, ?, ? FROM seen RETURNING id AS n",
-		in.CallID, account, run, int64(in.Attempt), millis(in.At), before)
+	e.seen++
+	e.dirty = true
+	e.looks = append(e.looks, newSeen{e.seen, account, e.run, int64(in.Attempt), in.CallID, before, millis(in.At)})
+	return e.seen, nil
 }
 
 // intendOne makes one operation Sent. What was seen before an earlier sending stays on

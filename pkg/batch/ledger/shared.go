@@ -38,6 +38,24 @@ func newShared(d *Database, l *Ledger, number int64, o Options) *shared {
 	return s
 }
 
+// rename gives the ledger the id of another that takes its place, in the transaction that is
+// under way. One that stands in the database under another name is refused: both could be
+// worked on.
+func (s *shared) rename(c *conn, id string) error {
+	other := ""
+	if err := c.query("SELECT name FROM ledger WHERE uuid = ? AND id <> ?", func(r row) error {
+		other = r.text("name")
+		return nil
+	}, id, s.number); err != nil {
+		return err
+	}
+	if other != "" {
+		return fmt.Errorf("%w: it is ledger %q", ErrElsewhere, other)
+	}
+	_, err := c.exec("UPDATE ledger SET uuid = ? WHERE id = ?", id, s.number)
+	return err
+}
+
 // guard asks Options.Check, in a transaction that has claimed the ledger. fenced says that the
 // error is Check's own, and the transaction as good as before.
 func (s *shared) guard(c *conn, jobs []*job) (fenced bool, err error) {
@@ -163,7 +181,7 @@ func (s *shared) alone(ctx context.Context, do func(c *conn) error) error {
 		case <-s.l.quit:
 			return ErrClosed
 		}
-		s.c = newConn(postgres{}, s.d.connector(map[string]string{"idle_in_transaction_session_timeout": "1min"}))
+		s.c = newConn(postgres{}, s.d.connector(map[string]string{"idle_in_transaction_session_timeout": "1min"}, 0))
 		if err := s.c.show(s.number); err != nil {
 			return err
 		}

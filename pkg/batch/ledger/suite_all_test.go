@@ -80,6 +80,12 @@ func Run(t *testing.T, newStore NewStore) {
 		{"VerifyRowsWithOlderEvents", testVerifyRowsWithOlderEvents},
 		{"ReadOnly", testReadOnly},
 		{"Closed", testClosed},
+		{"CopiesOfEveryState", testCopiesOfEveryState},
+		{"ExportDuringARun", testExportDuringARun},
+		{"ExportLeavesNothingBehind", testExportLeavesNothingBehind},
+		{"BringInRefuses", testBringInRefuses},
+		{"MoveThereAndBack", testMoveThereAndBack},
+		{"MoveIsInterrupted", testMoveIsInterrupted},
 		{"Faults", testFaults},
 		{"Killed", testKilled},
 	} {

@@ -57,6 +57,7 @@ func TestPostgres(t *testing.T) {
 		{"LockedHarmsNoOther", testLockedHarmsNoOther},
 		{"RefusedHarmsNoOther", testRefusedHarmsNoOther},
 		{"LostCommits", testLostCommits},
+		{"Orphans", testOrphans},
 		{"LostImportCommit", testLostImportCommit},
 		{"HangUpsUnderLoad", testHangUpsUnderLoad},
 		{"TemporaryTablesAreBounded", testTemporaryTablesAreBounded},

@@ -58,12 +58,15 @@ func (l *Ledger) changeOf(ctx context.Context, accounts []string, do func(c *con
 	if l.readOnly {
 		return ErrReadOnly
 	}
+	if err := l.Marked(); err != nil {
+		return err
+	}
 	return l.queue(ctx, l.job(ctx, accounts, do, true))
 }
 
 // changeAlone is change for what needs the temporary tables of alone.
 func (l *Ledger) changeAlone(ctx context.Context, do func(c *conn) error) error {
-	if l.shared == nil || l.readOnly {
+	if l.shared == nil || l.readOnly || l.Marked() != nil {
 		return l.change(ctx, do)
 	}
 	return l.shared.changeAlone(ctx, l.job(ctx, nil, do, true))
