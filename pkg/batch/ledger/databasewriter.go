@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // databaseWriter makes the changes of many ledgers on one connection. What was queued while a
@@ -51,6 +53,7 @@ func (w *databaseWriter) write() {
 		w.gather()
 		w.drop()
 		w.round()
+		w.drop()
 	}
 }
 
@@ -96,10 +99,11 @@ func (w *databaseWriter) take(j *job) {
 
 // gather takes what else has been queued.
 func (w *databaseWriter) gather() {
-	for breaths := 0; len(w.waiting) < mostPerCommit; {
+	for breaths, n := 0, 0; n < mostPerCommit; {
 		select {
 		case j := <-w.jobs:
 			w.take(j)
+			n++
 		default:
 			if breaths == mostBreaths {
 				return
@@ -110,19 +114,22 @@ func (w *databaseWriter) gather() {
 	}
 }
 
-// answer answers jobs, which wait no more.
+// answer answers jobs.
 func (w *databaseWriter) answer(jobs []*job, err error) {
 	for _, j := range jobs {
+		j.answered = true
 		j.done <- err
 	}
-	w.waiting = slices.DeleteFunc(w.waiting, func(j *job) bool { return slices.Contains(jobs, j) })
 }
 
-// drop gives up what nobody waits for any more. Nothing of it has happened.
+// drop forgets what has been answered, and gives up what nobody waits for any more. Nothing of
+// it has happened.
 func (w *databaseWriter) drop() {
 	w.waiting = slices.DeleteFunc(w.waiting, func(j *job) bool {
 		var err error
 		switch {
+		case j.answered:
+			return true
 		case j.ctx.Err() != nil:
 			err = context.Cause(j.ctx)
 		case isClosed(j.l.quit):
@@ -361,7 +368,7 @@ func endTransaction(c *conn, txid int64) error {
 	if txid == 0 {
 		return nil
 	}
-	_, err := c.count("SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE backend_xid::text = ?",
+	_, err := c.count("SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE backend_xid::text = ? AND application_name = current_setting('application_name')",
 		strconv.FormatUint(uint64(txid)&0xffffffff, 10))
 	return err
 }
@@ -380,7 +387,10 @@ func hasHappened(c *conn, parts []*part) (happened, known bool, err error) {
 		status = r.text("status")
 		return nil
 	}, c.txid); err != nil {
-		return false, false, err
+		// A database that has lost what came last may not have come so far yet.
+		if e, ok := errors.AsType[*pgconn.PgError](err); !ok || e.Code != "22023" {
+			return false, false, err
+		}
 	}
 	if status == "in progress" {
 		return false, false, nil
