@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -223,6 +224,10 @@ func (w *databaseWriter) try(parts []*part) {
 		return
 	}
 	blamed, ok := errors.AsType[partError](err)
+	blames := parts // one of them, if it is not known which
+	if ok {
+		blames = []*part{blamed.p}
+	}
 	switch {
 	case w.c.away(err):
 		w.pause = min(max(2*w.pause, firstWait), longestWait)
@@ -236,14 +241,16 @@ func (w *databaseWriter) try(parts []*part) {
 	case ok && errors.Is(err, ErrBusy):
 		blamed.p.s.locked = true
 		blamed.p.failed(blamed.error)
-	case ok && (len(parts) > 1 || len(blamed.p.jobs) > 1):
-		// It can not be done. The others are not to suffer for it.
-		for _, j := range blamed.p.jobs {
-			j.single = j.single || blamed.j == nil || blamed.j == j
-		}
 	case errors.Is(err, ErrBusy): // a deadlock, or the like
 		for _, p := range parts {
 			p.failed(err)
+		}
+	case len(parts) > 1 || len(parts[0].jobs) > 1:
+		// One of them can not be done. The others are not to suffer for it.
+		for _, p := range blames {
+			for _, j := range p.jobs {
+				j.single = j.single || blamed.j == nil || blamed.j == j
+			}
 		}
 	default:
 		for _, p := range parts {
@@ -299,11 +306,71 @@ func attempt(c *conn, parts []*part) error {
 				return partError{err, p, j}
 			}
 		}
-		return nil
+		return saveParts(c, parts)
 	})
 }
 
-// run makes the changes of one ledger. j is the job that has failed.
+// saveParts writes down the events of all parts, and where they end, with as few statements
+// as for one.
+func saveParts(c *conn, parts []*part) error {
+	var heads []any // ledger, event, hash, opseq of each
+	type ledgerEvent struct {
+		newEvent
+		ledger int64
+	}
+	type ledgerSeen struct {
+		newSeen
+		ledger int64
+	}
+	var events []ledgerEvent
+	var looks []ledgerSeen
+	for _, p := range parts {
+		if !p.claimed || p.fenced != nil || !p.end.dirty {
+			continue
+		}
+		e := p.end
+		p.event, p.hash = e.event, e.hash
+		for _, n := range e.looks {
+			looks = append(looks, ledgerSeen{n, p.s.number})
+		}
+		for _, n := range e.events {
+			events = append(events, ledgerEvent{n, p.s.number})
+		}
+		heads = append(heads, p.s.number, e.event, e.hash[:], e.opseq)
+		clear(e.looks)
+		clear(e.events)
+		e.looks, e.events, e.dirty = e.looks[:0], e.events[:0], false
+	}
+	if err := c.insert("ledger_seen", seenColumns+", ledger", len(looks), func(args []any, i int) []any {
+		return append(looks[i].values(args), looks[i].ledger)
+	}); err != nil {
+		return fmt.Errorf("write down what was seen: %w", err)
+	}
+	if err := c.insert("ledger_event", eventColumns+", ledger", len(events), func(args []any, i int) []any {
+		return append(events[i].values(args), events[i].ledger)
+	}); err != nil {
+		return fmt.Errorf("write events: %w", err)
+	}
+	const width = 4
+	for most := c.rowsPerInsert(); len(heads) > 0; heads = heads[most*width:] {
+		for most > len(heads)/width {
+			most /= 2
+		}
+		query := `UPDATE ledger_head SET event = v.event, hash = v.hash, opseq = v.opseq
+			FROM (VALUES (CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BYTEA), CAST(? AS BIGINT))` + strings.Repeat(", (?, ?, ?, ?)", most-1) +
+			`) v (ledger, event, hash, opseq) WHERE ledger_head.ledger = v.ledger`
+		n, err := c.exec(query, heads[:most*width]...)
+		if err == nil && n != int64(most) {
+			err = fmt.Errorf("%w: %d of %d ledgers are there", ErrDamaged, n, most)
+		}
+		if err != nil {
+			return fmt.Errorf("write down the end of the events: %w", err)
+		}
+	}
+	return nil
+}
+
+// run makes the changes of one ledger, but for its events. j is the job that has failed.
 func (p *part) run(c *conn) (j *job, err error) {
 	p.claimed, p.fenced, p.event = false, nil, 0
 	c.ledger, c.end = p.s.number, p.end
@@ -329,10 +396,7 @@ func (p *part) run(c *conn) (j *job, err error) {
 			return j, c.failed // overlooked
 		}
 	}
-	if c.end.dirty {
-		p.event, p.hash = c.end.event, c.end.hash
-	}
-	return nil, c.saveEnd()
+	return nil, nil
 }
 
 // lostCommit says that a transaction has failed when its COMMIT was under way, so that it may

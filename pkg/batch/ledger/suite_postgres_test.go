@@ -164,7 +164,7 @@ func testConnectionLostInAChange(t *testing.T, d database) {
 	Begin(t, l)
 	ops := Next(t, l)
 	for _, where := range []string{
-		"before BEGIN", "before SELECT event", "after SELECT event", "before UPDATE op", "after UPDATE op", "before INSERT INTO event", "before COMMIT", "after COMMIT",
+		"before BEGIN", "before SELECT event", "after SELECT event", "before UPDATE op", "after UPDATE op", "before INSERT INTO ledger_event", "before UPDATE ledger_head", "before COMMIT", "after COMMIT",
 	} {
 		before, _, err := l.Head(t.Context())
 		Must(t, err)
