@@ -161,17 +161,20 @@ func isClosed(quit <-chan struct{}) bool {
 func (w *databaseWriter) round() {
 	var together []*part
 	var single []*job
-	at := make(map[*Ledger]*part)
+	at := make(map[int64]*part)
 	for _, j := range w.waiting {
 		if j.single {
 			single = append(single, j)
 			continue
 		}
-		p := at[j.l]
-		if p == nil {
+		p := at[j.l.shared.number]
+		switch {
+		case p == nil:
 			p = &part{s: j.l.shared, end: &j.l.shared.end, skip: j.l.shared.locked}
-			at[j.l] = p
+			at[j.l.shared.number] = p
 			together = append(together, p)
+		case p.s != j.l.shared:
+			continue // one ledger that is open twice goes one after the other
 		}
 		p.jobs = append(p.jobs, j)
 	}

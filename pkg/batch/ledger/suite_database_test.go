@@ -221,6 +221,26 @@ func testGroupCommit(t *testing.T, d database) {
 	}
 }
 
+// One ledger may be open twice in a process.
+func testOpenedTwice(t *testing.T, d database) {
+	db := d.mustDatabase(t, ledger.DatabaseOptions{})
+	const rows = 30
+	l := ledgers(t, db, d.name, 1, manyRows(rows), Options())[0]
+	again, err := db.Open(t.Context(), d.name+" 0", Options())
+	Must(t, err)
+	ops := Next(t, l)
+	var wg sync.WaitGroup
+	for i, op := range ops {
+		wg.Go(func() {
+			if err := finish([]*ledger.Ledger{l, again}[i%2], op); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	finished(t, []*ledger.Ledger{again}, rows)
+}
+
 func testNames(t *testing.T, d database) {
 	db := d.mustDatabase(t, ledger.DatabaseOptions{})
 	ctx := t.Context()

@@ -51,6 +51,7 @@ func TestPostgres(t *testing.T) {
 		{"ManyLedgers", testManyLedgers},
 		{"GroupCommit", testGroupCommit},
 		{"Names", testNames},
+		{"OpenedTwice", testOpenedTwice},
 		{"Fence", testFence},
 		{"FenceHarmsNoOther", testFenceHarmsNoOther},
 		{"FencedImport", testFencedImport},
