@@ -35,8 +35,6 @@ func BenchmarkDatabase(b *testing.B) {
 			for n := 0; b.Loop(); n++ {
 				b.StopTimer()
 				all := ledgers(b, db, fmt.Sprint(d.name, " ", n), bb.ledgers, sheet, Options())
-				began := statements.Load()
-				beganCommits := commits.Load()
 				var wg sync.WaitGroup
 				start := make(chan struct{})
 				for _, l := range all {
@@ -54,7 +52,7 @@ func BenchmarkDatabase(b *testing.B) {
 						})
 					}
 				}
-				began, beganCommits = statements.Load(), commits.Load()
+				began, beganCommits := statements.Load(), commits.Load()
 				b.StartTimer()
 				close(start)
 				wg.Wait()

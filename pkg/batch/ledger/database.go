@@ -102,7 +102,7 @@ func openDatabase(ctx context.Context, config *pgx.ConnConfig, o DatabaseOptions
 		}, longestAnswer))))
 	}
 	d.readers = newPool(orDefault(o.Readers, 4), func() *conn {
-		return newConn(postgres{}, d.connector(map[string]string{"enable_seqscan": "off", "default_transaction_read_only": "on", "idle_in_transaction_session_timeout": "1min"}, longestAnswer))
+		return newConn(postgres{}, d.connector(map[string]string{"enable_seqscan": "off", "default_transaction_read_only": "on", "idle_in_transaction_session_timeout": "5min"}, longestAnswer))
 	})
 	return d, nil
 }
@@ -176,6 +176,11 @@ func layDatabase(ctx context.Context, c *conn, t tables) error {
 	if err != nil || version == t.version {
 		return err
 	}
+	if version == 0 {
+		if err := createSchema(c); err != nil {
+			return err
+		}
+	}
 	return c.temporary(func() error {
 		if err := c.once("SET LOCAL lock_timeout = 0"); err != nil {
 			return err
@@ -188,15 +193,7 @@ func layDatabase(ctx context.Context, c *conn, t tables) error {
 		case err != nil || version == t.version:
 			return err
 		case version == 0:
-			n, err := c.count("SELECT count(*) AS n FROM pg_catalog.pg_namespace WHERE nspname = ?", schemaName)
-			if err != nil {
-				return err
-			}
-			script := databaseSchema()
-			if n == 0 {
-				script = "CREATE SCHEMA " + schemaName + ";" + script
-			}
-			if err := c.once(script); err != nil {
+			if err := c.once(databaseSchema()); err != nil {
 				return err
 			}
 		default:
@@ -211,17 +208,36 @@ func layDatabase(ctx context.Context, c *conn, t tables) error {
 	})
 }
 
-// databaseVersionOf reads the version of the tables, 0 where there are none.
+// createSchema makes the schema if there is none. Others may do so at the same moment, under
+// other locks.
+func createSchema(c *conn) error {
+	n, err := c.count("SELECT count(*) AS n FROM pg_catalog.pg_namespace WHERE nspname = ?", schemaName)
+	if n > 0 || err != nil {
+		return err // to have it made again takes a right that we may not have
+	}
+	err = c.once("CREATE SCHEMA IF NOT EXISTS " + schemaName)
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && (e.Code == "23505" || e.Code == "42P06") { // unique_violation, duplicate_schema
+		return nil
+	}
+	return err
+}
+
+// databaseVersionOf reads the version of the tables, 0 where there are none. Those of package
+// fleet and of River, fleet_* and river_*, stand in the same schema.
 func databaseVersionOf(c *conn) (version int, err error) {
-	n, err := c.count("SELECT count(*) AS n FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace s ON s.oid = r.relnamespace WHERE s.nspname = ?", schemaName)
-	if n == 0 || err != nil {
+	ours, others := int64(0), int64(0)
+	if err := c.query(`SELECT count(*) FILTER (WHERE r.relname IN ('ledger_schema', 'ledger', 'ledger_head', 'ledger_event')) AS ours,
+		count(*) FILTER (WHERE r.relname !~ '^(fleet|river)_') AS others
+		FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace s ON s.oid = r.relnamespace WHERE s.nspname = ? AND r.relkind IN ('r', 'p', 'v', 'm', 'f')`, func(r row) error {
+		ours, others = r.int64("ours"), r.int64("others")
+		return nil
+	}, schemaName); err != nil {
 		return 0, err
 	}
-	n, err = c.count(`SELECT count(*) AS n FROM pg_catalog.pg_tables WHERE schemaname = ? AND tablename IN ('version', 'ledger', 'ledger_head', 'ledger_event')`, schemaName)
 	switch {
-	case err != nil:
-		return 0, err
-	case n != 4:
+	case others == 0:
+		return 0, nil
+	case ours != 4:
 		return 0, fmt.Errorf("%w: the schema %s has other tables", ErrForeign, schemaName)
 	}
 	if version, err = c.version(c); err != nil {

@@ -7,7 +7,10 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // databaseWriter makes the changes of many ledgers on one connection. What was queued while a
@@ -51,6 +54,7 @@ func (w *databaseWriter) write() {
 		w.gather()
 		w.drop()
 		w.round()
+		w.drop()
 	}
 }
 
@@ -96,10 +100,11 @@ func (w *databaseWriter) take(j *job) {
 
 // gather takes what else has been queued.
 func (w *databaseWriter) gather() {
-	for breaths := 0; len(w.waiting) < mostPerCommit; {
+	for breaths, n := 0, 0; n < mostPerCommit; {
 		select {
 		case j := <-w.jobs:
 			w.take(j)
+			n++
 		default:
 			if breaths == mostBreaths {
 				return
@@ -110,19 +115,22 @@ func (w *databaseWriter) gather() {
 	}
 }
 
-// answer answers jobs, which wait no more.
+// answer answers jobs.
 func (w *databaseWriter) answer(jobs []*job, err error) {
 	for _, j := range jobs {
+		j.answered = true
 		j.done <- err
 	}
-	w.waiting = slices.DeleteFunc(w.waiting, func(j *job) bool { return slices.Contains(jobs, j) })
 }
 
-// drop gives up what nobody waits for any more. Nothing of it has happened.
+// drop forgets what has been answered, and gives up what nobody waits for any more. Nothing of
+// it has happened.
 func (w *databaseWriter) drop() {
 	w.waiting = slices.DeleteFunc(w.waiting, func(j *job) bool {
 		var err error
 		switch {
+		case j.answered:
+			return true
 		case j.ctx.Err() != nil:
 			err = context.Cause(j.ctx)
 		case isClosed(j.l.quit):
@@ -153,17 +161,20 @@ func isClosed(quit <-chan struct{}) bool {
 func (w *databaseWriter) round() {
 	var together []*part
 	var single []*job
-	at := make(map[*Ledger]*part)
+	at := make(map[int64]*part)
 	for _, j := range w.waiting {
 		if j.single {
 			single = append(single, j)
 			continue
 		}
-		p := at[j.l]
-		if p == nil {
+		p := at[j.l.shared.number]
+		switch {
+		case p == nil:
 			p = &part{s: j.l.shared, end: &j.l.shared.end, skip: j.l.shared.locked}
-			at[j.l] = p
+			at[j.l.shared.number] = p
 			together = append(together, p)
+		case p.s != j.l.shared:
+			continue // one ledger that is open twice goes one after the other
 		}
 		p.jobs = append(p.jobs, j)
 	}
@@ -216,6 +227,10 @@ func (w *databaseWriter) try(parts []*part) {
 		return
 	}
 	blamed, ok := errors.AsType[partError](err)
+	blames := parts // one of them, if it is not known which
+	if ok {
+		blames = []*part{blamed.p}
+	}
 	switch {
 	case w.c.away(err):
 		w.pause = min(max(2*w.pause, firstWait), longestWait)
@@ -229,14 +244,16 @@ func (w *databaseWriter) try(parts []*part) {
 	case ok && errors.Is(err, ErrBusy):
 		blamed.p.s.locked = true
 		blamed.p.failed(blamed.error)
-	case ok && (len(parts) > 1 || len(blamed.p.jobs) > 1):
-		// It can not be done. The others are not to suffer for it.
-		for _, j := range blamed.p.jobs {
-			j.single = j.single || blamed.j == nil || blamed.j == j
-		}
 	case errors.Is(err, ErrBusy): // a deadlock, or the like
 		for _, p := range parts {
 			p.failed(err)
+		}
+	case len(parts) > 1 || len(parts[0].jobs) > 1:
+		// One of them can not be done. The others are not to suffer for it.
+		for _, p := range blames {
+			for _, j := range p.jobs {
+				j.single = j.single || blamed.j == nil || blamed.j == j
+			}
 		}
 	default:
 		for _, p := range parts {
@@ -292,11 +309,71 @@ func attempt(c *conn, parts []*part) error {
 				return partError{err, p, j}
 			}
 		}
-		return nil
+		return saveParts(c, parts)
 	})
 }
 
-// run makes the changes of one ledger. j is the job that has failed.
+// saveParts writes down the events of all parts, and where they end, with as few statements
+// as for one.
+func saveParts(c *conn, parts []*part) error {
+	var heads []any // ledger, event, hash, opseq of each
+	type ledgerEvent struct {
+		newEvent
+		ledger int64
+	}
+	type ledgerSeen struct {
+		newSeen
+		ledger int64
+	}
+	var events []ledgerEvent
+	var looks []ledgerSeen
+	for _, p := range parts {
+		if !p.claimed || p.fenced != nil || !p.end.dirty {
+			continue
+		}
+		e := p.end
+		p.event, p.hash = e.event, e.hash
+		for _, n := range e.looks {
+			looks = append(looks, ledgerSeen{n, p.s.number})
+		}
+		for _, n := range e.events {
+			events = append(events, ledgerEvent{n, p.s.number})
+		}
+		heads = append(heads, p.s.number, e.event, e.hash[:], e.opseq)
+		clear(e.looks)
+		clear(e.events)
+		e.looks, e.events, e.dirty = e.looks[:0], e.events[:0], false
+	}
+	if err := c.insert("ledger_seen", seenColumns+", ledger", len(looks), func(args []any, i int) []any {
+		return append(looks[i].values(args), looks[i].ledger)
+	}); err != nil {
+		return fmt.Errorf("write down what was seen: %w", err)
+	}
+	if err := c.insert("ledger_event", eventColumns+", ledger", len(events), func(args []any, i int) []any {
+		return append(events[i].values(args), events[i].ledger)
+	}); err != nil {
+		return fmt.Errorf("write events: %w", err)
+	}
+	const width = 4
+	for most := c.rowsPerInsert(); len(heads) > 0; heads = heads[most*width:] {
+		for most > len(heads)/width {
+			most /= 2
+		}
+		query := `UPDATE ledger_head SET event = v.event, hash = v.hash, opseq = v.opseq
+			FROM (VALUES (CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BYTEA), CAST(? AS BIGINT))` + strings.Repeat(", (?, ?, ?, ?)", most-1) +
+			`) v (ledger, event, hash, opseq) WHERE ledger_head.ledger = v.ledger`
+		n, err := c.exec(query, heads[:most*width]...)
+		if err == nil && n != int64(most) {
+			err = fmt.Errorf("%w: %d of %d ledgers are there", ErrDamaged, n, most)
+		}
+		if err != nil {
+			return fmt.Errorf("write down the end of the events: %w", err)
+		}
+	}
+	return nil
+}
+
+// run makes the changes of one ledger, but for its events. j is the job that has failed.
 func (p *part) run(c *conn) (j *job, err error) {
 	p.claimed, p.fenced, p.event = false, nil, 0
 	c.ledger, c.end = p.s.number, p.end
@@ -322,10 +399,7 @@ func (p *part) run(c *conn) (j *job, err error) {
 			return j, c.failed // overlooked
 		}
 	}
-	if c.end.dirty {
-		p.event, p.hash = c.end.event, c.end.hash
-	}
-	return nil, c.saveEnd()
+	return nil, nil
 }
 
 // lostCommit says that a transaction has failed when its COMMIT was under way, so that it may
@@ -361,7 +435,7 @@ func endTransaction(c *conn, txid int64) error {
 	if txid == 0 {
 		return nil
 	}
-	_, err := c.count("SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE backend_xid::text = ?",
+	_, err := c.count("SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE backend_xid::text = ? AND application_name = current_setting('application_name')",
 		strconv.FormatUint(uint64(txid)&0xffffffff, 10))
 	return err
 }
@@ -380,7 +454,10 @@ func hasHappened(c *conn, parts []*part) (happened, known bool, err error) {
 		status = r.text("status")
 		return nil
 	}, c.txid); err != nil {
-		return false, false, err
+		// A database that has lost what came last may not have come so far yet.
+		if e, ok := errors.AsType[*pgconn.PgError](err); !ok || e.Code != "22023" {
+			return false, false, err
+		}
 	}
 	if status == "in progress" {
 		return false, false, nil

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -22,6 +24,19 @@ func TestPostgresStatements(t *testing.T) {
 		if got := (postgres{}).rebind(query); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// A server that says nothing is lost, and not waited for.
+func TestSilentServerIsLost(t *testing.T) {
+	t.Parallel()
+	here, there := net.Pipe()
+	defer there.Close()
+	c := timedConn{here, time.Millisecond}
+	defer c.Close()
+	_, err := c.Read(make([]byte, 1))
+	if err == nil || !(postgres{}).lost(err) || !(postgres{}).away(err) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -37,11 +37,23 @@ type newEvent struct {
 	prev, hash [hashSize]byte
 }
 
+const eventColumns = "seq, at, kind, body, prev, hash"
+
+func (n *newEvent) values(args []any) []any {
+	return append(args, n.seq, n.at, n.kind, n.body, n.prev[:], n.hash[:])
+}
+
 // newSeen is what was seen before a sending, which its transaction writes down when it ends.
 type newSeen struct {
 	id, account, run, attempt int64
 	call, state               string
 	sentAt                    any
+}
+
+const seenColumns = "id, call_id, account, run, attempt, sent_at, state"
+
+func (n *newSeen) values(args []any) []any {
+	return append(args, n.id, n.call, n.account, n.run, n.attempt, n.sentAt, n.state)
 }
 
 // appendEvent adds an event to the chain, in the transaction that makes true what
@@ -209,18 +221,12 @@ func (c *conn) theEnd() (*end, error) {
 // saveEvents writes the new events down, and what they say was seen.
 func (c *conn) saveEvents() error {
 	e := c.end
-	if err := c.insert("seen", "id, call_id, account, run, attempt, sent_at, state", len(e.looks), func(args []any, i int) []any {
-		n := &e.looks[i]
-		return append(args, n.id, n.call, n.account, n.run, n.attempt, n.sentAt, n.state)
-	}); err != nil {
+	if err := c.insert("seen", seenColumns, len(e.looks), func(args []any, i int) []any { return e.looks[i].values(args) }); err != nil {
 		return fmt.Errorf("write down what was seen: %w", err)
 	}
 	clear(e.looks)
 	e.looks = e.looks[:0]
-	if err := c.insert("event", "seq, at, kind, body, prev, hash", len(e.events), func(args []any, i int) []any {
-		n := &e.events[i]
-		return append(args, n.seq, n.at, n.kind, n.body, n.prev[:], n.hash[:])
-	}); err != nil {
+	if err := c.insert("event", eventColumns, len(e.events), func(args []any, i int) []any { return e.events[i].values(args) }); err != nil {
 		return fmt.Errorf("write events: %w", err)
 	}
 	clear(e.events)

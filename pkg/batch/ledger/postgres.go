@@ -130,12 +130,12 @@ func (p postgres) away(err error) bool {
 func (p postgres) hasEnded(err error) bool { return p.lost(err) }
 
 func (postgres) version(c *conn) (int, error) {
-	n, err := c.count("SELECT max(version) AS n FROM version")
+	n, err := c.count("SELECT max(version) AS n FROM ledger_schema")
 	return int(n), err
 }
 
 func (postgres) setVersion(version int) string {
-	return fmt.Sprintf("DELETE FROM version; INSERT INTO version (version) VALUES (%d)", version)
+	return fmt.Sprintf("DELETE FROM ledger_schema; INSERT INTO ledger_schema (version) VALUES (%d)", version)
 }
 
 // rowsPerInsert spares round trips, and keeps to 65,535 values a statement.

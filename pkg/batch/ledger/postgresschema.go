@@ -63,7 +63,7 @@ func databaseSchema() string {
 	const current = "current_setting('bulkrevoke.ledger')::bigint"
 	var b strings.Builder
 	b.WriteString(`
-		CREATE TABLE version (version BIGINT NOT NULL);
+		CREATE TABLE ledger_schema (version BIGINT NOT NULL);
 		CREATE TABLE ledger (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name {{text}} NOT NULL UNIQUE, origin {{text}} NOT NULL, uuid {{text}} NOT NULL, made TIMESTAMPTZ NOT NULL);
 	`)
 	for _, t := range ledgerTables {

@@ -17,16 +17,17 @@ type shared struct {
 	patience time.Duration
 	check    func(ctx context.Context, count func(query string, args ...any) (int64, error), accounts []string) error
 	writer   *databaseWriter
-	end      end  // of what the writer has written, for it alone
-	locked   bool // somebody else holds the ledger: the writer waits for it no more
-	active   sync.WaitGroup
+	end      end            // of what the writer has written, for it alone
+	locked   bool           // somebody else holds the ledger: the writer waits for it no more
+	active   sync.WaitGroup // jobs that the writer was given
 
 	// turn is held by whoever works with temporary tables, on c.
 	turn chan struct{}
 	c    *conn // nil while nobody holds temporary tables
 
-	mu    sync.Mutex // guards holds
-	holds int        // who needs the temporary tables to stay
+	mu     sync.Mutex // guards what follows
+	holds  int        // who needs the temporary tables to stay
+	closed bool
 }
 
 func newShared(d *Database, l *Ledger, number int64, o Options) *shared {
@@ -228,7 +229,7 @@ func (s *shared) changeAlone(ctx context.Context, j *job) error {
 func (s *shared) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if isClosed(s.l.quit) {
+	if s.closed {
 		return false
 	}
 	s.active.Add(1)
@@ -237,7 +238,8 @@ func (s *shared) enter() bool {
 
 // close ends what the ledger has under way. Its quit is closed.
 func (s *shared) close() error {
-	s.mu.Lock() // nobody is between the look at quit and being counted
+	s.mu.Lock()
+	s.closed = true // nobody is counted any more
 	s.mu.Unlock()
 	s.active.Wait()
 	s.turn <- struct{}{}

@@ -192,12 +192,15 @@ func testGroupCommit(t *testing.T, d database) {
 	var first sync.WaitGroup
 	first.Go(func() { Must(t, all[0].Wrote(context.Background(), "x")) })
 	<-held
+	var wg sync.WaitGroup
+	ops := make(map[*ledger.Ledger]ledger.Op)
+	for _, l := range all[1:] {
+		ops[l] = Next(t, l)[0]
+	}
 	commits.Store(0)
 	statements.Store(0)
-	var wg sync.WaitGroup
 	for _, l := range all[1:] {
-		op := Next(t, l)[0]
-		statements.Store(0)
+		op := ops[l]
 		wg.Go(func() {
 			if err := l.Intend(context.Background(), ledger.Intent{CallID: "c", Account: "main", Ops: []ledger.Op{op}, Attempt: 1, At: At}); err != nil {
 				t.Error(err)
@@ -208,13 +211,34 @@ func testGroupCommit(t *testing.T, d database) {
 	close(wait)
 	wg.Wait()
 	first.Wait()
-	// The lock, the row, the event and the end of the chain of each, and COMMIT, BEGIN, COMMIT.
-	if c, s := commits.Load(), statements.Load(); c != 1 || s > int64(4*(len(all)-1)+3) {
+	// The lock and the row of each; the events and the ends of their chains, a few of each with a statement;
+	// BEGIN and COMMIT.
+	if c, s := commits.Load(), statements.Load(); c != 1 || s > int64(2*(len(all)-1)+14) {
 		t.Errorf("%d transactions with %d statements for %d ledgers", c, s, len(all)-1)
 	}
 	for _, l := range all {
 		Agrees(t, l)
 	}
+}
+
+// One ledger may be open twice in a process.
+func testOpenedTwice(t *testing.T, d database) {
+	db := d.mustDatabase(t, ledger.DatabaseOptions{})
+	const rows = 30
+	l := ledgers(t, db, d.name, 1, manyRows(rows), Options())[0]
+	again, err := db.Open(t.Context(), d.name+" 0", Options())
+	Must(t, err)
+	ops := Next(t, l)
+	var wg sync.WaitGroup
+	for i, op := range ops {
+		wg.Go(func() {
+			if err := finish([]*ledger.Ledger{l, again}[i%2], op); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	finished(t, []*ledger.Ledger{again}, rows)
 }
 
 func testNames(t *testing.T, d database) {
@@ -564,7 +588,7 @@ func testOrphans(t *testing.T, d database) {
 	db := d.mustDatabase(t, o)
 	l := ledgers(t, db, d.name, 1, Rows("r1a r2b"), Options())[0]
 	for i, op := range Next(t, l) {
-		at.Store([]string{"COMMIT", "INSERT INTO event"}[i])
+		at.Store([]string{"COMMIT", "INSERT INTO ledger_event"}[i])
 		Must(t, finish(l, op))
 		if at.Load() != "" {
 			t.Error("nothing was lost")

@@ -51,6 +51,7 @@ func TestPostgres(t *testing.T) {
 		{"ManyLedgers", testManyLedgers},
 		{"GroupCommit", testGroupCommit},
 		{"Names", testNames},
+		{"OpenedTwice", testOpenedTwice},
 		{"Fence", testFence},
 		{"FenceHarmsNoOther", testFenceHarmsNoOther},
 		{"FencedImport", testFencedImport},
@@ -99,15 +100,22 @@ func testPostgresRefuses(t *testing.T, d database) {
 	}{
 		{"UPDATE head SET hash = '\\x00'", ledger.ErrDamaged},
 		{"DELETE FROM head", ledger.ErrDamaged},
-		{"UPDATE version SET version = 99", ledger.ErrNewer},
-		{"DELETE FROM version", ledger.ErrDamaged},
+		{"UPDATE ledger_schema SET version = 99", ledger.ErrNewer},
+		{"DELETE FROM ledger_schema", ledger.ErrDamaged},
 		{"DROP TABLE ledger_event CASCADE", ledger.ErrForeign},
 	} {
 		Exec(t, d, tt.script)
 		_, err := d.Open(Options())
 		WantIs(t, err, tt.want)
 	}
-	_, err := ledger.OpenDatabase(t.Context(), "postgres:///postgres?host=/nowhere", ledger.DatabaseOptions{})
+	_, err := d.db.Exec("DROP SCHEMA bulkrevoke CASCADE; CREATE SCHEMA bulkrevoke; CREATE TABLE bulkrevoke.fleet_x (); CREATE TABLE bulkrevoke.riverbed ()")
+	Must(t, err)
+	_, err = d.Open(Options())
+	WantIs(t, err, ledger.ErrForeign)
+	_, err = d.db.Exec("DROP TABLE bulkrevoke.riverbed; CREATE TABLE bulkrevoke.river_job ()")
+	Must(t, err)
+	Open(t, d)
+	_, err = ledger.OpenDatabase(t.Context(), "postgres:///postgres?host=/nowhere", ledger.DatabaseOptions{})
 	WantIs(t, err, ledger.ErrStorage)
 }
 
@@ -164,7 +172,7 @@ func testConnectionLostInAChange(t *testing.T, d database) {
 	Begin(t, l)
 	ops := Next(t, l)
 	for _, where := range []string{
-		"before BEGIN", "before SELECT event", "after SELECT event", "before UPDATE op", "after UPDATE op", "before INSERT INTO event", "before COMMIT", "after COMMIT",
+		"before BEGIN", "before SELECT event", "after SELECT event", "before UPDATE op", "after UPDATE op", "before INSERT INTO ledger_event", "before UPDATE ledger_head", "before COMMIT", "after COMMIT",
 	} {
 		before, _, err := l.Head(t.Context())
 		Must(t, err)

@@ -43,8 +43,9 @@ type job struct {
 	done  chan error
 
 	// What follows is for the writer of a database alone.
-	single bool  // it did not go well together with others, and is tried alone
-	failed error // of the last try, which will be repeated
+	single   bool  // it did not go well together with others, and is tried alone
+	failed   error // of the last try, which will be repeated
+	answered bool
 }
 
 // change runs do in a transaction and returns when it is durable. If ctx ends
