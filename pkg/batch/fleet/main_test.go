@@ -102,7 +102,11 @@ func testLog(t testing.TB) *slog.Logger {
 			t.Logf("log:\n%s", log.String())
 		}
 	})
-	return slog.New(slog.NewTextHandler(&log, nil))
+	return testLogTo(&log)
+}
+
+func testLogTo(log *buffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 type buffer struct {

@@ -3,7 +3,6 @@ package fleet
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -304,16 +303,20 @@ func (d *Database) Sheets(ctx context.Context, ledgers ...string) ([]Sheet, erro
 	return sheets, nil
 }
 
-// asJSON is NULL for what is empty.
+// asJSON is what PostgreSQL takes as JSON, NULL for what is empty.
 func asJSON[V any](m map[string]V) any {
 	if len(m) == 0 {
 		return nil
 	}
-	text, err := json.Marshal(m)
-	if err != nil {
-		return nil // texts and numbers always have a JSON
+	plain := make(map[string]any, len(m))
+	for key, value := range m {
+		if s, ok := any(value).(string); ok {
+			plain[text(key)] = text(s)
+		} else {
+			plain[text(key)] = value
+		}
 	}
-	return string(text)
+	return plain
 }
 
 func at(t *time.Time) time.Time { return *cmp.Or(t, new(time.Time)) }

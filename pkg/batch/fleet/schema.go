@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -96,7 +95,7 @@ func setup(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	}
 	// What is up to date needs no right to create anything.
 	if version == len(migrations) {
-		if missing, err := riverMissing(ctx, river); err != nil || !missing {
+		if missing, err := riverMissing(ctx, pool, river); err != nil || !missing {
 			return err
 		}
 	}
@@ -144,17 +143,19 @@ func setup(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 			return err
 		}
 	}
-	missing, err := riverMissing(ctx, river)
+	missing, err := riverMissing(ctx, conn, river)
 	if err == nil && missing {
 		_, err = river.Migrate(ctx, rivermigrate.DirectionUp, nil)
 	}
 	return err
 }
 
-// readVersion returns 0 if there are no tables yet.
-func readVersion(ctx context.Context, db interface {
+type rower interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}) (version int, err error) {
+}
+
+// readVersion returns 0 if there are no tables yet.
+func readVersion(ctx context.Context, db rower) (version int, err error) {
 	var exists bool
 	if err := db.QueryRow(ctx, "SELECT to_regclass('bulkrevoke.fleet_schema') IS NOT NULL").Scan(&exists); err != nil || !exists {
 		return 0, err
@@ -169,16 +170,19 @@ func readVersion(ctx context.Context, db interface {
 }
 
 // riverMissing reports whether River's tables must be brought up to date.
-func riverMissing(ctx context.Context, river *rivermigrate.Migrator[pgx.Tx]) (bool, error) {
-	have, err := river.ExistingVersions(ctx)
-	if err != nil {
+func riverMissing(ctx context.Context, db rower, river *rivermigrate.Migrator[pgx.Tx]) (bool, error) {
+	versions := river.AllVersions()
+	last := versions[len(versions)-1].Version
+	var exists bool
+	if err := db.QueryRow(ctx, "SELECT to_regclass('bulkrevoke.river_migration') IS NOT NULL").Scan(&exists); err != nil || !exists {
+		return true, err
+	}
+	var has int
+	if err := db.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM bulkrevoke.river_migration").Scan(&has); err != nil {
 		return false, err
 	}
-	known := river.AllVersions()
-	for _, m := range have {
-		if !slices.ContainsFunc(known, func(k rivermigrate.Migration) bool { return k.Version == m.Version }) {
-			return false, fmt.Errorf("%w (River's tables are version %d)", ErrNewer, m.Version)
-		}
+	if has > last {
+		return false, fmt.Errorf("%w (River's tables are version %d, this program knows %d)", ErrNewer, has, last)
 	}
-	return len(have) < len(known), nil
+	return has < last, nil
 }

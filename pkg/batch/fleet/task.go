@@ -176,8 +176,8 @@ func (w *worker) storeProgress(ctx context.Context, tasks []*Task) error {
 	var ledgers, counts []string
 	var turns []int64
 	for _, t := range tasks {
-		if c := t.unstored(); c != nil {
-			text, err := json.Marshal(c)
+		if c := t.unstored(); len(c) > 0 {
+			text, err := json.Marshal(asJSON(c))
 			if err != nil {
 				return err
 			}

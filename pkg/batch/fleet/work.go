@@ -145,7 +145,7 @@ func (r *riverWorker) Work(ctx context.Context, job *river.Job[sheetJob]) error 
 	result := w.do(t)
 	w.finish(t, result)
 	// It is only for River's page.
-	return river.RecordOutput(ctx, map[string]any{"exit_code": result.ExitCode, "counts": result.Counts, "why": result.Why})
+	return river.RecordOutput(ctx, map[string]any{"exit_code": result.ExitCode, "counts": asJSON(result.Counts), "why": text(result.Why)})
 }
 
 // begin takes a sheet whose turn it is. It returns nil if the turn has passed.
