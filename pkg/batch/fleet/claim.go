@@ -234,7 +234,8 @@ const LedgerPrefix = "ledger/"
 //
 // It locks nothing. The ledger locks its head before it calls Check, and whoever takes
 // over passes that lock before they read the ledger: so either they took over before,
-// which Check sees, or they see what this transaction writes.
+// which Check sees, or they see what this transaction writes. Others may come between the
+// commit and the call that it announces: so May is asked right before that goes out.
 func (c *Claims) Check(ctx context.Context, count func(query string, args ...any) (int64, error), keys []string) error {
 	all := slices.Clone(keys)
 	for key := range c.claims {

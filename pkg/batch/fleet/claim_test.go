@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -405,6 +404,21 @@ func TestNeverTwoHolders(t *testing.T) {
 	}
 }
 
+// A host that is stopped in the middle of a transaction, or cut off, keeps no lock.
+func TestStoppedInATransaction(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	h := joined(t, d, "h")
+	must(t, claim(t, h, ClaimOptions{}, "k").Release(t.Context(), nil))
+	tx, err := d.pool.Begin(t.Context())
+	must(t, err)
+	must(t, lockClaims(t.Context(), tx, "WHERE key = 'k'"))
+	claim(t, h, ClaimOptions{}, "k")
+	if err := tx.Commit(t.Context()); err == nil {
+		t.Error("the stopped transaction committed")
+	}
+}
+
 // A sheet over thousands of accounts claims them in one go.
 func TestManyClaims(t *testing.T) {
 	t.Parallel()
@@ -423,5 +437,4 @@ func TestManyClaims(t *testing.T) {
 	if got := len(claim(t, h, ClaimOptions{}, keys...).All()); got != len(keys) {
 		t.Errorf("claimed %d", got)
 	}
-	slices.Sort(keys)
 }

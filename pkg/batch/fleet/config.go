@@ -32,22 +32,22 @@ type Config struct {
 // ParseURL checks a Config without connecting. The server must be verified (TLS with
 // sslmode=verify-full, which is the default here), unless it is on this machine.
 func ParseURL(c Config) (*pgx.ConnConfig, error) {
-	u, err := url.Parse(c.URL)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+	scheme, rest, _ := strings.Cut(c.URL, "://")
+	if scheme != "postgres" && scheme != "postgresql" {
 		return nil, errors.New("the database is written as postgres://user@host/database")
 	}
-	query, err := url.ParseQuery(u.RawQuery)
+	before, after, _ := strings.Cut(rest, "?")
+	query, err := url.ParseQuery(after)
 	if err != nil {
 		return nil, errors.New("what follows the question mark in the database's URL cannot be read")
 	}
-	if _, secret := u.User.Password(); c.Plain && (secret || query.Has("password") || query.Has("sslpassword")) {
+	if c.Plain && (hasPassword(before) || query.Has("password") || query.Has("sslpassword")) {
 		return nil, errors.New("a password must not stand in the database's URL: give it as database_password, or the whole URL as env:NAME or file:/path")
 	}
 	config, err := pgx.ParseConfig(c.URL)
 	if err == nil && !verified(config) && !query.Has("sslmode") && !query.Has("ssl") && os.Getenv("PGSSLMODE") == "" {
 		query.Set("sslmode", "verify-full")
-		u.RawQuery = query.Encode()
-		config, err = pgx.ParseConfig(u.String())
+		config, err = pgx.ParseConfig(scheme + "://" + before + "?" + query.Encode())
 	}
 	if err != nil {
 		if cause := errors.Unwrap(err); cause != nil {
@@ -73,6 +73,17 @@ func ParseURL(c Config) (*pgx.ConnConfig, error) {
 	dialer := net.Dialer{Timeout: config.ConnectTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	config.DialFunc = dialer.DialContext
 	return config, nil
+}
+
+// hasPassword reports whether a password stands in what comes before a URL's query. One
+// with a slash in it is no URL, and a password nevertheless.
+func hasPassword(s string) bool {
+	authority, _, _ := strings.Cut(s, "/")
+	if !strings.Contains(authority, "@") {
+		authority = s
+	}
+	at := strings.LastIndex(authority, "@")
+	return at >= 0 && strings.Contains(authority[:at], ":")
 }
 
 // verified reports whether each server that is asked proves who it is, or is on this

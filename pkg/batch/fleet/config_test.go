@@ -23,6 +23,10 @@ func TestParseURL(t *testing.T) {
 		{name: "verified unless said otherwise", url: "postgres://u@db.example.com/x", tls: true},
 		{name: "other scheme", url: "postgresql://u@db.example.com/x?sslmode=verify-full", tls: true},
 		{name: "several hosts", url: "postgres://u@db1.example.com,db2.example.com/x", tls: true},
+		{name: "several hosts with ports", url: "postgres://u@db1.example.com:5432,db2.example.com:5433/x?connect_timeout=3", tls: true},
+		{name: "slash in a password", url: "postgres://u:hunter2/3@localhost/x", plain: true, want: "a password must not stand"},
+		{name: "port, no password", url: "postgres://u@localhost:5432/x?sslmode=disable", plain: true},
+		{name: "port, nobody, no password", url: "postgres://localhost:5432/x?sslmode=disable", plain: true},
 		{name: "port", url: "postgres://u@db.example.com:5433/x?application_name=y", tls: true},
 		{name: "disable", url: "postgres://u@db.example.com/x?sslmode=disable", want: "write sslmode=verify-full"},
 		{name: "allow", url: "postgres://u@db.example.com/x?sslmode=allow", want: "write sslmode=verify-full"},
@@ -39,7 +43,8 @@ func TestParseURL(t *testing.T) {
 		{name: "password in a secret", url: "postgres://u:hunter2@localhost/x?sslmode=disable"},
 		{name: "another scheme", url: "mysql://u:hunter2@localhost/x", want: "postgres://user@host/database"},
 		{name: "no URL", url: "host=localhost password=hunter2", want: "postgres://user@host/database"},
-		{name: "bad URL", url: "postgres://u:hunter2@local host/x", want: "postgres://user@host/database"},
+		{name: "bad URL", url: "postgres://u:hunter2@local%zzhost/x", want: "cannot be used"},
+		{name: "password where a port should be", url: "postgres://u:hun:hunter2@[::1/x", want: "cannot be used"},
 		{name: "bad port", url: "postgres://u@localhost/x?port=hunter2", want: "cannot be used"},
 		{name: "bad mode", url: "postgres://u:hunter2@localhost/x?sslmode=perhaps", want: "sslmode is invalid"},
 		{name: "bad query", url: "postgres://u:hunter2@localhost/x?a=%zz", want: "cannot be read"},
@@ -76,6 +81,17 @@ func TestParseURL(t *testing.T) {
 	t.Setenv("PGSSLMODE", "prefer")
 	if _, err := ParseURL(Config{URL: "postgres://u@db.example.com/x"}); err == nil {
 		t.Error("PGSSLMODE=prefer was accepted")
+	}
+}
+
+func TestCheckServer(t *testing.T) {
+	t.Parallel()
+	must(t, checkServer("130000"))
+	if err := checkServer("120022"); !errors.Is(err, ErrOldServer) || !strings.Contains(err.Error(), "this one is 12") {
+		t.Errorf("got %v, want ErrOldServer", err)
+	}
+	if err := checkServer("new"); err == nil {
+		t.Error("a server without a version is accepted")
 	}
 }
 

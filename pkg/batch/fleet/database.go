@@ -64,8 +64,8 @@ func (d *Database) prepare(ctx context.Context) error {
 	if err := d.pool.QueryRow(ctx, "SHOW server_version_num").Scan(&text); err != nil {
 		return err
 	}
-	if n, err := strconv.Atoi(text); err != nil || n < 130000 {
-		return fmt.Errorf("%w, this one is %d", ErrOldServer, n/10000)
+	if err := checkServer(text); err != nil {
+		return err
 	}
 	if err := setup(ctx, d.pool, riverLog(d.log)); err != nil {
 		return err
@@ -75,10 +75,24 @@ func (d *Database) prepare(ctx context.Context) error {
 	return err
 }
 
-// own is a configuration for this package's connections. What commits is on the disk.
+// checkServer checks a server_version_num.
+func checkServer(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("the database's server does not say which version it is: %q", text)
+	}
+	if n < 130000 {
+		return fmt.Errorf("%w, this one is %d", ErrOldServer, n/10000)
+	}
+	return nil
+}
+
+// own is a configuration for this package's connections. What commits is on the disk, and
+// a host that is stopped within a transaction does not keep its locks.
 func (d *Database) own() *pgx.ConnConfig {
 	c := d.config.Copy()
 	c.RuntimeParams["synchronous_commit"] = "on"
+	c.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(d.times.idle.Milliseconds(), 10)
 	c.RuntimeParams["default_transaction_isolation"] = "read committed"
 	return c
 }

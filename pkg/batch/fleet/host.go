@@ -82,7 +82,8 @@ func (h *Host) Lost() <-chan struct{} { return h.lease.lost }
 
 // Leave ends the heartbeats and gives back what the host still holds: its claims as one
 // that did not say goodbye, its sheets to the queue. May is ErrLeft before anything is
-// given back. Where the database cannot be told, others find out by themselves.
+// given back; Work has ended. Where the database cannot be told, others find out by
+// themselves.
 func (h *Host) Leave(ctx context.Context) error {
 	h.lease.end(ErrLeft)
 	h.stop()
@@ -125,7 +126,10 @@ func (h *Host) beat(ctx context.Context) {
 	h.lease.keep(ctx, func(ctx context.Context) (bool, error) {
 		var err error
 		if conn == nil || conn.IsClosed() {
-			if conn, err = pgx.ConnectConfig(ctx, h.d.own()); err != nil {
+			config := h.d.own()
+			// All servers that the URL names get their chance within the limit.
+			config.ConnectTimeout = min(config.ConnectTimeout, h.d.times.beatLimit/time.Duration(1+len(config.Fallbacks)))
+			if conn, err = pgx.ConnectConfig(ctx, config); err != nil {
 				conn = nil
 				return false, err
 			}

@@ -22,6 +22,7 @@ type times struct {
 	report    time.Duration // how often progress is stored
 	busy      time.Duration // when a sheet is tried again that found an account in use
 	limit     time.Duration // of one transaction
+	idle      time.Duration // after it the server ends a transaction whose host was stopped in the middle
 	patience  time.Duration // how long a lost connection is tried again for a caller
 	quick     bool          // River begins its upkeep at once
 }
@@ -30,7 +31,7 @@ func realTimes() times {
 	return times{
 		beat: 2 * time.Second, beatLimit: 3 * time.Second, lease: 10 * time.Second, dead: 15 * time.Second, steady: 20 * time.Second,
 		watch: time.Second, alive: 5 * time.Second, poll: 500 * time.Millisecond, report: 2 * time.Second, busy: 2 * time.Second,
-		limit: 10 * time.Second, patience: 30 * time.Second,
+		limit: 10 * time.Second, idle: 4 * time.Second, patience: 30 * time.Second,
 	}
 }
 

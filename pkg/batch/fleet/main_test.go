@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 // machine answers no quicker for a test.
 func quickTimes() times {
 	t := realTimes()
-	for _, d := range []*time.Duration{&t.beat, &t.lease, &t.dead, &t.steady, &t.watch, &t.alive, &t.poll, &t.report, &t.busy} {
+	for _, d := range []*time.Duration{&t.beat, &t.lease, &t.dead, &t.steady, &t.watch, &t.alive, &t.poll, &t.report, &t.busy, &t.idle} {
 		*d /= 10
 	}
 	t.beatLimit, t.quick = t.lease, true

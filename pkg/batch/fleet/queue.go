@@ -35,7 +35,7 @@ type Submission struct {
 	Ledger      string // the name of its ledger, one sheet each
 	Sheet       string // what people call it
 	SubmittedBy string
-	File        io.Reader         // read once, piece by piece
+	File        io.Reader         // read once, piece by piece; each within a minute
 	Flags       map[string]string // flags of run that travel with it
 }
 
@@ -58,7 +58,7 @@ type HostInfo struct {
 	PID              int
 	Joined, LastSeen time.Time
 	Silent           time.Duration // since LastSeen, by PostgreSQL's clock
-	Sheets           int           // that it works on
+	Sheets           []string      // the ledgers whose sheets it works on
 }
 
 // sheetJob is what River knows of a sheet.
@@ -78,6 +78,9 @@ const pieceSize = 1 << 20
 func (d *Database) Submit(ctx context.Context, s Submission) error {
 	var queued *QueuedError
 	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '1min'`); err != nil {
+			return err
+		}
 		var upload int64
 		err := tx.QueryRow(ctx, `INSERT INTO bulkrevoke.fleet_sheet AS s (ledger, sheet, submitted_by, flags, upload, state, turn, job)
 			VALUES ($1, $2, $3, coalesce($4::jsonb, '{}'), nextval('bulkrevoke.fleet_upload'), 'queued', 0, 0)
@@ -326,7 +329,7 @@ func (d *Database) Hosts(ctx context.Context) ([]HostInfo, error) {
 	var hosts []HostInfo
 	err := d.change(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT id, name, pid, joined, seen, `+ago("seen")+`,
-			(SELECT count(*) FROM bulkrevoke.fleet_sheet s WHERE s.host = h.id AND s.state = 'running')
+			ARRAY(SELECT ledger FROM bulkrevoke.fleet_sheet s WHERE s.host = h.id AND s.state = 'running' ORDER BY ledger)
 			FROM bulkrevoke.fleet_host h WHERE dead IS NULL ORDER BY joined, id`)
 		if err != nil {
 			return err

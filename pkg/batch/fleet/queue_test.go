@@ -278,7 +278,7 @@ func TestProgress(t *testing.T) {
 	(<-task.began).Report(map[string]int64{"done": 7})
 	until(t, "progress is seen", func() bool { return sheet(t, d, "a").Counts["done"] == 7 })
 	hosts, err := d.Hosts(t.Context())
-	if err != nil || len(hosts) != 1 || hosts[0].Sheets != 1 {
+	if err != nil || len(hosts) != 1 || len(hosts[0].Sheets) != 1 || hosts[0].Sheets[0] != "a" {
 		t.Errorf("%+v, %v", hosts, err)
 	}
 	task.end <- Result{}
@@ -380,6 +380,27 @@ func TestHostDies(t *testing.T) {
 	other.end <- Result{Next: Next{Kind: Finished}}
 	inState(t, d, "a", Done)
 	must(t, stop())
+}
+
+// The next turn of a sheet can begin on the same host before its last one is gone.
+func TestRetriedAtOnce(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	submit(t, d, "a")
+	task := newHeldTask()
+	working(t, joined(t, d, "h"), task.do)
+	for range 10 {
+		<-task.began
+		task.end <- Result{Next: Next{Kind: Quota, After: time.Hour}}
+		for {
+			if err := d.Retry(t.Context(), "a"); err == nil {
+				break
+			}
+		}
+	}
+	<-task.began
+	task.end <- Result{Next: Next{Kind: Finished}}
+	inState(t, d, "a", Done)
 }
 
 // A job whose turn has passed does nothing, however it came about; and a sheet that lost
@@ -621,14 +642,16 @@ func TestServerRestarts(t *testing.T) {
 	d := opened(t, url)
 	var mu sync.Mutex
 	runs := make(map[string]int)
-	const sheets = 40
+	const sheets = 50
 	for i := range sheets {
 		submit(t, d, fmt.Sprintf("sheet %d", i))
 	}
 	finish := make(chan bool)
+	var hosts []*Host
 	for n := range 2 {
 		d := opened(t, url)
 		h := joined(t, d, fmt.Sprint("host", n))
+		hosts = append(hosts, h)
 		working(t, h, func(ctx context.Context, task *Task) Result {
 			mu.Lock()
 			runs[task.Sheet.Ledger]++
@@ -649,6 +672,20 @@ func TestServerRestarts(t *testing.T) {
 		func() { server.Terminate(t, url) },
 		func() { server.Restart(t, "fast") },
 		func() { server.Restart(t, "immediate") },
+		func() { // for longer than hosts wait before they declare one dead
+			server.Stop(t, "immediate")
+			for _, h := range hosts {
+				until(t, "nothing may be sent", func() bool { return h.May() == ErrAway })
+			}
+			for range 5 {
+				finish <- true
+			}
+			time.Sleep(d.times.steady)
+			server.Continue(t)
+			for _, h := range hosts {
+				until(t, "it may be sent again", func() bool { return h.May() == nil })
+			}
+		},
 	} {
 		for range 5 {
 			finish <- true
@@ -669,6 +706,9 @@ func TestServerRestarts(t *testing.T) {
 		}
 		return len(all) == sheets
 	})
+	if n := number(t, d, "SELECT count(*) FROM bulkrevoke.fleet_host WHERE dead IS NOT NULL"); n != 0 {
+		t.Errorf("%d hosts were declared dead", n)
+	}
 	// River listens and takes again.
 	submit(t, d, "afterwards")
 	if _, err := d.Wait(t.Context(), "afterwards"); err != nil {

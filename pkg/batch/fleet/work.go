@@ -38,7 +38,8 @@ type Result struct {
 
 // Work takes queued sheets until ctx is done. Then it asks those at work to stop and gives
 // back what is not finished; it is an error if some did not stop in time. ErrLost if this
-// host was declared dead. While the database is away it waits. One Work at a time.
+// host was declared dead. While the database is away it waits. One Work at a time, which
+// ends before Leave.
 func (h *Host) Work(ctx context.Context, o WorkOptions) error {
 	if !h.working.CompareAndSwap(false, true) {
 		return errors.New("this host works already")
@@ -47,7 +48,7 @@ func (h *Host) Work(ctx context.Context, o WorkOptions) error {
 	o.AtOnce, o.Drain, o.Log = min(cmp.Or(o.AtOnce, 200), 10_000), cmp.Or(o.Drain, time.Minute), cmp.Or(o.Log, h.d.log)
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	w := &worker{h: h, o: o, log: o.Log.With("host", h.id), ctx: loops, tasks: make(map[string]*Task), wake: make(chan struct{}, 1)}
+	w := &worker{h: h, o: o, log: o.Log.With("host", h.id), ctx: loops, tasks: make(map[int64]*Task), wake: make(chan struct{}, 1)}
 	workers := river.NewWorkers()
 	if err := river.AddWorkerSafely(workers, &riverWorker{w: w}); err != nil {
 		return err
@@ -117,8 +118,8 @@ type worker struct {
 	ctx  context.Context // done when nothing more is written
 	wake chan struct{}   // the tasks are to be looked after now
 
-	mu    sync.Mutex // guards the rest
-	tasks map[string]*Task
+	mu    sync.Mutex      // guards the rest
+	tasks map[int64]*Task // by job: the next turn of a sheet can begin before its last one is gone
 	ended error           // why no more are taken
 	idle  []chan struct{} // closed when there are no tasks
 }
@@ -190,10 +191,10 @@ func (w *worker) begin(ctx context.Context, job *river.Job[sheetJob]) (*Task, er
 func (w *worker) add(job context.Context, t *Task) *Task {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.tasks[t.Sheet.Ledger] != nil {
+	if w.tasks[t.job] != nil {
 		return nil // River gave us the same job twice
 	}
-	w.tasks[t.Sheet.Ledger] = t
+	w.tasks[t.job] = t
 	t.ctx, t.cancel = context.WithCancelCause(context.WithoutCancel(job))
 	if w.ended != nil {
 		t.cancel(w.ended)
@@ -218,7 +219,7 @@ func (w *worker) remove(t *Task) {
 	t.cancel(nil)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.tasks, t.Sheet.Ledger)
+	delete(w.tasks, t.job)
 	if len(w.tasks) == 0 {
 		for _, ch := range w.idle {
 			close(ch)
