@@ -16,7 +16,7 @@ const module = "github.com/bulkrevoke/bulkrevoke/"
 // layers are the packages from top to bottom: a package imports only what stands
 // below it, and of that only what mayImport leaves it.
 var layers = []string{
-	"cmd/bulkrevoke", "pkg/report", "pkg/batch", "pkg/batch/find", "pkg/batch/plan", "pkg/batch/sheet", "pkg/batch/ledger",
+	"cmd/bulkrevoke", "pkg/report", "pkg/batch", "pkg/batch/find", "pkg/batch/plan", "pkg/batch/sheet", "pkg/batch/ledger", "pkg/batch/fleet", "pkg/batch/pgtest",
 	"pkg/crm/sandbox", "pkg/crm/leadsquared", "pkg/crm/zoho", "pkg/crm/transport", "pkg/crm",
 }
 
@@ -31,6 +31,8 @@ var mayImport = map[string]struct {
 	"pkg/crm/zoho":        {[]string{"pkg/crm", "pkg/crm/transport"}, "a provider knows its transport and the domain"},
 	"pkg/crm/sandbox":     {[]string{"pkg/crm"}, "a stand-in that shares code with a provider shares its mistakes"},
 	"pkg/batch/ledger":    {[]string{"pkg/crm"}, "the truth does not depend on who writes it"},
+	"pkg/batch/fleet":     {[]string{"pkg/crm"}, "it hands out sheets and the right to send, whatever they are for"},
+	"pkg/batch/pgtest":    {nil, "it starts a server for anybody's tests"},
 	"pkg/batch/sheet":     {[]string{"pkg/crm"}, "a sheet is read the same whatever it is for"},
 	"pkg/batch/plan":      {[]string{"pkg/crm"}, "rules are pure"},
 	"pkg/batch":           {[]string{"pkg/batch/plan", "pkg/batch/sheet", "pkg/batch/ledger", "pkg/crm"}, "the engine sees providers, never a CRM"},
@@ -43,7 +45,7 @@ var homes = map[string][]string{
 	"golang.org/x/time":                 {"pkg/crm/transport"},
 	"golang.org/x/oauth2":               {"pkg/crm/zoho"},
 	"golang.org/x/sync":                 {"pkg/batch"},
-	"golang.org/x/sys":                  {"pkg/crm/transport"},
+	"golang.org/x/sys":                  {"pkg/crm/transport", "pkg/batch/fleet"},
 	"golang.org/x/text":                 {"pkg/batch/sheet"},
 	"golang.org/x/term":                 {"cmd/bulkrevoke", "pkg/report"},
 	"github.com/gocarina/gocsv":         {"pkg/batch/sheet", "pkg/report"},
@@ -54,7 +56,8 @@ var homes = map[string][]string{
 	"go.yaml.in/yaml/v3":                {"cmd/bulkrevoke"},
 	"github.com/gofrs/flock":            {"cmd/bulkrevoke"},
 	"modernc.org/sqlite":                {"pkg/batch/ledger"},
-	"github.com/jackc/pgx/v5":           {"pkg/batch/ledger"},
+	"github.com/jackc/pgx/v5":           {"pkg/batch/ledger", "pkg/batch/fleet", "pkg/batch/pgtest"},
+	"github.com/riverqueue/river":       {"pkg/batch/fleet"},
 	"net/http":                          {"cmd/bulkrevoke", "pkg/crm/sandbox", "pkg/crm/leadsquared", "pkg/crm/zoho", "pkg/crm/transport"},
 	"github.com/google/go-cmp":          {},
 	"github.com/rogpeppe/go-internal":   {},
@@ -164,7 +167,7 @@ func TestOnlyTheTableNamesCRMs(t *testing.T) {
 	t.Parallel()
 	named := regexp.MustCompile(`(?i)leadsquared|zoho`)
 	table := 0
-	for _, dir := range []string{"cmd/bulkrevoke", "pkg/report", "pkg/batch", "pkg/batch/find", "pkg/batch/plan", "pkg/batch/sheet", "pkg/batch/ledger"} {
+	for _, dir := range []string{"cmd/bulkrevoke", "pkg/report", "pkg/batch", "pkg/batch/find", "pkg/batch/plan", "pkg/batch/sheet", "pkg/batch/ledger", "pkg/batch/fleet"} {
 		files, err := filepath.Glob(filepath.Join("..", "..", dir, "*.go"))
 		must(t, err)
 		for _, path := range files {

@@ -1,0 +1,5 @@
+//go:build !linux && !darwin && !windows
+
+package fleet
+
+func systemClock() clock { return sinceStart() }
