@@ -160,6 +160,9 @@ func hintFor(err error) string {
 	if _, ok := errors.AsType[*batch.TwoAccountsError](err); ok {
 		return "Give the rows about one record one account."
 	}
+	if _, ok := errors.AsType[*ledger.DivergedError](err); ok {
+		return "Both have been worked on since. Keep both, compare what they say with `bulkrevoke results` and `bulkrevoke verify`, and go on with one of them."
+	}
 	if _, ok := errors.AsType[*ledger.BindingError](err); ok {
 		return "Name another ledger with --ledger, or set the old one aside with --fresh."
 	}
@@ -167,6 +170,10 @@ func hintFor(err error) string {
 		err  error
 		hint string
 	}{
+		{ledger.ErrCopy, "Work on the ledger that it was taken from, in the database, or bring this one in with `bulkrevoke submit --ledger-file`."},
+		{ledger.ErrMoved, "Go on where it was moved to: a ledger in a database is named by --database, one in a file by --ledger."},
+		{ledger.ErrNotEmpty, "Name another ledger with --ledger."},
+		{ledger.ErrElsewhere, "Go on with that one, by its name with --ledger."},
 		{errNotShown, "Mend what is in the way of standard output, and run the command again."},
 		{ledger.ErrForeign, "Move the file away, or name another ledger with --ledger."},
 		{ledger.ErrNewer, "Use the newer bulkrevoke that wrote it."},

@@ -116,7 +116,7 @@ func (h *health) metrics(w http.ResponseWriter, r *http.Request) {
 		}
 		gauge("bulkrevoke_hosts", "Hosts that live.", float64(len(hosts)))
 		if i := slices.IndexFunc(hosts, func(one fleet.HostInfo) bool { host := h.host.Load(); return host != nil && one.ID == host.ID() }); i >= 0 {
-			gauge("bulkrevoke_worker_sheets", "Sheets that this host works on.", float64(hosts[i].Sheets))
+			gauge("bulkrevoke_worker_sheets", "Sheets that this host works on.", float64(len(hosts[i].Sheets)))
 			gauge("bulkrevoke_worker_silent_seconds", "How long ago the database has seen this host's last heartbeat.", hosts[i].Silent.Seconds())
 		}
 	}

@@ -39,9 +39,11 @@ type options struct {
 	sla             time.Duration // 0 is none
 	sandbox         bool
 	dryRun          bool
-	json            bool // of `plan`
-	open            bool // of `results`
-	byPerson        bool // of `results`
+	json            bool   // of `plan`
+	open            bool   // of `results`
+	byPerson        bool   // of `results`
+	ledgerFile      string // of `results`
+	move            bool   // of `results`
 
 	summary, report, metricsFile string
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -26,6 +27,7 @@ standard output could not be written to; 4 another program holds the ledger; 129
 interrupted.`,
 		Example: `  bulkrevoke results offboarding.csv
   bulkrevoke results --open offboarding.csv
+  bulkrevoke results --ledger-file offboarding.ledger.db offboarding.csv
   bulkrevoke results --sandbox samples/offboarding.csv -o so-far.csv`,
 	}, func(ctx context.Context, j *job) error { return j.writeResults(ctx) })
 	o.addFlags(cmd.Flags(), "output", "config", "database", "log-format", "log-level", "quiet", "sla",
@@ -34,6 +36,8 @@ interrupted.`,
 		"sandbox: of what was done in a sandbox",
 		"wait: wait so long for another program that holds the ledger; a run is not waited for")
 	cmd.Flags().BoolVar(&o.byPerson, "by-person", false, "write a line for each person instead, to SHEET.people.csv: what was taken and given, when, and what is open")
+	cmd.Flags().StringVar(&o.ledgerFile, "ledger-file", "", "take the ledger out of the database into `FILE`, to be read and verified anywhere, and write nothing else")
+	cmd.Flags().BoolVar(&o.move, "move", false, "with --ledger-file: go on with the file; the ledger in the database can only be read from then on")
 	cmd.Flags().BoolVar(&o.open, "open", false, "write only the rows that need somebody, to standard output or the FILE of -o")
 	return cmd
 }
@@ -42,6 +46,12 @@ interrupted.`,
 // with --open its rows that need somebody, to standard output where no file was named.
 func (j *job) writeResults(ctx context.Context) (err error) {
 	o := j.opts
+	if o.ledgerFile != "" {
+		return j.takeOut(ctx)
+	}
+	if o.move {
+		return refusef("Name the file with --ledger-file.", "--move: moves a ledger out of the database into a file, and none is named")
+	}
 	if o.open && o.byPerson {
 		return refusef("Call it twice, or leave one of them out.", "--open writes rows, and --by-person people")
 	}
@@ -105,6 +115,48 @@ func (j *job) writeResults(ctx context.Context) (err error) {
 			j.since, of, counts.NotAttempted, of)
 	}
 	return nil
+}
+
+// takeOut takes the ledger out of the database into a file: a copy, or the ledger itself.
+func (j *job) takeOut(ctx context.Context) (err error) {
+	path := j.opts.ledgerFile
+	switch {
+	case j.db == nil:
+		return refusef("The ledger is a file already; name the database that it is in with --database.", "--ledger-file: takes a ledger out of a database, and none is named")
+	case j.opts.open || j.opts.byPerson || j.opts.output != "":
+		return refusef("Call it twice.", "--ledger-file writes the ledger and nothing else")
+	}
+	if err := checkFormat("--ledger-file", path, ledgerEndings); err != nil {
+		return err
+	}
+	if j.names, err = j.namesToRead(ctx); err != nil {
+		return err
+	}
+	if err := j.ledgerIsThere(ctx); err != nil {
+		return err
+	}
+	if j.opts.move {
+		if err := j.lockLedger(ctx, j.opts.wait); err != nil {
+			return err
+		}
+	}
+	if err := j.openLedgerFile(ctx, ledger.Options{ReadOnly: !j.opts.move, Marked: true}); err != nil {
+		return err
+	}
+	what := "the ledger %s was copied into %s, where it can be read and verified"
+	if j.opts.move {
+		what = "the ledger %s is in %s from now on, and can only be read in the database"
+		err = j.led.MoveTo(ctx, path)
+	} else {
+		err = j.led.Export(ctx, path)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return refusef("Move it away, or name another file.", "--ledger-file %s: there is such a file already", path)
+	}
+	if err == nil && !j.opts.quiet {
+		j.say("ledger taken out", []slog.Attr{slog.String("ledger", j.names.ledger), slog.String("file", path)}, what, j.names.ledger, path)
+	}
+	return err
 }
 
 // peopleEnding is what the name of a file of evidence by person ends with, before .csv.

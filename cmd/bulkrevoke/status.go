@@ -180,7 +180,7 @@ type statusHost struct {
 	Host     string    `json:"host"`
 	PID      int       `json:"pid"`
 	LastSeen time.Time `json:"last_seen"`
-	Sheets   int       `json:"sheets"`
+	Sheets   []string  `json:"sheets"` // the ledgers of those that it works on
 }
 
 // needsSomebody says that nothing more happens to a sheet by itself, and that it is not done.
@@ -224,7 +224,7 @@ func (j *job) statusJSON(sheets []fleet.Sheet, hosts []fleet.HostInfo) error {
 		s.Sheets = append(s.Sheets, r)
 	}
 	for _, h := range hosts {
-		s.Hosts = append(s.Hosts, statusHost{Host: h.Name, PID: h.PID, LastSeen: h.LastSeen.UTC(), Sheets: h.Sheets})
+		s.Hosts = append(s.Hosts, statusHost{Host: h.Name, PID: h.PID, LastSeen: h.LastSeen.UTC(), Sheets: append([]string{}, h.Sheets...)})
 	}
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -276,7 +276,7 @@ func (j *job) statusText(sheets []fleet.Sheet, hosts []fleet.HostInfo) error {
 	}
 	for _, h := range hosts {
 		if _, err := fmt.Fprintf(j.stdout, "host %s, process %d, seen %s ago, %s\n", report.Printable(h.Name), h.PID,
-			h.Silent.Round(100*time.Millisecond), report.Count(int64(h.Sheets), "sheet")); err != nil {
+			h.Silent.Round(100*time.Millisecond), report.Count(int64(len(h.Sheets)), "sheet")); err != nil {
 			return err
 		}
 	}

@@ -351,7 +351,8 @@ func (j *job) awaitSheet(ctx context.Context) (code int, err error) {
 	return code, nil
 }
 
-// bringIn takes the ledger in a file into the database, under the job's name of it.
+// bringIn takes the ledger in a file into the database, under the name that the job's sheet has
+// there, or, without a sheet, that of the file. The file can only be read from then on.
 func (j *job) bringIn(ctx context.Context, path string) (err error) {
 	if j.names.ledger == "" { // without a sheet
 		j.sheet = path
@@ -364,11 +365,23 @@ func (j *job) bringIn(ctx context.Context, path string) (err error) {
 			return err
 		}
 	}
+	if there, err := exists(path); err != nil || !there {
+		return refusef("Name the file of a ledger, such as offboarding.ledger.db.", "--ledger-file: there is no ledger %s", path)
+	}
+	// Nobody works on the file meanwhile.
+	lock, err := acquireLock(ctx, lockOptions{what: "ledger " + path, path: path + ".lock", remove: true, holder: me(j.sheet)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.release()) }()
 	there, err := j.db.exists(ctx, j.names.ledger)
 	if err != nil {
 		return err
 	}
-	o, err := j.ledgerOptions(ledger.Options{Create: true})
+	if err := j.checkOrigin(ctx); err != nil {
+		return err
+	}
+	o, err := j.ledgerOptions(ledger.Options{Create: true, Marked: true})
 	if err != nil {
 		return err
 	}
@@ -376,10 +389,21 @@ func (j *job) bringIn(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	already, err := false, error(nil)
-	_ = already
-	if err = errors.Join(err, into.Close()); err != nil && !there {
-		err = errors.Join(err, j.db.ledgers.Remove(context.WithoutCancel(ctx), j.names.ledger))
+	already, err := into.BringIn(ctx, path)
+	if err = errors.Join(err, into.Close()); err != nil {
+		if !there {
+			err = errors.Join(err, j.db.ledgers.Remove(context.WithoutCancel(ctx), j.names.ledger))
+		}
+		return err
 	}
-	return err
+	j.takeBack = nil // whatever becomes of the sheet, the ledger is here now
+	if j.opts.quiet {
+		return nil
+	}
+	what := "%s is in the database as %s from now on, and can only be read"
+	if already {
+		what = "%s was in the database as %s already; nothing has changed"
+	}
+	j.say("ledger brought in", []slog.Attr{slog.String("file", path), slog.String("ledger", j.names.ledger)}, what, path, j.names.ledger)
+	return nil
 }
