@@ -18,7 +18,7 @@ import (
 
 // fleetVerdict is what the judge has counted in a world.
 type fleetVerdict struct {
-	rows, calls, lost, unlabelled, repeated, inDoubt int
+	rows, calls, lost, unlabelled, repeated, inDoubt, heldUp int
 	most                                             int // arrivals of one account within a window
 	takeovers                                        int
 	owned, called                                    time.Duration // the longest that a sheet and an account waited
@@ -27,9 +27,9 @@ type fleetVerdict struct {
 }
 
 func (v fleetVerdict) String() string {
-	return fmt.Sprintf("%d rows, %d lost, %d sent twice without a label, %d with one, %d in doubt of %d calls without an answer; %d calls, at most %d of an account in %v; "+
+	return fmt.Sprintf("%d rows, %d lost, %d sent twice without a label, %d with one, %d in doubt (and %d held up by them) of %d calls without an answer; %d calls, at most %d of an account in %v; "+
 		"%d accounts and ledgers taken over, owned within %.1f s, called for within %.1f s; at most %d connections of a process",
-		v.rows, v.lost, v.unlabelled, v.repeated, v.inDoubt, v.inFlight, v.calls, v.most, fleetWindow, v.takeovers, v.owned.Seconds(), v.called.Seconds(), v.connections)
+		v.rows, v.lost, v.unlabelled, v.repeated, v.inDoubt, v.heldUp, v.inFlight, v.calls, v.most, fleetWindow, v.takeovers, v.owned.Seconds(), v.called.Seconds(), v.connections)
 }
 
 // audited is what the database's notes say.
@@ -187,7 +187,7 @@ func (w *fleetWorld) judgeLedgers(notes audited) {
 // that they wait as long as they must.
 func (w *fleetWorld) judgeTakeovers(v *fleetVerdict, calls []fleetCall, notes audited) {
 	for _, p := range w.processes {
-		for _, end := range p.ends() {
+		for _, end := range p.gone {
 			held := map[string]auditClaim{}
 			next := map[string]auditClaim{}
 			for _, c := range notes.claims {
@@ -230,17 +230,6 @@ const ledgerKey = "ledger/"
 
 func (w *fleetWorld) ours(key string) bool {
 	return slices.ContainsFunc(w.sheets, func(s *fleetSheet) bool { return ledgerKey+s.name == key })
-}
-
-// ends returns when the process has ended for the others: it was killed, or something kept it
-// from them for longer than they wait.
-func (p *fleetProcess) ends() []time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.killed.IsZero() {
-		return []time.Time{p.killed}
-	}
-	return p.hurt
 }
 
 // judgeFirstCall judges the first call of an account after a host's end. Where that who took it
@@ -305,6 +294,12 @@ func (w *fleetWorld) judgeSheet(v *fleetVerdict, s *fleetSheet, calls []fleetCal
 			if why := w.wrongDoubt(times); why != "" {
 				w.t.Errorf("%s is in doubt, and %s: %s", where, why, r["message"])
 			}
+		case "not_attempted":
+			if r["code"] == "held_up" && doubted[row.target()] {
+				v.heldUp++
+				break
+			}
+			fallthrough
 		default:
 			v.lost++
 			w.t.Errorf("%s is %s (%s %s)", where, r["result"], r["code"], r["message"])

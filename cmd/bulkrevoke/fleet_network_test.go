@@ -33,6 +33,7 @@ type dbProxy struct {
 	mu        sync.Mutex // guards everything below
 	changed   *sync.Cond
 	state     network
+	silenced  bool          // it was so that connections outlived the process's interest in them
 	slowBeats time.Duration // how long the answers to heartbeats are under way
 	conns     map[*dbConn]bool
 	lose      func() lostCommit // says what becomes of a COMMIT
@@ -93,6 +94,7 @@ func (p *dbProxy) become(state network) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state = state
+	p.silenced = p.silenced || state == networkSilent || state == networkNoBeats
 	if state == networkReset {
 		for c := range p.conns {
 			c.hangUp()
@@ -130,7 +132,9 @@ func (p *dbProxy) serve(client net.Conn) {
 	c := &dbConn{client: client, server: server}
 	p.mu.Lock()
 	p.conns[c] = true
-	p.most = max(p.most, len(p.conns))
+	if !p.silenced {
+		p.most = max(p.most, len(p.conns)) // those that the process has given up do not count
+	}
 	p.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
@@ -218,4 +222,11 @@ func (p *dbProxy) figures() (lost, most int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.lost, p.most
+}
+
+// slowAnswers has the answers to heartbeats be under way for so long.
+func (p *dbProxy) slowAnswers(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.slowBeats = d
 }

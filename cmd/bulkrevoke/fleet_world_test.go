@@ -51,7 +51,7 @@ type fleetWorld struct {
 	env    []string
 	vault  *vault
 	sheets []*fleetSheet
-	alone  map[string]bool // the accounts that only one sheet has
+	lose   func() lostCommit // what becomes of the COMMITs of new processes
 
 	mu        sync.Mutex // guards everything below
 	processes []*fleetProcess
@@ -63,6 +63,7 @@ type fleetSheet struct {
 	path     string
 	accounts []string
 	rows     []fleetRow
+	run      bool // it is not submitted
 }
 
 // fleetProcess is a process of the real program, with networks of its own.
@@ -77,20 +78,21 @@ type fleetProcess struct {
 	ended chan struct{} // closed when it has ended
 	code  int           // after that
 
-	mu      sync.Mutex
-	hurt    []time.Time // when it was killed, frozen or cut off
-	healed  time.Time
-	killed  time.Time
-	stopped bool // it was asked to end
+	mu   sync.Mutex  // guards everything below
+	hurt []time.Time // when something happened that may have cost it answers
+	gone []time.Time // when it was killed, or frozen or cut off for longer than others wait
 }
 
-// newFleetWorld makes a world. Its accounts are those of newFleetWorld's caller: so many
-// sheets of one account each, and so many of three.
-func newFleetWorld(t *testing.T, seed uint64, stream uint64, single, triple, rows int) *fleetWorld {
+// fleetSize is how large a world is: so many sheets of one account each, of three, of one
+// account that they have in common, and of one that are not submitted but run.
+type fleetSize struct{ single, triple, common, runs, rows int }
+
+// newFleetWorld makes a world.
+func newFleetWorld(t *testing.T, seed uint64, stream uint64, size fleetSize) *fleetWorld {
 	t.Helper()
 	_, err := program()
 	must(t, err)
-	w := &fleetWorld{t: t, dice: newDice(seed, stream), dir: t.TempDir(), pg: pgtest.Start(t), vault: &vault{secrets: map[string]string{}}, alone: map[string]bool{}}
+	w := &fleetWorld{t: t, dice: newDice(seed, stream), dir: fleetFolder(t), pg: pgtest.Start(t), vault: &vault{secrets: map[string]string{}}}
 	w.url = w.pg.NewDatabase(t)
 	w.db, err = pgx.ParseConfig(w.url)
 	must(t, err)
@@ -117,11 +119,20 @@ func newFleetWorld(t *testing.T, seed uint64, stream uint64, single, triple, row
 		w.env = append(w.env, fmt.Sprintf("FLEET_KEY_%d=%s", n, key), fmt.Sprintf("FLEET_SECRET_%d=%s", n, secret("secret key of "+name)))
 		return name
 	}
-	for range single {
-		w.sheet(rows, account())
+	for range size.single {
+		w.sheet(size.rows, account())
 	}
-	for range triple {
-		w.sheet(rows, account(), account(), account())
+	for range size.triple {
+		w.sheet(size.rows, account(), account(), account())
+	}
+	if size.common > 0 {
+		common := account()
+		for range size.common {
+			w.sheet(size.rows, common)
+		}
+	}
+	for range size.runs {
+		w.sheet(size.rows, account()).run = true
 	}
 	must(t, os.WriteFile(w.file("bulkrevoke.yaml"), []byte(config.String()), 0o600))
 	t.Cleanup(w.end)
@@ -146,9 +157,6 @@ func (w *fleetWorld) sheet(rows int, accounts ...string) *fleetSheet {
 				s.rows = append(s.rows, r)
 			}
 		}
-	}
-	for _, account := range accounts {
-		w.alone[account] = true
 	}
 	var b strings.Builder
 	b.WriteString(rigHead)
@@ -209,6 +217,9 @@ func (w *fleetWorld) start(place string, args ...string) *fleetProcess {
 	w.processes = append(w.processes, p)
 	w.mu.Unlock()
 	p.db, p.crm = newDBProxy(w.t, filepath.Join(w.db.Host, ".s.PGSQL.5432")), newCRMProxy(w.t, w.crm, p)
+	p.db.mu.Lock()
+	p.db.lose = w.lose
+	p.db.mu.Unlock()
 	path, err := program()
 	must(w.t, err)
 	p.log = w.file(p.name + ".log")
@@ -253,6 +264,7 @@ func (p *fleetProcess) await(most time.Duration) int {
 		return p.code
 	case <-time.After(most):
 		_ = p.cmd.Process.Kill()
+		<-p.ended
 		p.w.t.Fatalf("%s has not ended within %v\n%s", p.name, most, p.said())
 		return -1
 	}
@@ -268,24 +280,46 @@ func (p *fleetProcess) saidSo(what string) bool {
 	return bytes.Contains(text, []byte(what))
 }
 
-// hurtNow notes that something has happened to the process that may cost it answers.
-func (p *fleetProcess) hurtNow() time.Time {
+// hurtNow notes that something has happened to the process that may cost it answers, and that
+// others have to go on without it if it is gone.
+func (p *fleetProcess) hurtNow(gone bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
-	p.hurt = append(p.hurt, now)
-	return now
+	p.hurt = append(p.hurt, time.Now())
+	if gone {
+		p.gone = append(p.gone, time.Now())
+	}
 }
 
-// kill kills the process, and returns when.
-func (p *fleetProcess) kill() time.Time {
-	at := p.hurtNow()
-	p.mu.Lock()
-	p.killed = at
-	p.mu.Unlock()
+// kill kills the process.
+func (p *fleetProcess) kill() {
+	p.hurtNow(true)
 	_ = p.cmd.Process.Kill()
 	<-p.ended
-	return at
+}
+
+// freeze stops the process for a time. It returns at once; thawed is closed when it goes on.
+func (p *fleetProcess) freeze(d time.Duration) (thawed <-chan struct{}) {
+	p.hurtNow(d > fleetDeath)
+	p.signal(syscall.SIGSTOP)
+	done := make(chan struct{})
+	time.AfterFunc(d, func() {
+		p.signal(syscall.SIGCONT)
+		close(done)
+	})
+	return done
+}
+
+// cut changes the process's network to the database for a time.
+func (p *fleetProcess) cut(state network, d time.Duration) (healed <-chan struct{}) {
+	p.hurtNow(true)
+	p.db.become(state)
+	done := make(chan struct{})
+	time.AfterFunc(d, func() {
+		p.db.become(networkGood)
+		close(done)
+	})
+	return done
 }
 
 func (p *fleetProcess) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
@@ -295,7 +329,9 @@ func (w *fleetWorld) submit() {
 	w.t.Helper()
 	args := []string{"submit", "--quiet", "--yes"}
 	for _, s := range w.sheets {
-		args = append(args, s.path)
+		if !s.run {
+			args = append(args, s.path)
+		}
 	}
 	if p := w.run(args...); p.code != 0 {
 		w.t.Fatalf("submit: exit %d\n%s", p.code, p.said())
@@ -347,13 +383,11 @@ func (w *fleetWorld) finish(most time.Duration) {
 			w.t.Fatalf("after %v not all sheets are done: %v %v%s", most, states, err, w.logs())
 		}
 	}
-	for _, p := range w.living() {
-		p.mu.Lock()
-		p.stopped = true
-		p.mu.Unlock()
+	living := w.living()
+	for _, p := range living {
 		p.signal(syscall.SIGTERM)
 	}
-	for _, p := range w.living() {
+	for _, p := range living {
 		if code := p.await(time.Minute); code != 0 {
 			w.t.Errorf("%s ended with %d\n%s", p.name, code, p.said())
 		}
@@ -419,4 +453,28 @@ func fleetKills(t *testing.T) int {
 		t.Fatalf("BULKREVOKE_TEST_FLEET_KILLS: %v", err)
 	}
 	return n
+}
+
+// awaitSaid waits until the process has said something.
+func (p *fleetProcess) awaitSaid(what string, most time.Duration) {
+	p.w.t.Helper()
+	for deadline := time.Now().Add(most); !p.saidSo(what); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.w.t.Errorf("%s has not said %q within %v:\n%s", p.name, what, most, p.said())
+			return
+		}
+	}
+}
+
+// fleetFolder is a folder for a world, which BULKREVOKE_TEST_FLEET_FOLDER has be kept, with what
+// all processes have said.
+func fleetFolder(t *testing.T) string {
+	t.Helper()
+	kept := os.Getenv("BULKREVOKE_TEST_FLEET_FOLDER")
+	if kept == "" {
+		return t.TempDir()
+	}
+	dir := filepath.Join(kept, t.Name())
+	must(t, os.MkdirAll(dir, 0o700))
+	return dir
 }
