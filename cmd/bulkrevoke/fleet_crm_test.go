@@ -196,16 +196,28 @@ func (p *crmProxy) serve(client net.Conn, c *fleetCRM, process *fleetProcess) {
 		_, _ = io.Copy(client, server)
 		client.Close()
 	}()
-	buf := make([]byte, 16<<10)
-	for {
-		n, err := in.Read(buf)
-		if n > 0 {
-			time.Sleep(p.delay())
-			if _, err := server.Write(buf[:n]); err != nil {
+	type piece struct {
+		bytes []byte
+		due   time.Time
+	}
+	pieces := make(chan piece, 1000)
+	go func() {
+		defer close(pieces)
+		for {
+			buf := make([]byte, 16<<10)
+			n, err := in.Read(buf)
+			if err != nil {
 				return
 			}
+			pieces <- piece{buf[:n], time.Now().Add(p.delay())}
 		}
-		if err != nil {
+	}()
+	for one := range pieces {
+		time.Sleep(time.Until(one.due))
+		if _, err := server.Write(one.bytes); err != nil {
+			client.Close()
+			for range pieces { // until the reader sees that
+			}
 			return
 		}
 	}

@@ -19,11 +19,11 @@ import (
 // fleetVerdict is what the judge has counted in a world.
 type fleetVerdict struct {
 	rows, calls, lost, unlabelled, repeated, inDoubt, heldUp int
-	most                                             int // arrivals of one account within a window
-	takeovers                                        int
-	owned, called                                    time.Duration // the longest that a sheet and an account waited
-	inFlight                                         int           // calls without an answer
-	connections                                      int           // the most of one process
+	most                                                     int // arrivals of one account within a window
+	takeovers                                                int
+	owned, called                                            time.Duration // the longest that a sheet and an account waited
+	inFlight                                                 int           // calls without an answer
+	connections                                              int           // the most of one process
 }
 
 func (v fleetVerdict) String() string {

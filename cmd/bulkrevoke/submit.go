@@ -179,14 +179,7 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 	if err := j.openSheet(ctx); err != nil {
 		return err
 	}
-	if err := j.notQueued(ctx, sub.wait); err != nil {
-		return err
-	}
-	wait := j.opts.wait
-	if sub.wait {
-		wait = databasePatience
-	}
-	if err := j.lockLedger(ctx, wait); err != nil {
+	if err := j.lockUnqueued(ctx, sub.wait); err != nil {
 		return err
 	}
 	ctx, stop := j.whileHost(ctx)
@@ -222,6 +215,16 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 	}
 	if err := j.planIfFree(ctx); err != nil {
 		return err
+	}
+	if sub.wait {
+		// It is written when others may have the ledger.
+		path, err := filepath.Abs(j.names.output)
+		if err == nil {
+			err = j.led.Wrote(ctx, path)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	file, err := os.Open(j.input)
 	if err != nil {
@@ -296,6 +299,35 @@ func (j *job) notQueued(ctx context.Context, wait bool) error {
 	}
 	_, err = j.db.fleet.Wait(ctx, j.names.ledger)
 	return err
+}
+
+// lockUnqueued takes the ledger of a sheet that is neither queued nor at work. Another submit may
+// be faster in between.
+func (j *job) lockUnqueued(ctx context.Context, wait bool) error {
+	patience := j.opts.wait
+	if wait {
+		patience = databasePatience
+	}
+	for {
+		if err := j.notQueued(ctx, wait); err != nil {
+			return err
+		}
+		if err := j.lockLedger(ctx, patience); err != nil {
+			return err
+		}
+		err := j.notQueued(ctx, false)
+		if err == nil || !wait {
+			return err
+		}
+		if _, held := errors.AsType[*heldError](err); !held {
+			return err
+		}
+		err = j.lock.release()
+		j.lock, j.claim = nil, nil
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // planIfFree plans the sheet as run does, asks, and takes it into the ledger. Where an account

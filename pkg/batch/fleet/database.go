@@ -110,9 +110,14 @@ func (d *Database) Close() error {
 // in its way. It must do no harm to do it twice: that the first one had committed may be
 // what got lost.
 func (d *Database) change(ctx context.Context, do func(ctx context.Context, tx pgx.Tx) error) error {
+	return d.again(ctx, func() error { return d.changeOnce(ctx, do) })
+}
+
+// again tries something until it fails otherwise than for a while, or patience is over.
+func (d *Database) again(ctx context.Context, try func() error) error {
 	began := d.clock()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		err := d.changeOnce(ctx, do)
+		err := try()
 		if err == nil || !passing(err) || ctx.Err() != nil || d.clock()-began > d.times.patience {
 			return givenUp(ctx, err)
 		}

@@ -45,6 +45,7 @@ type lease struct {
 	unbroken atomic.Int64
 	over     atomic.Pointer[error] // why it is over for good, nil while it is not
 	lost     chan struct{}         // closed when it is ErrLost
+	beats    atomic.Bool           // a heartbeat has been answered
 	ends     sync.Mutex            // for over and lost
 }
 
@@ -124,6 +125,7 @@ func (l *lease) keep(ctx context.Context, beat func(context.Context) (alive bool
 			return
 		default:
 			l.renew(asked)
+			l.beats.Store(true)
 			if failing {
 				log.Info("the database answers again")
 			}

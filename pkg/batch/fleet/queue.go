@@ -35,7 +35,7 @@ type Submission struct {
 	Ledger      string // the name of its ledger, one sheet each
 	Sheet       string // what people call it
 	SubmittedBy string
-	File        io.Reader         // read once, piece by piece; each within a minute
+	File        io.Reader         // read piece by piece, each within a minute; an io.Seeker also again, where the connection was lost
 	Flags       map[string]string // flags of run that travel with it
 }
 
@@ -76,61 +76,83 @@ const pieceSize = 1 << 20
 // that ledger is queued, waiting or running, as it is after a Submit whose answer was
 // lost; one that has ended is replaced.
 func (d *Database) Submit(ctx context.Context, s Submission) error {
-	var queued *QueuedError
-	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '1min'`); err != nil {
-			return err
-		}
-		var upload int64
-		err := tx.QueryRow(ctx, `INSERT INTO bulkrevoke.fleet_sheet AS s (ledger, sheet, submitted_by, flags, upload, state, turn, job)
-			VALUES ($1, $2, $3, coalesce($4::jsonb, '{}'), nextval('bulkrevoke.fleet_upload'), 'queued', 0, 0)
-			ON CONFLICT (ledger) DO UPDATE SET sheet = excluded.sheet, submitted_by = excluded.submitted_by, flags = excluded.flags, state = 'queued',
-				submitted = clock_timestamp(), started = NULL, ended = NULL, exit_code = 0, why = '', counts = '{}', tries = 0, next_try = NULL,
-				cancel = false, host = NULL, host_name = '', unreachable_since = NULL, unreachable_times = 0, unconfirmed_since = NULL
-			WHERE s.state NOT IN ('queued', 'running', 'waiting')
-			RETURNING upload`, s.Ledger, text(s.Sheet), text(s.SubmittedBy), asJSON(s.Flags)).Scan(&upload)
-		if err == pgx.ErrNoRows {
-			queued = &QueuedError{Ledger: s.Ledger}
-			return tx.QueryRow(ctx, `SELECT state, CASE state WHEN 'running' THEN host_name ELSE '' END FROM bulkrevoke.fleet_sheet WHERE ledger = $1`, s.Ledger).Scan(&queued.State, &queued.Host)
-		}
-		if err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `DELETE FROM bulkrevoke.fleet_file WHERE upload = $1`, upload); err != nil {
-			return err
-		}
-		if err := storeFile(ctx, tx, s.Ledger, s.File); err != nil {
-			return err
-		}
-		return d.newTurn(ctx, tx, s.Ledger, Queued, 0)
-	})
-	if err == nil && queued != nil {
+	var upload int64 // of the last try, which may have happened with only the answer lost
+	try := func() error { return d.submitOnce(ctx, s, &upload) }
+	var err error
+	if file, ok := s.File.(io.Seeker); ok {
+		err = d.again(ctx, func() error {
+			if _, err := file.Seek(0, io.SeekStart); err != nil {
+				return err
+			}
+			return try()
+		})
+	} else {
+		err = givenUp(ctx, try())
+	}
+	if queued, ok := errors.AsType[*QueuedError](err); ok {
 		return queued
 	}
 	if err != nil {
-		return fmt.Errorf("submit %s: %w", s.Ledger, givenUp(ctx, err))
+		return fmt.Errorf("submit %s: %w", s.Ledger, err)
 	}
 	return nil
 }
 
+// submitOnce is one try to submit. upload is that of the one before, and then its own.
+func (d *Database) submitOnce(ctx context.Context, s Submission, upload *int64) error {
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '1min'`); err != nil {
+			return err
+		}
+		if *upload != 0 {
+			var done bool
+			if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM bulkrevoke.fleet_sheet WHERE ledger = $1 AND upload = $2)`, s.Ledger, *upload).Scan(&done); done || err != nil {
+				return err
+			}
+		}
+		done, err := tx.Exec(ctx, `INSERT INTO bulkrevoke.fleet_sheet AS s (ledger, sheet, submitted_by, flags, upload, state, turn, job)
+			VALUES ($1, $2, $3, coalesce($4::jsonb, '{}'), nextval('bulkrevoke.fleet_upload'), 'queued', 0, 0)
+			ON CONFLICT (ledger) DO UPDATE SET sheet = excluded.sheet, submitted_by = excluded.submitted_by, flags = excluded.flags, state = 'queued',
+				submitted = clock_timestamp(), started = NULL, ended = NULL, exit_code = 0, why = '', counts = '{}', tries = 0, next_try = NULL,
+				cancel = false, host = NULL, host_name = '', unreachable_since = NULL, unreachable_times = 0, unconfirmed_since = NULL
+			WHERE s.state NOT IN ('queued', 'running', 'waiting')`, s.Ledger, text(s.Sheet), text(s.SubmittedBy), asJSON(s.Flags))
+		if err != nil {
+			return err
+		}
+		if done.RowsAffected() == 0 {
+			queued := &QueuedError{Ledger: s.Ledger}
+			if err := tx.QueryRow(ctx, `SELECT state, CASE state WHEN 'running' THEN host_name ELSE '' END FROM bulkrevoke.fleet_sheet WHERE ledger = $1`, s.Ledger).Scan(&queued.State, &queued.Host); err != nil {
+				return err
+			}
+			return queued
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM bulkrevoke.fleet_file WHERE upload = (SELECT upload FROM bulkrevoke.fleet_sheet WHERE ledger = $1)`, s.Ledger); err != nil {
+			return err
+		}
+		if *upload, err = storeFile(ctx, tx, s.Ledger, s.File); err != nil {
+			return err
+		}
+		return d.newTurn(ctx, tx, s.Ledger, Queued, 0)
+	})
+}
+
 // storeFile stores a sheet's file as a new upload. Its last piece is marked, and may be empty.
-func storeFile(ctx context.Context, tx pgx.Tx, ledger string, file io.Reader) error {
-	var upload int64
+func storeFile(ctx context.Context, tx pgx.Tx, ledger string, file io.Reader) (upload int64, err error) {
 	if err := tx.QueryRow(ctx, `UPDATE bulkrevoke.fleet_sheet SET upload = nextval('bulkrevoke.fleet_upload') WHERE ledger = $1 RETURNING upload`, ledger).Scan(&upload); err != nil {
-		return err
+		return upload, err
 	}
 	buf := make([]byte, pieceSize)
 	for piece := 0; ; piece++ {
 		n, err := io.ReadFull(file, buf)
 		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 		if err != nil && !last {
-			return err
+			return upload, err
 		}
 		if _, err := tx.Exec(ctx, `INSERT INTO bulkrevoke.fleet_file (upload, piece, last, bytes) VALUES ($1, $2, $3, $4)`, upload, piece, last, buf[:n]); err != nil {
-			return err
+			return upload, err
 		}
 		if last {
-			return nil
+			return upload, nil
 		}
 	}
 }

@@ -60,6 +60,16 @@ func (h *Host) Work(ctx context.Context, o WorkOptions) error {
 	if err != nil {
 		return err
 	}
+	// One whose heartbeats do not get through would have sheets until it is declared dead, over
+	// and over.
+	for !h.lease.beats.Load() {
+		if h.lease.over.Load() != nil {
+			return ErrLost
+		}
+		if !sleep(ctx, h.d.times.watch/10) {
+			return nil
+		}
+	}
 	for began := false; !began; {
 		if err := client.Start(context.WithoutCancel(ctx)); err == nil {
 			began = true
@@ -153,6 +163,15 @@ func (r *riverWorker) Work(ctx context.Context, job *river.Job[sheetJob]) error 
 func (w *worker) begin(ctx context.Context, job *river.Job[sheetJob]) (*Task, error) {
 	t := &Task{w: w, turn: job.Args.Turn, job: job.ID}
 	t.Sheet.Ledger = job.Args.Ledger
+	for errors.Is(w.h.May(), ErrAway) {
+		// It may be about to be declared dead, and then the sheet would have to wait for that again.
+		w.mu.Lock()
+		ended := w.ended
+		w.mu.Unlock()
+		if ended != nil || !sleep(w.ctx, w.h.d.times.watch) {
+			return nil, nil
+		}
+	}
 	for {
 		err := w.h.d.change(w.ctx, func(ctx context.Context, tx pgx.Tx) error {
 			if _, _, err := lockSheet(ctx, tx, job.Args.Ledger); err != nil {
