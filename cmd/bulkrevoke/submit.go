@@ -301,10 +301,8 @@ func (j *job) notQueued(ctx context.Context, wait bool) error {
 // planIfFree plans the sheet as run does, asks, and takes it into the ledger. Where an account
 // is at work for another sheet, the worker plans it when it is free.
 func (j *job) planIfFree(ctx context.Context) error {
-	free, cancel := context.WithTimeoutCause(ctx, leaveTime, &heldError{what: "an account"})
-	err := j.connect(free, j.batch.Used())
-	cancel()
-	if held, ok := errors.AsType[*heldError](err); ok && ctx.Err() == nil {
+	err := j.connect(ctx, j.batch.Used())
+	if held, ok := errors.AsType[*heldError](err); ok {
 		j.log.Info("an account is at work for another sheet: the worker plans this one", "sheet", title(j.sheet), "held", held.Error())
 		return nil
 	}

@@ -204,7 +204,7 @@ func (j *job) runTask(ctx context.Context, t *fleet.Task) error {
 			}
 		}
 	}()
-	summary, err := j.batch.Run(ctx)
+	summary, err := j.runBatch(ctx)
 	close(stop)
 	<-told
 	j.ended, j.code = summary, verdict(summary, j.opts.confirmOff())
