@@ -303,7 +303,7 @@ func claim(t testing.TB, d database, name string, owner int) {
 func checked(name string, owner int) ledger.Options {
 	o := Options()
 	o.Check = func(_ context.Context, count func(string, ...any) (int64, error), accounts []string) error {
-		n, err := count("SELECT count(*) FROM public.claim WHERE name = ? AND owner = ?", name, int64(owner))
+		n, err := count("SELECT count(*) FROM public.claim WHERE name = ANY(?::text[]) AND owner = ?", []string{name}, int64(owner))
 		if err != nil {
 			return err
 		}
