@@ -305,6 +305,9 @@ func afterEnd(end *crm.AccountError) fleet.Next {
 	case crm.EndUnreachable:
 		return fleet.Next{Kind: fleet.Unreachable}
 	case crm.EndQuota:
+		if !end.Until.IsZero() {
+			return fleet.Next{Kind: fleet.Quota, After: time.Until(end.Until)}
+		}
 		return fleet.Next{Kind: fleet.Quota, After: quotaPause}
 	}
 	return fleet.Next{Kind: fleet.NeedsSomebody}
