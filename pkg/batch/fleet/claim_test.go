@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 func claim(t testing.TB, h *Host, o ClaimOptions, keys ...string) *Claims {
@@ -191,6 +193,35 @@ func TestFrozenHostComesBack(t *testing.T) {
 	must(t, err)
 	if len(hosts) != 1 || hosts[0].ID != b.id || hosts[0].Name != "b" || hosts[0].PID != os.Getpid() {
 		t.Errorf("hosts %+v", hosts)
+	}
+}
+
+// What one host believes makes nobody dead whom PostgreSQL has just seen, and a host that
+// was not seen itself declares nobody dead.
+func TestDeclareDead(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	a, b := joined(t, d, "a"), joined(t, d, "b")
+	declare := func() (dead bool) {
+		t.Helper()
+		must(t, d.changeOnce(t.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
+			dead, err = a.declareDead(ctx, tx, b.id)
+			return err
+		}))
+		return dead
+	}
+	if declare() {
+		t.Error("a living host is dead")
+	}
+	a.freeze()
+	b.freeze()
+	execute(t, d, "UPDATE bulkrevoke.fleet_host SET seen = seen - interval '1 hour'")
+	if declare() {
+		t.Error("a silent host declared another one dead")
+	}
+	execute(t, d, "UPDATE bulkrevoke.fleet_host SET seen = clock_timestamp() WHERE id = $1", a.id)
+	if !declare() || !declare() {
+		t.Error("a silent host is not dead")
 	}
 }
 
