@@ -220,8 +220,10 @@ func TestDeclareDead(t *testing.T) {
 		t.Error("a silent host declared another one dead")
 	}
 	execute(t, d, "UPDATE bulkrevoke.fleet_host SET seen = clock_timestamp() WHERE id = $1", a.id)
-	if !declare() || !declare() {
-		t.Error("a silent host is not dead")
+	for range 2 {
+		if !declare() {
+			t.Error("a silent host is not dead")
+		}
 	}
 }
 
