@@ -317,7 +317,10 @@ func TestNeverTwoHolders(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	const goal, runs = 2000, 8
-	keys := []string{"k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8", "k9"}
+	var keys []string
+	for i := range 20 {
+		keys = append(keys, fmt.Sprint("k", i))
+	}
 	var claims, takenOver, held, deaths atomic.Int64
 	var mu sync.Mutex
 	holder := make(map[string]*Claims) // the last one to have claimed it
