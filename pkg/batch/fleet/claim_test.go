@@ -413,7 +413,7 @@ func TestNeverTwoHolders(t *testing.T) {
 					})
 				}
 				time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
-				switch random.IntN(3) {
+				switch random.IntN(6) {
 				case 0: // it dies: what it has is not given back
 					h.stop()
 					deaths.Add(1)
@@ -425,7 +425,7 @@ func TestNeverTwoHolders(t *testing.T) {
 				}
 				close(stop)
 				tasks.Wait()
-				if random.IntN(2) == 0 {
+				if random.IntN(4) > 0 {
 					h.Leave(context.Background())
 				} else {
 					h.kill()
