@@ -131,6 +131,17 @@ func (j *job) chooseSheet(ctx context.Context) error {
 	case ok, j.sheet == standardInput: // which has no name of its own
 		return nil
 	}
+	// A copy of a ledger, or one that was set aside, has another name than the sheet.
+	called := func(src ledger.Source) bool {
+		return stemOf(src.Name, false, false) == stemOf(filepath.Base(j.sheet), looksLikeResult(j.sheet), false)
+	}
+	if i := slices.IndexFunc(kept, called); i >= 0 && !slices.ContainsFunc(kept[i+1:], called) {
+		if i > 0 {
+			j.since = title(kept[0].Name)
+		}
+		_, err := j.led.Choose(ctx, kept[i].Sheet)
+		return err
+	}
 	var has []string
 	for _, src := range kept {
 		has = append(has, title(src.Name))
