@@ -296,7 +296,8 @@ func TestReleaseSaysHowItEnded(t *testing.T) {
 func TestPlaces(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	place, err := d.Place(t.Context(), "k")
+	places, err := d.Places(t.Context(), []string{"k", "l"})
+	place := places["k"]
 	if err != nil || place != "" {
 		t.Errorf("got %q, %v", place, err)
 	}
@@ -306,7 +307,8 @@ func TestPlaces(t *testing.T) {
 	if e, ok := errors.AsType[*PlaceError](err); !ok || e.Place != "org1" {
 		t.Errorf("got %v", err)
 	}
-	if place, err = d.Place(t.Context(), "k"); err != nil || place != "org1" {
+	places, err = d.Places(t.Context(), []string{"k", "l"})
+	if place = places["k"]; err != nil || place != "org1" || len(places) != 1 {
 		t.Errorf("got %q, %v", place, err)
 	}
 }

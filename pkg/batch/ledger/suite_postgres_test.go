@@ -77,6 +77,7 @@ func TestPostgres(t *testing.T) {
 		{"OpenedByMany", testOpenedByMany},
 		{"MigrateDatabase", testMigrateDatabase},
 		{"Plans", testPlans},
+		{"NewLedgerIsNotTakenForEmpty", testNewLedgerIsNotTakenForEmpty},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
