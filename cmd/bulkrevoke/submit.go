@@ -40,12 +40,13 @@ func (a *app) submitCommand() *cobra.Command {
 		Use:   "submit SHEET...",
 		Short: "Check sheets and queue them for the hosts that work",
 		Long: `Check every row, show what would be done, take the sheet into its ledger in the database, and
-queue it: a host that runs ` + "`bulkrevoke worker`" + ` does it, and another one goes on if that dies. With --wait,
-wait until it is done, and write the result as run does. An account that is at work for another
-sheet is not asked now; the worker does it, and makes its own plan, with the same guard rails.
+queue it: a host that runs ` + "`bulkrevoke worker`" + ` does it, and another one goes on if that dies. With
+--wait, wait until it is done, and write the result as run does. An account that is at work for
+another sheet is not asked now: the worker makes its own plan, with the same guard rails.
 
 Exit codes: 0 queued; 2 refused; 4 a sheet is queued or at work already; with --wait those of run,
-and 3 if somebody must look or it was cancelled; 129, 130 and 143 interrupted: what is queued stays queued.`,
+and 3 if somebody must look or it was cancelled; 129, 130 and 143 interrupted: what is queued stays
+so.`,
 		Example: `  bulkrevoke submit offboarding.csv
   bulkrevoke submit --wait offboarding.csv -o offboarding.results.csv
   bulkrevoke submit clients/*.csv`,
@@ -60,7 +61,7 @@ and 3 if somebody must look or it was cancelled; 129, 130 and 143 interrupted: w
 		},
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.submit(cmd, o, sub, args) }
-	o.addFlags(cmd.Flags(), append(slices.Clone(travelling), "output", "ledger", "database", "config", "fresh", "yes", "log-format", "log-level", "quiet")...)
+	o.addFlags(cmd.Flags(), append(slices.Clone(travelling), "output", "ledger: the ledger `NAME` (default: named after the sheet)", "database", "config", "fresh", "yes", "log-format", "log-level", "quiet")...)
 	cmd.Flags().BoolVar(&sub.wait, "wait", false, "wait until the sheets are done, need somebody or are cancelled, and write their results")
 	cmd.Flags().StringVar(&sub.ledgerFile, "ledger-file", "", "bring the ledger in `FILE` into the database first, and go on with it there; the file can only be read from then on")
 	return cmd

@@ -30,13 +30,13 @@ func (a *app) workerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "worker",
 		Short: "Do the queued sheets, until a signal ends it",
-		Long: `Take sheets that ` + "`bulkrevoke submit`" + ` has queued, and do them, until SIGTERM or SIGINT: then no new one is
-taken, open calls end, and what is not finished goes back to the queue. A second signal ends at
-once. Several hosts may run workers on one database; the sheets of one that dies, freezes or is cut
-off go on elsewhere. Each host needs the same configuration of accounts, and their secrets.
+		Long: `Take sheets that ` + "`bulkrevoke submit`" + ` has queued, and do them, until SIGTERM or SIGINT: then no
+new one is taken, open calls end, and what is not finished goes back to the queue. A second signal
+ends at once. Several hosts may run workers on one database; the sheets of one that dies, freezes or
+is cut off go on elsewhere. Each host needs the same configuration of accounts, and their secrets.
 
-Exit codes: 0 it was asked to end, and everything is given back; 2 the configuration is refused; 3 it
-did not end in time.`,
+Exit codes: 0 it was asked to end, and everything is given back; 2 the configuration is refused; 3
+it did not end in time.`,
 		Example: `  bulkrevoke worker
   bulkrevoke worker --at-once 500 --listen 127.0.0.1:9464`,
 		Args: noArguments,
@@ -48,7 +48,7 @@ did not end in time.`,
 		return errors.Join(a.job.serve(cmd.Context(), wo), a.job.close())
 	}
 	o.addFlags(cmd.Flags(), "database", "config", "limit", "share", "workers", "log-format", "log-level", "quiet")
-	cmd.Flags().IntVar(&wo.atOnce, "at-once", 200, "work on so many sheets at once")
+	cmd.Flags().IntVar(&wo.atOnce, "at-once", 200, "work on up to `N` sheets at once")
 	cmd.Flags().StringVar(&wo.listen, "listen", "", "serve /metrics, /healthz and /readyz on `ADDR`, such as :9464 (without a host: this machine alone)")
 	cmd.Flags().DurationVar(&wo.drain, "drain", time.Minute, "when asked to end, wait so long for what is under way")
 	return cmd
