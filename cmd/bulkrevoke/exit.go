@@ -122,14 +122,14 @@ func exit(err error) (code int, message, hint string) {
 func texts(err error) (all []string) {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
-		return []string{err.Error()}
+		return []string{fleet.Message(err)}
 	}
 	var whole []string
 	for _, e := range joined.Unwrap() {
 		all, whole = append(all, texts(e)...), append(whole, e.Error())
 	}
 	if err.Error() != strings.Join(whole, "\n") {
-		return []string{err.Error()} // a sentence about several
+		return []string{fleet.Message(err)} // a sentence about several
 	}
 	return all
 }
