@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/pgtest"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
@@ -132,8 +133,9 @@ func plainResults(t *testing.T, text string) string {
 
 var (
 	someTime   = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?|\d{8}T\d{6}Z(-\d+)?`)
-	someHash   = regexp.MustCompile(`[0-9a-f]{64}|[0-9a-f]{16}\b`)
+	someHash   = regexp.MustCompile(`[0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{16}\b`)
 	someSpan   = regexp.MustCompile(`\b(\d+(\.\d+)?(ms|µs|h|m|s))+\b|\b\d+(\.\d+)? (seconds?|s)\b`)
+	someGUID   = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 	someCall   = regexp.MustCompile(`\b[0-9a-f]{8}-\d+-\d+\b`)
 	somePort   = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 	someFigure = regexp.MustCompile(`"(seconds|seconds_at_most|calls_per_second|estimate_seconds)": ?[0-9.]+`)
@@ -195,4 +197,11 @@ func (b *begun) wait() ran {
 	b.t.Helper()
 	code := <-b.done
 	return ran{code, b.o.stdout.String(), b.o.stderr.String()}
+}
+
+// flagsOf are the flags of run on options.
+func flagsOf(o *options) *pflag.FlagSet {
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	o.addRunFlags(flags)
+	return flags
 }

@@ -223,6 +223,17 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 	if err := j.planIfFree(ctx); err != nil {
 		return err
 	}
+	// While a worker has the ledger, results can only read it, and must know that what it
+	// writes here it may replace later. A file that is somebody else's stays theirs.
+	if j.checkOutput(ctx) == nil {
+		path, err := filepath.Abs(j.names.output)
+		if err == nil {
+			err = j.led.Wrote(ctx, path)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	file, err := os.Open(j.input)
 	if err != nil {
 		return err
