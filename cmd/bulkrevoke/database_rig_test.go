@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/csv"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -158,25 +160,49 @@ func (s *story) plain(text string) string {
 
 // begun is a command that runs in this process, beside others.
 type begun struct {
-	t    *testing.T
-	o    *outside
-	stop context.CancelCauseFunc
-	done chan int
+	t              *testing.T
+	stdout, stderr heard
+	stop           context.CancelCauseFunc
+	done           chan int
 }
 
-// begin runs a command in this process, beside others.
+// heard is what a command has said so far. It can be read while the command runs.
+type heard struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (h *heard) Write(b []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.Write(b)
+}
+
+func (h *heard) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.String()
+}
+
+// begin runs a command in this process, until it is asked to end or the test ends.
 func (r *rig) begin(args ...string) *begun {
 	r.t.Helper()
 	return r.beginWith(r.env, args...)
 }
 
+// beginWith is begin with another environment.
 func (r *rig) beginWith(env map[string]string, args ...string) *begun {
+	r.t.Helper()
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.t.Context()))
-	b := &begun{t: r.t, o: &outside{stdin: strings.NewReader(""), env: env, now: r.now}, stop: cancel, done: make(chan int, 1)}
+	b := &begun{t: r.t, stop: cancel, done: make(chan int, 1)}
+	env = maps.Clone(env)
+	a := newApp(args, strings.NewReader(""), &b.stdout, &b.stderr)
+	a.lookup, a.terminal = environment(env), func(any) bool { return false }
+	a.environ = func() []string { return nil }
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		b.done <- b.o.execute(ctx, args...)
+		b.done <- a.execute(ctx)
 	}()
 	r.t.Cleanup(func() {
 		cancel(nil)
@@ -187,16 +213,14 @@ func (r *rig) beginWith(env map[string]string, args ...string) *begun {
 
 // end asks it to end as a signal does, and returns how it has ended.
 func (b *begun) end(cause error) ran {
-	b.t.Helper()
 	b.stop(cause)
 	return b.wait()
 }
 
 // wait returns how it has ended.
 func (b *begun) wait() ran {
-	b.t.Helper()
 	code := <-b.done
-	return ran{code, b.o.stdout.String(), b.o.stderr.String()}
+	return ran{code, b.stdout.String(), b.stderr.String()}
 }
 
 // flagsOf are the flags of run on options.
@@ -205,3 +229,6 @@ func flagsOf(o *options) *pflag.FlagSet {
 	o.addRunFlags(flags)
 	return flags
 }
+
+// clearState has this host forget whose keys it has, and what tokens it was given.
+func clearState(r *rig) error { return os.RemoveAll(r.env["BULKREVOKE_STATE"]) }

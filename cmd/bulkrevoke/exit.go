@@ -89,7 +89,11 @@ func exit(err error) (code int, message, hint string) {
 	}
 	if held, ok := errors.AsType[*heldError](err); ok {
 		if held.queued != nil {
-			return exitHeld, held.Error(), "Wait until it is done, with `bulkrevoke submit --wait`, or end it with `bulkrevoke cancel`."
+			hint := "Wait until it is done, with `bulkrevoke submit --wait`, or end it with `bulkrevoke cancel`."
+			if held.queued.State == fleet.Waiting {
+				hint = "See why with `bulkrevoke status`; try it now with `bulkrevoke retry`, or end it with `bulkrevoke cancel`."
+			}
+			return exitHeld, held.Error(), hint
 		}
 		return exitHeld, held.Error(), "Wait until it is through, or give --wait 10m to wait for it."
 	}

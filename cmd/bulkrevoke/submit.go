@@ -303,7 +303,11 @@ func (j *job) notQueued(ctx context.Context, wait bool) error {
 		return err
 	}
 	if !wait {
-		return queuedError(&fleet.QueuedError{Ledger: j.names.ledger, State: sheets[0].State, Host: sheets[0].Host})
+		queued := &fleet.QueuedError{Ledger: j.names.ledger, State: sheets[0].State}
+		if queued.State == fleet.Running {
+			queued.Host = sheets[0].Host
+		}
+		return queuedError(queued)
 	}
 	_, err = j.db.fleet.Wait(ctx, j.names.ledger)
 	return err
