@@ -165,7 +165,7 @@ func hintFor(err error) string {
 		return "Give the rows about one record one account."
 	}
 	if _, ok := errors.AsType[*ledger.DivergedError](err); ok {
-		return "Both have been worked on since. Keep both, compare what they say with `bulkrevoke results` and `bulkrevoke verify`, and go on with one of them."
+		return "One of them, or each, has been worked on since. Keep both, compare what they say with `bulkrevoke results` and `bulkrevoke verify`, and go on with one of them."
 	}
 	if _, ok := errors.AsType[*ledger.BindingError](err); ok {
 		return "Name another ledger with --ledger, or set the old one aside with --fresh."

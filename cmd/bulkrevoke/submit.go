@@ -405,6 +405,9 @@ func (j *job) bringIn(ctx context.Context, path string) (err error) {
 		return err
 	}
 	already, err := into.BringIn(ctx, path)
+	if err != nil {
+		err = fmt.Errorf("--ledger-file, into %s in the database: %w", j.names.ledger, err)
+	}
 	if err = errors.Join(err, into.Close()); err != nil {
 		if !there {
 			err = errors.Join(err, j.db.ledgers.Remove(context.WithoutCancel(ctx), j.names.ledger))
