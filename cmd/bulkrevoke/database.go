@@ -105,11 +105,11 @@ func databaseError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	hint := "See whether it runs, and whether this host reaches it. Nothing was sent."
+	hint := "See whether the server runs, whether this host reaches it, and whether user, password and database are right. Nothing was sent."
 	if errors.Is(err, fleet.ErrNewer) || errors.Is(err, ledger.ErrNewer) || errors.Is(err, fleet.ErrOldServer) {
 		hint = "Nothing was sent."
 	}
-	return refusef(hint, "%w", err)
+	return refusef(hint, "%s", fleet.Message(err)) // what comes of a time limit is a refusal too
 }
 
 // join makes this process a host among others, once.

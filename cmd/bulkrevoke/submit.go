@@ -224,6 +224,17 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 	if err := j.planIfFree(ctx); err != nil {
 		return err
 	}
+	// While a worker has the ledger, results can only read it, and must know that what it
+	// writes here it may replace later. A file that is somebody else's stays theirs.
+	if j.checkOutput(ctx) == nil {
+		path, err := filepath.Abs(j.names.output)
+		if err == nil {
+			err = j.led.Wrote(ctx, path)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	file, err := os.Open(j.input)
 	if err != nil {
 		return err
@@ -293,7 +304,11 @@ func (j *job) notQueued(ctx context.Context, wait bool) error {
 		return err
 	}
 	if !wait {
-		return queuedError(&fleet.QueuedError{Ledger: j.names.ledger, State: sheets[0].State, Host: sheets[0].Host})
+		queued := &fleet.QueuedError{Ledger: j.names.ledger, State: sheets[0].State}
+		if queued.State == fleet.Running {
+			queued.Host = sheets[0].Host
+		}
+		return queuedError(queued)
 	}
 	_, err = j.db.fleet.Wait(ctx, j.names.ledger)
 	return err
@@ -389,6 +404,9 @@ func (j *job) bringIn(ctx context.Context, path string) (err error) {
 		return err
 	}
 	already, err := into.BringIn(ctx, path)
+	if err != nil {
+		err = fmt.Errorf("--ledger-file, into %s in the database: %w", j.names.ledger, err)
+	}
 	if err = errors.Join(err, into.Close()); err != nil {
 		if !there {
 			err = errors.Join(err, j.db.ledgers.Remove(context.WithoutCancel(ctx), j.names.ledger))

@@ -16,6 +16,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/fleet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 // workerOptions is what `worker` is asked.
@@ -65,8 +66,14 @@ func (j *job) serve(ctx context.Context, wo *workerOptions) error {
 	if err := j.needDatabase(ctx, "worker"); err != nil {
 		return err
 	}
-	if _, err := newAccounts(j.crms, j.cfg, j.opts, j.secrets()); err != nil {
+	accounts, err := newAccounts(j.crms, j.cfg, j.opts, j.secrets())
+	if err != nil {
 		return err // better now than for each sheet
+	}
+	for _, a := range accounts {
+		if a.bad != nil {
+			return a.refusal() // another host may have the secret, and is to get its sheets
+		}
 	}
 	j.serving.Store(true)
 	h := &health{db: j.db}
@@ -227,6 +234,10 @@ func (j *job) resultOf(ctx context.Context, err error) fleet.Result {
 	}
 	if err != nil {
 		r.ExitCode, r.Why, _ = exit(err)
+	}
+	if invalid, ok := errors.AsType[*batch.InvalidError](err); ok && len(invalid.First) > 0 {
+		row := invalid.First[0]
+		r.Why = fmt.Sprintf("%s, the first in line %d: %s", r.Why, row.Line, report.Printable(row.Reason))
 	}
 	r.Next = j.next(ctx, err, &r)
 	if ctx.Err() != nil && r.Why == "" {

@@ -267,7 +267,7 @@ func (l *Ledger) place(ctx context.Context, from, to *conn, file *Ledger) error 
 			return err
 		}
 	}
-	if err := l.copyTo(ctx, from, to); err != nil {
+	if err := l.copyTo(ctx, from, to, file.dir, l.dir); err != nil {
 		return err
 	}
 	if file.marked() == markCopy {
