@@ -286,7 +286,8 @@ func (c *Claims) Save(ctx context.Context, past map[string][]byte) error {
 // and they are left as they were found. All others end as if it had died just now.
 //
 // It is ErrLost if one was no longer this host's; then nothing changes. To release again
-// is safe.
+// is safe. After any other error the host goes on trying until it is lost or leaves: while it
+// lives, nobody else could take the keys.
 func (c *Claims) Release(ctx context.Context, past map[string][]byte, untouched ...string) error {
 	keys := slices.Sorted(maps.Keys(c.claims))
 	if len(keys) == 0 {
@@ -300,7 +301,7 @@ func (c *Claims) Release(ctx context.Context, past map[string][]byte, untouched 
 			how[i] = "untouched"
 		}
 	}
-	err := c.h.d.change(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	giveBack := func(ctx context.Context, tx pgx.Tx) error {
 		if err := lockClaims(ctx, tx, `WHERE key = ANY($1)`, keys); err != nil {
 			return err
 		}
@@ -324,7 +325,11 @@ func (c *Claims) Release(ctx context.Context, past map[string][]byte, untouched 
 			return ErrLost
 		}
 		return nil
-	})
+	}
+	err := c.h.d.change(ctx, giveBack)
+	if err != nil && !errors.Is(err, ErrLost) {
+		c.h.owe(func(ctx context.Context) error { return c.h.d.changeOnce(ctx, giveBack) })
+	}
 	if err != nil {
 		return fmt.Errorf("release the accounts: %w", err)
 	}

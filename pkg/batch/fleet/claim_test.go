@@ -476,3 +476,37 @@ func TestManyClaims(t *testing.T) {
 		t.Errorf("claimed %d", got)
 	}
 }
+
+// A release that the database could not be told of is made good: nobody else could ever take
+// the keys of a host that lives.
+func TestReleaseIsMadeGood(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	a, b := joined(t, d, "a"), joined(t, d, "b")
+	first := claim(t, a, ClaimOptions{}, "k")
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := first.Release(over, map[string][]byte{"k": []byte("stamps")}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("release without time for it: %v", err)
+	}
+	c := claim(t, b, ClaimOptions{Wait: time.Minute}, "k")
+	if one := c.Get("k"); string(one.Past) != "stamps" || one.Unclean {
+		t.Errorf("claimed %+v", one)
+	}
+}
+
+// A host whose heartbeats do not get through, but whose other questions do, learns that others
+// have declared it dead.
+func TestDeadWithoutAHeartbeatToSaySo(t *testing.T) {
+	t.Parallel()
+	times := quickTimes()
+	times.beat = time.Hour
+	d := newDatabase(t)
+	d.times = times
+	h := joined(t, d, "h")
+	until(t, "the only heartbeat", func() bool {
+		return number(t, d, "SELECT count(*) FROM bulkrevoke.fleet_host WHERE id = $1 AND seen > joined", h.id) == 1
+	})
+	execute(t, d, "UPDATE bulkrevoke.fleet_host SET dead = clock_timestamp() WHERE id = $1", h.id)
+	<-h.Lost()
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -27,6 +28,9 @@ type Host struct {
 	loops   sync.WaitGroup
 	others  signs
 	working atomic.Bool
+
+	mu   sync.Mutex
+	owed []func(context.Context) error // claims that could not be given back yet
 }
 
 // Join registers this process under the name, anew each time, and starts its heartbeats.
@@ -143,12 +147,40 @@ func (h *Host) beat(ctx context.Context) {
 	}, h.d.log.With("host", h.id))
 }
 
+// owe has a claim given back as soon as the database can be told.
+func (h *Host) owe(giveBack func(context.Context) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.owed = append(h.owed, giveBack)
+}
+
+// payBack gives back what is owed, as far as it goes.
+func (h *Host) payBack(ctx context.Context) {
+	h.mu.Lock()
+	owed := h.owed
+	h.owed = nil
+	h.mu.Unlock()
+	for len(owed) > 0 {
+		if err := owed[0](ctx); err != nil && !errors.Is(err, ErrLost) {
+			if ctx.Err() == nil && !passing(err) {
+				h.d.log.Error("what this host has no use for could not be given back", "host", h.id, "error", err)
+			}
+			break
+		}
+		owed = owed[1:]
+	}
+	h.mu.Lock()
+	h.owed = append(owed, h.owed...)
+	h.mu.Unlock()
+}
+
 // watch looks after the other hosts and declares dead who was silent for too long.
 func (h *Host) watch(ctx context.Context) {
 	for sleep(ctx, h.d.times.watch) {
 		if h.lease.over.Load() != nil {
 			return
 		}
+		h.payBack(ctx)
 		silent, err := h.look(ctx)
 		if err != nil {
 			continue
@@ -172,23 +204,34 @@ func (h *Host) watch(ctx context.Context) {
 	}
 }
 
-// look reads when PostgreSQL saw the others, and returns those who have been silent.
+// look reads when PostgreSQL saw the others, and returns those who have been silent. It also
+// sees whether this host was declared dead, where heartbeats alone do not get through.
 func (h *Host) look(ctx context.Context) (silent []string, err error) {
 	limited, cancel := context.WithTimeout(ctx, h.d.times.beatLimit)
 	defer cancel()
 	seen := make(map[string]time.Time)
-	rows, err := h.d.pool.Query(limited, `SELECT id, seen FROM bulkrevoke.fleet_host WHERE dead IS NULL AND id <> $1`, h.id)
+	rows, err := h.d.pool.Query(limited, `SELECT id, seen FROM bulkrevoke.fleet_host WHERE dead IS NULL`)
+	alive := false
 	if err == nil {
 		var id string
 		var at time.Time
 		_, err = pgx.ForEachRow(rows, []any{&id, &at}, func() error {
-			seen[id] = at
+			if id == h.id {
+				alive = true
+			} else {
+				seen[id] = at
+			}
 			return nil
 		})
 	}
 	if err != nil {
 		h.others.forget() // nobody's silence counts while we could not hear
 		return nil, err
+	}
+	if !alive {
+		h.lease.end(ErrLost)
+		h.d.log.Error("this host was declared dead: its heartbeats did not get through", "host", h.id)
+		return nil, ErrLost
 	}
 	return h.others.all(seen), nil
 }
