@@ -286,7 +286,8 @@ func (c *Claims) Save(ctx context.Context, past map[string][]byte) error {
 // and they are left as they were found. All others end as if it had died just now.
 //
 // It is ErrLost if one was no longer this host's; then nothing changes. To release again
-// is safe.
+// is safe. After any other error the host does it as soon as it can, as long as it lives:
+// nobody else ever would.
 func (c *Claims) Release(ctx context.Context, past map[string][]byte, untouched ...string) error {
 	keys := slices.Sorted(maps.Keys(c.claims))
 	if len(keys) == 0 {
@@ -300,7 +301,7 @@ func (c *Claims) Release(ctx context.Context, past map[string][]byte, untouched 
 			how[i] = "untouched"
 		}
 	}
-	err := c.h.d.change(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	release := func(ctx context.Context, tx pgx.Tx) error {
 		if err := lockClaims(ctx, tx, `WHERE key = ANY($1)`, keys); err != nil {
 			return err
 		}
@@ -324,8 +325,11 @@ func (c *Claims) Release(ctx context.Context, past map[string][]byte, untouched 
 			return ErrLost
 		}
 		return nil
-	})
-	if err != nil {
+	}
+	if err := c.h.d.change(ctx, release); err != nil {
+		if !errors.Is(err, ErrLost) {
+			c.h.owed.add(release)
+		}
 		return fmt.Errorf("release the accounts: %w", err)
 	}
 	return nil

@@ -474,3 +474,34 @@ func TestManyClaims(t *testing.T) {
 		t.Errorf("claimed %d", got)
 	}
 }
+
+// A host that lives on does not keep for ever what it could not give back in time.
+func TestReleaseThatCameTooLate(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	a, b := joined(t, d, "a"), joined(t, d, "b")
+	c := claim(t, a, ClaimOptions{}, "clean", "unclean")
+	tx, err := d.pool.Begin(t.Context())
+	must(t, err)
+	_, err = tx.Exec(t.Context(), "SELECT FROM bulkrevoke.fleet_claim WHERE key = 'clean' FOR UPDATE")
+	must(t, err)
+	soon, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := c.Release(soon, map[string][]byte{"clean": []byte("past")}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("release while the database is busy: %v", err)
+	}
+	if err := tx.Rollback(t.Context()); err != nil && err != pgx.ErrTxClosed {
+		t.Fatal(err)
+	}
+	again, err := b.Claim(t.Context(), []string{"clean", "unclean"}, ClaimOptions{Wait: 10 * time.Second})
+	if err != nil {
+		t.Fatal("what could not be given back in time is kept: ", err)
+	}
+	if one := again.Get("clean"); string(one.Past) != "past" || one.Unclean {
+		t.Errorf("claimed %+v", one)
+	}
+	if !again.Get("unclean").Unclean {
+		t.Error("the goodbye was made up")
+	}
+	must(t, a.May())
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -26,6 +27,7 @@ type Host struct {
 	stop    context.CancelFunc
 	loops   sync.WaitGroup
 	others  signs
+	owed    owed
 	working atomic.Bool
 }
 
@@ -149,6 +151,7 @@ func (h *Host) watch(ctx context.Context) {
 		if h.lease.over.Load() != nil {
 			return
 		}
+		h.owed.settle(ctx, h.d)
 		silent, err := h.look(ctx)
 		if err != nil {
 			continue
@@ -269,4 +272,35 @@ func (s *signs) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hosts = nil
+}
+
+// owed are the releases that the database could not be told of in time.
+type owed struct {
+	mu       sync.Mutex
+	releases []release
+}
+
+// A release gives claims back. To do it twice does no harm.
+type release func(ctx context.Context, tx pgx.Tx) error
+
+func (o *owed) add(r release) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.releases = append(o.releases, r)
+}
+
+// settle tries each once. What was lost meanwhile is not owed any more.
+func (o *owed) settle(ctx context.Context, d *Database) {
+	o.mu.Lock()
+	releases := o.releases
+	o.releases = nil
+	o.mu.Unlock()
+	for i, r := range releases {
+		if err := d.changeOnce(ctx, r); err != nil && !errors.Is(err, ErrLost) {
+			o.mu.Lock()
+			o.releases = append(o.releases, releases[i:]...)
+			o.mu.Unlock()
+			return
+		}
+	}
 }
