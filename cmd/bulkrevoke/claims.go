@@ -67,15 +67,21 @@ func (cs *connections) claim(ctx context.Context, o connectOptions) error {
 // claimKeys finds the organisations of the keys. Each key that nobody has asked about yet is
 // claimed for it.
 func (cs *connections) claimKeys(ctx context.Context, o connectOptions) error {
-	err := sideBySide(len(cs.accounts), mostOpened, func(i int) (err error) {
+	var names []string
+	for _, c := range cs.accounts {
+		names = append(names, c.account.state)
+	}
+	places, err := o.db.fleet.Places(ctx, names)
+	if err != nil {
+		return err
+	}
+	err = sideBySide(len(cs.accounts), mostOpened, func(i int) (err error) {
 		c := cs.accounts[i]
-		if o.state != "" {
-			if c.keys, err = openState(c.account, filepath.Join(o.state, c.account.state)); err != nil {
-				return err
-			}
-		}
-		c.place, err = o.db.fleet.Place(ctx, c.account.state)
+		c.place = places[c.account.state]
 		c.loose = c.place == ""
+		if o.state != "" {
+			c.keys, err = openState(c.account, filepath.Join(o.state, c.account.state))
+		}
 		return err
 	})
 	if err != nil {

@@ -19,10 +19,15 @@ type mapFlag []sheet.Mapping
 
 func (f *mapFlag) Type() string { return "LIST" }
 
+// String returns what Set takes.
 func (f *mapFlag) String() string {
 	var pairs []string
 	for _, m := range *f {
-		pairs = append(pairs, m.Header+"="+m.Column)
+		pair := m.Header + "=" + m.Column
+		if strings.ContainsAny(pair, "\",\r\n") {
+			pair = `"` + strings.ReplaceAll(pair, `"`, `""`) + `"`
+		}
+		pairs = append(pairs, pair)
 	}
 	return strings.Join(pairs, ",")
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/fleet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 )
@@ -104,11 +105,11 @@ func databaseError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	hint := "See whether it runs, and whether this host reaches it. Nothing was sent."
+	hint := "See whether the server runs, whether this host reaches it, and whether user, password and database are right. Nothing was sent."
 	if errors.Is(err, fleet.ErrNewer) || errors.Is(err, ledger.ErrNewer) || errors.Is(err, fleet.ErrOldServer) {
 		hint = "Nothing was sent."
 	}
-	return refusef(hint, "%w", err)
+	return refusef(hint, "%s", fleet.Message(err)) // what comes of a time limit is a refusal too
 }
 
 // join makes this process a host among others, once.
@@ -313,4 +314,31 @@ func (j *job) sweepLedger(began time.Time) error {
 		return nil
 	}
 	return ledger.Sweep(j.names.ledger, began)
+}
+
+// runBatch runs the batch. Whoever stops it does not wait for a database that is away: when open
+// calls have had their time, what waits to be written down is given up, and is in doubt.
+func (j *job) runBatch(ctx context.Context) (batch.Summary, error) {
+	if j.db == nil {
+		return j.batch.Run(ctx)
+	}
+	over := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-over:
+			return
+		}
+		timer := time.NewTimer(batch.DrainLimit + leaveTime)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			_ = j.led.Close() // it is closed again, with the same error, at the end
+		case <-over:
+		}
+	})
+	defer watching.Wait()
+	defer close(over)
+	return j.batch.Run(ctx)
 }

@@ -89,7 +89,11 @@ func exit(err error) (code int, message, hint string) {
 	}
 	if held, ok := errors.AsType[*heldError](err); ok {
 		if held.queued != nil {
-			return exitHeld, held.Error(), "Wait until it is done, with `bulkrevoke submit --wait`, or end it with `bulkrevoke cancel`."
+			hint := "Wait until it is done, with `bulkrevoke submit --wait`, or end it with `bulkrevoke cancel`."
+			if held.queued.State == fleet.Waiting {
+				hint = "See why with `bulkrevoke status`; try it now with `bulkrevoke retry`, or end it with `bulkrevoke cancel`."
+			}
+			return exitHeld, held.Error(), hint
 		}
 		return exitHeld, held.Error(), "Wait until it is through, or give --wait 10m to wait for it."
 	}
@@ -122,14 +126,14 @@ func exit(err error) (code int, message, hint string) {
 func texts(err error) (all []string) {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
-		return []string{err.Error()}
+		return []string{fleet.Message(err)}
 	}
 	var whole []string
 	for _, e := range joined.Unwrap() {
 		all, whole = append(all, texts(e)...), append(whole, e.Error())
 	}
 	if err.Error() != strings.Join(whole, "\n") {
-		return []string{err.Error()} // a sentence about several
+		return []string{fleet.Message(err)} // a sentence about several
 	}
 	return all
 }
@@ -161,7 +165,7 @@ func hintFor(err error) string {
 		return "Give the rows about one record one account."
 	}
 	if _, ok := errors.AsType[*ledger.DivergedError](err); ok {
-		return "Both have been worked on since. Keep both, compare what they say with `bulkrevoke results` and `bulkrevoke verify`, and go on with one of them."
+		return "One of them, or each, has been worked on since. Keep both, compare what they say with `bulkrevoke results` and `bulkrevoke verify`, and go on with one of them."
 	}
 	if _, ok := errors.AsType[*ledger.BindingError](err); ok {
 		return "Name another ledger with --ledger, or set the old one aside with --fresh."

@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/fleet"
-	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 // health answers whoever watches a worker.
@@ -32,7 +32,7 @@ func (h *health) listen(address string, log *slog.Logger) (stop func() error, er
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, refusef("Name another address, such as 127.0.0.1:9464.", "--listen %s: %w", address, report.Reason(err))
+		return nil, refusef("Name another address, such as 127.0.0.1:9464.", "--listen %s: %s", address, whyNotListening(err))
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", h.metrics)
@@ -52,6 +52,20 @@ func (h *health) listen(address string, log *slog.Logger) (stop func() error, er
 		<-done
 		return err
 	}, nil
+}
+
+// whyNotListening says why nobody can listen on an address.
+func whyNotListening(err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return "this machine has no address that is called " + dns.Name
+	}
+	if address, ok := errors.AsType[*net.AddrError](err); ok {
+		return address.Err // such as a missing port
+	}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno.Error()
+	}
+	return "it is no address of this machine with a port"
 }
 
 // ready says whether sheets are taken: the database is there, and nobody has taken this host for

@@ -29,6 +29,7 @@ func topics() []topic {
 		{"results", "The result", "the columns of a result, and what its words mean"},
 		{"exit-codes", "Exit codes", "what a command ends with"},
 		{"configuration", "Configuration", "the keys of the configuration, and the environment"},
+		{"hosts", "Several hosts", "several hosts on one database, and what becomes of a sheet when one dies"},
 		{"faults", "What the CRM may do, and what becomes of the rows", "what becomes of a row when something goes wrong"},
 	}
 }

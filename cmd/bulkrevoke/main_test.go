@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/pgtest"
 )
 
 // TestMain makes the test binary serve as the command too, for scripts and for
@@ -25,7 +27,7 @@ type tidy struct{ *testing.M }
 func (t tidy) Run() int {
 	// Where the tests are started under nohup, the programs that they start would heed it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
-	code := t.M.Run()
+	code := pgtest.Main(t.M)
 	if err := os.RemoveAll(programFolder()); err != nil && code == 0 {
 		code = 1
 	}

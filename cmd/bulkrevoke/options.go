@@ -257,13 +257,28 @@ func unknownSettings(root *cobra.Command, environ []string, cfg config) (warning
 	return warnings
 }
 
+// runFlags returns the flags of `run`, with their defaults.
+func runFlags() *pflag.FlagSet {
+	known := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	newOptions().addRunFlags(known)
+	return known
+}
+
+// meansAnother says that a flag is only called like one of `run`: environment and configuration
+// speak of that one.
+func meansAnother(f *pflag.Flag, known *pflag.FlagSet) bool {
+	ofRun := known.Lookup(f.Name)
+	return ofRun != nil && ofRun.Value.Type() != f.Value.Type()
+}
+
 // fillFromEnvironment sets every flag that was not given and that the environment
 // has a value for. An empty variable counts as none.
 func fillFromEnvironment(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	known := runFlags()
 	var errs []error
 	fs.VisitAll(func(f *pflag.Flag) {
 		value, _ := lookup(environmentName(f.Name))
-		if f.Changed || value == "" || f.Name == "help" {
+		if f.Changed || value == "" || f.Name == "help" || meansAnother(f, known) {
 			return
 		}
 		if err := fs.Set(f.Name, value); err != nil {
@@ -276,8 +291,7 @@ func fillFromEnvironment(fs *pflag.FlagSet, lookup func(string) (string, bool)) 
 // fillFromConfig sets every flag that neither the command line nor the environment
 // gave and that the configuration has. A key that is no flag of `run` is refused.
 func fillFromConfig(fs *pflag.FlagSet, cfg config) error {
-	known := pflag.NewFlagSet("run", pflag.ContinueOnError)
-	newOptions().addRunFlags(known)
+	known := runFlags()
 	for _, name := range slices.Sorted(maps.Keys(cfg.Flags)) {
 		node := cfg.Flags[name]
 		if known.Lookup(name) == nil || name == "config" {
@@ -292,7 +306,7 @@ func fillFromConfig(fs *pflag.FlagSet, cfg config) error {
 			return refusef("", "%s: line %d: %s: must be a single value", cfg.Path, node.Line, name)
 		}
 		into := fs
-		if flag := fs.Lookup(name); flag == nil || flag.Changed {
+		if flag := fs.Lookup(name); flag == nil || flag.Changed || meansAnother(flag, known) {
 			into = known // the value is only checked
 		}
 		if err := into.Set(name, node.Value); err != nil {

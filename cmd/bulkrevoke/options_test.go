@@ -248,3 +248,16 @@ func TestAgainCommand(t *testing.T) {
 		}
 	}
 }
+
+// What environment and configuration say of the flags of run means nothing to a flag that is only
+// called alike.
+func TestFlagsThatAreOnlyCalledAlike(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	r.env["BULKREVOKE_WAIT"] = "10m"
+	off := r.sheet(lead("revoke", 1))
+	if got := r.runs(exitRefused, "submit", off); !strings.Contains(got.stderr, "needs a database") {
+		t.Errorf("it says\n%s", got.stderr)
+	}
+	r.runs(exitDone, "run", off)
+}

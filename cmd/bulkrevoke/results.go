@@ -78,7 +78,11 @@ func (j *job) writeResults(ctx context.Context) (err error) {
 	if !readOnly {
 		j.sweep(began, j.names.output) // nobody else writes it
 	}
-	if err := j.openLedgerFile(ctx, ledger.Options{ReadOnly: readOnly}); err != nil {
+	err = j.openLedgerFile(ctx, ledger.Options{ReadOnly: readOnly})
+	if !readOnly && (errors.Is(err, ledger.ErrCopy) || errors.Is(err, ledger.ErrMoved)) { // which can be read
+		err = j.openLedgerFile(ctx, ledger.Options{ReadOnly: true})
+	}
+	if err != nil {
 		return err
 	}
 	if err := j.chooseSheet(ctx); err != nil {

@@ -129,7 +129,7 @@ func (j *job) run(ctx context.Context) (err error) {
 		return j.started(err)
 	}
 	stop := j.showProgress()
-	summary, runErr := j.batch.Run(ctx)
+	summary, runErr := j.runBatch(ctx)
 	stop()
 	j.conns.rest() // where few files may be open at once, the result needs their place
 

@@ -22,9 +22,9 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [SHEET]",
 		Short: "Say what waits, what runs, what needs somebody, and which hosts live",
-		Long: `Say of each submitted sheet, or of one (by its name or its ledger's), how it stands: queued, running,
-waiting until it is tried again, stopped or refused (somebody must look, then ` + "`bulkrevoke retry`" + `), done,
-cancelled; and which hosts live.
+		Long: `Say of each submitted sheet, or of one (by its name or its ledger's), how it stands: queued,
+running, waiting until it is tried again, stopped or refused (somebody must look, then
+` + "`bulkrevoke retry`" + `), done, cancelled; and which hosts live.
 
 Exit codes: 0; 1 a sheet needs somebody; 2 refused.`,
 		Example: `  bulkrevoke status
@@ -56,8 +56,8 @@ func (a *app) cancelCommand() *cobra.Command {
 	return a.queueCommand(&cobra.Command{
 		Use:   "cancel SHEET",
 		Short: "End a submitted sheet; what is done stays done",
-		Long: `Take a submitted sheet out of the queue. One that is at work is asked to stop: its open calls end, and
-nothing more is sent. What was done stays done, and in the ledger; submitting it again goes on.
+		Long: `Take a submitted sheet out of the queue. One that is at work is asked to stop: its open calls end,
+and nothing more is sent. What was done stays done, and in the ledger; submitting it again goes on.
 
 Exit codes: 0 it is cancelled, or asked to stop; 2 there is no such sheet, or it has ended already.`,
 		Example: `  bulkrevoke cancel offboarding.csv`,

@@ -40,12 +40,13 @@ func (a *app) submitCommand() *cobra.Command {
 		Use:   "submit SHEET...",
 		Short: "Check sheets and queue them for the hosts that work",
 		Long: `Check every row, show what would be done, take the sheet into its ledger in the database, and
-queue it: a host that runs ` + "`bulkrevoke worker`" + ` does it, and another one goes on if that dies. With --wait,
-wait until it is done, and write the result as run does. An account that is at work for another
-sheet is not asked now; the worker does it, and makes its own plan, with the same guard rails.
+queue it: a host that runs ` + "`bulkrevoke worker`" + ` does it, and another one goes on if that dies. With
+--wait, wait until it is done, and write the result as run does. An account that is at work for
+another sheet is not asked now: the worker makes its own plan, with the same guard rails.
 
 Exit codes: 0 queued; 2 refused; 4 a sheet is queued or at work already; with --wait those of run,
-and 3 if somebody must look or it was cancelled; 129, 130 and 143 interrupted: what is queued stays queued.`,
+and 3 if somebody must look or it was cancelled; 129, 130 and 143 interrupted: what is queued stays
+so.`,
 		Example: `  bulkrevoke submit offboarding.csv
   bulkrevoke submit --wait offboarding.csv -o offboarding.results.csv
   bulkrevoke submit clients/*.csv`,
@@ -60,7 +61,7 @@ and 3 if somebody must look or it was cancelled; 129, 130 and 143 interrupted: w
 		},
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.submit(cmd, o, sub, args) }
-	o.addFlags(cmd.Flags(), append(slices.Clone(travelling), "output", "ledger", "database", "config", "fresh", "yes", "log-format", "log-level", "quiet")...)
+	o.addFlags(cmd.Flags(), append(slices.Clone(travelling), "output", "ledger: the ledger `NAME` (default: named after the sheet)", "database", "config", "fresh", "yes", "log-format", "log-level", "quiet")...)
 	cmd.Flags().BoolVar(&sub.wait, "wait", false, "wait until the sheets are done, need somebody or are cancelled, and write their results")
 	cmd.Flags().StringVar(&sub.ledgerFile, "ledger-file", "", "bring the ledger in `FILE` into the database first, and go on with it there; the file can only be read from then on")
 	return cmd
@@ -216,8 +217,9 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 	if err := j.planIfFree(ctx); err != nil {
 		return err
 	}
-	if sub.wait {
-		// It is written when others may have the ledger.
+	// While a worker has the ledger, results can only read it, and must know that what it
+	// writes here it may replace later. A file that is somebody else's stays theirs.
+	if j.checkOutput(ctx) == nil {
 		path, err := filepath.Abs(j.names.output)
 		if err == nil {
 			err = j.led.Wrote(ctx, path)
@@ -295,7 +297,11 @@ func (j *job) notQueued(ctx context.Context, wait bool) error {
 		return err
 	}
 	if !wait {
-		return queuedError(&fleet.QueuedError{Ledger: j.names.ledger, State: sheets[0].State, Host: sheets[0].Host})
+		queued := &fleet.QueuedError{Ledger: j.names.ledger, State: sheets[0].State}
+		if queued.State == fleet.Running {
+			queued.Host = sheets[0].Host
+		}
+		return queuedError(queued)
 	}
 	_, err = j.db.fleet.Wait(ctx, j.names.ledger)
 	return err
@@ -333,10 +339,8 @@ func (j *job) lockUnqueued(ctx context.Context, wait bool) error {
 // planIfFree plans the sheet as run does, asks, and takes it into the ledger. Where an account
 // is at work for another sheet, the worker plans it when it is free.
 func (j *job) planIfFree(ctx context.Context) error {
-	free, cancel := context.WithTimeoutCause(ctx, leaveTime, &heldError{what: "an account"})
-	err := j.connect(free, j.batch.Used())
-	cancel()
-	if held, ok := errors.AsType[*heldError](err); ok && ctx.Err() == nil {
+	err := j.connect(ctx, j.batch.Used())
+	if held, ok := errors.AsType[*heldError](err); ok {
 		j.log.Info("an account is at work for another sheet: the worker plans this one", "sheet", title(j.sheet), "held", held.Error())
 		return nil
 	}
@@ -422,6 +426,9 @@ func (j *job) bringIn(ctx context.Context, path string) (err error) {
 		return err
 	}
 	already, err := into.BringIn(ctx, path)
+	if err != nil {
+		err = fmt.Errorf("--ledger-file, into %s in the database: %w", j.names.ledger, err)
+	}
 	if err = errors.Join(err, into.Close()); err != nil {
 		if !there {
 			err = errors.Join(err, j.db.ledgers.Remove(context.WithoutCancel(ctx), j.names.ledger))

@@ -82,7 +82,11 @@ func (j *job) undo(ctx context.Context) error {
 			"the chain of events of %s is broken, so that what it says was there can not be relied on: %w", j.names.ledger, broken)
 	}
 	// Lines are told of this sheet's rows, if the ledger still has them.
-	if _, err := j.led.Choose(ctx, j.opts.sheetID(j.names, isResult)); err != nil {
+	kept, err := j.led.Sheets(ctx)
+	if err != nil {
+		return err
+	}
+	if _, _, err := j.choose(ctx, kept); err != nil {
 		return err
 	}
 	c, err := report.WriteUndo(ctx, j.led, output, func(row batch.UndoRow) {

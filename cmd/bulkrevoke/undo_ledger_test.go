@@ -290,3 +290,18 @@ func TestChangedRowsOfTheLedgerAreFoundOut(t *testing.T) {
 		})
 	}
 }
+
+// A ledger under another name than the sheet's, a copy for one, or one that was set aside, is
+// read all the same.
+func TestLedgerUnderAnotherName(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, sandbox.Config{})
+	off := r.sheet(lead("revoke", 1), lead("revoke", 2))
+	r.runs(exitDone, "run", off)
+	must(t, os.Rename(r.path("off.ledger.db"), r.path("kept.db")))
+	r.runs(exitDone, "verify", "--ledger", r.path("kept.db"), off)
+	r.runs(exitDone, "results", "--ledger", r.path("kept.db"), "-o", r.path("again.csv"), r.path("off.results.csv"))
+	if got := len(r.results("again.csv")); got != 2 {
+		t.Errorf("the result has %d rows, want 2", got)
+	}
+}

@@ -121,8 +121,8 @@ func (j *job) chooseSheet(ctx context.Context) error {
 	if err != nil || len(kept) == 0 {
 		return err
 	}
-	id := j.opts.sheetID(j.names, looksLikeResult(j.sheet))
-	switch ok, err := j.led.Choose(ctx, id); {
+	id, ok, err := j.choose(ctx, kept)
+	switch {
 	case err != nil:
 		return err
 	case ok && kept[0].Sheet != id:
@@ -131,10 +131,38 @@ func (j *job) chooseSheet(ctx context.Context) error {
 	case ok, j.sheet == standardInput: // which has no name of its own
 		return nil
 	}
+	// A copy of a ledger, or one that was set aside, has another name than the sheet.
+	called := func(src ledger.Source) bool {
+		return stemOf(src.Name, false, false) == stemOf(filepath.Base(j.sheet), looksLikeResult(j.sheet), false)
+	}
+	if i := slices.IndexFunc(kept, called); i >= 0 && !slices.ContainsFunc(kept[i+1:], called) {
+		if i > 0 {
+			j.since = title(kept[0].Name)
+		}
+		_, err := j.led.Choose(ctx, kept[i].Sheet)
+		return err
+	}
 	var has []string
 	for _, src := range kept {
 		has = append(has, title(src.Name))
 	}
 	return refusef(fmt.Sprintf("Run %s first, or name %s, with --ledger %s.", title(j.sheet), strings.Join(has, " or "), j.names.ledger),
 		"the ledger %s has the rows of %s now, and not those of %s", j.names.ledger, strings.Join(has, " and "), title(j.sheet))
+}
+
+// choose has the ledger speak of the job's sheet, and says whether it has its rows. How the
+// ledger tells its sheets apart goes by its own name; where it has another one by now, as a
+// copy may have, by those of the sheets.
+func (j *job) choose(ctx context.Context, kept []ledger.Source) (id string, ok bool, err error) {
+	id = j.opts.sheetID(j.names, looksLikeResult(j.sheet))
+	if ok, err = j.led.Choose(ctx, id); ok || err != nil {
+		return id, ok, err
+	}
+	for _, src := range kept {
+		if src.Name == j.sheetBase() {
+			ok, err = j.led.Choose(ctx, src.Sheet)
+			return src.Sheet, ok, err
+		}
+	}
+	return id, false, nil
 }

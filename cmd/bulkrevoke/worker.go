@@ -16,6 +16,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/fleet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
 // workerOptions is what `worker` is asked.
@@ -30,13 +31,13 @@ func (a *app) workerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "worker",
 		Short: "Do the queued sheets, until a signal ends it",
-		Long: `Take sheets that ` + "`bulkrevoke submit`" + ` has queued, and do them, until SIGTERM or SIGINT: then no new one is
-taken, open calls end, and what is not finished goes back to the queue. A second signal ends at
-once. Several hosts may run workers on one database; the sheets of one that dies, freezes or is cut
-off go on elsewhere. Each host needs the same configuration of accounts, and their secrets.
+		Long: `Take sheets that ` + "`bulkrevoke submit`" + ` has queued, and do them, until SIGTERM or SIGINT: then no
+new one is taken, open calls end, and what is not finished goes back to the queue. A second signal
+ends at once. Several hosts may run workers on one database; the sheets of one that dies, freezes or
+is cut off go on elsewhere. Each host needs the same configuration of accounts, and their secrets.
 
-Exit codes: 0 it was asked to end, and everything is given back; 2 the configuration is refused; 3 it
-did not end in time.`,
+Exit codes: 0 it was asked to end, and everything is given back; 2 the configuration is refused; 3
+it did not end in time.`,
 		Example: `  bulkrevoke worker
   bulkrevoke worker --at-once 500 --listen 127.0.0.1:9464`,
 		Args: noArguments,
@@ -48,7 +49,7 @@ did not end in time.`,
 		return errors.Join(a.job.serve(cmd.Context(), wo), a.job.close())
 	}
 	o.addFlags(cmd.Flags(), "database", "config", "limit", "share", "workers", "log-format", "log-level", "quiet")
-	cmd.Flags().IntVar(&wo.atOnce, "at-once", 200, "work on so many sheets at once")
+	cmd.Flags().IntVar(&wo.atOnce, "at-once", 200, "work on up to `N` sheets at once")
 	cmd.Flags().StringVar(&wo.listen, "listen", "", "serve /metrics, /healthz and /readyz on `ADDR`, such as :9464 (without a host: this machine alone)")
 	cmd.Flags().DurationVar(&wo.drain, "drain", time.Minute, "when asked to end, wait so long for what is under way")
 	return cmd
@@ -65,8 +66,14 @@ func (j *job) serve(ctx context.Context, wo *workerOptions) error {
 	if err := j.needDatabase(ctx, "worker"); err != nil {
 		return err
 	}
-	if _, err := newAccounts(j.crms, j.cfg, j.opts, j.secrets()); err != nil {
+	accounts, err := newAccounts(j.crms, j.cfg, j.opts, j.secrets())
+	if err != nil {
 		return err // better now than for each sheet
+	}
+	for _, a := range accounts {
+		if a.bad != nil {
+			return a.refusal() // another host may have the secret, and is to get its sheets
+		}
 	}
 	j.serving.Store(true)
 	h := &health{db: j.db}
@@ -204,7 +211,7 @@ func (j *job) runTask(ctx context.Context, t *fleet.Task) error {
 			}
 		}
 	}()
-	summary, err := j.batch.Run(ctx)
+	summary, err := j.runBatch(ctx)
 	close(stop)
 	<-told
 	j.ended, j.code = summary, verdict(summary, j.opts.confirmOff())
@@ -227,6 +234,10 @@ func (j *job) resultOf(ctx context.Context, err error) fleet.Result {
 	}
 	if err != nil {
 		r.ExitCode, r.Why, _ = exit(err)
+	}
+	if invalid, ok := errors.AsType[*batch.InvalidError](err); ok && len(invalid.First) > 0 {
+		row := invalid.First[0]
+		r.Why = fmt.Sprintf("%s, the first in line %d: %s", r.Why, row.Line, report.Printable(row.Reason))
 	}
 	r.Next = j.next(ctx, err, &r)
 	if ctx.Err() != nil && r.Why == "" {
@@ -305,6 +316,9 @@ func afterEnd(end *crm.AccountError) fleet.Next {
 	case crm.EndUnreachable:
 		return fleet.Next{Kind: fleet.Unreachable}
 	case crm.EndQuota:
+		if !end.Until.IsZero() {
+			return fleet.Next{Kind: fleet.Quota, After: time.Until(end.Until)}
+		}
 		return fleet.Next{Kind: fleet.Quota, After: quotaPause}
 	}
 	return fleet.Next{Kind: fleet.NeedsSomebody}

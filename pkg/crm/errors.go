@@ -3,6 +3,7 @@ package crm
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -78,6 +79,8 @@ type AccountError struct {
 	Code string // one of the End constants
 	Err  error  // what happened, without secrets
 	Hint string // what somebody can do about it, a sentence; may be empty
+	// Until is when the account can be worked with again by itself; zero where nobody says.
+	Until time.Time
 }
 
 func (e *AccountError) Error() string { return fmt.Sprintf("%s: %v", e.Code, e.Err) }

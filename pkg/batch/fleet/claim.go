@@ -344,15 +344,26 @@ func (c *Claims) named(past map[string][]byte) (keys []string, values [][]byte) 
 	return keys, values
 }
 
-// Place returns what SetPlace said a key belongs to, "" if nothing.
-func (d *Database) Place(ctx context.Context, key string) (place string, err error) {
-	err = d.change(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `SELECT coalesce(max(place), '') FROM bulkrevoke.fleet_place WHERE key = $1`, key).Scan(&place)
+// Places returns what SetPlace said the keys belong to; a key of which it said nothing is not
+// among them.
+func (d *Database) Places(ctx context.Context, keys []string) (map[string]string, error) {
+	places := make(map[string]string)
+	err := d.change(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT key, place FROM bulkrevoke.fleet_place WHERE key = ANY($1)`, keys)
+		if err != nil {
+			return err
+		}
+		var key, place string
+		_, err = pgx.ForEachRow(rows, []any{&key, &place}, func() error {
+			places[key] = place
+			return nil
+		})
+		return err
 	})
 	if err != nil {
-		return "", fmt.Errorf("read what an account belongs to: %w", err)
+		return nil, fmt.Errorf("read what accounts belong to: %w", err)
 	}
-	return place, nil
+	return places, nil
 }
 
 // SetPlace says which place (an organisation) a key belongs to, for good. It is a

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 func claim(t testing.TB, h *Host, o ClaimOptions, keys ...string) *Claims {
@@ -194,6 +196,37 @@ func TestFrozenHostComesBack(t *testing.T) {
 	}
 }
 
+// What one host believes makes nobody dead whom PostgreSQL has just seen, and a host that
+// was not seen itself declares nobody dead.
+func TestDeclareDead(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	a, b := joined(t, d, "a"), joined(t, d, "b")
+	declare := func() (dead bool) {
+		t.Helper()
+		must(t, d.changeOnce(t.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
+			dead, err = a.declareDead(ctx, tx, b.id)
+			return err
+		}))
+		return dead
+	}
+	if declare() {
+		t.Error("a living host is dead")
+	}
+	a.freeze()
+	b.freeze()
+	execute(t, d, "UPDATE bulkrevoke.fleet_host SET seen = seen - interval '1 hour'")
+	if declare() {
+		t.Error("a silent host declared another one dead")
+	}
+	execute(t, d, "UPDATE bulkrevoke.fleet_host SET seen = clock_timestamp() WHERE id = $1", a.id)
+	for range 2 {
+		if !declare() {
+			t.Error("a silent host is not dead")
+		}
+	}
+}
+
 // A short silence costs nothing.
 func TestShortSilence(t *testing.T) {
 	t.Parallel()
@@ -263,7 +296,8 @@ func TestReleaseSaysHowItEnded(t *testing.T) {
 func TestPlaces(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	place, err := d.Place(t.Context(), "k")
+	places, err := d.Places(t.Context(), []string{"k", "l"})
+	place := places["k"]
 	if err != nil || place != "" {
 		t.Errorf("got %q, %v", place, err)
 	}
@@ -273,7 +307,8 @@ func TestPlaces(t *testing.T) {
 	if e, ok := errors.AsType[*PlaceError](err); !ok || e.Place != "org1" {
 		t.Errorf("got %v", err)
 	}
-	if place, err = d.Place(t.Context(), "k"); err != nil || place != "org1" {
+	places, err = d.Places(t.Context(), []string{"k", "l"})
+	if place = places["k"]; err != nil || place != "org1" || len(places) != 1 {
 		t.Errorf("got %q, %v", place, err)
 	}
 }
@@ -284,7 +319,10 @@ func TestNeverTwoHolders(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	const goal, runs = 2000, 8
-	keys := []string{"k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8", "k9"}
+	var keys []string
+	for i := range 20 {
+		keys = append(keys, fmt.Sprint("k", i))
+	}
 	var claims, takenOver, held, deaths atomic.Int64
 	var mu sync.Mutex
 	holder := make(map[string]*Claims) // the last one to have claimed it
@@ -377,7 +415,7 @@ func TestNeverTwoHolders(t *testing.T) {
 					})
 				}
 				time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
-				switch random.IntN(3) {
+				switch random.IntN(6) {
 				case 0: // it dies: what it has is not given back
 					h.stop()
 					deaths.Add(1)
@@ -389,7 +427,7 @@ func TestNeverTwoHolders(t *testing.T) {
 				}
 				close(stop)
 				tasks.Wait()
-				if random.IntN(2) == 0 {
+				if random.IntN(4) > 0 {
 					h.Leave(context.Background())
 				} else {
 					h.kill()

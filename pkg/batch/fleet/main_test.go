@@ -14,12 +14,12 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-// quickTimes are the real ones, a tenth as long. The heartbeats' limit is not: a busy
+// quickTimes are the real ones, a fifth as long. The heartbeats' limit is not: a busy
 // machine answers no quicker for a test.
 func quickTimes() times {
 	t := realTimes()
 	for _, d := range []*time.Duration{&t.beat, &t.lease, &t.dead, &t.steady, &t.watch, &t.alive, &t.poll, &t.report, &t.busy, &t.idle} {
-		*d /= 10
+		*d /= 5
 	}
 	t.beatLimit, t.quick = t.lease, true
 	return t

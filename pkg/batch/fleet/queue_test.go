@@ -382,6 +382,51 @@ func TestHostDies(t *testing.T) {
 	must(t, stop())
 }
 
+// The result of a turn that has passed changes nothing, also where the next one runs on
+// the same host; nor does that of a host that was declared dead, whoever knows it yet.
+func TestStaleResults(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	submit(t, d, "a")
+	h := joined(t, d, "h")
+	stale := Result{ExitCode: 9, Why: "stale", Next: Next{Kind: NeedsChange}}
+	type run struct {
+		ctx context.Context
+		end chan Result
+	}
+	began := make(chan run)
+	working(t, h, func(ctx context.Context, task *Task) Result {
+		r := run{ctx, make(chan Result)}
+		began <- r
+		return <-r.end
+	})
+	unchanged := func(turn int64) {
+		t.Helper()
+		until(t, "its job has ended", func() bool {
+			return number(t, d, "SELECT count(*) FROM bulkrevoke.river_job WHERE state NOT IN ('available', 'running')") == turn
+		})
+		if s := sheet(t, d, "a"); s.State != Running || s.Why != "" || s.ExitCode != 0 {
+			t.Errorf("after a stale result: %+v", s)
+		}
+	}
+	first := <-began
+	must(t, d.changeOnce(t.Context(), func(ctx context.Context, tx pgx.Tx) error { return d.handBack(ctx, tx, "a") }))
+	second := <-began
+	<-first.ctx.Done()
+	if cause := context.Cause(first.ctx); cause != ErrLost {
+		t.Errorf("cause %v", cause)
+	}
+	first.end <- stale
+	unchanged(1)
+
+	h.freeze() // it cannot find out by its heartbeat
+	execute(t, d, "UPDATE bulkrevoke.fleet_host SET dead = clock_timestamp()")
+	second.end <- stale
+	unchanged(2)
+	working(t, joined(t, d, "other"), finished)
+	inState(t, d, "a", Done)
+}
+
 // The next turn of a sheet can begin on the same host before its last one is gone.
 func TestRetriedAtOnce(t *testing.T) {
 	t.Parallel()

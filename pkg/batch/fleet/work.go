@@ -159,7 +159,8 @@ func (r *riverWorker) Work(ctx context.Context, job *river.Job[sheetJob]) error 
 	return river.RecordOutput(ctx, map[string]any{"exit_code": result.ExitCode, "counts": asJSON(result.Counts), "why": text(result.Why)})
 }
 
-// begin takes a sheet whose turn it is. It returns nil if the turn has passed.
+// begin takes a sheet whose turn it is. It returns nil if the turn has passed, or the job
+// is not the one of that turn.
 func (w *worker) begin(ctx context.Context, job *river.Job[sheetJob]) (*Task, error) {
 	t := &Task{w: w, turn: job.Args.Turn, job: job.ID}
 	t.Sheet.Ledger = job.Args.Ledger
@@ -182,10 +183,10 @@ func (w *worker) begin(ctx context.Context, job *river.Job[sheetJob]) (*Task, er
 			var started *time.Time
 			err := tx.QueryRow(ctx, `UPDATE bulkrevoke.fleet_sheet SET state = 'running', host = $3, host_name = $4, next_try = NULL,
 					started = clock_timestamp(), tries = tries + CASE state WHEN 'running' THEN 0 ELSE 1 END
-				WHERE ledger = $1 AND turn = $2 AND (state IN ('queued', 'waiting') OR state = 'running' AND host = $3)
+				WHERE ledger = $1 AND turn = $2 AND job = $5 AND (state IN ('queued', 'waiting') OR state = 'running' AND host = $3)
 				AND EXISTS (SELECT FROM bulkrevoke.fleet_host h WHERE h.id = $3 AND h.dead IS NULL)
 				RETURNING sheet, submitted_by, state, host_name, submitted, started, tries, exit_code, why, counts, flags, upload`,
-				job.Args.Ledger, t.turn, w.h.id, w.h.name).
+				job.Args.Ledger, t.turn, w.h.id, w.h.name, job.ID).
 				Scan(&s.Sheet, &s.SubmittedBy, &s.State, &s.Host, &s.Submitted, &started, &s.Tries, &s.ExitCode, &s.Why, &s.Counts, &t.Flags, &t.upload)
 			s.Started = at(started)
 			return err

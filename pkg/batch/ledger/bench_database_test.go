@@ -11,7 +11,9 @@ import (
 )
 
 // BenchmarkDatabase takes rows through intent, with what was seen before, and outcome, one after
-// the other on each account: 500 accounts of one ledger, and 100 ledgers with 5 accounts each.
+// the other on each account: 500 accounts of one ledger, 100 ledgers with 5 accounts each, and
+// one account alone. A row takes 2.2, 2.7 and 13 statements, and 0.005, 0.015 and 2 transactions
+// (2026-11).
 func BenchmarkDatabase(b *testing.B) {
 	server := startPostgres(b)
 	for i, bb := range []struct{ ledgers, accounts int }{{1, 500}, {100, 5}, {1, 1}} {

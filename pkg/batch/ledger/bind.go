@@ -134,11 +134,17 @@ func (l *Ledger) HasWritten(ctx context.Context, path string) (ok bool, err erro
 // between the two.
 func (l *Ledger) wayTo(path string) (string, error) {
 	path, err := filepath.Abs(path)
-	if err != nil || l.dir == "" {
-		return path, err
+	return way(path, l.dir), err
+}
+
+// way is an absolute path seen from a folder, or as it is where there is no way between the two,
+// or no folder.
+func way(path, dir string) string {
+	if dir == "" {
+		return path
 	}
-	if way, err := filepath.Rel(l.dir, path); err == nil {
-		return filepath.ToSlash(way), nil
+	if way, err := filepath.Rel(dir, path); err == nil {
+		return filepath.ToSlash(way)
 	}
-	return path, nil
+	return path
 }

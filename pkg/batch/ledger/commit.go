@@ -49,7 +49,7 @@ func (im *Import) Commit(ctx context.Context, src Source) error {
 	if err := im.Close(); err != nil {
 		return err
 	}
-	return im.l.alone(ctx, func(c *conn) error { return c.flush(c) })
+	return im.l.alone(ctx, func(c *conn) error { return c.flush(c, im.n) })
 }
 
 // heldRows counts the rows that have come to something by themselves, as "not_due 3, unchanged

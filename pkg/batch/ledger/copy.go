@@ -46,7 +46,7 @@ func (l *Ledger) export(ctx context.Context, path string) error {
 				if _, err := to.exec("INSERT INTO head (id, event, hash, opseq) VALUES (1, 0, ?, 0)", make([]byte, hashSize)); err != nil {
 					return err
 				}
-				if err := l.copyTo(ctx, from, to); err != nil {
+				if err := l.copyTo(ctx, from, to, l.dir, filepath.Dir(path)); err != nil {
 					return err
 				}
 				if err := to.once(indexes); err != nil {
@@ -85,11 +85,15 @@ var durables = []durable{
 
 // copyTo copies everything, as one snapshot has it, into tables that have no rows but that of
 // head, in the transaction that is under way there. It ends with the context, and when the
-// ledger is closed.
-func (l *Ledger) copyTo(ctx context.Context, from, to *conn) error {
+// ledger is closed. The ledgers stand in these folders, "" for none.
+func (l *Ledger) copyTo(ctx context.Context, from, to *conn, fromDir, toDir string) error {
 	*to.end = end{} // it will be another
 	for _, t := range durables {
-		if err := l.copyTable(ctx, from, to, t); err != nil {
+		change := func(value any) any { return value }
+		if t.table == "output" { // the way from there is another one
+			change = func(value any) any { return wayFrom(value, fromDir, toDir) }
+		}
+		if err := l.copyTable(ctx, from, to, t, change); err != nil {
 			return fmt.Errorf("copy %s: %w", t.table, err)
 		}
 	}
@@ -116,7 +120,19 @@ func (l *Ledger) copyTo(ctx context.Context, from, to *conn) error {
 	return err
 }
 
-func (l *Ledger) copyTable(ctx context.Context, from, to *conn, t durable) error {
+// wayFrom turns the way to a file from one ledger's folder into that from another's.
+func wayFrom(path any, fromDir, toDir string) any {
+	p, ok := path.(string)
+	if !ok {
+		return path
+	}
+	if p = filepath.FromSlash(p); !filepath.IsAbs(p) && fromDir != "" {
+		p = filepath.Join(fromDir, p)
+	}
+	return way(p, toDir)
+}
+
+func (l *Ledger) copyTable(ctx context.Context, from, to *conn, t durable, change func(value any) any) error {
 	columns, keys := strings.Split(t.columns, ", "), strings.Split(t.key, ", ")
 	rest := " ORDER BY " + t.key + " LIMIT " + strconv.Itoa(pageRows)
 	behind := " WHERE (" + t.key + ") > (?" + strings.Repeat(", ?", len(keys)-1) + ")"
@@ -135,7 +151,7 @@ func (l *Ledger) copyTable(ctx context.Context, from, to *conn, t durable) error
 		last := make([]any, len(keys))
 		if err := from.query("SELECT "+t.columns+" FROM "+t.table+where+rest, func(r row) error {
 			for _, name := range columns {
-				page = append(page, r.value(name))
+				page = append(page, change(r.value(name)))
 			}
 			for i, name := range keys {
 				last[i] = r.value(name)

@@ -95,16 +95,24 @@ func openDatabase(ctx context.Context, config *pgx.ConnConfig, o DatabaseOptions
 		return nil, err
 	}
 	for range orDefault(o.Writers, 2) {
-		// Work on shared tables goes by their indexes, whatever a planner thinks of tables
-		// that have just been made.
-		d.writers = append(d.writers, newDatabaseWriter(newConn(postgres{}, d.connector(map[string]string{
-			"enable_seqscan": "off", "idle_in_transaction_session_timeout": "10s",
-		}, longestAnswer))))
+		d.writers = append(d.writers, newDatabaseWriter(newConn(postgres{}, d.connector(byIndexes(map[string]string{
+			"idle_in_transaction_session_timeout": "10s",
+		}), longestAnswer))))
 	}
 	d.readers = newPool(orDefault(o.Readers, 4), func() *conn {
-		return newConn(postgres{}, d.connector(map[string]string{"enable_seqscan": "off", "default_transaction_read_only": "on", "idle_in_transaction_session_timeout": "5min"}, longestAnswer))
+		return newConn(postgres{}, d.connector(byIndexes(map[string]string{
+			"default_transaction_read_only": "on", "idle_in_transaction_session_timeout": "5min",
+		}), longestAnswer))
 	})
 	return d, nil
+}
+
+// byIndexes has work on the shared tables go by their indexes, row by row, whatever a planner
+// thinks of how many rows a ledger has: it knows the tables as they were some time ago, when this
+// ledger may not have been there, and would compare all of its rows with all of them.
+func byIndexes(params map[string]string) map[string]string {
+	params["enable_seqscan"], params["random_page_cost"], params["seq_page_cost"], params["cpu_operator_cost"] = "off", "0.1", "0.1", "0.02"
+	return params
 }
 
 func orDefault(n, d int) int {

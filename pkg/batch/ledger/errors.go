@@ -69,7 +69,7 @@ type DivergedError struct {
 }
 
 func (e *DivergedError) Error() string {
-	return fmt.Sprintf("both are ledger %s and differ: here it ends with event %s, in the file with event %s", e.ID, e.Here, e.File)
+	return fmt.Sprintf("it is not what the ledger there is by now, though they were one: there it ends with event %d, in the file with event %d", e.Here.Seq, e.File.Seq)
 }
 
 // ChainError says where the chain of events is broken, or which row is not what the

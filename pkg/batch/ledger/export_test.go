@@ -64,3 +64,6 @@ func (d *Database) Temporary() int { return len(d.temporary) }
 // a file.
 func DatabaseSchema() string { return postgres{}.rebind(databaseSchema()) }
 func FileSchema() string     { return sqliteDialect{}.rebind(schema) }
+
+// ByIndexes are the settings under which ledgers in a database are read.
+func ByIndexes() map[string]string { return byIndexes(map[string]string{}) }

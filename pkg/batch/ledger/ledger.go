@@ -34,20 +34,22 @@ type Options struct {
 	// Origin is kept with a ledger that is made: where its sheet comes from.
 	Origin string
 	// Check, if it is not nil, says whether the ledger may still be changed. It is called in
-	// every transaction that changes the ledger, once, before anything is written and
-	// after all other changes of the ledger have ended, with the accounts whose operations are
-	// announced in it, each once. When the ledger is opened for change it is called too,
-	// before anything is read: all that an earlier owner has written is seen then, and
-	// what it has not written by then is never written, if Check tells the two apart. count returns the first value of
-	// the first row of a query, 0 without one; the query has "?" for its arguments, and
-	// reads in the same transaction. An error of Check's own has all changes of the ledger in this
-	// transaction fail with ErrFenced; nothing of them is written. It may be called from
-	// several goroutines, and again for the same changes.
+	// every transaction that changes the ledger, once, before anything is written and after
+	// all other changes of the ledger have ended, with the accounts whose operations are
+	// announced in it, each once. It is also called when the ledger is opened for change,
+	// before anything is read: all that an earlier owner has written is seen then, and what
+	// is not written by then never is, if Check tells the two apart.
+	//
+	// count returns the first value of the first row of a query, 0 without one; the query
+	// has "?" for its arguments (int64, string, []string), and reads in the same transaction.
+	// An error of Check's own has all changes of the ledger in this transaction fail with
+	// ErrFenced; nothing of them is written. Check may be called from several goroutines,
+	// and again for the same changes.
 	Check func(ctx context.Context, count func(query string, args ...any) (int64, error), accounts []string) error
-	// Patience is how long changes and reads wait while the database does not answer, or while
-	// somebody else holds the ledger, before they are ErrStorage or ErrBusy; 0 is a minute. They do
-	// not wait longer than until the ledger is closed, nor than their context if nothing has been tried yet
-	// that may have happened.
+	// Patience is how long changes and reads wait while the database does not answer, or
+	// while somebody else holds the ledger, before they are ErrStorage or ErrBusy; 0 is a
+	// minute. They end earlier when the ledger is closed, or their context ends, but for a
+	// change whose COMMIT has no answer yet, which does not heed its context.
 	Patience time.Duration
 }
 

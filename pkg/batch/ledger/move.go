@@ -81,7 +81,13 @@ func (l *Ledger) bringIn(ctx context.Context, file *Ledger) (already bool, err e
 	if err := l.setMark(ctx, unmarked, at); err != nil {
 		return false, err
 	}
-	return false, l.alone(ctx, func(c *conn) error { return c.flush(c) })
+	return false, l.alone(ctx, func(c *conn) error {
+		n, err := c.count("SELECT count(*) AS n FROM sheet_row")
+		if err != nil {
+			return err
+		}
+		return c.flush(c, int(n))
+	})
 }
 
 // MoveTo moves the ledger out into a file at path: the file can be worked on from then on,
@@ -261,7 +267,7 @@ func (l *Ledger) place(ctx context.Context, from, to *conn, file *Ledger) error 
 			return err
 		}
 	}
-	if err := l.copyTo(ctx, from, to); err != nil {
+	if err := l.copyTo(ctx, from, to, file.dir, l.dir); err != nil {
 		return err
 	}
 	if file.marked() == markCopy {

@@ -144,6 +144,14 @@ func (postgres) rowsPerInsert() int { return 64 }
 // bulkIndexes: other ledgers need the indexes.
 func (postgres) bulkIndexes() (drop, anew string) { return "", "" }
 
-// flush leaves it to autovacuum to tell the planner how large the tables have become:
-// they are those of all ledgers, and one sheet more seldom matters.
-func (postgres) flush(*conn) error { return nil }
+// worthAnalyzing is how many rows must come for the tables to be looked through, some 0.2 s.
+const worthAnalyzing = 1000
+
+// flush tells the planner how large the tables have become, if it is much. The rest is left to
+// autovacuum: the tables are those of all ledgers, and a small sheet more does not matter.
+func (postgres) flush(c *conn, rows int) error {
+	if rows < worthAnalyzing {
+		return nil
+	}
+	return c.once("ANALYZE (SKIP_LOCKED) ledger_op, ledger_sheet_row")
+}

@@ -136,6 +136,6 @@ type dialect interface {
 	// bulkIndexes are scripts that drop the indexes which a large import makes anew, and make
 	// them; "" where they stay.
 	bulkIndexes() (drop, anew string)
-	// flush brings what a large transaction has left behind into its place.
-	flush(c *conn) error
+	// flush brings what the import of so many rows has left behind into its place.
+	flush(c *conn, rows int) error
 }

@@ -81,7 +81,7 @@ func (sqliteDialect) bulkIndexes() (drop, anew string) { return dropRecordIndexe
 
 // flush writes the log into the file. That it stays, if another process reads from it,
 // is no error.
-func (sqliteDialect) flush(c *conn) error { return c.once("PRAGMA wal_checkpoint(TRUNCATE)") }
+func (sqliteDialect) flush(c *conn, _ int) error { return c.once("PRAGMA wal_checkpoint(TRUNCATE)") }
 
 // dial opens the file that a SQLite URI names, through what wrap, if it is not nil, makes
 // of the driver, and runs the pragmas.

@@ -303,7 +303,7 @@ func claim(t testing.TB, d database, name string, owner int) {
 func checked(name string, owner int) ledger.Options {
 	o := Options()
 	o.Check = func(_ context.Context, count func(string, ...any) (int64, error), accounts []string) error {
-		n, err := count("SELECT count(*) FROM public.claim WHERE name = ? AND owner = ?", name, int64(owner))
+		n, err := count("SELECT count(*) FROM public.claim WHERE name = ANY(?::text[]) AND owner = ?", []string{name}, int64(owner))
 		if err != nil {
 			return err
 		}
@@ -927,6 +927,52 @@ func testPlans(t *testing.T, d database) {
 	}
 }
 
+// A ledger that the planner has not seen yet, because others were there when it looked last, is
+// read row by row all the same, and not each of its rows compared with all.
+func testNewLedgerIsNotTakenForEmpty(t *testing.T, d database) {
+	var mu sync.Mutex
+	var queries []string
+	var args [][]any
+	db := d.mustDatabase(t, tap{before: func(query string, values []any) error {
+		if strings.Contains(query, "JOIN op o") {
+			mu.Lock()
+			defer mu.Unlock()
+			queries, args = append(queries, query), append(args, values)
+		}
+		return nil
+	}}.onDatabase())
+	ledgers(t, db, "seen", 2, manyRows(300), Options())
+	Exec(t, d, "ANALYZE ledger_op; ANALYZE ledger_sheet_row; ANALYZE ledger_account")
+	l := ledgers(t, db, "unseen", 1, manyRows(900), Options())[0]
+	mu.Lock()
+	queries, args = nil, nil
+	mu.Unlock()
+	_, err := l.Counts(t.Context())
+	Must(t, err)
+	for _, err := range l.Results(t.Context()) {
+		Must(t, err)
+	}
+	conn, err := pgx.Connect(t.Context(), d.url)
+	Must(t, err)
+	defer conn.Close(t.Context())
+	for name, value := range ledger.ByIndexes() {
+		_, err = conn.Exec(t.Context(), "SELECT set_config($1, $2, false)", name, value)
+		Must(t, err)
+	}
+	_, err = conn.Exec(t.Context(), "SET search_path = bulkrevoke; SELECT set_config('bulkrevoke.ledger', (SELECT max(id)::text FROM ledger), false)")
+	Must(t, err)
+	for i, query := range queries {
+		var plan string
+		Must(t, conn.QueryRow(t.Context(), "EXPLAIN (FORMAT JSON) "+query, args[i]...).Scan(&plan))
+		if strings.Contains(plan, `"Join Filter": "(ledger_op.id = `) {
+			t.Errorf("%s: %s", query, plan)
+		}
+	}
+	if len(queries) < 2 {
+		t.Errorf("%d statements were looked at", len(queries))
+	}
+}
+
 // A server that crashes and starts anew while ledgers are changed holds them up, and loses and
 // doubles nothing.
 func TestPostgresCrashes(t *testing.T) {
@@ -975,7 +1021,7 @@ func TestSchemasAgree(t *testing.T) {
 		all := make(map[string]string)
 		for table := range strings.SplitSeq(script, "CREATE TABLE ") {
 			name, list, ok := strings.Cut(table, " (")
-			if !ok || !strings.HasPrefix(name, prefix) {
+			if !ok || !strings.HasPrefix(name, prefix) || name == "ledger_schema" {
 				continue
 			}
 			list, _, _ = strings.Cut(list, ";")

@@ -77,6 +77,7 @@ func TestPostgres(t *testing.T) {
 		{"OpenedByMany", testOpenedByMany},
 		{"MigrateDatabase", testMigrateDatabase},
 		{"Plans", testPlans},
+		{"NewLedgerIsNotTakenForEmpty", testNewLedgerIsNotTakenForEmpty},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -403,7 +404,7 @@ func (c *cluster) start(t testing.TB) {
 	log, err := os.Create(filepath.Join(c.dir, "log"))
 	Must(t, err)
 	defer log.Close()
-	c.server = c.run("postgres", "-D", filepath.Join(c.dir, "data"), "-k", c.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200", "-c", "shared_buffers=16MB", "-c", "jit=off", "-c", "full_page_writes=off", "-c", "autovacuum=off", "-c", "wal_level=minimal", "-c", "max_wal_senders=0")
+	c.server = c.run("postgres", "-D", filepath.Join(c.dir, "data"), "-k", c.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=600", "-c", "shared_buffers=16MB", "-c", "jit=off", "-c", "full_page_writes=off", "-c", "autovacuum=off", "-c", "wal_level=minimal", "-c", "max_wal_senders=0")
 	c.server.Stdout, c.server.Stderr = log, log
 	Must(t, c.server.Start())
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {

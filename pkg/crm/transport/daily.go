@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -118,6 +120,18 @@ func (d *daily) allow(now time.Time) bool {
 		}
 	}
 	return sum < int64(d.most)
+}
+
+// until returns when the next call may be sent: when enough of the earlier ones are 24 hours old.
+func (d *daily) until(now time.Time) time.Time {
+	counted := slices.SortedFunc(slices.Values(d.buckets[:]), func(a, b bucket) int { return cmp.Compare(b.number, a.number) })
+	var sum int64
+	for _, b := range counted {
+		if sum += b.calls; sum >= int64(d.most) {
+			return time.Unix((b.number+dailyBuckets)*int64(bucketLength/time.Second), 0)
+		}
+	}
+	return now
 }
 
 // take counts a call and returns its bucket.

@@ -354,7 +354,7 @@ func (g *Gate) refusal(now time.Time) error {
 		g.end(&crm.AccountError{
 			Code: crm.EndQuota,
 			Err:  fmt.Errorf("the bound of %d calls in 24 hours is reached", g.daily.most),
-			Hint: "Run again tomorrow, or raise daily_calls.",
+			Hint: "Run again tomorrow, or raise daily_calls.", Until: g.daily.until(now),
 		})
 	}
 	switch {

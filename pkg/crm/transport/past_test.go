@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
 var errNotNow = errors.New("not now")
@@ -218,6 +220,10 @@ func TestDayIsCountedOverHandOvers(t *testing.T) {
 				slot, err := next.Acquire(t.Context())
 				if err != nil {
 					wantEnd(t, err, "quota")
+					end, _ := errors.AsType[*crm.AccountError](err)
+					if wait := time.Until(end.Until); wait <= 0 || wait > 24*time.Hour+bucketLength {
+						t.Errorf("the account is to be worked with again in %v, want within a day", wait)
+					}
 					return n
 				}
 				slot.Sent()

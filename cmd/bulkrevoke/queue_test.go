@@ -1,0 +1,373 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
+)
+
+// statusOf is what `status --json` says of a sheet.
+func (r *rig) statusOf(name string) statusSheet {
+	r.t.Helper()
+	var s statusJSON
+	got := r.run("status", "--json", "--ledger", name)
+	must(r.t, json.Unmarshal([]byte(got.stdout), &s))
+	if s.Schema != "bulkrevoke/status/1" || len(s.Sheets) != 1 {
+		r.t.Fatalf("status ended with %d:\n%s\n%s", got.code, got.stdout, got.stderr)
+	}
+	return s.Sheets[0]
+}
+
+// becomes waits until a sheet is in a state.
+func (r *rig) becomes(name, state string) statusSheet {
+	r.t.Helper()
+	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		s := r.statusOf(name)
+		switch {
+		case s.State == state:
+			return s
+		case time.Since(began) > 30*time.Second:
+			r.t.Fatalf("after 30 s %s is not %s: %+v", name, state, s)
+		}
+	}
+}
+
+var sigterm = &signalError{syscall.SIGTERM}
+
+// What is submitted is done by a worker, and comes back as from a run.
+func TestSubmitAndWait(t *testing.T) {
+	t.Parallel()
+	r := newDatabaseRig(t, sandbox.Config{})
+	r.seedQuote(1, 1, 2)
+	off := r.sheet(lead("revoke", 1), quote("revoke", 1, 1))
+	r.runs(exitDone, "submit", off).says(t, "is queued", "bulkrevoke status off")
+	r.only("off.csv")
+	r.runs(exitHeld, "submit", off).says(t, "off is queued already", "--wait", "bulkrevoke cancel")
+	if s := r.statusOf("off"); s.State != "queued" || s.Sheet != off || s.By == "" || s.Tries != 0 {
+		t.Errorf("the status is %+v", s)
+	}
+	got := r.runs(exitDone, "status")
+	if !strings.Contains(got.stdout, "off") || !strings.Contains(got.stdout, "queued") || !strings.Contains(got.stdout, "no host lives") {
+		t.Errorf("status says:\n%s", got.stdout)
+	}
+	w := r.begin("worker", "--quiet")
+	s := r.becomes("off", "done")
+	want := map[string]int64{"rows": 2, "done": 2}
+	for name, n := range s.Counts {
+		if n != want[name] {
+			t.Errorf("counts are %v, want %v", s.Counts, want)
+		}
+	}
+	if r.changes() != 2 {
+		t.Errorf("%d changes", r.changes())
+	}
+	r.runs(exitDone, "results", off)
+	r.wantWords("result", "done", "done")
+	r.runs(exitDone, "verify", off)
+
+	// The ledger knows: nothing is sent again.
+	r.runs(exitDone, "submit", "--wait", off)
+	// Rows that fail.
+	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Match: "7002", Kind: sandbox.FaultException, Type: "MXNoSuchThing", Text: "no", Status: 400})
+	r.sheet(lead("revoke", 1), lead("revoke", 2))
+	r.runs(exitOpen, "submit", "--wait", off)
+	r.wantWords("result", "done", "failed")
+	r.server.ClearFaults()
+	r.runs(exitDone, "submit", "--wait", "--fresh", "-o", r.path("there.csv"), off)
+	if n := len(r.results("there.csv")); n != 2 {
+		t.Errorf("%d results", n)
+	}
+	if n := r.changes(); n != 5 {
+		t.Errorf("%d changes, want 2, one that failed, and 2", n)
+	}
+	if got := w.end(sigterm); got.code != exitDone {
+		t.Errorf("the worker ended with %d:\n%s", got.code, got.stderr)
+	}
+	got = r.runs(exitDone, "status")
+	if !strings.Contains(got.stdout, "no host lives") {
+		t.Errorf("status says:\n%s", got.stdout)
+	}
+}
+
+// A sheet that is refused leaves nothing behind, and keeps no other from being queued.
+func TestSubmitSeveral(t *testing.T) {
+	t.Parallel()
+	r := newDatabaseRig(t, sandbox.Config{})
+	a := r.write("a.csv", rigHead+lead("revoke", 1)+"\n")
+	bad := r.write("bad.csv", rigHead+lead("fire", 2)+"\n")
+	b := r.write("b.csv", rigHead+lead("revoke", 3)+"\n")
+	r.write("b.results.csv", "somebody's")
+	got := r.runs(exitRefused, "submit", a, bad, b)
+	got.says(t, "fire", "bad.csv", "a.csv is queued", "b.csv is queued")
+	if s := r.statusOf("a"); s.State != "queued" {
+		t.Errorf("a is %s", s.State)
+	}
+	r.runs(exitRefused, "status", bad).says(t, "bad")
+	r.runs(exitRefused, "results", bad).says(t, "there is no ledger bad")
+	r.runs(exitRefused, "submit", a, "-o", r.path("x.csv"), b)
+	r.runs(exitRefused, "submit", "--ledger", "x", a, b)
+	r.runs(exitRefused, "submit")
+	r.runs(exitHeld, "submit", a, b)
+	r.begin("worker", "--quiet")
+	r.becomes("a", "done")
+	r.becomes("b", "done")
+	r.runs(exitRefused, "results", b).says(t, "b.results.csv", "not written by")
+	must(t, os.Remove(r.path("b.results.csv")))
+	r.runs(exitRefused, "submit", "--wait", a, bad, b)
+	if n := r.changes(); n != 2 {
+		t.Errorf("%d changes", n)
+	}
+	r.only("a.csv", "b.csv", "bad.csv", "a.results.csv", "b.results.csv")
+}
+
+// Guard rails hold where the sheet is done too, and what they stop waits for somebody.
+func TestGuardRailsAtAWorker(t *testing.T) {
+	t.Parallel()
+	r := newDatabaseRig(t, sandbox.Config{})
+	off := r.sheet(leads(5)...)
+	r.runs(exitRefused, "submit", "--max-rows", "3", off).says(t, "5 rows")
+	r.runs(exitRefused, "submit", "--approve", "0123456789ab", off)
+	r.runs(exitRefused, "results", off).says(t, "there is no ledger")
+	digest := planDigest(t, r.runs(exitDone, "plan", "--json", off).stdout)
+	r.runs(exitDone, "submit", "--approve", digest, "--max-rows", "5", "--stop-after-failures", "2", "--workers", "1", off)
+	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Kind: sandbox.FaultException, Type: "MXNoSuchThing", Text: "no", Status: 400})
+	w := r.begin("worker", "--quiet")
+	s := r.becomes("off", "stopped")
+	if s.ExitCode != exitStopped || s.Why == "" || s.Counts["failed"] != 2 || s.Counts["not_attempted"] != 3 {
+		t.Errorf("the status is %+v", s)
+	}
+	got := r.runs(exitOpen, "status", "--open")
+	if !strings.Contains(got.stdout, "off") || !strings.Contains(got.stdout, s.Why) {
+		t.Errorf("status says:\n%s", got.stdout)
+	}
+	r.server.ClearFaults()
+	r.runs(exitDone, "retry", off)
+	s = r.becomes("off", "done")
+	if s.Counts["done"] != 5 || s.ExitCode != exitDone {
+		t.Errorf("the status is %+v", s)
+	}
+	r.runs(exitDone, "status", "--open")
+	r.runs(exitRefused, "retry", off).says(t, "off", "done")
+	r.runs(exitRefused, "cancel", off).says(t, "off", "done")
+	r.runs(exitRefused, "retry", "nobody.csv").says(t, "nobody.csv", "bulkrevoke status")
+	r.runs(exitRefused, "cancel", "--ledger", "nobody").says(t, "nobody", "bulkrevoke status")
+	r.runs(exitRefused, "retry")
+	r.runs(exitRefused, "status", "a", "b")
+
+	// With --wait it is the exit code.
+	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Kind: sandbox.FaultException, Type: "MXNoSuchThing", Text: "no", Status: 400})
+	r.runs(exitStopped, "submit", "--wait", "--fresh", "--stop-after-failures", "2", "--workers", "1", off).says(t, "bulkrevoke retry off")
+	if got := w.end(sigterm); got.code != exitDone {
+		t.Errorf("the worker ended with %d:\n%s", got.code, got.stderr)
+	}
+}
+
+func planDigest(t *testing.T, text string) string {
+	t.Helper()
+	var plan struct{ Digest string }
+	must(t, json.Unmarshal([]byte(text), &plan))
+	return plan.Digest
+}
+
+// What can be said to a run says the same where the sheet is done.
+func TestTravellingFlagsAreTheSameAgain(t *testing.T) {
+	t.Parallel()
+	values := map[string][]string{
+		"account": {"lsq", "a b"}, "sheet": {"Leavers December"}, "hidden-rows": {"send", "skip", "refuse"},
+		"map":        {"Lead No=record_id", "Lead No=record_id,Owner mail=user", `"a,b=user",x=none`, `"the ""old"" id=record_id"`, "x=none"},
+		"header-row": {"3"}, "timezone": {"Europe/Berlin", "UTC"}, "require": {"reviewer", "reviewer,reason"},
+		"skip-invalid": {"true", "false"}, "allow-empty": {"true"}, "allow-rounded-ids": {"true"}, "redo-in-doubt": {"true"},
+		"stop-after-failures": {"3", "20%", "0.5%"}, "approve": {strings.Repeat("0123456789abcdef", 4)}, "max-rows": {"100", "0"}, "max-duration": {"90s", "1h30m0.5s"},
+		"confirm": {"off", "after"}, "confirm-timeout": {"1m30s"}, "limit": {"25/5s", "1000/1m"}, "share": {"1", "0.8", "0.333"}, "workers": {"7"},
+	}
+	for _, name := range travelling {
+		if len(values[name]) == 0 {
+			t.Errorf("no value of --%s is tried", name)
+		}
+		for _, value := range values[name] {
+			said, again := newOptions(), newOptions()
+			from, to := flagsOf(said), flagsOf(again)
+			if err := from.Set(name, value); err != nil {
+				t.Fatalf("--%s=%s: %v", name, value, err)
+			}
+			text := from.Lookup(name).Value.String()
+			if err := to.Set(name, text); err != nil {
+				t.Errorf("--%s=%s goes as %q: %v", name, value, text, err)
+				continue
+			}
+			if again.timezone.Location != nil { // equal ones may be two
+				if a, b := said.timezone.Location.String(), again.timezone.Location.String(); a != b {
+					t.Errorf("--%s=%s goes as %q, which is %s", name, value, a, b)
+				}
+				again.timezone = said.timezone
+			}
+			if a, b := fmt.Sprintf("%+v", said), fmt.Sprintf("%+v", again); a != b {
+				t.Errorf("--%s=%s goes as %q (-said +again):\n%s", name, value, text, cmp.Diff(a, b))
+			}
+		}
+	}
+}
+
+// Whatever the sheet is written in, it travels as it is.
+func TestSubmittedSheetsTravelAsTheyAre(t *testing.T) {
+	t.Parallel()
+	r := newDatabaseRig(t, sandbox.Config{})
+	text := rigHead + lead("revoke", 1) + "\n" + lead("revoke", 2) + "\n"
+	utf16 := []byte{0xff, 0xfe}
+	for _, c := range strings.ReplaceAll(text, ",", "\t") {
+		utf16 = append(utf16, byte(c), 0)
+	}
+	sheets := map[string]string{
+		"bom": "\ufeff" + text, "semicolon": strings.ReplaceAll(text, ",", ";"), "pipe": strings.ReplaceAll(text, ",", "|"), "crlf": strings.ReplaceAll(text, "\n", "\r\n"),
+		"utf16": string(utf16), "quotes": "note," + strings.Replace(strings.Replace(text, "lsq,", "\"a \"\"b\"\"\nc, d\",lsq,", 1), "\nlsq,", "\n\" =x; | \",lsq,", 1),
+		"above": "Leavers of November\n" + text, "names": strings.Replace(text, "record_id", "Lead No", 1),
+	}
+	var args []string
+	for name, text := range sheets {
+		ext := ".csv"
+		if name == "utf16" {
+			ext = ".txt"
+		}
+		path := r.write(name+ext, text)
+		switch name {
+		case "above":
+			r.runs(exitDone, "submit", "--header-row", "2", path)
+		case "names":
+			r.runs(exitDone, "submit", "--map", "Lead No=record_id", path)
+		default:
+			args = append(args, path)
+		}
+	}
+	book := r.workbook("book.xlsx", []string{"November", "Leavers December"}, [][]string{{lead("revoke", 1)}, {lead("revoke", 1), lead("revoke", 2)}}, nil)
+	r.runs(exitRefused, "submit", book)
+	r.runs(exitDone, "submit", "--sheet", "leavers december", book)
+	o := &outside{stdin: strings.NewReader(text), env: r.env}
+	if code := o.execute(t.Context(), "submit", "-", "-o", r.path("in.results.csv"), "--ledger", "in"); code != exitDone {
+		t.Fatalf("ended with %d:\n%s", code, o.stderr.String())
+	}
+	r.runs(exitDone, append([]string{"submit"}, args...)...)
+	w := r.begin("worker", "--quiet")
+	for name := range sheets {
+		if s := r.becomes(name, "done"); s.Counts["done"] != 2 {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+	r.becomes("in", "done")
+	r.becomes("book.Leavers December", "done")
+	if n := r.changes(); n != 2*(len(sheets)+2) {
+		t.Errorf("%d changes of %d sheets with 2 rows", n, len(sheets)+2)
+	}
+	for name, text := range sheets {
+		path := r.path(name + ".csv")
+		if name == "utf16" {
+			path = r.path(name + ".txt")
+		}
+		r.runs(exitDone, "results", path)
+		// A run with files writes the same.
+		env := r.env["BULKREVOKE_DATABASE"]
+		delete(r.env, "BULKREVOKE_DATABASE")
+		args := []string{"run", path, "-o", r.path("files.csv"), "--ledger", r.path(name + ".ledger.db")}
+		if name == "above" {
+			args = append(args, "--header-row", "2")
+		} else if name == "names" {
+			args = append(args, "--map", "Lead No=record_id")
+		}
+		r.runs(exitDone, args...)
+		r.env["BULKREVOKE_DATABASE"] = env
+		got, err := os.ReadFile(r.path(name + ".results.csv"))
+		must(t, err)
+		want, err := os.ReadFile(r.path("files.csv"))
+		must(t, err)
+		if diff := cmp.Diff(plainBytes(string(want)), plainBytes(string(got))); diff != "" {
+			t.Errorf("%s (%q): (-files +database)\n%s", name, text, diff)
+		}
+		must(t, os.Remove(r.path("files.csv")))
+	}
+	// And back again.
+	r.runs(exitDone, "undo", r.path("bom.csv"))
+	r.runs(exitDone, "submit", "--wait", r.path("bom.undo.csv"))
+	r.runs(exitOpen, "verify", r.path("bom.csv"))
+	r.runs(exitDone, "submit", "--wait", r.path("bom.csv"))
+	r.runs(exitDone, "verify", r.path("bom.csv"))
+	if got := w.end(sigterm); got.code != exitDone {
+		t.Errorf("the worker ended with %d:\n%s", got.code, got.stderr)
+	}
+}
+
+// plainBytes is a result as it is written, without times and ids.
+func plainBytes(text string) string {
+	text = someTime.ReplaceAllString(text, "TIME")
+	text = someHash.ReplaceAllString(someGUID.ReplaceAllString(text, "ID"), "ID")
+	return someCall.ReplaceAllString(text, "CALL")
+}
+
+// A worker that is asked to end gives back what it has not finished, and another goes on.
+func TestWorkersTakeOver(t *testing.T) {
+	t.Parallel()
+	r := newDatabaseRig(t, sandbox.Config{})
+	off := r.sheet(leads(12)...)
+	slow := sandbox.Fault{Op: "EntityAccess.Revoke", Match: "7003", Kind: sandbox.FaultSlow, Delay: 8 * time.Second}
+	r.server.Fault(slow)
+	r.runs(exitDone, "submit", "--workers", "1", off)
+	first := r.begin("worker")
+	until(t, "the fourth row is not sent", func() bool { return r.changes() == 4 })
+	var s statusJSON
+	must(t, json.Unmarshal([]byte(r.runs(exitDone, "status", "--json").stdout), &s))
+	if len(s.Hosts) != 1 || s.Hosts[0].Host == "" || s.Hosts[0].LastSeen.IsZero() || !cmp.Equal(s.Hosts[0].Sheets, []string{"off"}) || s.Sheets[0].Host != s.Hosts[0].Host {
+		t.Errorf("the status is %+v", s)
+	}
+	r.runs(exitRefused, "retry", off).says(t, "off", "running")
+	r.runs(exitHeld, "submit", off).says(t, "off is running on")
+	r.runs(exitHeld, "run", off)
+	r.runs(exitDone, "results", off)
+	if got := first.end(sigterm); got.code != exitDone {
+		t.Errorf("the worker ended with %d:\n%s", got.code, got.stderr)
+	}
+	if s := r.statusOf("off"); s.State != "queued" || s.Tries != 0 {
+		t.Errorf("the sheet is %+v", s)
+	}
+	if n := r.changes(); n != 4 {
+		t.Fatalf("%d changes, want the one that was open ended and no other", n)
+	}
+	second := r.begin("worker")
+	r.becomes("off", "done")
+	if n := r.changes(); n != 12 {
+		t.Errorf("%d changes for 12 rows", n)
+	}
+	r.runs(exitDone, "results", off)
+	for _, row := range r.results("off.results.csv") {
+		if row["attempts"] != "1" {
+			t.Errorf("line %s was sent %s times", row["line"], row["attempts"])
+		}
+	}
+	slow.Delay = time.Second
+	r.server.ClearFaults()
+	r.server.Fault(slow)
+	// One that is cancelled stops, and goes on when it is submitted again.
+	r.runs(exitDone, "submit", "--fresh", "--workers", "1", off)
+	until(t, "the fourth row is not sent", func() bool { return r.changes() == 16 })
+	r.runs(exitDone, "cancel", off)
+	r.becomes("off", "cancelled")
+	if n := r.changes(); n != 16 {
+		t.Fatalf("%d changes, want no other", n)
+	}
+	r.runs(exitRefused, "cancel", off).says(t, "off", "cancelled")
+	r.runs(exitRefused, "retry", off).says(t, "off", "cancelled")
+	r.runs(exitDone, "status") // nobody is needed
+	r.server.ClearFaults()
+	r.runs(exitDone, "submit", "--wait", off)
+	if n := r.changes(); n != 24 {
+		t.Errorf("%d changes for 24 rows", n)
+	}
+	if got := second.end(sigterm); got.code != exitDone {
+		t.Errorf("the worker ended with %d:\n%s", got.code, got.stderr)
+	}
+}

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/pgtest"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
+)
+
+// watched is a worker that tells how it does.
+func (r *rig) watched(args ...string) (w *begun, get func(path string) (int, string)) {
+	r.t.Helper()
+	w = r.begin(append([]string{"worker", "--listen", ":0"}, args...)...)
+	at := regexp.MustCompile(`url=(http://\S+)/metrics`)
+	until(r.t, "the worker does not listen", func() bool { return at.MatchString(w.stderr.String()) })
+	base := at.FindStringSubmatch(w.stderr.String())[1]
+	if !strings.HasPrefix(base, "http://127.0.0.1:") {
+		r.t.Errorf("it listens on %s, want this machine alone", base)
+	}
+	return w, func(path string) (int, string) {
+		answer, err := http.Get(base + path)
+		must(r.t, err)
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		must(r.t, err)
+		return answer.StatusCode, string(text)
+	}
+}
+
+// metricsOf reads metrics as Prometheus does: each with HELP and TYPE, once, before its
+// samples, and no sample twice.
+func metricsOf(t *testing.T, text string) map[string]string {
+	t.Helper()
+	samples, typed, helped := map[string]string{}, map[string]bool{}, map[string]bool{}
+	sample := regexp.MustCompile(`^(([a-z_]+)(?:\{[a-z_]+="(?:[^"\\]|\\.)*"\})?) (-?[0-9.e+-]+)$`)
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		words := strings.Fields(line)
+		switch {
+		case strings.HasPrefix(line, "# HELP "):
+			if helped[words[2]] {
+				t.Errorf("a second time: %s", line)
+			}
+			helped[words[2]] = true
+		case strings.HasPrefix(line, "# TYPE "):
+			if typed[words[2]] || !helped[words[2]] || words[3] != "gauge" {
+				t.Errorf("a second time, or without HELP: %s", line)
+			}
+			typed[words[2]] = true
+		default:
+			m := sample.FindStringSubmatch(line)
+			if m == nil || !typed[m[2]] {
+				t.Errorf("no sample of a metric with a type: %q", line)
+				continue
+			}
+			if _, twice := samples[m[1]]; twice {
+				t.Errorf("a second time: %s", line)
+			}
+			samples[m[1]] = m[3]
+		}
+	}
+	return samples
+}
+
+// Whoever watches a worker is told whether it lives, whether it takes sheets, and how the
+// queue stands; while the database is away it does not, and what it works on goes on after it.
+func TestWorkerIsWatched(t *testing.T) {
+	t.Parallel()
+	server := startPostgres(t)
+	r := newRig(t, sandbox.Config{})
+	r.env["BULKREVOKE_DATABASE"] = server.NewDatabase(t)
+	off := r.sheet(leads(4)...)
+	w, get := r.watched()
+	until(t, "the worker is not ready", func() bool { code, _ := get("/readyz"); return code == http.StatusOK })
+	if code, text := get("/healthz"); code != http.StatusOK {
+		t.Errorf("/healthz: %d %s", code, text)
+	}
+	if code, _ := get("/nothing"); code != http.StatusNotFound {
+		t.Errorf("/nothing: %d", code)
+	}
+	r.runs(exitDone, "submit", "--wait", off)
+	code, text := get("/metrics")
+	m := metricsOf(t, text)
+	for name, want := range map[string]string{
+		`bulkrevoke_sheets{state="done"}`: "1", `bulkrevoke_sheets{state="queued"}`: "0", `bulkrevoke_sheet_rows{result="done"}`: "4", "bulkrevoke_hosts": "1",
+		"bulkrevoke_database_up": "1", "bulkrevoke_worker_may_send": "1", "bulkrevoke_worker_sheets": "0",
+	} {
+		if m[name] != want || code != http.StatusOK {
+			t.Errorf("%s is %q, want %s (%d)", name, m[name], want, code)
+		}
+	}
+	// The second row's answer comes when the database is away.
+	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Match: "7001", Kind: sandbox.FaultSlow, Delay: time.Second})
+	r.runs(exitDone, "submit", "--fresh", "--workers", "1", off)
+	until(t, "the second row is not sent", func() bool { return r.changes() == 6 })
+	server.Stop(t, "immediate")
+	until(t, "it says that it is ready", func() bool { code, _ := get("/readyz"); return code == http.StatusServiceUnavailable })
+	_, text = get("/readyz")
+	if goWords.MatchString(text) {
+		t.Errorf("/readyz says %q", text)
+	}
+	if code, _ := get("/healthz"); code != http.StatusOK {
+		t.Errorf("/healthz: %d", code)
+	}
+	if n := r.changes(); n != 6 {
+		t.Errorf("%d changes: something was sent without the database", n)
+	}
+	if _, text := get("/metrics"); metricsOf(t, text)["bulkrevoke_database_up"] != "0" || metricsOf(t, text)["bulkrevoke_worker_may_send"] != "0" {
+		t.Errorf("/metrics say:\n%s", text)
+	}
+	server.Continue(t)
+	r.becomes("off", "done")
+	until(t, "the worker is not ready again", func() bool { code, _ := get("/readyz"); return code == http.StatusOK })
+	if n := r.changes(); n != 8 {
+		t.Errorf("%d changes for 4 rows twice", n)
+	}
+	if got := w.end(sigterm); got.code != exitDone {
+		t.Errorf("the worker ended with %d:\n%s", got.code, got.stderr)
+	}
+}
+
+// A worker says what is wrong with it before it takes a sheet.
+func TestWorkerIsRefused(t *testing.T) {
+	t.Parallel()
+	r := newDatabaseRig(t, sandbox.Config{})
+	for _, tc := range []struct {
+		name string
+		set  func(env map[string]string) []string
+		says string
+	}{
+		{"no secret", func(env map[string]string) []string { delete(env, "RIG_REFRESH"); return nil }, "RIG_REFRESH"},
+		{"no database", func(env map[string]string) []string { delete(env, "BULKREVOKE_DATABASE"); return nil }, "needs a database"},
+		{"no place to listen", func(env map[string]string) []string { return []string{"--listen", "256.0.0.1:1"} }, "--listen 256.0.0.1:1"},
+		{"no port", func(env map[string]string) []string { return []string{"--listen", "9464"} }, "--listen 9464: missing port"},
+		{"no such port", func(env map[string]string) []string { return []string{"--listen", ":http-or-so"} }, "--listen 127.0.0.1:http-or-so"},
+		{"none at once", func(env map[string]string) []string { return []string{"--at-once", "0"} }, "--at-once: 0"},
+		{"no drain", func(env map[string]string) []string { return []string{"--drain", "0s"} }, "--drain"},
+		{"a sheet", func(env map[string]string) []string { return []string{"off.csv"} }, "worker takes no argument"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			env := maps.Clone(r.env)
+			args := append([]string{"worker"}, tc.set(env)...)
+			o := &outside{stdin: strings.NewReader(""), env: env}
+			got := ran{code: o.execute(t.Context(), args...), stderr: o.stderr.String()}
+			if got.code != exitRefused {
+				t.Errorf("ended with %d", got.code)
+			}
+			got.says(t, tc.says)
+			if goWords.MatchString(got.stderr) {
+				t.Errorf("it speaks of the program's inside:\n%s", got.stderr)
+			}
+		})
+	}
+}
+
+// A sheet whose account the worker does not have needs somebody, and is done when they have
+// mended it.
+func TestWorkerWithoutTheAccount(t *testing.T) {
+	t.Parallel()
+	r := newDatabaseRig(t, sandbox.Config{})
+	r.seedQuote(1, 1)
+	off := r.sheet(lead("revoke", 1), quote("revoke", 1, 1))
+	r.runs(exitDone, "submit", off)
+	with := r.env["BULKREVOKE_CONFIG"]
+	before, _, _ := strings.Cut(rigConfig, "  crm:\n    crm: zoho")
+	r.env["BULKREVOKE_CONFIG"] = r.write("other.yaml", strings.ReplaceAll(before, "BASE", r.base))
+	w := r.begin("worker", "--quiet")
+	r.env["BULKREVOKE_CONFIG"] = with
+	s := r.becomes("off", "refused")
+	if s.ExitCode != exitRefused || !strings.Contains(s.Why, "the first in line 3: account: no account is called \"crm\"") || r.changes() != 0 {
+		t.Errorf("after %d changes the status is %+v", r.changes(), s)
+	}
+	if got := w.end(sigterm); got.code != exitDone {
+		t.Errorf("the worker ended with %d:\n%s", got.code, got.stderr)
+	}
+	r.begin("worker", "--quiet")
+	r.runs(exitDone, "retry", off)
+	r.becomes("off", "done")
+	if n := r.changes(); n != 2 {
+		t.Errorf("%d changes", n)
+	}
+}
+
+// A sheet whose account ends early is tried again, when that can help.
+func TestSheetsThatEndEarly(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name        string
+		fault       sandbox.Fault
+		args        []string
+		state       string
+		least, most time.Duration // until it is tried again
+		code        int
+		says        string
+	}{
+		{
+			"unreachable", sandbox.Fault{Op: "*", Kind: sandbox.FaultResetBefore}, nil, "waiting", 50 * time.Second, time.Minute, exitStopped, "lsq",
+		},
+		{
+			"unconfirmed", sandbox.Fault{Op: "EntityAccess.Revoke", Kind: sandbox.FaultNeverProcess}, []string{"--confirm-timeout", "1s"}, "waiting", 14 * time.Minute, 15 * time.Minute, exitOpen, "accepted",
+		},
+		{
+			"keys refused", sandbox.Fault{Op: "*", Kind: sandbox.FaultVerbatim, Status: 401, Body: `{"Status":"Error","ExceptionType":"MXInvalidAPICredentialsException","ExceptionMessage":"no"}`},
+			nil, "stopped", 0, 0, exitStopped, "lsq",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newDatabaseRig(t, sandbox.Config{})
+			off := r.sheet(lead("revoke", 1))
+			r.runs(exitDone, append([]string{"submit", off}, tc.args...)...)
+			must(t, clearState(r)) // the worker's host knows nothing of the keys
+			r.server.Fault(tc.fault)
+			r.begin("worker", "--quiet")
+			s := r.becomes("off", tc.state)
+			if s.ExitCode != tc.code || !strings.Contains(s.Why, tc.says) || goWords.MatchString(s.Why) {
+				t.Errorf("the status is %+v", s)
+			}
+			if tc.state == "waiting" {
+				if in := time.Until(*s.NextTry); in < tc.least || in > tc.most {
+					t.Errorf("it is tried again in %v, want %v to %v", in, tc.least, tc.most)
+				}
+				got := r.runs(exitDone, "status", off)
+				if !strings.Contains(got.stdout, "waiting") || !strings.Contains(got.stdout, s.Why) {
+					t.Errorf("status says:\n%s", got.stdout)
+				}
+				r.runs(exitHeld, "submit", off).says(t, "off is waiting already")
+			}
+			r.server.ClearFaults()
+			r.runs(exitDone, "retry", off)
+			r.becomes("off", "done")
+			r.runs(exitDone, "results", off)
+			r.wantWords("result", "done")
+		})
+	}
+}
+
+// A second signal ends a worker at once; its sheet goes on elsewhere when it is known to be dead.
+func TestWorkerIsEndedAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newDatabaseRig(t, sandbox.Config{})
+	off := r.sheet(leads(3)...)
+	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Match: "7001", Kind: sandbox.FaultHang, Processed: true, Times: 1})
+	r.runs(exitDone, "submit", "--workers", "1", off)
+	p := r.start("worker")
+	until(t, "the second row is not sent", func() bool { return r.changes() == 2 })
+	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	time.Sleep(2 * signalsTogether) // two that come together count as one
+	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	if code := p.wait(); code != exitTerminated && code != -1 {
+		t.Errorf("ended with %d:\n%s", code, p.stderr.String())
+	}
+	r.begin("worker", "--quiet")
+	until(t, "it is not done", func() bool { time.Sleep(300 * time.Millisecond); return r.statusOf("off").State == "done" })
+	r.runs(exitDone, "results", off)
+	r.wantWords("result", "done", "done", "done")
+	r.wantWords("attempts", "1", "2", "1")
+}
+
+// startPostgres is a server of the test's own, which it may stop.
+func startPostgres(t *testing.T) *pgtest.Server {
+	t.Helper()
+	return pgtest.Start(t)
+}
