@@ -1,0 +1,172 @@
+//go:build fleet
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/pgtest"
+)
+
+const (
+	fleetRows         = 60 // of an account
+	fleetLatency      = 80 * time.Millisecond
+	mostTransactions  = 0.2 // per row, where there are many accounts
+	mostOfOne         = 2.0 // per row, of one account alone
+	mostOfConnections = 20  // of a host
+)
+
+// fleetAccounts is how many accounts there are: 400, or BULKREVOKE_TEST_FLEET_ACCOUNTS.
+func fleetAccounts(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("BULKREVOKE_TEST_FLEET_ACCOUNTS")
+	if text == "" {
+		return 400
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("BULKREVOKE_TEST_FLEET_ACCOUNTS: %v", err)
+	}
+	return n
+}
+
+// TestFleetScaleFewSheets has three hosts do many accounts, in one sheet for each host.
+func TestFleetScaleFewSheets(t *testing.T) { fleetScale(t, fleetAccounts(t), 3) }
+
+// TestFleetScaleManySheets has three hosts do many accounts, in sheets of ten.
+func TestFleetScaleManySheets(t *testing.T) { n := fleetAccounts(t); fleetScale(t, n, n/10) }
+
+// TestFleetScaleOneAccount has one account alone, whose changes can share no transaction with
+// those of others.
+func TestFleetScaleOneAccount(t *testing.T) { fleetScale(t, 1, 1) }
+
+func fleetScale(t *testing.T, accounts, sheets int) {
+	const limit, window = 25, 5 * time.Second
+	m := newManyAccounts(t, accounts, limit, window, fleetLatency)
+	url := pgtest.Start(t).NewDatabase(t)
+	submit := []string{"submit", "--quiet", "--yes"}
+	for i := range sheets {
+		submit = append(submit, m.part(fmt.Sprintf("part%03d.csv", i), i*accounts/sheets, (i+1)*accounts/sheets))
+	}
+	began := time.Now()
+	m.env = append(m.env, "BULKREVOKE_DATABASE="+url)
+	m.run(submit...)
+	queued, asked := time.Since(began), m.counts()
+	time.Sleep(window) // the submit's calls are none of the workers'
+
+	db, err := pgx.Connect(t.Context(), url)
+	must(t, err)
+	defer db.Close(context.Background())
+	before := transactions(t, db)
+	hosts := m.workers(3, url)
+	began = time.Now()
+	connections, own := map[string]int{}, int64(0)
+	for open := sheets; open > 0; time.Sleep(500 * time.Millisecond) {
+		own += 2
+		must(t, db.QueryRow(t.Context(), "SELECT count(*) FROM bulkrevoke.fleet_sheet WHERE state <> 'done'").Scan(&open))
+		rows, err := db.Query(t.Context(), "SELECT application_name, count(*) FROM pg_stat_activity WHERE application_name LIKE 'host%' GROUP BY 1")
+		must(t, err)
+		var name string
+		var n int
+		_, err = pgx.ForEachRow(rows, []any{&name, &n}, func() error {
+			connections[name] = max(connections[name], n)
+			return nil
+		})
+		must(t, err)
+		if time.Since(began) > 15*time.Minute {
+			t.Fatalf("after 15 min %d sheets are not done", open)
+		}
+	}
+	took := time.Since(began)
+	spent := transactions(t, db) - before - own
+	var memory []string
+	var cpu time.Duration
+	for _, h := range hosts {
+		must(t, h.Process.Signal(syscall.SIGTERM))
+		must(t, h.Wait())
+		memory = append(memory, fmt.Sprintf("%d MiB", peakMemory(h.ProcessState)>>20))
+		cpu += h.ProcessState.UserTime() + h.ProcessState.SystemTime()
+	}
+	c := m.counts()
+	calls := (c.Calls - asked.Calls + int64(accounts) - 1) / int64(accounts)
+	least := time.Duration((calls-1)/limit)*window + fleetLatency
+	rows := accounts * fleetRows
+	each := float64(spent) / float64(rows)
+	most := 0
+	for _, n := range connections {
+		most = max(most, n)
+	}
+	t.Logf("%d accounts of %d rows in %d sheets over 3 hosts: %.1f s, %.2f times the gate's least of %.1f s for %d calls an account (%.0f calls a second); "+
+		"%.3f transactions a row; hosts: %s, %.1f s of processor time, at most %d connections each; submit before: %.1f s",
+		accounts, fleetRows, sheets, took.Seconds(), took.Seconds()/least.Seconds(), least.Seconds(), calls, float64(c.Calls-asked.Calls)/took.Seconds(),
+		each, strings.Join(memory, ", "), cpu.Seconds(), most, queued.Seconds())
+	if c.Refused != 0 || c.Changes != int64(rows) {
+		t.Errorf("the CRM has seen %+v, want %d changes and nothing refused", c, rows)
+	}
+	bound := mostTransactions
+	if accounts == 1 {
+		bound = mostOfOne
+	}
+	if each > bound {
+		t.Errorf("%.3f transactions a row, want at most %.1f", each, bound)
+	}
+	if most > mostOfConnections {
+		t.Errorf("%d connections of one host, want at most %d", most, mostOfConnections)
+	}
+}
+
+// transactions returns how many transactions the database has seen. Connections tell it of theirs
+// once in a second at most.
+func transactions(t *testing.T, db *pgx.Conn) (n int64) {
+	t.Helper()
+	time.Sleep(2 * time.Second)
+	must(t, db.QueryRow(t.Context(), "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()").Scan(&n))
+	return n
+}
+
+// part writes a sheet of the accounts from first to before last, whose rows stand among each
+// other.
+func (m *manyAccounts) part(name string, first, last int) string {
+	m.tb.Helper()
+	var b strings.Builder
+	b.WriteString(rigHead)
+	for row := range fleetRows {
+		for acc := first; acc < last; acc++ {
+			at := acc*fleetRows + row
+			fmt.Fprintf(&b, "acc%04d,revoke,lead,%d,%s,%s,read\n", acc, 7000+at, guidOf('c', at), guidOf('u', at))
+		}
+	}
+	must(m.tb, os.WriteFile(m.file(name), []byte(b.String()), 0o600))
+	return name
+}
+
+// workers starts so many hosts, and ends them with the test.
+func (m *manyAccounts) workers(n int, url string) (hosts []*exec.Cmd) {
+	m.tb.Helper()
+	path, err := program()
+	must(m.tb, err)
+	for i := range n {
+		name := fmt.Sprintf("host%d", i)
+		log, err := os.Create(m.file(name + ".log"))
+		must(m.tb, err)
+		defer log.Close()
+		cmd := exec.Command(path, "worker")
+		cmd.Dir, cmd.Stderr = m.dir, log
+		cmd.Env = append(slices.Clone(m.env), "BULKREVOKE_STATE="+m.file("state-"+name), "BULKREVOKE_DATABASE="+url+"&application_name="+name)
+		must(m.tb, cmd.Start())
+		m.tb.Cleanup(func() { _ = cmd.Process.Kill() })
+		hosts = append(hosts, cmd)
+	}
+	return hosts
+}
