@@ -70,7 +70,7 @@ func TestFleetFrozen(t *testing.T) {
 	w := newFleetWorld(t, testSeed(t), 2, fleetSize{single: 8, triple: 1, runs: 1, rows: 70})
 	w.submit()
 	run := w.sheets[len(w.sheets)-1]
-	hosts := []*fleetProcess{w.worker("a"), w.worker("b"), w.worker("c")}
+	hosts := w.spread(3)
 	began := time.Now()
 	first := w.start("d", "run", "--quiet", "--yes", run.path)
 	w.progress(100)
@@ -107,10 +107,7 @@ func TestFleetCutOff(t *testing.T) {
 	t.Parallel()
 	w := newFleetWorld(t, testSeed(t), 3, fleetSize{single: 14, triple: 2, rows: 60})
 	w.submit()
-	var hosts []*fleetProcess
-	for _, place := range []string{"a", "b", "c", "d"} {
-		hosts = append(hosts, w.worker(place))
-	}
+	hosts := w.spread(3)
 	began := time.Now()
 	w.progress(100)
 	hosts[2].db.slowAnswers(2500 * time.Millisecond) // its connection for heartbeats is made
@@ -139,7 +136,7 @@ func TestFleetDatabaseGone(t *testing.T) {
 	t.Parallel()
 	w := newFleetWorld(t, testSeed(t), 4, fleetSize{single: 8, triple: 2, runs: 1, rows: 60})
 	w.submit()
-	hosts := []*fleetProcess{w.worker("a"), w.worker("b"), w.worker("c")}
+	hosts := w.spread(3)
 	run := w.start("d", "run", "--quiet", "--yes", w.sheets[len(w.sheets)-1].path)
 	w.progress(150)
 	w.pg.Stop(t, "immediate")
@@ -173,9 +170,7 @@ func TestFleetLostAnswers(t *testing.T) {
 		return pick(w.dice, commitAnswerLost, commitAnswerLost, commitLost)
 	}
 	w.submit()
-	for _, place := range []string{"a", "b", "c"} {
-		w.worker(place)
-	}
+	w.spread(3)
 	run := w.start("d", "run", "--quiet", "--yes", w.sheets[len(w.sheets)-1].path)
 	if code := run.await(3 * time.Minute); code > 1 {
 		t.Errorf("the run ended with %d\n%s", code, run.said())

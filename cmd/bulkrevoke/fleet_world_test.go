@@ -248,6 +248,26 @@ func (w *fleetWorld) start(place string, args ...string) *fleetProcess {
 // worker starts a worker.
 func (w *fleetWorld) worker(place string) *fleetProcess { return w.start(place, "worker") }
 
+// spread starts so many workers, each with its part of the queued sheets, and then one more that
+// has room for all of them.
+func (w *fleetWorld) spread(n int) (hosts []*fleetProcess) {
+	w.t.Helper()
+	queued := 0
+	for _, s := range w.sheets {
+		if !s.run {
+			queued++
+		}
+	}
+	for i := range n {
+		hosts = append(hosts, w.start(string(rune('a'+i)), "worker", "--at-once", strconv.Itoa((queued+n-1)/n)))
+	}
+	until(w.t, "not all sheets are at work", func() bool {
+		states, err := w.states()
+		return err == nil && !slices.ContainsFunc(states, func(s fleetState) bool { return s.state == "queued" })
+	})
+	return append(hosts, w.worker("spare"))
+}
+
 // run runs the program to its end.
 func (w *fleetWorld) run(args ...string) *fleetProcess {
 	w.t.Helper()
