@@ -255,7 +255,9 @@ func (j *job) statusText(sheets []fleet.Sheet, hosts []fleet.HostInfo) error {
 		case s.State == fleet.Waiting:
 			note = "until " + s.NextTry.UTC().Format(time.DateTime) + ": " + s.Why
 		case s.State == fleet.Done:
-			note = fmt.Sprintf("exit code %d", s.ExitCode)
+			if note = fmt.Sprintf("exit code %d", s.ExitCode); s.ExitCode != exitDone {
+				note += fmt.Sprintf(": see `bulkrevoke results --open --ledger %s %s`", shellQuote(s.Ledger), shellQuote(s.Sheet))
+			}
 		default:
 			note = s.Why
 		}

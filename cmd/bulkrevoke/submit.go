@@ -166,6 +166,9 @@ type submittedFrom struct {
 	Tab     string   `json:"tab,omitempty"`
 	Args    []string `json:"args"`
 	By      string   `json:"by"`
+	// What its configuration says of what sheets mean, and of who may not be touched.
+	Columns columnNames `json:"columns,omitempty"`
+	Protect []string    `json:"protect,omitempty"`
 }
 
 // submittedFromKey is among the flags what no flag can be called.
@@ -239,7 +242,9 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 		return err
 	}
 	defer file.Close() // it is only read
-	from := submittedFrom{Sheet: j.sheet, SheetID: j.sheetID(), Tab: j.names.tab, Args: j.args, By: operator()}
+	from := submittedFrom{
+		Sheet: j.sheet, SheetID: j.sheetID(), Tab: j.names.tab, Args: j.args, By: operator(), Columns: j.cfg.Columns, Protect: j.cfg.Protect,
+	}
 	text, err := json.Marshal(from)
 	if err != nil {
 		return err
@@ -247,6 +252,11 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 	said := map[string]string{submittedFromKey: string(text)}
 	for name, value := range flags {
 		said[name] = value
+	}
+	if said["account"], err = defaultAccount(j.cfg, j.opts.account); err != nil {
+		return err
+	} else if said["account"] == "" {
+		delete(said, "account")
 	}
 	if j.names.tab != "" || j.opts.worksheet != "" {
 		said["sheet"] = j.reader.Layout().Sheet // which was chosen

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -122,14 +123,16 @@ func (j *job) do(ctx context.Context, t *fleet.Task) fleet.Result {
 	return w.resultOf(ctx, err)
 }
 
-// forTask makes the job of a submitted sheet: with its flags, and with this host's
-// configuration.
+// forTask makes the job of a submitted sheet: with its flags, with what its columns mean and
+// which account is the default where it was submitted, and with this host's accounts. Who is
+// protected on either host is.
 func (j *job) forTask(t *fleet.Task) (*job, error) {
 	var from submittedFrom
 	err := json.Unmarshal([]byte(t.Flags[submittedFromKey]), &from)
 	o := newOptions()
 	w := &job{app: j.forSheet(from.Sheet), opts: o, cfg: j.cfg, log: j.log.With("sheet", t.Sheet.Sheet), db: j.db, submitted: &from}
 	w.args = from.Args
+	w.cfg.Columns, w.cfg.Protect = from.Columns, slices.Concat(j.cfg.Protect, from.Protect)
 	if err != nil {
 		return w, fmt.Errorf("read where the sheet was submitted: %w", err)
 	}
