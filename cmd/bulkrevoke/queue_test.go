@@ -155,8 +155,8 @@ func TestGuardRailsAtAWorker(t *testing.T) {
 		t.Errorf("the status is %+v", s)
 	}
 	r.runs(exitDone, "status", "--open")
-	r.runs(exitRefused, "retry", off).says(t, "off", "done")
-	r.runs(exitRefused, "cancel", off).says(t, "off", "done")
+	r.runs(exitRefused, "retry", off).says(t, "off cannot be tried again: it is done", "submitted again")
+	r.runs(exitRefused, "cancel", off).says(t, "off cannot be cancelled: it is done")
 	r.runs(exitRefused, "retry", "nobody.csv").says(t, "nobody.csv", "bulkrevoke status")
 	r.runs(exitRefused, "cancel", "--ledger", "nobody").says(t, "nobody", "bulkrevoke status")
 	r.runs(exitRefused, "retry")

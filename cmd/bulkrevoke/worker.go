@@ -60,9 +60,9 @@ did not end in time.`,
 func (j *job) serve(ctx context.Context, wo *workerOptions) error {
 	switch {
 	case wo.atOnce < 1 || wo.atOnce > mostSheets:
-		return refusef("", "--at-once: %d is not within 1 and %d", wo.atOnce, mostSheets)
+		return refusef("", "--at-once: %d must be at least 1 and at most %d", wo.atOnce, mostSheets)
 	case wo.drain <= 0:
-		return refusef("", "--drain: must be more than 0")
+		return refusef("", "--drain: %s must be more than 0", wo.drain)
 	}
 	if err := j.needDatabase(ctx, "worker"); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (j *job) forTask(t *fleet.Task) (*job, error) {
 			continue
 		}
 		if err := flags.Set(name, value); err != nil {
-			return w, refusef("Submit it anew: this host has another version.", "--%s: %w", name, plainFlagError(err))
+			return w, refusef("Give all hosts one version of bulkrevoke, then submit the sheet again.", "--%s: %w", name, plainFlagError(err))
 		}
 	}
 	if o.limit == (limitFlag{}) {
