@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -182,6 +183,9 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 	if err := j.openSheet(ctx); err != nil {
 		return err
 	}
+	if err := j.checkOrigin(ctx); err != nil { // before another one is waited for
+		return err
+	}
 	if err := j.notQueued(ctx, sub.wait); err != nil {
 		return err
 	}
@@ -294,9 +298,17 @@ func (j *job) keepInput(ctx context.Context) error {
 	return j.spool(in)
 }
 
+// What is read once is put into a temporary file of this name. It is needed until the sheet is
+// imported; what is older was left by a killed process.
+const (
+	spoolName = "bulkrevoke-sheet-"
+	spoolTime = 24 * time.Hour
+)
+
 // spool puts what is read into a file of this job's own, that is gone with it.
 func (j *job) spool(in io.Reader) error {
-	file, err := os.CreateTemp("", "bulkrevoke.*"+strings.ToLower(filepath.Ext(j.sheet)))
+	sweepSpooled(os.TempDir(), time.Now())
+	file, err := os.CreateTemp("", spoolName+"*"+strings.ToLower(filepath.Ext(j.sheet)))
 	if err != nil {
 		return refusef("Name a folder that takes files in TMPDIR.", "the folder for temporary files, %s: %w", os.TempDir(), report.Reason(err))
 	}
@@ -304,6 +316,17 @@ func (j *job) spool(in io.Reader) error {
 	j.later(func() error { return removeIfThere(file.Name()) })
 	_, err = io.Copy(file, in)
 	return errors.Join(err, file.Close())
+}
+
+// sweepSpooled removes what killed processes have left of sheets. They hold people's data; what
+// can not be removed keeps nothing from being done.
+func sweepSpooled(dir string, now time.Time) {
+	left, _ := filepath.Glob(filepath.Join(dir, spoolName+"*"))
+	for _, path := range left {
+		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > spoolTime {
+			_ = os.Remove(path)
+		}
+	}
 }
 
 // notQueued refuses a sheet that is queued or at work, or waits until it is neither.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -186,6 +187,7 @@ func (j *job) runTask(ctx context.Context, t *fleet.Task) error {
 	if err := j.batch.LoadSheet(ctx, j.reader); err != nil {
 		return err
 	}
+	_ = os.Remove(j.input) // a run may take days; where it is open still, close removes it
 	if err := j.connect(ctx, j.batch.Used()); err != nil {
 		return err
 	}
