@@ -112,7 +112,7 @@ func (a *app) submit(cmd *cobra.Command, o *options, sub *submission, sheets []s
 		err := j.queueSheet(ctx, sub, flags)
 		err = errors.Join(err, j.close())
 		if ctx.Err() != nil {
-			return err
+			return cmp.Or(err, context.Cause(ctx)) // also where this one is queued
 		}
 		if err == nil {
 			queued = append(queued, j)
