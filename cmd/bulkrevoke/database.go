@@ -55,7 +55,8 @@ func (j *job) openDatabase(ctx context.Context) (db *database, err error) {
 		return nil, nil
 	}
 	if o.sandbox {
-		return nil, refusef("Leave one of them out.", "--sandbox and --database exclude each other: a sandbox is this process's own")
+		return nil, refusef("Leave --sandbox out, or give --database= to do without the database that environment or configuration name.",
+			"--sandbox and --database exclude each other: what a sandbox does is kept in files")
 	}
 	c := fleet.Config{URL: o.database, Plain: o.databaseIsPlain, Log: j.log}
 	secrets := j.secrets()
@@ -74,7 +75,11 @@ func (j *job) openDatabase(ctx context.Context) (db *database, err error) {
 		c.Password = password.Reveal()
 	}
 	if _, err := fleet.ParseURL(c); err != nil {
-		return nil, refusef("Write postgres://USER@HOST/DATABASE, or env:NAME or file:/path for what holds it.", "--database: %w", err)
+		hint := "" // what to do is in what is wrong
+		if !strings.HasPrefix(c.URL, "postgres") {
+			hint = "Write postgres://USER@HOST/DATABASE, or env:NAME or file:/path for what holds it."
+		}
+		return nil, refusef(hint, "--database: %w", err)
 	}
 	name, err := os.Hostname()
 	if err != nil {

@@ -59,6 +59,10 @@ func TestLedgerNamesInADatabase(t *testing.T) {
 		}
 		r.runs(exitRefused, "run", "--ledger", name, off).says(t, "--ledger")
 	}
+	// One that is queued is not taken for the other either.
+	queued := r.write("queued.csv", rigHead+lead("revoke", 2)+"\n")
+	r.runs(exitDone, "submit", queued)
+	r.runs(exitRefused, "submit", "--wait", r.write("other/queued.csv", rigHead+lead("revoke", 3)+"\n")).says(t, "--ledger queued")
 	must(t, filepath.WalkDir(r.dir, func(path string, _ fs.DirEntry, err error) error {
 		if strings.Contains(path, ".ledger.db") {
 			t.Errorf("%s was made", path)

@@ -170,6 +170,9 @@ func hintFor(err error) string {
 	if _, ok := errors.AsType[*ledger.BindingError](err); ok {
 		return "Name another ledger with --ledger, or set the old one aside with --fresh."
 	}
+	if errors.Is(err, ledger.ErrStorage) && fleet.FromServer(err) {
+		return "See whether the database's server runs and has room, then run the same command again."
+	}
 	for _, known := range []struct {
 		err  error
 		hint string

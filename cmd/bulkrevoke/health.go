@@ -43,10 +43,10 @@ func (h *health) listen(address string, log *slog.Logger) (stop func() error, er
 	go func() {
 		defer close(done)
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("nobody can see any more how this worker does", "address", address, "error", err)
+			log.Error("metrics and health are not served any more", "address", address, "error", err)
 		}
 	}()
-	log.Info("telling how this worker does", "url", "http://"+l.Addr().String()+"/metrics")
+	log.Info("metrics and health are served", "url", "http://"+l.Addr().String()+"/metrics")
 	return func() error {
 		err := s.Close()
 		<-done

@@ -264,7 +264,7 @@ func checkLedgerName(name string) error {
 	case len(name) > longestName:
 		return refusef("Name another one with --ledger.", "the name of the ledger is too long, %d bytes of at most %d", len(name), longestName)
 	case strings.TrimSpace(name) != name || name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
-		return refusef("Name another one with --ledger.", "%q can not be the name of a ledger", name)
+		return refusef("Name another one with --ledger.", "the name of a ledger can have no spaces around it and no control characters: %q", name)
 	}
 	return nil
 }

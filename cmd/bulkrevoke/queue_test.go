@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -122,6 +123,11 @@ func TestSubmitSeveral(t *testing.T) {
 	r.runs(exitRefused, "results", b).says(t, "b.results.csv", "not written by")
 	must(t, os.Remove(r.path("b.results.csv")))
 	r.runs(exitRefused, "submit", "--wait", a, bad, b)
+	// What is refused has set nothing aside.
+	r.write("a.csv", rigHead+lead("fire", 1)+"\n")
+	r.runs(exitRefused, "submit", "--fresh", a)
+	r.write("a.csv", rigHead+lead("revoke", 1)+"\n")
+	r.runs(exitDone, "run", a)
 	if n := r.changes(); n != 2 {
 		t.Errorf("%d changes", n)
 	}
@@ -155,8 +161,8 @@ func TestGuardRailsAtAWorker(t *testing.T) {
 		t.Errorf("the status is %+v", s)
 	}
 	r.runs(exitDone, "status", "--open")
-	r.runs(exitRefused, "retry", off).says(t, "off", "done")
-	r.runs(exitRefused, "cancel", off).says(t, "off", "done")
+	r.runs(exitRefused, "retry", off).says(t, "off cannot be tried again: it is done", "submitted again")
+	r.runs(exitRefused, "cancel", off).says(t, "off cannot be cancelled: it is done")
 	r.runs(exitRefused, "retry", "nobody.csv").says(t, "nobody.csv", "bulkrevoke status")
 	r.runs(exitRefused, "cancel", "--ledger", "nobody").says(t, "nobody", "bulkrevoke status")
 	r.runs(exitRefused, "retry")
@@ -369,5 +375,26 @@ func TestWorkersTakeOver(t *testing.T) {
 	}
 	if got := second.end(sigterm); got.code != exitDone {
 		t.Errorf("the worker ended with %d:\n%s", got.code, got.stderr)
+	}
+}
+
+// What a killed process has left of a sheet is removed, and nothing that is in use or
+// somebody else's.
+func TestSpooledSheetsAreSwept(t *testing.T) {
+	t.Parallel()
+	dir, now := t.TempDir(), time.Now()
+	for name, age := range map[string]time.Duration{spoolName + "1.csv": 25 * time.Hour, spoolName + "2.xlsx": time.Hour, "bulkrevoke.csv": 48 * time.Hour} {
+		path := filepath.Join(dir, name)
+		must(t, os.WriteFile(path, nil, 0o600))
+		must(t, os.Chtimes(path, now, now.Add(-age)))
+	}
+	sweepSpooled(dir, now)
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	must(t, err)
+	for i := range left {
+		left[i] = filepath.Base(left[i])
+	}
+	if diff := cmp.Diff([]string{spoolName + "2.xlsx", "bulkrevoke.csv"}, left); diff != "" {
+		t.Errorf("what is left (-want +got):\n%s", diff)
 	}
 }

@@ -50,7 +50,7 @@ func (j *job) writeResults(ctx context.Context) (err error) {
 		return j.takeOut(ctx)
 	}
 	if o.move {
-		return refusef("Name the file with --ledger-file.", "--move: moves a ledger out of the database into a file, and none is named")
+		return refusef("Name the file with --ledger-file.", "--move moves a ledger out of the database into a file, and no file is named")
 	}
 	if o.open && o.byPerson {
 		return refusef("Call it twice, or leave one of them out.", "--open writes rows, and --by-person people")
@@ -126,7 +126,7 @@ func (j *job) takeOut(ctx context.Context) (err error) {
 	path := j.opts.ledgerFile
 	switch {
 	case j.db == nil:
-		return refusef("The ledger is a file already; name the database that it is in with --database.", "--ledger-file: takes a ledger out of a database, and none is named")
+		return refusef("The ledger is a file already; name the database that it is in with --database.", "--ledger-file takes a ledger out of a database, and no database is named")
 	case j.opts.open || j.opts.byPerson || j.opts.output != "":
 		return refusef("Call it twice.", "--ledger-file writes the ledger and nothing else")
 	}
@@ -155,7 +155,7 @@ func (j *job) takeOut(ctx context.Context) (err error) {
 		err = j.led.Export(ctx, path)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return refusef("Move it away, or name another file.", "--ledger-file %s: there is such a file already", path)
+		return refusef("Move it away, or name another file.", "--ledger-file %s: the file exists already", path)
 	}
 	if err == nil && !j.opts.quiet {
 		j.say("ledger taken out", []slog.Attr{slog.String("ledger", j.names.ledger), slog.String("file", path)}, what, j.names.ledger, path)

@@ -93,8 +93,12 @@ func queueError(err error) error {
 	if errors.Is(err, fleet.ErrNoSheet) {
 		return refusef("`bulkrevoke status` lists those that there are.", "%w", err)
 	}
-	if _, ok := errors.AsType[*fleet.StateError](err); ok {
-		return refusef("See `bulkrevoke status`.", "%w", err)
+	if state, ok := errors.AsType[*fleet.StateError](err); ok {
+		hint := "It goes on by itself; `bulkrevoke status` says how far it is."
+		if state.State.Ended() {
+			hint = "What is left of it is done when the sheet is submitted again."
+		}
+		return refusef(hint, "%w", err)
 	}
 	return err
 }
@@ -242,6 +246,9 @@ func orNil(t time.Time) *time.Time {
 	return &t
 }
 
+// timeShown is how times are told; they are in UTC.
+const timeShown = time.DateTime + " UTC"
+
 func (j *job) statusText(sheets []fleet.Sheet, hosts []fleet.HostInfo) error {
 	w := tabwriter.NewWriter(j.stdout, 0, 0, 2, ' ', 0)
 	if len(sheets) > 0 {
@@ -251,11 +258,13 @@ func (j *job) statusText(sheets []fleet.Sheet, hosts []fleet.HostInfo) error {
 		note := ""
 		switch {
 		case s.State == fleet.Running:
-			note = "on " + s.Host + " since " + s.Started.UTC().Format(time.DateTime)
+			note = "on " + s.Host + " since " + s.Started.UTC().Format(timeShown)
 		case s.State == fleet.Waiting:
-			note = "until " + s.NextTry.UTC().Format(time.DateTime) + ": " + s.Why
+			note = "until " + s.NextTry.UTC().Format(timeShown) + ": " + s.Why
 		case s.State == fleet.Done:
-			note = fmt.Sprintf("exit code %d", s.ExitCode)
+			if note = fmt.Sprintf("exit code %d", s.ExitCode); s.ExitCode != exitDone {
+				note += fmt.Sprintf(": see `bulkrevoke results --open --ledger %s %s`", shellQuote(s.Ledger), shellQuote(s.Sheet))
+			}
 		default:
 			note = s.Why
 		}

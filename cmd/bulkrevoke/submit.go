@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -112,7 +113,7 @@ func (a *app) submit(cmd *cobra.Command, o *options, sub *submission, sheets []s
 		err := j.queueSheet(ctx, sub, flags)
 		err = errors.Join(err, j.close())
 		if ctx.Err() != nil {
-			return err
+			return cmp.Or(err, context.Cause(ctx)) // also where this one is queued
 		}
 		if err == nil {
 			queued = append(queued, j)
@@ -167,6 +168,9 @@ type submittedFrom struct {
 	Tab     string   `json:"tab,omitempty"`
 	Args    []string `json:"args"`
 	By      string   `json:"by"`
+	// What its configuration says of what sheets mean, and of who may not be touched.
+	Columns columnNames `json:"columns,omitempty"`
+	Protect []string    `json:"protect,omitempty"`
 }
 
 // submittedFromKey is among the flags what no flag can be called.
@@ -178,6 +182,9 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 		return err
 	}
 	if err := j.openSheet(ctx); err != nil {
+		return err
+	}
+	if err := j.checkOrigin(ctx); err != nil { // before another one is waited for
 		return err
 	}
 	if err := j.lockUnqueued(ctx, sub.wait); err != nil {
@@ -233,7 +240,9 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 		return err
 	}
 	defer file.Close() // it is only read
-	from := submittedFrom{Sheet: j.sheet, SheetID: j.sheetID(), Tab: j.names.tab, Args: j.args, By: operator()}
+	from := submittedFrom{
+		Sheet: j.sheet, SheetID: j.sheetID(), Tab: j.names.tab, Args: j.args, By: operator(), Columns: j.cfg.Columns, Protect: j.cfg.Protect,
+	}
 	text, err := json.Marshal(from)
 	if err != nil {
 		return err
@@ -241,6 +250,11 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 	said := map[string]string{submittedFromKey: string(text)}
 	for name, value := range flags {
 		said[name] = value
+	}
+	if said["account"], err = defaultAccount(j.cfg, j.opts.account); err != nil {
+		return err
+	} else if said["account"] == "" {
+		delete(said, "account")
 	}
 	if j.names.tab != "" || j.opts.worksheet != "" {
 		said["sheet"] = j.reader.Layout().Sheet // which was chosen
@@ -278,9 +292,17 @@ func (j *job) keepInput(ctx context.Context) error {
 	return j.spool(in)
 }
 
+// What is read once is put into a temporary file of this name. It is needed until the sheet is
+// imported; what is older was left by a killed process.
+const (
+	spoolName = "bulkrevoke-sheet-"
+	spoolTime = 24 * time.Hour
+)
+
 // spool puts what is read into a file of this job's own, that is gone with it.
 func (j *job) spool(in io.Reader) error {
-	file, err := os.CreateTemp("", "bulkrevoke.*"+strings.ToLower(filepath.Ext(j.sheet)))
+	sweepSpooled(os.TempDir(), time.Now())
+	file, err := os.CreateTemp("", spoolName+"*"+strings.ToLower(filepath.Ext(j.sheet)))
 	if err != nil {
 		return refusef("Name a folder that takes files in TMPDIR.", "the folder for temporary files, %s: %w", os.TempDir(), report.Reason(err))
 	}
@@ -288,6 +310,17 @@ func (j *job) spool(in io.Reader) error {
 	j.later(func() error { return removeIfThere(file.Name()) })
 	_, err = io.Copy(file, in)
 	return errors.Join(err, file.Close())
+}
+
+// sweepSpooled removes what killed processes have left of sheets. They hold people's data; what
+// can not be removed keeps nothing from being done.
+func sweepSpooled(dir string, now time.Time) {
+	left, _ := filepath.Glob(filepath.Join(dir, spoolName+"*"))
+	for _, path := range left {
+		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > spoolTime {
+			_ = os.Remove(path)
+		}
+	}
 }
 
 // notQueued refuses a sheet that is queued or at work, or waits until it is neither.

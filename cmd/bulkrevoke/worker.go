@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,9 +61,9 @@ it did not end in time.`,
 func (j *job) serve(ctx context.Context, wo *workerOptions) error {
 	switch {
 	case wo.atOnce < 1 || wo.atOnce > mostSheets:
-		return refusef("", "--at-once: %d is not within 1 and %d", wo.atOnce, mostSheets)
+		return refusef("", "--at-once: %d must be at least 1 and at most %d", wo.atOnce, mostSheets)
 	case wo.drain <= 0:
-		return refusef("", "--drain: must be more than 0")
+		return refusef("", "--drain: %s must be more than 0", wo.drain)
 	}
 	if err := j.needDatabase(ctx, "worker"); err != nil {
 		return err
@@ -122,14 +124,16 @@ func (j *job) do(ctx context.Context, t *fleet.Task) fleet.Result {
 	return w.resultOf(ctx, err)
 }
 
-// forTask makes the job of a submitted sheet: with its flags, and with this host's
-// configuration.
+// forTask makes the job of a submitted sheet: with its flags, with what its columns mean and
+// which account is the default where it was submitted, and with this host's accounts. Who is
+// protected on either host is.
 func (j *job) forTask(t *fleet.Task) (*job, error) {
 	var from submittedFrom
 	err := json.Unmarshal([]byte(t.Flags[submittedFromKey]), &from)
 	o := newOptions()
 	w := &job{app: j.forSheet(from.Sheet), opts: o, cfg: j.cfg, log: j.log.With("sheet", t.Sheet.Sheet), db: j.db, submitted: &from}
 	w.args = from.Args
+	w.cfg.Columns, w.cfg.Protect = from.Columns, slices.Concat(j.cfg.Protect, from.Protect)
 	if err != nil {
 		return w, fmt.Errorf("read where the sheet was submitted: %w", err)
 	}
@@ -140,7 +144,7 @@ func (j *job) forTask(t *fleet.Task) (*job, error) {
 			continue
 		}
 		if err := flags.Set(name, value); err != nil {
-			return w, refusef("Submit it anew: this host has another version.", "--%s: %w", name, plainFlagError(err))
+			return w, refusef("Give all hosts one version of bulkrevoke, then submit the sheet again.", "--%s: %w", name, plainFlagError(err))
 		}
 	}
 	if o.limit == (limitFlag{}) {
@@ -183,6 +187,7 @@ func (j *job) runTask(ctx context.Context, t *fleet.Task) error {
 	if err := j.batch.LoadSheet(ctx, j.reader); err != nil {
 		return err
 	}
+	_ = os.Remove(j.input) // a run may take days; where it is open still, close removes it
 	if err := j.connect(ctx, j.batch.Used()); err != nil {
 		return err
 	}

@@ -270,3 +270,29 @@ func startPostgres(t *testing.T) *pgtest.Server {
 	t.Helper()
 	return pgtest.Start(t)
 }
+
+// What a sheet means is settled where it is submitted, whatever the worker's configuration has.
+func TestSheetMeansWhatItSaidWhereItWasSubmitted(t *testing.T) {
+	t.Parallel()
+	r := newDatabaseRig(t, sandbox.Config{})
+	r.seedQuote(1, 1, 2)
+	config := strings.ReplaceAll(rigConfig, "BASE", r.base)
+	r.env["BULKREVOKE_CONFIG"] = r.write("here.yaml", strings.Replace(config, "default: lsq", "default: crm\ntimezone: Asia/Kolkata\nprotect: ["+zohoUser(2)+"]\ncolumns:\n  Quote No: record_id\n  Who: user", 1))
+	off := r.write("off.csv", "action,object,Quote No,Who,user_of_theirs\nrevoke,Quotes,"+zohoRecord(1)+","+zohoUser(1)+",x\n")
+	r.runs(exitDone, "submit", off)
+	other := r.write("other.csv", "action,object,Quote No,Who\nrevoke,Quotes,"+zohoRecord(1)+","+zohoUser(2)+"\n")
+	r.runs(exitRefused, "submit", other)
+	// The worker's has another default, and other names.
+	submits := r.env["BULKREVOKE_CONFIG"]
+	r.env["BULKREVOKE_CONFIG"] = r.write("there.yaml", config+"\ncolumns:\n  user_of_theirs: user\nprotect: ["+zohoUser(9)+"]\n")
+	r.begin("worker", "--quiet")
+	r.env["BULKREVOKE_CONFIG"] = submits
+	if s := r.becomes("off", "done"); s.Counts["done"] != 1 {
+		t.Errorf("the status is %+v", s)
+	}
+	if got := r.server.Grants("Quotes", zohoRecord(1)); len(got) != 1 || got[0].ID != zohoUser(2) {
+		t.Errorf("the record is shared with %v, want user 2 alone", got)
+	}
+	third := r.write("third.csv", "action,object,Quote No,Who,access\nshare,Quotes,"+zohoRecord(1)+","+zohoUser(9)+",read\n")
+	r.runs(exitRefused, "submit", "--wait", third).says(t, "protect")
+}

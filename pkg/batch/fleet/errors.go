@@ -74,7 +74,11 @@ type StateError struct {
 }
 
 func (e *StateError) Error() string {
-	return fmt.Sprintf("%s cannot be done to %s: it is %s", e.Wanted, e.Ledger, e.State)
+	done := "tried again"
+	if e.Wanted == "cancel" {
+		done = "cancelled"
+	}
+	return fmt.Sprintf("%s cannot be %s: it is %s", e.Ledger, done, e.State)
 }
 
 // passing reports whether an error comes from the connection, from a server that stops or

@@ -27,6 +27,13 @@ func Message(err error) string {
 	return text
 }
 
+// FromServer says whether an error comes from the database's server, or from the way to it.
+func FromServer(err error) bool {
+	_, connect := errors.AsType[*pgconn.ConnectError](err)
+	_, said := errors.AsType[*pgconn.PgError](err)
+	return connect || said || connectionLost(err)
+}
+
 // whyNot says why there is no connection.
 func whyNot(e *pgconn.ConnectError) string {
 	at := servers(e.Config)
