@@ -1,10 +1,13 @@
 package fleet
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/pgtest"
 )
@@ -138,4 +141,18 @@ func TestOpen(t *testing.T) {
 	if _, err := Open(t.Context(), Config{URL: "postgres:///x?host=/nowhere"}); err == nil {
 		t.Error("opened a database that is not there")
 	}
+}
+
+// An administrator may have made the schema, for one who may create tables there and no schema.
+func TestOpenInASchemaThatIsThere(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Shared(t).NewDatabase(t)
+	admin, err := pgx.Connect(t.Context(), url)
+	must(t, err)
+	defer admin.Close(context.Background())
+	for _, script := range []string{"CREATE ROLE tenant LOGIN", "CREATE SCHEMA bulkrevoke AUTHORIZATION tenant"} {
+		_, err := admin.Exec(t.Context(), script)
+		must(t, err)
+	}
+	opened(t, strings.Replace(url, "user=postgres", "user=tenant", 1))
 }
