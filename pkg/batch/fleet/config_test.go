@@ -156,3 +156,17 @@ func TestOpenInASchemaThatIsThere(t *testing.T) {
 	}
 	opened(t, strings.Replace(url, "user=postgres", "user=tenant", 1))
 }
+
+// Whoever waited for the database in vain can tell that from what is wrong for good.
+func TestADatabaseThatStaysAway(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	h := joined(t, d, "h")
+	d.times.limit, d.times.patience = 0, 0
+	if _, err := h.Claim(t.Context(), []string{"k"}, ClaimOptions{}); !errors.Is(err, ErrAway) {
+		t.Errorf("claim: %v, want ErrAway", err)
+	}
+	if _, err := d.Sheets(t.Context()); !errors.Is(err, ErrAway) {
+		t.Errorf("sheets: %v, want ErrAway", err)
+	}
+}

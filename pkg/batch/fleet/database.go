@@ -107,14 +107,17 @@ func (d *Database) Close() error {
 }
 
 // change runs a transaction, and runs it again when its connection is lost or others were
-// in its way. It must do no harm to do it twice: that the first one had committed may be
-// what got lost.
+// in its way; ErrAway if that does not end. It must do no harm to do it twice: that the
+// first one had committed may be what got lost.
 func (d *Database) change(ctx context.Context, do func(ctx context.Context, tx pgx.Tx) error) error {
 	began := d.clock()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := d.changeOnce(ctx, do)
-		if err == nil || !passing(err) || ctx.Err() != nil || d.clock()-began > d.times.patience {
+		if err == nil || !passing(err) || ctx.Err() != nil {
 			return givenUp(ctx, err)
+		}
+		if d.clock()-began > d.times.patience {
+			return fmt.Errorf("%w: %w", ErrAway, err)
 		}
 		if !sleep(ctx, pause) {
 			return givenUp(ctx, err)

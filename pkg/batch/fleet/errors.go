@@ -16,8 +16,8 @@ var (
 	ErrLost = errors.New("this host was taken for dead: others do its work")
 	// ErrLeft says that the host has left.
 	ErrLeft = errors.New("this host has left")
-	// ErrAway says that the database has not answered for so long that the lease is over.
-	// It passes when the database is back in time.
+	// ErrAway says that the database has not answered for so long that the lease is over,
+	// or that nobody waits for it any longer. It passes when the database is back in time.
 	ErrAway = errors.New("the database does not answer: nothing may be sent")
 	// ErrDrain is why a task ends whose host stops.
 	ErrDrain = errors.New("this host stops")
