@@ -16,10 +16,10 @@ import (
 // each key whose organisation is not known yet, is one host's at a time.
 type claims struct {
 	host  *fleet.Host
-	of    map[string]*fleet.Claims // what each key was claimed with
-	keys  map[string]string        // of each account, by its name: that of its organisation
-	gates map[string]*transport.Gate
-	kept  sync.WaitGroup // who saves the counts of the day
+	of    map[string]*fleet.Claims   // what each key was claimed with
+	keys  map[string]string          // of each account, by its name: that of its organisation
+	gates map[string]*transport.Gate // of keys; nil where its calls count with an organisation's
+	kept  sync.WaitGroup             // who saves the counts of the day
 	stop  context.CancelFunc
 }
 
@@ -129,7 +129,7 @@ func (cs *connections) openClaimed(ctx context.Context, org *organisation, o con
 				return err
 			}
 			c.first = nil
-			delete(cs.claims.gates, c.account.state) // its calls count with the organisation's
+			cs.claims.gates[c.account.state] = nil // its calls count with the organisation's
 		}
 		if err := c.join(o, cs.pool); err != nil {
 			return err
@@ -241,10 +241,10 @@ func (c *claims) release() error {
 		if clean[of] == nil {
 			clean[of] = map[string][]byte{}
 		}
-		switch gate := c.gates[key]; {
-		case gate == nil: // its calls count elsewhere
+		switch gate, opened := c.gates[key]; {
+		case opened && gate == nil: // its calls count elsewhere
 			clean[of][key] = nil
-		case gate.Usage().Calls == 0:
+		case !opened || gate.Usage().Calls == 0:
 			untouched[of] = append(untouched[of], key)
 		default:
 			clean[of][key] = gate.Past()
