@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/fleet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
@@ -164,7 +165,7 @@ func (c *claims) take(ctx context.Context, o connectOptions, what map[string]str
 func (c *claims) gate(a *account, key string, o connectOptions) (*transport.Gate, error) {
 	was := c.of[key].Get(key)
 	cfg := gateConfig(a, nil, o.log)
-	cfg.May = c.host.May
+	cfg.May = c.may
 	cfg.Past = &transport.Past{Text: was.Past, Age: was.Age}
 	if was.Unclean {
 		cfg.Quiet = max(0, 2*cfg.Window-was.Ended)
@@ -176,6 +177,16 @@ func (c *claims) gate(a *account, key string, o connectOptions) (*transport.Gate
 	}
 	c.gates[key] = gate
 	return gate, nil
+}
+
+// may says whether this host may send. That it was taken for dead does not pass: whoever waits
+// for it to pass would wait for ever.
+func (c *claims) may() error {
+	err := c.host.May()
+	if errors.Is(err, fleet.ErrLost) {
+		return &crm.AccountError{Code: crm.EndUnreachable, Err: errHostLost, Hint: "Run the same command again to go on where another host stops."}
+	}
+	return err
 }
 
 // saveEvery is how often the calls of the day are saved for whoever takes over from a host
