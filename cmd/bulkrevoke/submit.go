@@ -390,7 +390,7 @@ func (j *job) bringIn(ctx context.Context, path string) (err error) {
 	already, err := into.BringIn(ctx, path)
 	if err = errors.Join(err, into.Close()); err != nil {
 		if !there {
-			err = errors.Join(err, j.db.ledgers.Remove(context.WithoutCancel(ctx), j.names.ledger))
+			err = errors.Join(err, unlessLost(j.db.ledgers.Remove(context.WithoutCancel(ctx), j.names.ledger, j.mayWrite)))
 		}
 		return err
 	}
