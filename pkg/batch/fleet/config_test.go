@@ -170,3 +170,21 @@ func TestADatabaseThatStaysAway(t *testing.T) {
 		t.Errorf("sheets: %v, want ErrAway", err)
 	}
 }
+
+// A server that another one has taken over from takes no changes: its connections are left.
+func TestAServerThatIsACopy(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	name := pgx.Identifier{d.config.Database}.Sanitize()
+	execute(t, d, "ALTER DATABASE "+name+" SET default_transaction_read_only = on")
+	d.pool.Reset()
+	number(t, d, "SELECT 1") // a connection to what is a copy by now
+	admin, err := pgx.ConnectConfig(t.Context(), d.own())
+	must(t, err)
+	defer admin.Close(context.Background())
+	for _, script := range []string{"SET default_transaction_read_only = off", "ALTER DATABASE " + name + " RESET default_transaction_read_only"} {
+		_, err := admin.Exec(t.Context(), script)
+		must(t, err)
+	}
+	must(t, d.SetPlace(t.Context(), "k", "place"))
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -128,7 +129,11 @@ func (d *Database) change(ctx context.Context, do func(ctx context.Context, tx p
 func (d *Database) changeOnce(ctx context.Context, do func(ctx context.Context, tx pgx.Tx) error) error {
 	limited, cancel := context.WithTimeout(ctx, d.times.limit)
 	defer cancel()
-	return pgx.BeginFunc(limited, d.pool, func(tx pgx.Tx) error { return do(limited, tx) })
+	err := pgx.BeginFunc(limited, d.pool, func(tx pgx.Tx) error { return do(limited, tx) })
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == isACopy {
+		d.pool.Reset() // new connections find the one that is written to now
+	}
+	return err
 }
 
 // givenUp says why ctx is done, where that is the reason.
