@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/fleet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
 
@@ -16,10 +17,10 @@ import (
 // each key whose organisation is not known yet, is one host's at a time.
 type claims struct {
 	host  *fleet.Host
-	of    map[string]*fleet.Claims // what each key was claimed with
-	keys  map[string]string        // of each account, by its name: that of its organisation
-	gates map[string]*transport.Gate
-	kept  sync.WaitGroup // who saves the counts of the day
+	of    map[string]*fleet.Claims   // what each key was claimed with
+	keys  map[string]string          // of each account, by its name: that of its organisation
+	gates map[string]*transport.Gate // of keys; nil where its calls count with an organisation's
+	kept  sync.WaitGroup             // who saves the counts of the day
 	stop  context.CancelFunc
 }
 
@@ -135,7 +136,7 @@ func (cs *connections) openClaimed(ctx context.Context, org *organisation, o con
 				return err
 			}
 			c.first = nil
-			delete(cs.claims.gates, c.account.state) // its calls count with the organisation's
+			cs.claims.gates[c.account.state] = nil // its calls count with the organisation's
 		}
 		if err := c.join(o, cs.pool); err != nil {
 			return err
@@ -170,7 +171,7 @@ func (c *claims) take(ctx context.Context, o connectOptions, what map[string]str
 func (c *claims) gate(a *account, key string, o connectOptions) (*transport.Gate, error) {
 	was := c.of[key].Get(key)
 	cfg := gateConfig(a, nil, o.log)
-	cfg.May = c.host.May
+	cfg.May = c.may
 	cfg.Past = &transport.Past{Text: was.Past, Age: was.Age}
 	if was.Unclean {
 		cfg.Quiet = max(0, 2*cfg.Window-was.Ended)
@@ -182,6 +183,16 @@ func (c *claims) gate(a *account, key string, o connectOptions) (*transport.Gate
 	}
 	c.gates[key] = gate
 	return gate, nil
+}
+
+// may says whether this host may send. That it was taken for dead does not pass: whoever waits
+// for it to pass would wait for ever.
+func (c *claims) may() error {
+	err := c.host.May()
+	if errors.Is(err, fleet.ErrLost) {
+		return &crm.AccountError{Code: crm.EndUnreachable, Err: errHostLost, Hint: "Run the same command again to go on where another host stops."}
+	}
+	return err
 }
 
 // saveEvery is how often the calls of the day are saved for whoever takes over from a host
@@ -247,10 +258,10 @@ func (c *claims) release() error {
 		if clean[of] == nil {
 			clean[of] = map[string][]byte{}
 		}
-		switch gate := c.gates[key]; {
-		case gate == nil: // its calls count elsewhere
+		switch gate, opened := c.gates[key]; {
+		case opened && gate == nil: // its calls count elsewhere
 			clean[of][key] = nil
-		case gate.Usage().Calls == 0:
+		case !opened || gate.Usage().Calls == 0:
 			untouched[of] = append(untouched[of], key)
 		default:
 			clean[of][key] = gate.Past()

@@ -219,7 +219,7 @@ func (j *job) openLedger(ctx context.Context) error {
 	if j.made = !there; j.made {
 		j.unlessCommitted(func() error {
 			if j.db != nil {
-				return j.db.ledgers.Remove(context.WithoutCancel(ctx), j.names.ledger)
+				return unlessLost(j.db.ledgers.Remove(context.WithoutCancel(ctx), j.names.ledger, j.mayWrite))
 			}
 			var errs []error
 			for _, suffix := range ledgerFiles {

@@ -69,14 +69,16 @@ func (j *job) setAsideLedger(ctx context.Context, now time.Time) error {
 	from := j.names.ledger
 	for n := 1; ; n++ {
 		to := from + "." + timeStamp(now, n)
-		switch err := j.db.ledgers.Rename(ctx, from, to); {
+		switch err := j.db.ledgers.Rename(ctx, from, to, j.mayWrite); {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
 		case errors.Is(err, fs.ErrExist) && n < mostPerSecond:
 		case err != nil:
 			return fmt.Errorf("set the ledger %s aside: %w", from, err)
 		default:
-			j.unlessCommitted(func() error { return j.db.ledgers.Rename(context.WithoutCancel(ctx), to, from) })
+			j.unlessCommitted(func() error {
+				return unlessLost(j.db.ledgers.Rename(context.WithoutCancel(ctx), to, from, j.mayWrite))
+			})
 			return nil
 		}
 	}

@@ -192,6 +192,10 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 	}
 	ctx, stop := j.whileHost(ctx)
 	defer stop()
+	// Another one may have queued it while this one waited for the ledger.
+	if err := j.notQueued(ctx, false); err != nil {
+		return err
+	}
 	if sub.ledgerFile != "" {
 		if err := j.bringIn(ctx, sub.ledgerFile); err != nil {
 			return err
@@ -464,7 +468,7 @@ func (j *job) bringIn(ctx context.Context, path string) (err error) {
 	}
 	if err = errors.Join(err, into.Close()); err != nil {
 		if !there {
-			err = errors.Join(err, j.db.ledgers.Remove(context.WithoutCancel(ctx), j.names.ledger))
+			err = errors.Join(err, unlessLost(j.db.ledgers.Remove(context.WithoutCancel(ctx), j.names.ledger, j.mayWrite)))
 		}
 		return err
 	}

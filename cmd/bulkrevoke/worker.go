@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -267,11 +268,16 @@ func (j *job) next(ctx context.Context, err error, r *fleet.Result) fleet.Next {
 		return fleet.Next{Kind: fleet.HandBack}
 	case held:
 		return fleet.Next{Kind: fleet.Busy}
-	case errors.Is(err, ledger.ErrStorage), errors.Is(err, ledger.ErrBusy):
+	case errors.Is(err, fleet.ErrAway), errors.Is(err, ledger.ErrStorage), errors.Is(err, ledger.ErrBusy):
 		return fleet.Next{Kind: fleet.Unreachable}
 	}
 	if end, ok := errors.AsType[*crm.AccountError](err); ok {
 		return afterEnd(end)
+	}
+	// What is wrong with this host, such as a full disk, is not wrong with the sheet: another one
+	// may do it.
+	if _, ok := errors.AsType[syscall.Errno](err); ok {
+		return fleet.Next{Kind: fleet.Unreachable}
 	}
 	if err != nil {
 		if r.ExitCode == exitRefused {

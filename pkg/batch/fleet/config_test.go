@@ -1,10 +1,13 @@
 package fleet
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/pgtest"
 )
@@ -138,4 +141,50 @@ func TestOpen(t *testing.T) {
 	if _, err := Open(t.Context(), Config{URL: "postgres:///x?host=/nowhere"}); err == nil {
 		t.Error("opened a database that is not there")
 	}
+}
+
+// An administrator may have made the schema, for one who may create tables there and no schema.
+func TestOpenInASchemaThatIsThere(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Shared(t).NewDatabase(t)
+	admin, err := pgx.Connect(t.Context(), url)
+	must(t, err)
+	defer admin.Close(context.Background())
+	for _, script := range []string{"CREATE ROLE tenant LOGIN", "CREATE SCHEMA bulkrevoke AUTHORIZATION tenant"} {
+		_, err := admin.Exec(t.Context(), script)
+		must(t, err)
+	}
+	opened(t, strings.Replace(url, "user=postgres", "user=tenant", 1))
+}
+
+// Whoever waited for the database in vain can tell that from what is wrong for good.
+func TestADatabaseThatStaysAway(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	h := joined(t, d, "h")
+	d.times.limit, d.times.patience = 0, 0
+	if _, err := h.Claim(t.Context(), []string{"k"}, ClaimOptions{}); !errors.Is(err, ErrAway) {
+		t.Errorf("claim: %v, want ErrAway", err)
+	}
+	if _, err := d.Sheets(t.Context()); !errors.Is(err, ErrAway) {
+		t.Errorf("sheets: %v, want ErrAway", err)
+	}
+}
+
+// A server that another one has taken over from takes no changes: its connections are left.
+func TestAServerThatIsACopy(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	name := pgx.Identifier{d.config.Database}.Sanitize()
+	execute(t, d, "ALTER DATABASE "+name+" SET default_transaction_read_only = on")
+	d.pool.Reset()
+	number(t, d, "SELECT 1") // a connection to what is a copy by now
+	admin, err := pgx.ConnectConfig(t.Context(), d.own())
+	must(t, err)
+	defer admin.Close(context.Background())
+	for _, script := range []string{"SET default_transaction_read_only = off", "ALTER DATABASE " + name + " RESET default_transaction_read_only"} {
+		_, err := admin.Exec(t.Context(), script)
+		must(t, err)
+	}
+	must(t, d.SetPlace(t.Context(), "k", "place"))
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -107,8 +108,8 @@ func (d *Database) Close() error {
 }
 
 // change runs a transaction, and runs it again when its connection is lost or others were
-// in its way. It must do no harm to do it twice: that the first one had committed may be
-// what got lost.
+// in its way; ErrAway if that does not end. It must do no harm to do it twice: that the
+// first one had committed may be what got lost.
 func (d *Database) change(ctx context.Context, do func(ctx context.Context, tx pgx.Tx) error) error {
 	return d.again(ctx, func() error { return d.changeOnce(ctx, do) })
 }
@@ -118,8 +119,11 @@ func (d *Database) again(ctx context.Context, try func() error) error {
 	began := d.clock()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := try()
-		if err == nil || !passing(err) || ctx.Err() != nil || d.clock()-began > d.times.patience {
+		if err == nil || !passing(err) || ctx.Err() != nil {
 			return givenUp(ctx, err)
+		}
+		if d.clock()-began > d.times.patience {
+			return fmt.Errorf("%w: %w", ErrAway, err)
 		}
 		if !sleep(ctx, pause) {
 			return givenUp(ctx, err)
@@ -130,7 +134,11 @@ func (d *Database) again(ctx context.Context, try func() error) error {
 func (d *Database) changeOnce(ctx context.Context, do func(ctx context.Context, tx pgx.Tx) error) error {
 	limited, cancel := context.WithTimeout(ctx, d.times.limit)
 	defer cancel()
-	return pgx.BeginFunc(limited, d.pool, func(tx pgx.Tx) error { return do(limited, tx) })
+	err := pgx.BeginFunc(limited, d.pool, func(tx pgx.Tx) error { return do(limited, tx) })
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == isACopy {
+		d.pool.Reset() // new connections find the one that is written to now
+	}
+	return err
 }
 
 // givenUp says why ctx is done, where that is the reason.

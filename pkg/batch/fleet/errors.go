@@ -16,8 +16,8 @@ var (
 	ErrLost = errors.New("this host was taken for dead: others do its work")
 	// ErrLeft says that the host has left.
 	ErrLeft = errors.New("this host has left")
-	// ErrAway says that the database has not answered for so long that the lease is over.
-	// It passes when the database is back in time.
+	// ErrAway says that the database has not answered for so long that the lease is over,
+	// or that nobody waits for it any longer. It passes when the database is back in time.
 	ErrAway = errors.New("the database does not answer: nothing may be sent")
 	// ErrDrain is why a task ends whose host stops.
 	ErrDrain = errors.New("this host stops")
@@ -81,15 +81,21 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("%s cannot be %s: it is %s", e.Ledger, done, e.State)
 }
 
+// isACopy is the code of a server that takes no changes, since another one has taken over
+// from it.
+const isACopy = "25006" // read_only_sql_transaction
+
 // passing reports whether an error comes from the connection, from a server that stops or
-// starts, or from two transactions in each other's way: the same may succeed later.
+// starts, has no room or has become another's copy, or from two transactions in each
+// other's way: the same may succeed later.
 func passing(err error) bool {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch e.Code {
-		case "40001", "40P01", "53300", "57P01", "57P02", "57P03", "57P05":
+		case "40001", "40P01", "57P01", "57P02", "57P03", "57P05", isACopy:
 			return true
 		}
-		return strings.HasPrefix(e.Code, "08")
+		// connection_exception, insufficient_resources, system_error
+		return strings.HasPrefix(e.Code, "08") || strings.HasPrefix(e.Code, "53") || strings.HasPrefix(e.Code, "58")
 	}
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return true

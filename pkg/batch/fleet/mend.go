@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
@@ -34,13 +35,17 @@ func (d *Database) mend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var errs []error // one that cannot be mended is in no other's way
 	for _, ledger := range ledgers {
 		err := d.changeOnce(ctx, func(ctx context.Context, tx pgx.Tx) error { return d.mendSheet(ctx, tx, ledger) })
-		if err != nil {
+		if err != nil && passing(err) {
 			return err
 		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", ledger, err))
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (d *Database) mendSheet(ctx context.Context, tx pgx.Tx, ledger string) error {

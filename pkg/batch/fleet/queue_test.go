@@ -792,3 +792,18 @@ func TestNoPasswordInTheDatabase(t *testing.T) {
 		t.Error("the test looks at the wrong thing")
 	}
 }
+
+// A sheet that cannot be moved on keeps no other one from it.
+func TestMendGoesOnAfterAnError(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	submit(t, d, "a")
+	submit(t, d, "b")
+	execute(t, d, "UPDATE bulkrevoke.fleet_sheet SET state = 'running', host = 'gone'")
+	execute(t, d, `CREATE FUNCTION bulkrevoke.fleet_fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$`)
+	execute(t, d, `CREATE TRIGGER fails BEFORE UPDATE ON bulkrevoke.fleet_sheet FOR EACH ROW WHEN (OLD.ledger = 'a') EXECUTE FUNCTION bulkrevoke.fleet_fails()`)
+	if err := d.mend(t.Context()); err == nil || !strings.Contains(err.Error(), "a: ") {
+		t.Errorf("got error %v, want that of a", err)
+	}
+	inState(t, d, "b", Queued)
+}

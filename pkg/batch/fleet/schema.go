@@ -109,8 +109,13 @@ func setup(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	}
 	// A connection that still holds the lock must not go back into the pool.
 	defer conn.Conn().Close(context.WithoutCancel(ctx))
+	// Where an administrator has made the schema, to ask for it takes a right that we may not have.
+	var exists bool
+	if err := conn.QueryRow(ctx, "SELECT to_regnamespace($1) IS NOT NULL", schema).Scan(&exists); err != nil {
+		return err
+	}
 	// Others who create the schema hold other locks: one of two can fail here.
-	for range 2 {
+	for n := 0; n < 2 && !exists; n++ {
 		_, err = conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+schema)
 		if e, ok := errors.AsType[*pgconn.PgError](err); !ok || e.Code != "23505" && e.Code != "42P06" {
 			break

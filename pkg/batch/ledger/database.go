@@ -377,10 +377,13 @@ func (d *Database) Origin(ctx context.Context, name string) (origin string, err 
 }
 
 // Rename gives a ledger another name. One that does not exist is fs.ErrNotExist, a name that is
-// taken fs.ErrExist. Whoever has it open goes on with it.
-func (d *Database) Rename(ctx context.Context, from, to string) error {
+// taken fs.ErrExist. Whoever has it open goes on with it. check is asked as Options.Check is.
+func (d *Database) Rename(ctx context.Context, from, to string, check Check) error {
 	err := d.apart(ctx, func(c *conn) error {
 		return c.temporary(func() error {
+			if _, err := lockLedger(c, from, check); err != nil {
+				return err
+			}
 			taken, err := c.count("SELECT count(*) AS n FROM ledger WHERE name = ?", plain(to))
 			if err != nil {
 				return err
@@ -388,12 +391,9 @@ func (d *Database) Rename(ctx context.Context, from, to string) error {
 			if taken > 0 {
 				return fs.ErrExist
 			}
-			n, err := c.exec("UPDATE ledger SET name = ? WHERE name = ?", to, from)
+			_, err = c.exec("UPDATE ledger SET name = ? WHERE name = ?", to, from)
 			if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23505" { // unique_violation
 				return fs.ErrExist
-			}
-			if err == nil && n == 0 {
-				return fs.ErrNotExist
 			}
 			return err
 		})
@@ -404,17 +404,30 @@ func (d *Database) Rename(ctx context.Context, from, to string) error {
 	return nil
 }
 
+// lockLedger locks a ledger as whoever writes into it does, and asks whether it may be changed.
+// One that does not exist is fs.ErrNotExist.
+func lockLedger(c *conn, name string, check Check) (number int64, err error) {
+	number, err = c.count("SELECT id AS n FROM ledger WHERE name = ? FOR UPDATE", plain(name))
+	if err == nil && number == 0 {
+		err = fs.ErrNotExist
+	}
+	if err == nil {
+		_, err = c.count("SELECT ledger AS n FROM ledger_head WHERE ledger = ? FOR UPDATE", number)
+	}
+	if err == nil {
+		_, err = check.passes(c, nil)
+	}
+	return number, err
+}
+
 // Remove deletes a ledger with all that it has. One that does not exist is fs.ErrNotExist.
-// Changes of somebody who has it open fail from then on.
-func (d *Database) Remove(ctx context.Context, name string) error {
+// Changes of somebody who has it open fail from then on. check is asked as Options.Check is.
+func (d *Database) Remove(ctx context.Context, name string, check Check) error {
 	err := d.apart(ctx, func(c *conn) error {
 		return c.temporary(func() error {
-			number, err := c.count("SELECT id AS n FROM ledger WHERE name = ? FOR UPDATE", plain(name))
+			number, err := lockLedger(c, name, check)
 			if err != nil {
 				return err
-			}
-			if number == 0 {
-				return fs.ErrNotExist
 			}
 			// The head first: whoever else writes is waited for, and finds it gone afterwards.
 			for _, table := range []string{"head", "meta", "account", "email", "run", "output", "event", "seen", "sheet_row", "earlier_row", "op"} {

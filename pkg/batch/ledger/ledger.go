@@ -13,6 +13,30 @@ import (
 	"time"
 )
 
+// A Check says, inside a transaction that has locked the ledger, whether whoever asks may still
+// write: Options.Check.
+type Check func(ctx context.Context, count func(query string, args ...any) (int64, error), accounts []string) error
+
+// passes asks it, nil being always content. fenced says that the error is its own, and the
+// transaction as good as before.
+func (check Check) passes(c *conn, accounts []string) (fenced bool, err error) {
+	if check == nil {
+		return false, nil
+	}
+	count := func(query string, args ...any) (n int64, err error) {
+		err = c.query(query, func(r row) error {
+			n, _ = r.values[0].(int64)
+			return nil
+		}, args...)
+		return n, err
+	}
+	err = check(context.Background(), count, accounts)
+	if err == nil || c.failed != nil {
+		return false, c.failed
+	}
+	return true, fmt.Errorf("%w: %w", ErrFenced, err)
+}
+
 // Options says how to open a ledger.
 type Options struct {
 	Create bool // make the ledger if there is none
@@ -45,7 +69,7 @@ type Options struct {
 	// An error of Check's own has all changes of the ledger in this transaction fail with
 	// ErrFenced; nothing of them is written. Check may be called from several goroutines,
 	// and again for the same changes.
-	Check func(ctx context.Context, count func(query string, args ...any) (int64, error), accounts []string) error
+	Check Check
 	// Patience is how long changes and reads wait while the database does not answer, or
 	// while somebody else holds the ledger, before they are ErrStorage or ErrBusy; 0 is a
 	// minute. They end earlier when the ledger is closed, or their context ends, but for a

@@ -15,7 +15,7 @@ type shared struct {
 	l        *Ledger
 	number   int64 // of the ledger in the database
 	patience time.Duration
-	check    func(ctx context.Context, count func(query string, args ...any) (int64, error), accounts []string) error
+	check    Check
 	writer   *databaseWriter
 	end      end            // of what the writer has written, for it alone
 	locked   bool           // somebody else holds the ledger: the writer waits for it no more
@@ -60,26 +60,12 @@ func (s *shared) rename(c *conn, id string) error {
 // guard asks Options.Check, in a transaction that has claimed the ledger. fenced says that the
 // error is Check's own, and the transaction as good as before.
 func (s *shared) guard(c *conn, jobs []*job) (fenced bool, err error) {
-	if s.check == nil {
-		return false, nil
-	}
 	var accounts []string
 	for _, j := range jobs {
 		accounts = append(accounts, j.accounts...)
 	}
 	slices.Sort(accounts)
-	count := func(query string, args ...any) (n int64, err error) {
-		err = c.query(query, func(r row) error {
-			n, _ = r.values[0].(int64)
-			return nil
-		}, args...)
-		return n, err
-	}
-	err = s.check(context.Background(), count, slices.Compact(accounts))
-	if err == nil || c.failed != nil {
-		return false, c.failed
-	}
-	return true, fmt.Errorf("%w: %w", ErrFenced, err)
+	return s.check.passes(c, slices.Compact(accounts))
 }
 
 // again returns what waits between tries of one read, until the context or the ledger is

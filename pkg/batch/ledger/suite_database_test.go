@@ -163,7 +163,7 @@ func testManyLedgers(t *testing.T, d database) {
 	WantIs(t, err, ledger.ErrClosed)
 	_, err = db.Names(t.Context())
 	WantIs(t, err, ledger.ErrClosed)
-	WantIs(t, db.Remove(t.Context(), d.name), ledger.ErrClosed)
+	WantIs(t, db.Remove(t.Context(), d.name, nil), ledger.ErrClosed)
 }
 
 // What waits while a transaction is under way goes into the next one, of whatever ledgers.
@@ -258,11 +258,11 @@ func testNames(t *testing.T, d database) {
 	}
 	_, err = db.Origin(ctx, name("y"))
 	WantIs(t, err, fs.ErrNotExist)
-	WantIs(t, db.Rename(ctx, name("y"), name("z")), fs.ErrNotExist)
+	WantIs(t, db.Rename(ctx, name("y"), name("z"), nil), fs.ErrNotExist)
 	other, err := db.Open(ctx, name("y"), o)
 	Must(t, err)
-	WantIs(t, db.Rename(ctx, name("x"), name("y")), fs.ErrExist)
-	Must(t, db.Rename(ctx, name("x"), name("old x")))
+	WantIs(t, db.Rename(ctx, name("x"), name("y"), nil), fs.ErrExist)
+	Must(t, db.Rename(ctx, name("x"), name("old x"), nil))
 	Begin(t, l) // whoever has it open goes on
 	names, err := db.Names(ctx)
 	Must(t, err)
@@ -275,8 +275,8 @@ func testNames(t *testing.T, d database) {
 	if fresh.ID() == l.ID() {
 		t.Error("a ledger that was set aside is opened by its old name")
 	}
-	Must(t, db.Remove(ctx, name("y")))
-	WantIs(t, db.Remove(ctx, name("y")), fs.ErrNotExist)
+	Must(t, db.Remove(ctx, name("y"), nil))
+	WantIs(t, db.Remove(ctx, name("y"), nil), fs.ErrNotExist)
 	_, err = db.Open(ctx, name("y"), ledger.Options{})
 	WantIs(t, err, fs.ErrNotExist)
 	WantIs(t, other.Bind(ctx, ledger.Binding{Account: "main", Host: "h"}), ledger.ErrDamaged)
@@ -358,6 +358,10 @@ func testFence(t *testing.T, d database) {
 		WantIs(t, l.Record(t.Context(), []ledger.Outcome{OutcomeOf(ops[0], "late", crm.Done)}), ledger.ErrFenced)
 		_, err = l.BeginRun(t.Context(), ledger.RunInfo{})
 		WantIs(t, err, ledger.ErrFenced)
+		if check := checked(d.name, owner).Check; owner == 0 { // what it would take back is the new owner's
+			WantIs(t, dbs[0].Remove(t.Context(), d.name, check), ledger.ErrFenced)
+			WantIs(t, dbs[0].Rename(t.Context(), d.name, d.name+".old", check), ledger.ErrFenced)
+		}
 		Must(t, l.Close())
 		l = next
 	}

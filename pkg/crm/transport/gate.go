@@ -45,8 +45,9 @@ type GateConfig struct {
 	Store *Store
 	// May says whether calls may be sent at this moment; nil is always. While its answer is
 	// an error, nobody gets a slot, and whoever waits for one goes on waiting. It is asked
-	// again right before a request is written: one that is withheld then was never sent. It
-	// must be quick, and must not use the gate.
+	// again right before a request is written: one that is withheld then was never sent. An
+	// answer that is an *crm.AccountError does not pass: it ends the account. May must be
+	// quick, and must not use the gate.
 	May func() error
 	// Quiet is for how long from now on nothing may be sent, because somebody may have
 	// called until just now of whom nothing else is known.
@@ -350,6 +351,11 @@ func (g *Gate) wakeIn(wait time.Duration) {
 
 // refusal returns why no further call may be sent at all, if that is so.
 func (g *Gate) refusal(now time.Time) error {
+	if g.ended == nil && !g.closed {
+		if end, ok := errors.AsType[*crm.AccountError](g.allows()); ok {
+			g.end(end)
+		}
+	}
 	if g.ended == nil && !g.closed && g.daily != nil && !g.daily.allow(now) {
 		g.end(&crm.AccountError{
 			Code: crm.EndQuota,

@@ -105,6 +105,27 @@ func TestMayHoldsTheGate(t *testing.T) {
 	})
 }
 
+// Nobody waits for what does not pass.
+func TestMayEndsTheAccount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		end := &crm.AccountError{Code: crm.EndUnreachable, Err: errNotNow}
+		g := newTestGate(t, GateConfig{Limit: 5, Window: time.Second, May: func() error {
+			if time.Since(began) < 30*time.Second {
+				return errNotNow
+			}
+			return end
+		}})
+		limited, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := g.Acquire(limited); !errors.Is(err, end) {
+			t.Errorf("got error %v, want that the account has ended", err)
+		}
+		between(t, "it", time.Since(began), 30*time.Second, 30*time.Second+mayPoll)
+	})
+}
+
 func TestQuietHoldsTheFirstCallAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
