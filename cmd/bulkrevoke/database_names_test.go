@@ -152,7 +152,7 @@ func TestDatabaseSettings(t *testing.T) {
 }
 
 // goWords are words that no message has: of Go, of libraries, and of how they chain errors.
-var goWords = regexp.MustCompile("(?i)context deadline|dial tcp|dial error|pgx|pgconn|\\*[a-z]+\\.[A-Z]|strconv|nil pointer|failed to |SQLSTATE|EOF|hostname resolving|lookup ")
+var goWords = regexp.MustCompile(`(?i)context deadline|dial tcp|dial error|pgx|pgconn|\*[a-z]+\.[A-Z]|strconv|nil pointer|failed to |SQLSTATE|EOF|hostname resolving|lookup `)
 
 // A database that a later version has changed is left alone.
 func TestNewerDatabaseIsRefused(t *testing.T) {
