@@ -110,19 +110,6 @@ func TestDatabaseIsEqualToFiles(t *testing.T) {
 			s.do(exitDone, "run", s.path("off.November.results.csv"))
 		})
 	})
-	t.Run("killed", func(t *testing.T) {
-		played(t, sandbox.Config{}, func(s *story) {
-			off := s.sheet(leads(6)...)
-			s.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Match: "7003", Kind: sandbox.FaultHang, Processed: true, Times: 1})
-			p := s.start("run", off)
-			until(t, "the fourth row has not been sent", func() bool { return s.changes() == 4 })
-			must(t, p.cmd.Process.Kill())
-			p.wait()
-			s.do(exitDone, "run", "--wait", "1m", "--quiet", off)
-			s.do(exitDone, "verify", off)
-			s.do(exitDone, "run", off)
-		})
-	})
 	t.Run("stopped and asked", func(t *testing.T) {
 		played(t, sandbox.Config{}, func(s *story) {
 			off := s.sheet(leads(6)...)

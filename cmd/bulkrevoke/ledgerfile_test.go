@@ -1,13 +1,8 @@
 package main
 
 import (
-	"errors"
-	"os"
-	"strings"
 	"testing"
-	"time"
 
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 )
 
@@ -138,42 +133,4 @@ func TestLedgerBroughtIn(t *testing.T) {
 	r.runs(exitDone, "undo", off)
 	r.offline()
 	r.runs(exitRefused, "run", off).says(t, "moved", "--database")
-}
-
-// While a run is at work on either side, the ledger stays where it is.
-func TestLedgerAtWorkIsNotMoved(t *testing.T) {
-	t.Parallel()
-	r := newDatabaseRig(t, sandbox.Config{})
-	database := r.env["BULKREVOKE_DATABASE"]
-	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Match: "7001", Kind: sandbox.FaultSlow, Delay: 7 * time.Second, Times: 1})
-	off := r.sheet(leads(3)...)
-	run := r.begin("run", "--workers", "1", off)
-	until(t, "the second row is not sent", func() bool { return r.changes() == 2 })
-	r.runs(exitHeld, "results", "--move", "--ledger-file", r.path("off.ledger.db"), off).says(t, "ledger off", "--wait")
-	r.runs(exitDone, "results", "--ledger-file", r.path("copy.ledger.db"), off)
-	if got := run.wait(); got.code != exitDone {
-		t.Errorf("the run ended with %d:\n%s", got.code, got.stderr)
-	}
-	led, err := ledger.Open(r.path("copy.ledger.db"), ledger.Options{ReadOnly: true})
-	must(t, err)
-	must(t, errors.Join(led.VerifyChain(t.Context()), led.VerifyRows(t.Context()), led.Close()))
-
-	must(t, os.Remove(r.path("off.results.csv")))
-	r.offline()
-	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Match: "7001", Kind: sandbox.FaultSlow, Delay: 3 * time.Second, Times: 1})
-	other := r.write("other.csv", rigHead+strings.Join(leads(3), "\n")+"\n")
-	env := r.env["BULKREVOKE_STATE"]
-	run = r.begin("run", "--workers", "1", other)
-	until(t, "the second row is not sent", func() bool { return r.changes() == 5 })
-	r.online(database)
-	r.env["BULKREVOKE_STATE"] = env
-	r.runs(exitHeld, "submit", "--ledger-file", r.path("other.ledger.db")).says(t, "other.ledger.db")
-	if got := run.wait(); got.code != exitDone {
-		t.Errorf("the run ended with %d:\n%s", got.code, got.stderr)
-	}
-	r.runs(exitDone, "submit", "--ledger-file", r.path("other.ledger.db"))
-	r.runs(exitDone, "run", other)
-	if n := r.changes(); n != 6 {
-		t.Errorf("%d changes of 6 rows", n)
-	}
 }

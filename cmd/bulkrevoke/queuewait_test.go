@@ -5,7 +5,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 )
@@ -96,34 +95,6 @@ func (r *rig) becomesQueued(name string) {
 		got := r.run("status", "--json", "--ledger", name)
 		return strings.Contains(got.stdout, `"queued"`)
 	})
-}
-
-// An account that is at work for one sheet is not asked for another: that one is queued, and
-// a run is told who has the account.
-func TestSubmitWhileTheAccountIsAtWork(t *testing.T) {
-	t.Parallel()
-	r := newDatabaseRig(t, sandbox.Config{})
-	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Match: "7001", Kind: sandbox.FaultSlow, Delay: 9 * time.Second, Times: 1})
-	off := r.sheet(leads(3)...)
-	run := r.begin("run", "--workers", "1", off)
-	until(t, "the second row is not sent", func() bool { return r.changes() == 2 })
-	other := r.write("other.csv", rigHead+lead("revoke", 7)+"\n")
-	r.runs(exitHeld, "run", other).says(t, `account "lsq"`, "off.csv", "--wait")
-	r.runs(exitHeld, "check").says(t, "lsq")
-	r.runs(exitDone, "submit", other).says(t, "at work", "is queued")
-	// It says who works here.
-	got := r.runs(exitDone, "status")
-	if !strings.Contains(got.stdout, "host ") || !strings.Contains(got.stdout, "other") {
-		t.Errorf("status says:\n%s", got.stdout)
-	}
-	r.begin("worker", "--quiet")
-	if got := run.wait(); got.code != exitDone {
-		t.Errorf("the run ended with %d:\n%s", got.code, got.stderr)
-	}
-	r.becomes("other", "done")
-	if n := r.changes(); n != 4 {
-		t.Errorf("%d changes of 4 rows", n)
-	}
 }
 
 // The other commands that call a CRM claim its accounts too.

@@ -1,130 +1,13 @@
 package main
 
 import (
-	"io"
 	"maps"
-	"net/http"
-	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/pgtest"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 )
-
-// watched is a worker that tells how it does.
-func (r *rig) watched(args ...string) (w *begun, get func(path string) (int, string)) {
-	r.t.Helper()
-	w = r.begin(append([]string{"worker", "--listen", ":0"}, args...)...)
-	at := regexp.MustCompile(`url=(http://\S+)/metrics`)
-	until(r.t, "the worker does not listen", func() bool { return at.MatchString(w.stderr.String()) })
-	base := at.FindStringSubmatch(w.stderr.String())[1]
-	if !strings.HasPrefix(base, "http://127.0.0.1:") {
-		r.t.Errorf("it listens on %s, want this machine alone", base)
-	}
-	return w, func(path string) (int, string) {
-		answer, err := http.Get(base + path)
-		must(r.t, err)
-		defer answer.Body.Close()
-		text, err := io.ReadAll(answer.Body)
-		must(r.t, err)
-		return answer.StatusCode, string(text)
-	}
-}
-
-// metricsOf reads metrics as Prometheus does: each with HELP and TYPE, once, before its
-// samples, and no sample twice.
-func metricsOf(t *testing.T, text string) map[string]string {
-	t.Helper()
-	samples, typed, helped := map[string]string{}, map[string]bool{}, map[string]bool{}
-	sample := regexp.MustCompile(`^(([a-z_]+)(?:\{[a-z_]+="(?:[^"\\]|\\.)*"\})?) (-?[0-9.e+-]+)$`)
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
-		words := strings.Fields(line)
-		switch {
-		case strings.HasPrefix(line, "# HELP "):
-			if helped[words[2]] {
-				t.Errorf("a second time: %s", line)
-			}
-			helped[words[2]] = true
-		case strings.HasPrefix(line, "# TYPE "):
-			if typed[words[2]] || !helped[words[2]] || words[3] != "gauge" {
-				t.Errorf("a second time, or without HELP: %s", line)
-			}
-			typed[words[2]] = true
-		default:
-			m := sample.FindStringSubmatch(line)
-			if m == nil || !typed[m[2]] {
-				t.Errorf("no sample of a metric with a type: %q", line)
-				continue
-			}
-			if _, twice := samples[m[1]]; twice {
-				t.Errorf("a second time: %s", line)
-			}
-			samples[m[1]] = m[3]
-		}
-	}
-	return samples
-}
-
-// Whoever watches a worker is told whether it lives, whether it takes sheets, and how the
-// queue stands; while the database is away it does not, and what it works on goes on after it.
-func TestWorkerIsWatched(t *testing.T) {
-	t.Parallel()
-	server := startPostgres(t)
-	r := newRig(t, sandbox.Config{})
-	r.env["BULKREVOKE_DATABASE"] = server.NewDatabase(t)
-	off := r.sheet(leads(4)...)
-	w, get := r.watched()
-	until(t, "the worker is not ready", func() bool { code, _ := get("/readyz"); return code == http.StatusOK })
-	if code, text := get("/healthz"); code != http.StatusOK {
-		t.Errorf("/healthz: %d %s", code, text)
-	}
-	if code, _ := get("/nothing"); code != http.StatusNotFound {
-		t.Errorf("/nothing: %d", code)
-	}
-	r.runs(exitDone, "submit", "--wait", off)
-	code, text := get("/metrics")
-	m := metricsOf(t, text)
-	for name, want := range map[string]string{
-		`bulkrevoke_sheets{state="done"}`: "1", `bulkrevoke_sheets{state="queued"}`: "0", `bulkrevoke_sheet_rows{result="done"}`: "4", "bulkrevoke_hosts": "1",
-		"bulkrevoke_database_up": "1", "bulkrevoke_worker_may_send": "1", "bulkrevoke_worker_sheets": "0",
-	} {
-		if m[name] != want || code != http.StatusOK {
-			t.Errorf("%s is %q, want %s (%d)", name, m[name], want, code)
-		}
-	}
-	// The second row's answer comes when the database is away.
-	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Match: "7001", Kind: sandbox.FaultSlow, Delay: time.Second})
-	r.runs(exitDone, "submit", "--fresh", "--workers", "1", off)
-	until(t, "the second row is not sent", func() bool { return r.changes() == 6 })
-	server.Stop(t, "immediate")
-	until(t, "it says that it is ready", func() bool { code, _ := get("/readyz"); return code == http.StatusServiceUnavailable })
-	_, text = get("/readyz")
-	if goWords.MatchString(text) {
-		t.Errorf("/readyz says %q", text)
-	}
-	if code, _ := get("/healthz"); code != http.StatusOK {
-		t.Errorf("/healthz: %d", code)
-	}
-	if n := r.changes(); n != 6 {
-		t.Errorf("%d changes: something was sent without the database", n)
-	}
-	if _, text := get("/metrics"); metricsOf(t, text)["bulkrevoke_database_up"] != "0" || metricsOf(t, text)["bulkrevoke_worker_may_send"] != "0" {
-		t.Errorf("/metrics say:\n%s", text)
-	}
-	server.Continue(t)
-	r.becomes("off", "done")
-	until(t, "the worker is not ready again", func() bool { code, _ := get("/readyz"); return code == http.StatusOK })
-	if n := r.changes(); n != 8 {
-		t.Errorf("%d changes for 4 rows twice", n)
-	}
-	if got := w.end(sigterm); got.code != exitDone {
-		t.Errorf("the worker ended with %d:\n%s", got.code, got.stderr)
-	}
-}
 
 // A worker says what is wrong with it before it takes a sheet.
 func TestWorkerIsRefused(t *testing.T) {
@@ -241,34 +124,6 @@ func TestSheetsThatEndEarly(t *testing.T) {
 			r.wantWords("result", "done")
 		})
 	}
-}
-
-// A second signal ends a worker at once; its sheet goes on elsewhere when it is known to be dead.
-func TestWorkerIsEndedAtOnce(t *testing.T) {
-	t.Parallel()
-	r := newDatabaseRig(t, sandbox.Config{})
-	off := r.sheet(leads(3)...)
-	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Match: "7001", Kind: sandbox.FaultHang, Processed: true, Times: 1})
-	r.runs(exitDone, "submit", "--workers", "1", off)
-	p := r.start("worker")
-	until(t, "the second row is not sent", func() bool { return r.changes() == 2 })
-	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
-	time.Sleep(2 * signalsTogether) // two that come together count as one
-	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
-	if code := p.wait(); code != exitTerminated && code != -1 {
-		t.Errorf("ended with %d:\n%s", code, p.stderr.String())
-	}
-	r.begin("worker", "--quiet")
-	until(t, "it is not done", func() bool { time.Sleep(300 * time.Millisecond); return r.statusOf("off").State == "done" })
-	r.runs(exitDone, "results", off)
-	r.wantWords("result", "done", "done", "done")
-	r.wantWords("attempts", "1", "2", "1")
-}
-
-// startPostgres is a server of the test's own, which it may stop.
-func startPostgres(t *testing.T) *pgtest.Server {
-	t.Helper()
-	return pgtest.Start(t)
 }
 
 // What a sheet means is settled where it is submitted, whatever the worker's configuration has.
