@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -66,5 +69,37 @@ func TestTroubleOfAHostIsTriedAgain(t *testing.T) {
 	defer cancel()
 	if r := j.resultOf(ended, fleet.ErrAway); r.Next.Kind != fleet.HandBack {
 		t.Errorf("a host that stops: kind %d", r.Next.Kind)
+	}
+}
+
+// Whoever waits for a ledger, while another one queues a sheet for it, changes nothing in it.
+func TestSubmitAfterAnotherOne(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Start(t).URL
+	d, err := fleet.Open(t.Context(), fleet.Config{URL: url})
+	must(t, err)
+	defer d.Close()
+	host, err := d.Join(t.Context(), "other")
+	must(t, err)
+	defer host.Leave(context.Background())
+	sheetName := filepath.Join(t.TempDir(), "leavers.csv")
+	must(t, os.WriteFile(sheetName, []byte("action,object,record_id,user_email\nrevoke,lead,1,a@example.com\n"), 0o600))
+	key := fleet.LedgerPrefix + "leavers"
+	claimed, err := host.Claim(t.Context(), []string{key}, fleet.ClaimOptions{For: "another.csv"})
+	must(t, err)
+
+	var stderr strings.Builder
+	code := make(chan int)
+	a := newApp([]string{"submit", "--wait", sheetName, "--database", url}, strings.NewReader(""), &stderr, &stderr)
+	go func() { code <- a.execute(t.Context()) }()
+	for joined := false; !joined; time.Sleep(10 * time.Millisecond) { // then it waits for the ledger
+		hosts, err := d.Hosts(t.Context())
+		must(t, err)
+		joined = len(hosts) == 2
+	}
+	must(t, d.Submit(t.Context(), fleet.Submission{Ledger: "leavers", Sheet: "another.csv", File: strings.NewReader("another")}))
+	must(t, claimed.Release(t.Context(), map[string][]byte{key: nil}))
+	if got := <-code; got != exitHeld {
+		t.Errorf("exit code %d, want %d\n%s", got, exitHeld, stderr.String())
 	}
 }

@@ -140,7 +140,6 @@ const leaveTime = 5 * time.Second
 
 // close says goodbye, and closes the connections.
 func (db *database) close() error {
-	var errs []error
 	if db.host != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 		defer cancel()
@@ -148,7 +147,7 @@ func (db *database) close() error {
 		// reason to say that something went wrong.
 		_ = db.host.Leave(ctx)
 	}
-	return errors.Join(append(errs, db.ledgers.Close(), db.fleet.Close())...)
+	return errors.Join(db.ledgers.Close(), db.fleet.Close())
 }
 
 func (db *database) exists(ctx context.Context, name string) (bool, error) {

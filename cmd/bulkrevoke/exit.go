@@ -93,7 +93,7 @@ func exit(err error) (code int, message, hint string) {
 		}
 		return exitHeld, held.Error(), "Wait until it is through, or give --wait 10m to wait for it."
 	}
-	if errors.Is(err, ledger.ErrFenced) || errors.Is(err, errHostLost) || errors.Is(err, fleet.ErrLost) {
+	if errors.Is(err, ledger.ErrFenced) || errors.Is(err, fleet.ErrLost) {
 		return exitStopped, message, "Run the same command again to go on where another host stops."
 	}
 	code = exitRefused

@@ -191,6 +191,10 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 	}
 	ctx, stop := j.whileHost(ctx)
 	defer stop()
+	// Another one may have queued it while this one waited for the ledger.
+	if err := j.notQueued(ctx, false); err != nil {
+		return err
+	}
 	if sub.ledgerFile != "" {
 		if err := j.bringIn(ctx, sub.ledgerFile); err != nil {
 			return err
