@@ -351,11 +351,6 @@ func (g *Gate) wakeIn(wait time.Duration) {
 
 // refusal returns why no further call may be sent at all, if that is so.
 func (g *Gate) refusal(now time.Time) error {
-	if g.ended == nil && !g.closed {
-		if end, ok := errors.AsType[*crm.AccountError](g.allows()); ok {
-			g.end(end)
-		}
-	}
 	if g.ended == nil && !g.closed && g.daily != nil && !g.daily.allow(now) {
 		g.end(&crm.AccountError{
 			Code: crm.EndQuota,
@@ -375,11 +370,17 @@ func (g *Gate) refusal(now time.Time) error {
 // next returns when the first of the queue may go: now or earlier means at once.
 // byTime is false when no passing of time will do, only a call that ends.
 func (g *Gate) next(now time.Time) (at time.Time, byTime bool) {
-	switch {
-	case now.Before(g.quiet):
+	if now.Before(g.quiet) {
 		return g.quiet, true
-	case g.may != nil && g.may() != nil:
+	}
+	if err := g.allows(); err != nil {
+		if end, ok := errors.AsType[*crm.AccountError](err); ok {
+			g.end(end) // which answers all that wait
+			return time.Time{}, false
+		}
 		return now.Add(mayPoll), true
+	}
+	switch {
 	case now.Before(g.pauses.until):
 		return g.pauses.until, true
 	case g.pauses.probe != nil:
