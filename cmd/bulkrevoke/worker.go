@@ -88,6 +88,9 @@ func (j *job) serve(ctx context.Context, wo *workerOptions) error {
 		"working on up to %d sheets at once, until a signal ends it", wo.atOnce)
 	for {
 		host, err := j.db.join(ctx)
+		if err != nil && ctx.Err() != nil {
+			return nil // it has nothing to give back
+		}
 		if err != nil {
 			return databaseError(ctx, err)
 		}
