@@ -20,6 +20,7 @@ type claims struct {
 	of    map[string]*fleet.Claims   // what each key was claimed with
 	keys  map[string]string          // of each account, by its name: that of its organisation
 	gates map[string]*transport.Gate // of keys; nil where its calls count with an organisation's
+	quiet time.Duration              // for how long nothing might be sent to all of them, when they were taken
 	kept  sync.WaitGroup             // who saves the counts of the day
 	stop  context.CancelFunc
 }
@@ -79,6 +80,11 @@ func (cs *connections) claimKeys(ctx context.Context, o connectOptions) error {
 	err = sideBySide(len(cs.accounts), mostOpened, func(i int) (err error) {
 		c := cs.accounts[i]
 		c.place = places[c.account.state]
+		c.moved = func(ctx context.Context) { // else the next run finds the same
+			if err := o.db.fleet.ForgetPlace(ctx, c.account.state); err != nil {
+				o.log.Warn("the account's keys belong to another organisation now, and the database could not be told", "account", c.account.name, "error", err)
+			}
+		}
 		c.loose = c.place == ""
 		if o.state != "" {
 			c.keys, err = openState(c.account, filepath.Join(o.state, c.account.state))
@@ -175,6 +181,7 @@ func (c *claims) gate(a *account, key string, o connectOptions) (*transport.Gate
 	cfg.Past = &transport.Past{Text: was.Past, Age: was.Age}
 	if was.Unclean {
 		cfg.Quiet = max(0, 2*cfg.Window-was.Ended)
+		c.quiet = max(c.quiet, cfg.Quiet)
 		cfg.Past.Missed = max(0, was.Age-was.Ended)
 	}
 	gate, err := transport.NewGate(cfg)

@@ -32,11 +32,12 @@ type connection struct {
 	provider crm.Provider // nil where there is a finder
 	finder   crm.Finder   // nil where there is a provider
 
-	keys  *transport.Store // of the account's key; nil without state
-	loose bool             // its organisation is not known, or calls with it are not counted there yet
-	lock  *lock            // of the key, until the organisation has its own; nil without
-	first *transport.Gate  // of the calls before the organisation was known; nil without
-	place string           // the organisation's id, "" while it is not known
+	keys  *transport.Store          // of the account's key; nil without state
+	loose bool                      // its organisation is not known, or calls with it are not counted there yet
+	lock  *lock                     // of the key, until the organisation has its own; nil without
+	first *transport.Gate           // of the calls before the organisation was known; nil without
+	place string                    // the organisation's id, "" while it is not known
+	moved func(ctx context.Context) // has the database forget the organisation; nil without one
 
 	asked    bool // the CRM was asked whose keys these are, and said
 	identity crm.Identity
@@ -427,6 +428,9 @@ func (c *connection) identified(ctx context.Context, ask func(context.Context) (
 	id, err := ask(ctx)
 	if err == nil && id.Org != c.place {
 		c.keys.Moved()
+		if c.moved != nil {
+			c.moved(ctx)
+		}
 		return crm.Identity{}, &crm.AccountError{
 			Code: crm.EndKeys, Err: errors.New("the keys belong to another organisation than they did before"),
 			Hint: "Run again: from now on they are taken for those of the other one.",

@@ -131,6 +131,13 @@ func (db *database) join(ctx context.Context) (*fleet.Host, error) {
 	return host, err
 }
 
+// current is this process as a host, nil before it is one.
+func (db *database) current() *fleet.Host {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.host
+}
+
 // forget has the next join be one of a new host.
 func (db *database) forget(host *fleet.Host) {
 	db.mu.Lock()
@@ -145,12 +152,12 @@ const leaveTime = 5 * time.Second
 
 // close says goodbye, and closes the connections.
 func (db *database) close() error {
-	if db.host != nil {
+	if host := db.current(); host != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 		defer cancel()
 		// What it held was given back before. A database that can not be told any more is no
 		// reason to say that something went wrong.
-		_ = db.host.Leave(ctx)
+		_ = host.Leave(ctx)
 	}
 	return errors.Join(db.ledgers.Close(), db.fleet.Close())
 }
@@ -288,7 +295,7 @@ func (j *job) whileHost(ctx context.Context) (context.Context, context.CancelFun
 	if j.db == nil {
 		return ctx, stop
 	}
-	host := j.db.host // lockLedger has joined
+	host := j.db.current() // lockLedger has joined
 	go func() {
 		select {
 		case <-host.Lost():

@@ -27,6 +27,7 @@ type fleetCRM struct {
 	limit  int
 	window time.Duration
 	delays *dice
+	slow   atomic.Int64 // how long it takes for an answer at most
 
 	server *httptest.Server
 	from   sync.Map // *fleetProcess by the address that its proxy calls from
@@ -63,6 +64,7 @@ const fleetCRMHost = "crm.example.com"
 
 func newFleetCRM(t *testing.T, limit int, window time.Duration, delays *dice) *fleetCRM {
 	c := &fleetCRM{limit: limit, window: window, delays: delays, accounts: map[string]string{}, shared: map[string]bool{}, recent: map[string][]time.Time{}}
+	c.slow.Store(int64(time.Second))
 	c.server = httptest.NewUnstartedServer(c)
 	c.server.Config.ErrorLog = discardedLog
 	c.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -87,7 +89,7 @@ func (c *fleetCRM) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		call.sent = at.Add(-call.process.crm.delay())
 	}
 	id := c.take(call, r.Header.Get("X-Lsq-Accesskey"), body)
-	time.Sleep(time.Duration(50+c.delays.IntN(1000)) * time.Millisecond)
+	time.Sleep(50*time.Millisecond + time.Duration(c.delays.IntN(int(c.slow.Load()))))
 	w.Header().Set("Content-Type", "application/json")
 	switch {
 	case call.refused:

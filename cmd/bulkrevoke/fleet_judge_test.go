@@ -239,7 +239,7 @@ func (w *fleetWorld) judgeFirstCall(v *fleetVerdict, p *fleetProcess, end time.T
 		if c.account != account || c.at.Before(next.at) {
 			continue
 		}
-		beat := notes.lastBeat(p.name, end.Add(fleetDeath))
+		beat := notes.lastBeat(p.name, end.Add(fleetSlack))
 		if quiet := c.sent.Sub(beat); quiet < fleetLease+2*fleetWindow-fleetSlack/10 {
 			w.t.Errorf("the first call for %s came %.2f s after the last heartbeat of %s, want at least %v", account, quiet.Seconds(), p.name, fleetLease+2*fleetWindow)
 		}

@@ -22,7 +22,7 @@ const (
 	networkGood    network = iota
 	networkReset           // connections are ended, and new ones refused
 	networkSilent          // nothing passes, and nobody is told; what was sent arrives later
-	networkNoBeats         // as silent, but only for heartbeats
+	networkNoBeats         // as silent, but only for the questions of heartbeats
 )
 
 // dbProxy is the network between one process and the database.
@@ -148,11 +148,11 @@ func (p *dbProxy) serve(client net.Conn) {
 	p.mu.Unlock()
 }
 
-// passes waits until something may pass on a connection.
-func (p *dbProxy) passes(c *dbConn) {
+// passes waits until a question or an answer may pass on a connection.
+func (p *dbProxy) passes(c *dbConn, question bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.closed && (p.state == networkSilent || p.state == networkNoBeats && c.beats) {
+	for !p.closed && (p.state == networkSilent || p.state == networkNoBeats && c.beats && question) {
 		p.changed.Wait()
 	}
 }
@@ -184,7 +184,7 @@ func (p *dbProxy) questions(c *dbConn) {
 		if fate == commitLost {
 			return
 		}
-		p.passes(c)
+		p.passes(c, true)
 		if _, err := c.server.Write(buf[:n]); err != nil {
 			return
 		}
@@ -210,7 +210,7 @@ func (p *dbProxy) answers(c *dbConn) {
 			return
 		}
 		time.Sleep(slow)
-		p.passes(c)
+		p.passes(c, false)
 		if _, err := c.client.Write(buf[:n]); err != nil {
 			return
 		}

@@ -106,12 +106,13 @@ func TestFleetFrozen(t *testing.T) {
 func TestFleetCutOff(t *testing.T) {
 	t.Parallel()
 	w := newFleetWorld(t, testSeed(t), 3, fleetSize{single: 14, triple: 2, rows: 60})
+	w.crm.slow.Store(int64(4 * time.Second)) // so that calls go out all the time, and not all at once
 	w.submit()
 	hosts := w.spread(3)
 	began := time.Now()
 	w.progress(100)
 	hosts[2].db.slowAnswers(2500 * time.Millisecond) // its connection for heartbeats is made
-	hosts[2].crm.slow.Store(int64(fleetWindow - time.Second))
+	hosts[2].crm.slow.Store(int64(fleetWindow / 2))
 	w.progress(100)
 	time.Sleep(time.Until(began.Add(fleetSteady)))
 	reset := hosts[0].cut(networkReset, time.Minute)

@@ -51,6 +51,7 @@ type job struct {
 	takeBack  []func() error // run by close, after closers, if the sheet was not committed
 
 	submitted *submittedFrom // of a queued sheet; nil for any other
+	known     []*account     // the accounts of the configuration, where another job has made them; else nil
 
 	code int // what the command has come to, if it ends without an error
 
@@ -346,7 +347,10 @@ func (j *job) openAccounts(keep bool) (err error) {
 		}
 		err = j.openWorld(keep)
 	} else {
-		if j.accounts, err = newAccounts(j.crms, j.cfg, j.opts, j.secrets()); err == nil {
+		if j.accounts = j.known; j.accounts == nil {
+			j.accounts, err = newAccounts(j.crms, j.cfg, j.opts, j.secrets())
+		}
+		if err == nil {
 			opts.Default, err = defaultAccount(j.cfg, j.opts.account)
 		}
 		if j.cfg.Path == "" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -263,6 +264,9 @@ func checkLedgerName(name string) error {
 	switch {
 	case len(name) > longestName:
 		return refusef("Name another one with --ledger.", "the name of the ledger is too long, %d bytes of at most %d", len(name), longestName)
+	case strings.ContainsAny(name, `/\`) || slices.Contains(ledgerEndings, strings.ToLower(filepath.Ext(name))):
+		return refusef("Name it as `bulkrevoke status` does, such as --ledger offboarding; a ledger in a file is brought into the database with `bulkrevoke submit --ledger-file`.",
+			"--ledger %s: is the name of a file, and ledgers in a database have none", name)
 	case strings.TrimSpace(name) != name || name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
 		return refusef("Name another one with --ledger.", "the name of a ledger can have no spaces around it and no control characters: %q", name)
 	}

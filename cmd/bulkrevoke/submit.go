@@ -171,6 +171,8 @@ type submittedFrom struct {
 	// What its configuration says of what sheets mean, and of who may not be touched.
 	Columns columnNames `json:"columns,omitempty"`
 	Protect []string    `json:"protect,omitempty"`
+	// Accounts are those that it would have called then.
+	Accounts []string `json:"accounts,omitempty"`
 }
 
 // submittedFromKey is among the flags what no flag can be called.
@@ -246,6 +248,7 @@ func (j *job) queueSheet(ctx context.Context, sub *submission, flags map[string]
 	defer file.Close() // it is only read
 	from := submittedFrom{
 		Sheet: j.sheet, SheetID: j.sheetID(), Tab: j.names.tab, Args: j.args, By: operator(), Columns: j.cfg.Columns, Protect: j.cfg.Protect,
+		Accounts: j.batch.Used(),
 	}
 	text, err := json.Marshal(from)
 	if err != nil {

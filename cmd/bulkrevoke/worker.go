@@ -19,6 +19,7 @@ import (
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/fleet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
@@ -69,11 +70,11 @@ func (j *job) serve(ctx context.Context, wo *workerOptions) error {
 	if err := j.needDatabase(ctx, "worker"); err != nil {
 		return err
 	}
-	accounts, err := newAccounts(j.crms, j.cfg, j.opts, j.secrets())
-	if err != nil {
+	var err error
+	if j.accounts, err = newAccounts(j.crms, j.cfg, j.opts, j.secrets()); err != nil {
 		return err // better now than for each sheet
 	}
-	for _, a := range accounts {
+	for _, a := range j.accounts {
 		if a.bad != nil {
 			return a.refusal() // another host may have the secret, and is to get its sheets
 		}
@@ -91,6 +92,9 @@ func (j *job) serve(ctx context.Context, wo *workerOptions) error {
 		"working on up to %d sheets at once, until a signal ends it", wo.atOnce)
 	for {
 		host, err := j.db.join(ctx)
+		if err != nil && ctx.Err() != nil {
+			return nil // it has nothing to give back
+		}
 		if err != nil {
 			return databaseError(ctx, err)
 		}
@@ -120,7 +124,12 @@ func (j *job) do(ctx context.Context, t *fleet.Task) fleet.Result {
 	w, err := j.forTask(t)
 	if err == nil {
 		err = w.runTask(ctx, t)
-		err = errors.Join(err, w.started(w.close()))
+		closed := w.close()
+		if err != nil || !w.committed {
+			err = errors.Join(err, closed)
+		} else if closed != nil { // the sheet has come to its end all the same
+			w.log.Warn("what the sheet's run had open was not closed well", "error", closed)
+		}
 	}
 	return w.resultOf(ctx, err)
 }
@@ -148,6 +157,9 @@ func (j *job) forTask(t *fleet.Task) (*job, error) {
 			return w, refusef("Give all hosts one version of bulkrevoke, then submit the sheet again.", "--%s: %w", name, plainFlagError(err))
 		}
 	}
+	if o.limit == (limitFlag{}) && o.share == 0 && o.workers == 0 {
+		w.known = j.accounts // thousands of accounts for hundreds of sheets at once
+	}
 	if o.limit == (limitFlag{}) {
 		o.limit = j.opts.limit
 	}
@@ -166,6 +178,9 @@ func (j *job) forTask(t *fleet.Task) (*job, error) {
 func (j *job) runTask(ctx context.Context, t *fleet.Task) error {
 	ctx, cancel := j.opts.bound(ctx)
 	defer cancel()
+	if err := j.accountsInUse(ctx); err != nil {
+		return err
+	}
 	in, err := t.Open(ctx)
 	if err != nil {
 		return err
@@ -191,6 +206,11 @@ func (j *job) runTask(ctx context.Context, t *fleet.Task) error {
 	_ = os.Remove(j.input) // a run may take days; where it is open still, close removes it
 	if err := j.connect(ctx, j.batch.Used()); err != nil {
 		return err
+	}
+	if quiet := j.conns.claims.quiet; quiet > 0 {
+		// What is imported takes one of the few connections with temporary tables, which is not
+		// to be held while nothing may be sent.
+		return &quietError{quiet}
 	}
 	if j.plan, err = j.batch.Prepare(ctx); err != nil {
 		return err
@@ -222,6 +242,40 @@ func (j *job) runTask(ctx context.Context, t *fleet.Task) error {
 	<-told
 	j.ended, j.code = summary, verdict(summary, j.opts.confirmOff())
 	return j.started(err)
+}
+
+// quietError says that nothing may be sent to an account yet: a host that had it before has not
+// said goodbye.
+type quietError struct{ left time.Duration }
+
+func (e *quietError) Error() string {
+	return fmt.Sprintf("a host that was taken for dead may have called just now: nothing is sent for %s", e.left.Round(time.Millisecond))
+}
+
+// accountsInUse is a *heldError where somebody works on an account that the sheet would have
+// called when it was submitted: it is not read in vain then.
+func (j *job) accountsInUse(ctx context.Context) error {
+	var names []string
+	var states []string
+	for _, a := range j.known {
+		if slices.Contains(j.submitted.Accounts, a.name) {
+			states = append(states, a.state)
+		}
+	}
+	places, err := j.db.fleet.Places(ctx, states)
+	if err != nil {
+		return err
+	}
+	for _, a := range j.known {
+		if place := places[a.state]; place != "" {
+			names = append(names, transport.OrganisationName(a.conf.CRM, a.host, place))
+		}
+	}
+	held, err := j.db.fleet.InUse(ctx, append(names, states...))
+	if err != nil || held == nil {
+		return err
+	}
+	return claimError(ctx, held)
 }
 
 // countsOf returns counts by the words of results.
@@ -259,6 +313,7 @@ const quotaPause = time.Hour
 func (j *job) next(ctx context.Context, err error, r *fleet.Result) fleet.Next {
 	cause := context.Cause(ctx)
 	_, held := errors.AsType[*heldError](err)
+	quiet, _ := errors.AsType[*quietError](err)
 	_, guard := errors.AsType[*batch.GuardError](j.ended.Stopped)
 	switch {
 	case errors.Is(cause, fleet.ErrCancelled):
@@ -268,6 +323,8 @@ func (j *job) next(ctx context.Context, err error, r *fleet.Result) fleet.Next {
 		return fleet.Next{Kind: fleet.HandBack}
 	case held:
 		return fleet.Next{Kind: fleet.Busy}
+	case quiet != nil:
+		return fleet.Next{Kind: fleet.Busy, After: quiet.left}
 	case errors.Is(err, fleet.ErrAway), errors.Is(err, ledger.ErrStorage), errors.Is(err, ledger.ErrBusy):
 		return fleet.Next{Kind: fleet.Unreachable}
 	}

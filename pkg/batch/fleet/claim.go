@@ -121,12 +121,14 @@ func (h *Host) claimOnce(ctx context.Context, keys []string, o ClaimOptions) (*C
 		if dead {
 			return ErrLost
 		}
+		// Whoever is declared dead was silent before for longer than a lease lasts: that holds
+		// also where PostgreSQL's clock was set forward since it was seen.
 		rows, err := tx.Query(ctx, `UPDATE bulkrevoke.fleet_claim c
 			SET host = $1, generation = $2, sheet = $3, what = CASE wanted.what WHEN '' THEN c.what ELSE wanted.what END, since = clock_timestamp(),
-				ended = greatest(c.ended, (SELECT before.seen + $6::interval FROM bulkrevoke.fleet_host before WHERE before.id = c.host))
+				ended = greatest(c.ended, (SELECT greatest(before.seen + $6::interval, before.dead - $7::interval) FROM bulkrevoke.fleet_host before WHERE before.id = c.host))
 			FROM unnest($4::text[], $5::text[]) AS wanted (key, what) WHERE c.key = wanted.key
 			RETURNING c.key, c.past, `+ago("c.past_at")+`, c.ended IS NOT NULL, `+ago("c.ended"),
-			h.id, c.generation, o.For, keys, what, h.d.times.lease)
+			h.id, c.generation, o.For, keys, what, h.d.times.lease, h.d.times.dead-h.d.times.lease)
 		if err != nil {
 			return err
 		}
@@ -364,6 +366,36 @@ func (d *Database) Places(ctx context.Context, keys []string) (map[string]string
 		return nil, fmt.Errorf("read what accounts belong to: %w", err)
 	}
 	return places, nil
+}
+
+// ForgetPlace has the next SetPlace say anew what a key belongs to.
+func (d *Database) ForgetPlace(ctx context.Context, key string) error {
+	err := d.change(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM bulkrevoke.fleet_place WHERE key = $1`, key)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("forget what an account belongs to: %w", err)
+	}
+	return nil
+}
+
+// InUse returns who has one of the keys now, nil if nobody has: it takes nothing, and waits for
+// nobody.
+func (d *Database) InUse(ctx context.Context, keys []string) (held *HeldError, err error) {
+	err = d.change(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		one := new(HeldError)
+		err := tx.QueryRow(ctx, `SELECT c.key, c.what, c.sheet, c.since, h.name, h.pid FROM bulkrevoke.fleet_claim c JOIN bulkrevoke.fleet_host h ON h.id = c.host
+			WHERE c.key = ANY($1) AND h.dead IS NULL ORDER BY c.key LIMIT 1`, keys).Scan(&one.Key, &one.What, &one.For, &one.Since, &one.Host, &one.PID)
+		if held = one; err == pgx.ErrNoRows {
+			held, err = nil, nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look who has the accounts: %w", err)
+	}
+	return held, nil
 }
 
 // SetPlace says which place (an organisation) a key belongs to, for good. It is a

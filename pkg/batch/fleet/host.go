@@ -236,12 +236,13 @@ func (h *Host) look(ctx context.Context) (silent []string, err error) {
 	return h.others.all(seen), nil
 }
 
-// declareDead ends a host for good if PostgreSQL has not seen it for too long, gives its
+// declareDead ends a host for good if PostgreSQL has not seen it for too long (or its clock was set
+// back since: then this host's own clock alone says that it was silent), gives its
 // sheets back to the queue, and reports whether it is dead. Its claims stay its own until
 // somebody takes them over: they say when it ended.
 func (h *Host) declareDead(ctx context.Context, tx pgx.Tx, id string) (bool, error) {
 	done, err := tx.Exec(ctx, `UPDATE bulkrevoke.fleet_host SET dead = clock_timestamp() WHERE id = $1 AND dead IS NULL
-		AND seen < clock_timestamp() - $2::interval
+		AND (seen < clock_timestamp() - $2::interval OR seen > clock_timestamp())
 		AND EXISTS (SELECT FROM bulkrevoke.fleet_host me WHERE me.id = $3 AND me.dead IS NULL AND me.seen > clock_timestamp() - $4::interval)`,
 		id, h.d.times.dead, h.id, h.d.times.lease)
 	if err != nil {

@@ -215,6 +215,11 @@ func (d *Database) handBack(ctx context.Context, tx pgx.Tx, ledger string) error
 	if err := d.endJob(ctx, tx, job); err != nil {
 		return err
 	}
+	// River asks a job's host to end it, which is not there any more; its page would show the job
+	// as running for ever.
+	if _, err := tx.Exec(ctx, `UPDATE bulkrevoke.river_job SET state = 'cancelled', finalized_at = clock_timestamp() WHERE id = $1 AND state = 'running'`, job); err != nil {
+		return err
+	}
 	if cancel {
 		return d.endSheet(ctx, tx, ledger, Cancelled)
 	}

@@ -807,3 +807,36 @@ func TestMendGoesOnAfterAnError(t *testing.T) {
 	}
 	inState(t, d, "b", Queued)
 }
+
+// A submit whose answer was lost finds that it has happened, whatever became of the sheet since.
+func TestSubmitAfterALostAnswer(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	var upload int64
+	try := func() error {
+		return d.submitOnce(t.Context(), Submission{Ledger: "a", Sheet: "a.csv", File: strings.NewReader("x")}, &upload)
+	}
+	must(t, try())
+	must(t, try())
+	execute(t, d, "UPDATE bulkrevoke.fleet_sheet SET state = 'done' WHERE ledger = 'a'")
+	must(t, try())
+	if n := number(t, d, "SELECT count(*) FROM bulkrevoke.fleet_sheet WHERE turn = 1 AND state = 'done'"); n != 1 {
+		t.Error("it was submitted again")
+	}
+}
+
+// A host whose heartbeats do not get through takes no sheets.
+func TestNoSheetsWithoutHeartbeats(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	submit(t, d, "a")
+	h := joined(t, d, "h")
+	h.freeze()
+	h.lease.beats.Store(false)
+	ctx, stop := context.WithTimeout(t.Context(), time.Second)
+	defer stop()
+	if err := h.Work(ctx, WorkOptions{Do: func(context.Context, *Task) Result { t.Error("it took a sheet"); return Result{} }}); err != nil {
+		t.Error(err)
+	}
+	inState(t, d, "a", Queued)
+}

@@ -18,7 +18,8 @@ const (
 	Quota
 	// Unconfirmed rows are asked about every 15 minutes, for a day.
 	Unconfirmed
-	// Busy is tried again after 2 s, which does not count: an account of it is in use.
+	// Busy is tried again after 2 s or Next.After, which does not count: an account of it is in
+	// use, or must not be called yet.
 	Busy
 	// HandBack gives it to another host at once, which does not count.
 	HandBack
@@ -27,7 +28,7 @@ const (
 // Next is what is to become of a sheet.
 type Next struct {
 	Kind Kind
-	// After is in how much time the quota is reset; only for Quota.
+	// After is in how much time the quota is reset, or, for Busy, how long to wait at least.
 	After time.Duration
 }
 
@@ -67,7 +68,7 @@ func decide(next Next, h history, busy time.Duration) verdict {
 	case HandBack:
 		return verdict{state: Queued, unreachable: h.unreachable >= 0, unconfirmed: h.unconfirmed >= 0}
 	case Busy:
-		return verdict{state: Waiting, pause: busy, unreachable: h.unreachable >= 0, unconfirmed: h.unconfirmed >= 0}
+		return verdict{state: Waiting, pause: max(busy, next.After), unreachable: h.unreachable >= 0, unconfirmed: h.unconfirmed >= 0}
 	case Quota: // it was reached
 		return verdict{state: Waiting, pause: max(next.After, time.Second), unconfirmed: h.unconfirmed >= 0}
 	case Unconfirmed:

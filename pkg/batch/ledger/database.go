@@ -96,7 +96,7 @@ func openDatabase(ctx context.Context, config *pgx.ConnConfig, o DatabaseOptions
 	}
 	for range orDefault(o.Writers, 2) {
 		d.writers = append(d.writers, newDatabaseWriter(newConn(postgres{}, d.connector(byIndexes(map[string]string{
-			"idle_in_transaction_session_timeout": "10s",
+			"idle_in_transaction_session_timeout": longestIdle,
 		}), longestAnswer))))
 	}
 	d.readers = newPool(orDefault(o.Readers, 4), func() *conn {
@@ -106,6 +106,10 @@ func openDatabase(ctx context.Context, config *pgx.ConnConfig, o DatabaseOptions
 	})
 	return d, nil
 }
+
+// longestIdle is how long a transaction that changes something may stand still: a host that is
+// frozen in the middle of one holds up whoever takes over from it for no longer.
+const longestIdle = "10s"
 
 // byIndexes has work on the shared tables go by their indexes, row by row, whatever a planner
 // thinks of how many rows a ledger has: it knows the tables as they were some time ago, when this
@@ -468,7 +472,7 @@ func (d *Database) apart(ctx context.Context, do func(c *conn) error) error {
 		return ErrClosed
 	}
 	defer func() { <-d.temporary }()
-	c, err := connect(ctx, postgres{}, d.connector(nil, 0))
+	c, err := connect(ctx, postgres{}, d.connector(map[string]string{"idle_in_transaction_session_timeout": longestIdle}, 0))
 	if err != nil {
 		return err
 	}

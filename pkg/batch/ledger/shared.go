@@ -168,7 +168,7 @@ func (s *shared) alone(ctx context.Context, do func(c *conn) error) error {
 		case <-s.l.quit:
 			return ErrClosed
 		}
-		s.c = newConn(postgres{}, s.d.connector(map[string]string{"idle_in_transaction_session_timeout": "1min"}, 0))
+		s.c = newConn(postgres{}, s.d.connector(map[string]string{"idle_in_transaction_session_timeout": longestIdle}, 0))
 		if err := s.c.show(s.number); err != nil {
 			return err
 		}
