@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,7 +20,16 @@ const DrainLimit = 25 * time.Second
 // Commit makes the prepared sheet the ledger's sheet, in one durable step, and binds
 // the ledger to the accounts. Nothing is sent.
 func (b *Batch) Commit(ctx context.Context) error {
-	if err := b.sideBySide(func(acc *account) error { return b.reader.Bind(ctx, b.binding(acc)) }); err != nil {
+	known, err := b.reader.Bindings(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.sideBySide(func(acc *account) error {
+		if binding := b.binding(acc); !slices.Contains(known, binding) {
+			return b.reader.Bind(ctx, binding)
+		}
+		return nil
+	}); err != nil {
 		return err
 	}
 	return b.importing.Commit(ctx, b.source)

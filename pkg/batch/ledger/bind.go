@@ -11,10 +11,6 @@ import (
 // durable when Bind returns; later another place is a *BindingError. Binding again
 // to the same place changes nothing.
 func (l *Ledger) Bind(ctx context.Context, b Binding) error {
-	known, err := l.bound(ctx, b.Account)
-	if err != nil || known != nil {
-		return agree(known, b, err)
-	}
 	return l.change(ctx, func(c *conn) error {
 		known, err := binding(c, b.Account)
 		if err != nil || known != nil {
@@ -37,14 +33,6 @@ func agree(known *Binding, now Binding, err error) error {
 		return &BindingError{Recorded: *known, Now: now}
 	}
 	return err
-}
-
-func (l *Ledger) bound(ctx context.Context, account string) (b *Binding, err error) {
-	err = l.read(ctx, func(c *conn) error {
-		b, err = binding(c, account)
-		return err
-	})
-	return b, err
 }
 
 func binding(c *conn, account string) (b *Binding, err error) {

@@ -36,6 +36,7 @@ func newShared(d *Database, l *Ledger, number int64, o Options) *shared {
 		s.patience = mostBusy
 	}
 	s.writer = d.writers[number%int64(len(d.writers))]
+	s.writer.open.Add(1)
 	return s
 }
 
@@ -231,6 +232,7 @@ func (s *shared) close() error {
 	s.turn <- struct{}{}
 	err := s.drop(true)
 	<-s.turn
+	s.writer.open.Add(-1)
 	s.d.mu.Lock()
 	delete(s.d.ledgers, s.l)
 	s.d.mu.Unlock()
