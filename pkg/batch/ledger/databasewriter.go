@@ -101,7 +101,7 @@ func (w *databaseWriter) wait() bool {
 // back by the limits of their CRMs anyway: so much is let come together that the database has
 // 20 commits a second of each writer, instead of one for every few rows.
 const (
-	manyLedgers = 8
+	manyLedgers = 4
 	manyPause   = 50 * time.Millisecond
 )
 
