@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/fleet"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/pgtest"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/transport"
 )
@@ -72,7 +73,8 @@ func TestTroubleOfAHostIsTriedAgain(t *testing.T) {
 	}
 }
 
-// Whoever waits for a ledger, while another one queues a sheet for it, changes nothing in it.
+// Whoever waits for a ledger, while another one queues a sheet for it, changes nothing in it
+// before that has ended.
 func TestSubmitAfterAnotherOne(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Start(t).URL
@@ -99,7 +101,20 @@ func TestSubmitAfterAnotherOne(t *testing.T) {
 	}
 	must(t, d.Submit(t.Context(), fleet.Submission{Ledger: "leavers", Sheet: "another.csv", File: strings.NewReader("another")}))
 	must(t, claimed.Release(t.Context(), map[string][]byte{key: nil}))
-	if got := <-code; got != exitHeld {
-		t.Errorf("exit code %d, want %d\n%s", got, exitHeld, stderr.String())
+	host2, err := d.Join(t.Context(), "third") // who has the ledger as soon as it is free
+	must(t, err)
+	defer host2.Leave(context.Background())
+	again, err := host2.Claim(t.Context(), []string{key}, fleet.ClaimOptions{Wait: time.Minute})
+	must(t, err)
+	ledgers, err := ledger.OpenDatabase(t.Context(), url, ledger.DatabaseOptions{})
+	must(t, err)
+	defer ledgers.Close()
+	if names, err := ledgers.Names(t.Context()); err != nil || len(names) > 0 {
+		t.Errorf("the ledgers are %q (%v), want none", names, err)
+	}
+	must(t, again.Release(t.Context(), map[string][]byte{key: nil}))
+	must(t, d.Cancel(t.Context(), "leavers"))
+	if got := <-code; got != exitRefused || !strings.Contains(stderr.String(), "no account is configured") {
+		t.Errorf("exit code %d, want %d\n%s", got, exitRefused, stderr.String())
 	}
 }

@@ -114,8 +114,17 @@ func databaseError(ctx context.Context, err error) error {
 	if errors.Is(err, fleet.ErrNewer) || errors.Is(err, ledger.ErrNewer) || errors.Is(err, fleet.ErrOldServer) {
 		hint = "Nothing was sent."
 	}
-	return refusef(hint, "%s", fleet.Message(err)) // what comes of a time limit is a refusal too
+	said := errors.New(fleet.Message(err)) // what comes of a time limit is a refusal too
+	if errors.Is(err, fleet.ErrAway) {
+		said = awayError{said}
+	}
+	return refusef(hint, "%w", said)
 }
+
+// awayError is what is said of a database that does not answer: a worker tries again.
+type awayError struct{ error }
+
+func (awayError) Is(target error) bool { return target == fleet.ErrAway }
 
 // join makes this process a host among others, once.
 func (db *database) join(ctx context.Context) (*fleet.Host, error) {
