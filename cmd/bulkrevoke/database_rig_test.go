@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -78,9 +79,18 @@ func (s *story) do(code int, args ...string) ran {
 func (s *story) given(stdin string, code int, args ...string) ran {
 	s.t.Helper()
 	o := &outside{stdin: strings.NewReader(stdin), env: s.env, now: s.now}
-	got := ran{o.execute(s.t.Context(), args...), o.stdout.String(), o.stderr.String()}
+	got := ran{o.execute(s.t.Context(), s.named(args)...), o.stdout.String(), o.stderr.String()}
 	s.tell(got, code, args...)
 	return got
+}
+
+// named returns a command line in which a ledger's file is its name, where it is in a database.
+func (s *story) named(args []string) []string {
+	args = slices.Clone(args)
+	if i := slices.Index(args, "--ledger"); i >= 0 && s.env["BULKREVOKE_DATABASE"] != "" {
+		args[i+1] = strings.TrimSuffix(filepath.Base(args[i+1]), ledgerEnding)
+	}
+	return args
 }
 
 func (s *story) tell(got ran, code int, args ...string) {

@@ -25,14 +25,14 @@ import (
 // its tables, which stands in a table in PostgreSQL alone.
 func Content(t testing.TB, s Store) string {
 	t.Helper()
-	lines := slices.Sorted(strings.Lines(wayUp.ReplaceAllString(databaseOnly.ReplaceAllString(Dump(t, s), ""), "output path=/")))
+	lines := slices.Sorted(strings.Lines(wayTo.ReplaceAllString(databaseOnly.ReplaceAllString(Dump(t, s), ""), "output path=")))
 	return strings.Join(slices.DeleteFunc(lines, func(line string) bool {
 		return strings.HasPrefix(line, "meta name=schema ") || strings.HasPrefix(line, "meta name=mark ")
 	}), "")
 }
 
-// wayUp is where the way from a file's folder to what its ledger has written goes up to the top.
-var wayUp = regexp.MustCompile(`output path=(\.\./)+`)
+// wayTo is the way to what a ledger has written, which is another one from each folder.
+var wayTo = regexp.MustCompile(`output path=.*/`)
 
 // databaseOnly are columns that a database alone has: which ledger it is, and one that is made of
 // others.
