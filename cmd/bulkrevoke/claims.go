@@ -21,6 +21,7 @@ type claims struct {
 	keys  map[string]string          // of each account, by its name: that of its organisation
 	gates map[string]*transport.Gate // of keys; nil where its calls count with an organisation's
 	quiet time.Duration              // for how long nothing might be sent to all of them, when they were taken
+	from  map[string]time.Time       // when each of those keys may be called for
 	kept  sync.WaitGroup             // who saves the counts of the day
 	stop  context.CancelFunc
 }
@@ -32,7 +33,7 @@ func (cs *connections) claim(ctx context.Context, o connectOptions) error {
 	if err != nil {
 		return databaseError(ctx, err)
 	}
-	cs.claims = &claims{host: host, of: map[string]*fleet.Claims{}, keys: map[string]string{}, gates: map[string]*transport.Gate{}}
+	cs.claims = &claims{host: host, of: map[string]*fleet.Claims{}, keys: map[string]string{}, gates: map[string]*transport.Gate{}, from: map[string]time.Time{}}
 	if err := cs.claimKeys(ctx, o); err != nil {
 		return err
 	}
@@ -182,6 +183,7 @@ func (c *claims) gate(a *account, key string, o connectOptions) (*transport.Gate
 	if was.Unclean {
 		cfg.Quiet = max(0, 2*cfg.Window-was.Ended)
 		c.quiet = max(c.quiet, cfg.Quiet)
+		c.from[key] = time.Now().Add(cfg.Quiet)
 		cfg.Past.Missed = max(0, was.Age-was.Ended)
 	}
 	gate, err := transport.NewGate(cfg)
@@ -268,7 +270,7 @@ func (c *claims) release() error {
 		switch gate, opened := c.gates[key]; {
 		case opened && gate == nil: // its calls count elsewhere
 			clean[of][key] = nil
-		case !opened || gate.Usage().Calls == 0:
+		case !opened || gate.Usage().Calls == 0 || time.Now().Before(c.from[key]): // all its calls were another gate's
 			untouched[of] = append(untouched[of], key)
 		default:
 			clean[of][key] = gate.Past()

@@ -28,19 +28,29 @@ func TestReleaseOfWhatWasNeverUsed(t *testing.T) {
 	host, err := d.Join(t.Context(), "a")
 	must(t, err)
 	defer host.Leave(context.Background())
-	keys := []string{"adopted", "unused"}
+	keys := []string{"adopted", "unused", "quiet"}
 	unclean, err := host.Claim(t.Context(), keys, fleet.ClaimOptions{})
 	must(t, err)
 	must(t, unclean.Release(t.Context(), nil))
 
 	c := &claims{host: host, of: map[string]*fleet.Claims{}, gates: map[string]*transport.Gate{"adopted": nil}}
-	must(t, c.take(t.Context(), connectOptions{}, map[string]string{"adopted": "", "unused": ""}))
+	must(t, c.take(t.Context(), connectOptions{}, map[string]string{"adopted": "", "unused": "", "quiet": ""}))
+	// It has taken over a call that was made before its organisation was known.
+	c.gates["quiet"], err = transport.NewGate(transport.GateConfig{Limit: 5, Window: time.Second})
+	must(t, err)
+	slot, err := c.gates["quiet"].Acquire(t.Context())
+	must(t, err)
+	slot.Sent()
+	slot.Done()
+	c.from = map[string]time.Time{"quiet": time.Now().Add(time.Hour)}
 	must(t, c.release()) // its gate could not be opened
 
 	again, err := host.Claim(t.Context(), keys, fleet.ClaimOptions{})
 	must(t, err)
-	if !again.Get("unused").Unclean {
-		t.Error("a goodbye was said for somebody else")
+	for _, key := range []string{"unused", "quiet"} {
+		if !again.Get(key).Unclean {
+			t.Errorf("%s: a goodbye was said for somebody else", key)
+		}
 	}
 	if again.Get("adopted").Unclean {
 		t.Error("no goodbye was said for calls that count elsewhere")
