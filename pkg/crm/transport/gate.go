@@ -170,7 +170,7 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 	g.timeline.step = firstStep(cfg.Window)
 	now := time.Now()
 	g.pace = newPace(now, n, cfg.Window)
-	g.quiet = now.Add(cfg.Quiet)
+	g.quiet = now.Add(max(cfg.Quiet, cfg.Past.quiet()))
 	if err := g.restore(cfg, now); err != nil {
 		return nil, err
 	}

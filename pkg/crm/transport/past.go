@@ -23,8 +23,9 @@ type Past struct {
 
 // pastText is the form of Past.Text.
 type pastText struct {
-	Back []int64    `json:"back,omitempty"` // milliseconds until each slot that is held comes back
-	Days [][2]int64 `json:"days,omitempty"` // calls of the day: how many buckets ago, and how many
+	Back  []int64    `json:"back,omitempty"`  // milliseconds until each slot that is held comes back
+	Days  [][2]int64 `json:"days,omitempty"`  // calls of the day: how many buckets ago, and how many
+	Quiet int64      `json:"quiet,omitempty"` // milliseconds for which nothing may be sent
 }
 
 // Past returns what the next gate on the account, in whatever process, must know of the
@@ -44,6 +45,9 @@ func (g *Gate) Past() []byte {
 		}
 	}
 	slices.Sort(p.Back)
+	if left := g.quiet.Sub(now); left > 0 {
+		p.Quiet = int64((left + time.Millisecond - 1) / time.Millisecond)
+	}
 	if g.daily != nil {
 		for _, b := range g.daily.buckets {
 			if ago := bucketOf(now) - b.number; b.calls > 0 && ago < dailyBuckets {
@@ -62,6 +66,15 @@ func (p *Past) read() (t pastText, ok bool) {
 	}
 	err := json.Unmarshal(p.Text, &t)
 	return t, err == nil && len(t.Back) <= 4*mostSlots
+}
+
+// quiet returns for how long nothing may be sent from now on.
+func (p *Past) quiet() time.Duration {
+	t, _ := p.read()
+	if p == nil {
+		return 0
+	}
+	return time.Duration(t.Quiet)*time.Millisecond - p.Age
 }
 
 // held returns the slots that have not come back yet.

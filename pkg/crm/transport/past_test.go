@@ -126,6 +126,20 @@ func TestMayEndsTheAccount(t *testing.T) {
 	})
 }
 
+// Whoever leaves while all must be quiet says so.
+func TestQuietIsHandedOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := GateConfig{Limit: 5, Window: time.Second, Quiet: 10 * time.Second}
+		text := newTestGate(t, cfg).Past()
+		time.Sleep(4 * time.Second)
+		cfg.Quiet, cfg.Past = 0, &Past{Text: text, Age: 4 * time.Second}
+		slot, took := acquireSent(t, newTestGate(t, cfg))
+		between(t, "the first call", took, 6*time.Second, 6*time.Second)
+		slot.Done()
+	})
+}
+
 func TestQuietHoldsTheFirstCallAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
