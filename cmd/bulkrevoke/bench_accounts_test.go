@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -13,9 +12,7 @@ import (
 // another number of accounts.
 func BenchmarkAccounts(b *testing.B) {
 	sizes := []int{50, 500, 2000}
-	if text := os.Getenv("BULKREVOKE_TEST_ACCOUNTS"); text != "" {
-		n, err := strconv.Atoi(text)
-		must(b, err)
+	if n := numberIn(b, "BULKREVOKE_TEST_ACCOUNTS", 0); n > 0 {
 		sizes = []int{n}
 	}
 	const rows = 20

@@ -42,13 +42,19 @@ var program = sync.OnceValues(func() (string, error) {
 // BULKREVOKE_TEST_KILLS.
 func kills(t *testing.T) int {
 	t.Helper()
-	text := os.Getenv("BULKREVOKE_TEST_KILLS")
+	return numberIn(t, "BULKREVOKE_TEST_KILLS", 50)
+}
+
+// numberIn returns the number in a variable of the environment, or otherwise where it is empty.
+func numberIn(t testing.TB, variable string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(variable)
 	if text == "" {
-		return 50
+		return otherwise
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		t.Fatalf("BULKREVOKE_TEST_KILLS: %v", err)
+		t.Fatalf("%s: %v", variable, err)
 	}
 	return n
 }

@@ -30,15 +30,7 @@ const (
 // fleetAccounts is how many accounts there are: 400, or BULKREVOKE_TEST_FLEET_ACCOUNTS.
 func fleetAccounts(t *testing.T) int {
 	t.Helper()
-	text := os.Getenv("BULKREVOKE_TEST_FLEET_ACCOUNTS")
-	if text == "" {
-		return 400
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("BULKREVOKE_TEST_FLEET_ACCOUNTS: %v", err)
-	}
-	return n
+	return numberIn(t, "BULKREVOKE_TEST_FLEET_ACCOUNTS", 400)
 }
 
 // TestFleetScaleFewSheets has three hosts do many accounts, in one sheet for each host.

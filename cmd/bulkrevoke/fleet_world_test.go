@@ -464,15 +464,7 @@ func (w *fleetWorld) pause(least, most time.Duration) {
 // fleetKills is how many hosts a campaign kills; a longer one sets BULKREVOKE_TEST_FLEET_KILLS.
 func fleetKills(t *testing.T) int {
 	t.Helper()
-	text := os.Getenv("BULKREVOKE_TEST_FLEET_KILLS")
-	if text == "" {
-		return 20
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("BULKREVOKE_TEST_FLEET_KILLS: %v", err)
-	}
-	return n
+	return numberIn(t, "BULKREVOKE_TEST_FLEET_KILLS", 20)
 }
 
 // awaitSaid waits until the process has said something.

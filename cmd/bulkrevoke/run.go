@@ -106,10 +106,7 @@ func (j *job) run(ctx context.Context) (err error) {
 	}
 
 	// Plan, and ask.
-	if j.plan, err = j.batch.Prepare(ctx); err != nil {
-		return err
-	}
-	if err := j.opts.checkPlan(j.plan); err != nil {
+	if err := j.makePlan(ctx); err != nil {
 		return err
 	}
 	if err := j.ask(ctx); err != nil {
@@ -154,6 +151,14 @@ func (j *job) run(ctx context.Context) (err error) {
 	}
 	j.code = verdict(summary, j.opts.confirmOff())
 	return j.started(runErr)
+}
+
+// makePlan says what there is to do, and refuses what the guard rails do not allow.
+func (j *job) makePlan(ctx context.Context) (err error) {
+	if j.plan, err = j.batch.Prepare(ctx); err != nil {
+		return err
+	}
+	return j.opts.checkPlan(j.plan)
 }
 
 // load reads the sheet to its end and checks every row, and that its result can be

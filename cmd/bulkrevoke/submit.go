@@ -387,10 +387,7 @@ func (j *job) planIfFree(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if j.plan, err = j.batch.Prepare(ctx); err != nil {
-		return err
-	}
-	if err := j.opts.checkPlan(j.plan); err != nil {
+	if err := j.makePlan(ctx); err != nil {
 		return err
 	}
 	if err := j.ask(ctx); err != nil {

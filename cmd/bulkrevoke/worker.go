@@ -212,10 +212,7 @@ func (j *job) runTask(ctx context.Context, t *fleet.Task) error {
 		// to be held while nothing may be sent.
 		return &quietError{quiet}
 	}
-	if j.plan, err = j.batch.Prepare(ctx); err != nil {
-		return err
-	}
-	if err := j.opts.checkPlan(j.plan); err != nil {
+	if err := j.makePlan(ctx); err != nil {
 		return err
 	}
 	if err := j.batch.Commit(ctx); err != nil {

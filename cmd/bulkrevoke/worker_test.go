@@ -126,7 +126,7 @@ func TestSheetsThatEndEarly(t *testing.T) {
 	}
 }
 
-// What a sheet means is settled where it is submitted, whatever the worker's configuration has.
+// What a sheet means is decided where it is submitted, whatever the worker's configuration has.
 func TestSheetMeansWhatItSaidWhereItWasSubmitted(t *testing.T) {
 	t.Parallel()
 	r := newDatabaseRig(t, sandbox.Config{})

@@ -238,7 +238,7 @@ func (w *databaseWriter) try(parts []*part) {
 		}
 	}
 	if lostCommit(w.c, err) {
-		happened, unknown := settle(w.c, parts, err)
+		happened, unknown := findOut(w.c, parts, err)
 		switch {
 		case happened:
 			err = nil
@@ -443,10 +443,10 @@ func lostCommit(c *conn, err error) bool {
 	return committing && c.lost(err)
 }
 
-// settle finds out whether the transaction has happened whose COMMIT has no answer. It waits
+// findOut finds out whether the transaction has happened whose COMMIT has no answer. It waits
 // for the database as long as somebody waits for the answer; unknown is not nil if it did
 // not get to know.
-func settle(c *conn, parts []*part, cause error) (happened bool, unknown error) {
+func findOut(c *conn, parts []*part, cause error) (happened bool, unknown error) {
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
 		happened, known, err := hasHappened(c, parts)
 		if known {

@@ -191,7 +191,7 @@ func (s *shared) changeAlone(ctx context.Context, j *job) error {
 				return p.fenced
 			}
 			if lostCommit(c, err) {
-				happened, unknown := settle(c, []*part{p}, err)
+				happened, unknown := findOut(c, []*part{p}, err)
 				if happened {
 					return nil
 				}
