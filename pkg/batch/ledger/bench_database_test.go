@@ -25,7 +25,7 @@ func BenchmarkDatabase(b *testing.B) {
 				}
 				return nil
 			}}.onDatabase()
-			d := newDatabase(b, server.url(b, "postgres"), b.Name(), int64(100*i+b.N))
+			d := newDatabase(b, server.URL, b.Name(), int64(100*i+b.N))
 			db := d.mustDatabase(b, o)
 			const rows = 10 // of an account
 			var sheet []ledger.ImportRow

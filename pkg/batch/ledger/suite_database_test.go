@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -662,11 +661,27 @@ func testHangUpsUnderLoad(t *testing.T, d database) {
 	db := d.mustDatabase(t, ledger.DatabaseOptions{})
 	const rows = 40
 	all := ledgers(t, db, d.name, 6, manyRows(rows), Options())
-	var done, ended atomic.Int64
+	var ended int64
+	workDisturbed(t, all, 5, 15, func() {
+		var n int64
+		if err := d.db.QueryRow("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '" + d.app + "'").Scan(&n); err != nil {
+			t.Error(err)
+		}
+		ended += n
+	})
+	finished(t, all, rows)
+	t.Logf("%d connections were ended", ended)
+}
+
+// workDisturbed works on the ledgers, and reads one of them, while something is done to them: when
+// so much work is done first, and again whenever so much more is.
+func workDisturbed(t *testing.T, all []*ledger.Ledger, first, every int64, disturb func()) {
+	t.Helper()
+	var done atomic.Int64
 	over := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for at := int64(5); ; at += 15 {
+		for at := first; ; at += every {
 			for done.Load() < at {
 				select {
 				case <-over:
@@ -674,11 +689,7 @@ func testHangUpsUnderLoad(t *testing.T, d database) {
 				case <-time.After(time.Millisecond):
 				}
 			}
-			var n int64
-			if err := d.db.QueryRow("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '" + d.app + "'").Scan(&n); err != nil {
-				t.Error(err)
-			}
-			ended.Add(n)
+			disturb()
 		}
 	})
 	work(t, all, 2, func() {
@@ -689,8 +700,6 @@ func testHangUpsUnderLoad(t *testing.T, d database) {
 	})
 	close(over)
 	wg.Wait()
-	finished(t, all, rows)
-	t.Logf("%d connections were ended", ended.Load())
 }
 
 // Imports take a connection each, so many at one time; more wait until one is free or they
@@ -982,36 +991,15 @@ func testNewLedgerIsNotTakenForEmpty(t *testing.T, d database) {
 func TestPostgresCrashes(t *testing.T) {
 	t.Parallel()
 	server := startPostgres(t)
-	d := newDatabase(t, server.url(t, "postgres"), t.Name(), 1)
+	d := newDatabase(t, server.URL, t.Name(), 1)
 	db := d.mustDatabase(t, ledger.DatabaseOptions{})
 	const rows = 60
 	all := ledgers(t, db, d.name, 6, manyRows(rows), Options())
-	var done atomic.Int64
-	over := make(chan struct{})
-	var wg sync.WaitGroup
 	crashes := 0
-	wg.Go(func() {
-		for at := int64(30); ; at += 80 {
-			for done.Load() < at {
-				select {
-				case <-over:
-					return
-				case <-time.After(time.Millisecond):
-				}
-			}
-			server.stop(syscall.SIGQUIT)
-			crashes++
-			server.start(t)
-		}
+	workDisturbed(t, all, 30, 80, func() {
+		server.Restart(t, "immediate")
+		crashes++
 	})
-	work(t, all, 2, func() {
-		done.Add(1)
-		if _, err := all[0].Next(context.Background(), "main", ledger.Cursor{}, 3); err != nil {
-			t.Error(err)
-		}
-	})
-	close(over)
-	wg.Wait()
 	finished(t, all, rows)
 	if crashes < 3 {
 		t.Errorf("the server has crashed %d times only", crashes)

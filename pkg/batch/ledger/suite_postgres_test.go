@@ -6,23 +6,18 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/pgtest"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 )
 
@@ -33,11 +28,11 @@ func TestPostgres(t *testing.T) {
 	server := startPostgres(t)
 	var ledgers atomic.Int64
 	empty := func(t testing.TB) database {
-		return newDatabase(t, server.url(t, "postgres"), t.Name(), ledgers.Add(1))
+		return newDatabase(t, server.URL, t.Name(), ledgers.Add(1))
 	}
 	fresh := func(t testing.TB) database { // in a database of its own
 		n := ledgers.Add(1)
-		return newDatabase(t, server.newDatabase(t, n), t.Name(), n)
+		return newDatabase(t, server.NewDatabase(t), t.Name(), n)
 	}
 	Run(t, func(t testing.TB) Store { return empty(t) })
 	for _, tt := range []struct {
@@ -338,141 +333,26 @@ func (d database) DB(t testing.TB) *sql.DB {
 	return d.db
 }
 
-// cluster is a PostgreSQL server.
-type cluster struct {
-	dir    string
-	run    func(name string, args ...string) *exec.Cmd
-	server *exec.Cmd
-}
-
-// startPostgres makes a cluster and runs a server on it until the test ends. Its default
-// collation is one in which letters are not in the order of their bytes.
-func startPostgres(t testing.TB) *cluster {
+// startPostgres runs a server until the test ends.
+func startPostgres(t testing.TB) *pgtest.Server {
 	t.Helper()
-	initdb, err := findPostgres()
-	if err != nil {
-		if os.Getenv("BULKREVOKE_TEST_POSTGRES") == "require" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	dir := newFolder(t, "") // a short path: a socket goes there
-	as := asUser(t, dir)
-	data := filepath.Join(dir, "data")
-	c := &cluster{dir: dir, run: func(name string, args ...string) *exec.Cmd {
-		all := append(slices.Clone(as), append([]string{filepath.Join(filepath.Dir(initdb), name)}, args...)...)
-		cmd := exec.Command(all[0], all[1:]...)
-		cmd.Dir = dir
-		return cmd
-	}}
-	args := []string{"-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"}
-	if out, err := c.run("initdb", append(args, "--locale-provider=icu", "--icu-locale=en")...).CombinedOutput(); err != nil {
-		t.Logf("no ICU: %s", out)
-		os.RemoveAll(data)
-		if out, err := c.run("initdb", args...).CombinedOutput(); err != nil {
-			t.Fatalf("initdb: %v\n%s", err, out)
-		}
-	}
-	c.start(t)
-	t.Cleanup(func() { c.stop(os.Interrupt) })
-	conn, err := pgx.Connect(t.Context(), c.url(t, "postgres"))
-	Must(t, err)
-	quickTemporary(t, conn)
-	Must(t, conn.Close(t.Context()))
-	return c
-}
-
-// url is the address of one of its databases.
-func (c *cluster) url(t testing.TB, name string) string {
-	return "postgres:///" + name + "?user=postgres&host=" + url.QueryEscape(c.dir)
-}
-
-// newDatabase makes a database and returns its address.
-func (c *cluster) newDatabase(t testing.TB, n int64) string {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), c.url(t, "postgres"))
-	Must(t, err)
-	defer conn.Close(t.Context())
-	_, err = conn.Exec(t.Context(), fmt.Sprintf("CREATE DATABASE test_%d", n))
-	Must(t, err)
-	return c.url(t, fmt.Sprintf("test_%d", n))
-}
-
-// start runs the server and returns when it answers.
-func (c *cluster) start(t testing.TB) {
-	t.Helper()
-	log, err := os.Create(filepath.Join(c.dir, "log"))
-	Must(t, err)
-	defer log.Close()
-	c.server = c.run("postgres", "-D", filepath.Join(c.dir, "data"), "-k", c.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=600", "-c", "shared_buffers=16MB", "-c", "jit=off", "-c", "full_page_writes=off", "-c", "autovacuum=off", "-c", "wal_level=minimal", "-c", "max_wal_senders=0")
-	c.server.Stdout, c.server.Stderr = log, log
-	Must(t, c.server.Start())
-	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := pgx.Connect(context.Background(), c.url(t, "postgres"))
-		if err == nil {
-			Must(t, conn.Close(context.Background()))
-			return
-		}
-		if time.Since(began) > time.Minute {
-			said, _ := os.ReadFile(log.Name())
-			t.Fatalf("the server does not answer: %v\n%s", err, said)
-		}
-	}
-}
-
-// stop ends the server as the signal has it: SIGQUIT is a crash.
-func (c *cluster) stop(how os.Signal) {
-	c.server.Process.Signal(how)
-	c.server.Wait()
+	server := pgtest.Start(t)
+	quickTemporary(t, server)
+	return server
 }
 
 // quickTemporary puts temporary tables into memory where that is a folder. A few hundred
 // imports make and drop thousands of files.
-func quickTemporary(t testing.TB, c *pgx.Conn) {
+func quickTemporary(t testing.TB, server *pgtest.Server) {
 	t.Helper()
 	if _, err := os.Stat("/dev/shm"); err != nil {
 		return
 	}
-	dir := newFolder(t, "/dev/shm")
-	asUser(t, dir)
-	_, err := c.Exec(t.Context(), "CREATE TABLESPACE quick LOCATION '"+dir+"'")
+	c, err := pgx.Connect(t.Context(), server.URL)
+	Must(t, err)
+	defer c.Close(t.Context())
+	_, err = c.Exec(t.Context(), "CREATE TABLESPACE quick LOCATION '"+server.Folder(t, "/dev/shm")+"'")
 	Must(t, err)
 	_, err = c.Exec(t.Context(), "ALTER DATABASE postgres SET temp_tablespaces = 'quick'")
 	Must(t, err)
-}
-
-func newFolder(t testing.TB, in string) string {
-	t.Helper()
-	dir, err := os.MkdirTemp(in, "pg")
-	Must(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-func findPostgres() (initdb string, err error) {
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // where Debian has them
-	if err == nil && len(found) > 0 {
-		return found[len(found)-1], nil
-	}
-	return exec.LookPath("initdb")
-}
-
-// asUser gives the folder to a user who may run PostgreSQL, which root may not, and
-// returns what a command of theirs begins with.
-func asUser(t testing.TB, dir string) []string {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		u, err = user.Lookup("nobody")
-	}
-	Must(t, err)
-	uid, err := strconv.Atoi(u.Uid)
-	Must(t, err)
-	gid, err := strconv.Atoi(u.Gid)
-	Must(t, err)
-	Must(t, os.Chown(dir, uid, gid))
-	return []string{"setpriv", "--reuid", u.Uid, "--regid", u.Gid, "--clear-groups"}
 }

@@ -39,19 +39,27 @@ type Server struct {
 // is one in which letters are not in the order of their bytes.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	initdb, err := find()
-	if err != nil {
-		if os.Getenv("BULKREVOKE_TEST_POSTGRES") == "require" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	s, err := start(initdb)
+	s, err := start(programs(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.remove)
 	return s
+}
+
+// programs returns where PostgreSQL's initdb is, beside its other programs. It skips the test
+// where there is none: the tests of the repository need only Go, and those of a machine that
+// has to have PostgreSQL are told so.
+func programs(t testing.TB) (initdb string) {
+	t.Helper()
+	initdb, err := find()
+	if err != nil && os.Getenv("BULKREVOKE_TEST_POSTGRES") == "require" {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Skip(err)
+	}
+	return initdb
 }
 
 var shared struct {
@@ -68,14 +76,8 @@ func Shared(t testing.TB) *Server {
 	if shared.server != nil {
 		return shared.server
 	}
-	initdb, err := find()
-	if err != nil {
-		if os.Getenv("BULKREVOKE_TEST_POSTGRES") == "require" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	if shared.server, err = start(initdb); err != nil {
+	var err error
+	if shared.server, err = start(programs(t)); err != nil {
 		t.Fatal(err)
 	}
 	return shared.server
@@ -135,7 +137,7 @@ func (s *Server) begin() error {
 func (s *Server) run() error {
 	const untilClosed = `"$@" & server=$!; (cat >/dev/null; kill -INT $server) <&3 3<&- >/dev/null 2>&1 & exec 3<&-; wait $server`
 	settings := []string{"-D", s.data, "-k", s.dir}
-	for _, c := range []string{"listen_addresses=", "fsync=off", "max_connections=150", "shared_buffers=16MB", "jit=off", "full_page_writes=off", "autovacuum=off", "wal_level=minimal", "max_wal_senders=0"} {
+	for _, c := range []string{"listen_addresses=", "fsync=off", "max_connections=600", "shared_buffers=16MB", "jit=off", "full_page_writes=off", "autovacuum=off", "wal_level=minimal", "max_wal_senders=0"} {
 		settings = append(settings, "-c", c)
 	}
 	program := s.program("postgres", settings...)
@@ -237,6 +239,21 @@ func (s *Server) NewDatabase(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return "postgres:///" + name + "?user=postgres&host=" + url.QueryEscape(s.dir)
+}
+
+// Folder makes a folder that the server may use, in another one, "" for that of the system, and
+// removes it with the test.
+func (s *Server) Folder(t testing.TB, in string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(in, "pg")
+	if err == nil {
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		_, err = owner(dir)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // Dump returns everything that a database holds, as SQL.
