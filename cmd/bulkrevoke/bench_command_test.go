@@ -63,7 +63,7 @@ func (c *commander) report(name string, args ...string) {
 // BenchmarkCommands measures the commands on a big sheet as processes, from start to
 // exit, with their peak memory: the plan before anything was done, the run against
 // a server that accepts everything at once, the plan and the run of a sheet that is
-// all done, and the result file.
+// all done, the result file and evidence by person.
 func BenchmarkCommands(b *testing.B) {
 	rows := scaleRows(b)
 	server := httptest.NewServer(acceptEverything())
@@ -83,6 +83,7 @@ func BenchmarkCommands(b *testing.B) {
 		c.report("plan-done", append(free, "plan", "sheet.csv")...)
 		c.report("run-done", append(free, "run", "sheet.csv")...)
 		c.report("results", "results", "sheet.csv")
+		c.report("by-person", "results", "--by-person", "sheet.csv")
 	}
 }
 
