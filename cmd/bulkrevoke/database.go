@@ -86,13 +86,34 @@ func (j *job) openDatabase(ctx context.Context) (db *database, err error) {
 		name = "unknown host"
 	}
 	db = &database{name: name}
+	for began, told := time.Now(), false; ; told = true {
+		err := db.connect(ctx, c)
+		if err == nil {
+			return db, nil
+		}
+		if !fleet.Passing(err) || ctx.Err() != nil || time.Since(began) >= j.restart {
+			return nil, databaseError(ctx, err)
+		}
+		if !told {
+			j.log.Warn("the database does not answer; it is asked again for a while", "for", j.restart, "error", fleet.Message(err))
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// connect opens the database.
+func (db *database) connect(ctx context.Context, c fleet.Config) (err error) {
 	if db.fleet, err = fleet.Open(ctx, c); err != nil {
-		return nil, databaseError(ctx, err)
+		return err
 	}
 	if db.ledgers, err = ledger.OpenDatabaseConfig(ctx, db.fleet.ConnConfig(), ledger.DatabaseOptions{}); err != nil {
-		return nil, errors.Join(databaseError(ctx, err), db.fleet.Close())
+		return errors.Join(err, db.fleet.Close())
 	}
-	return db, nil
+	return nil
 }
 
 // useDatabase has the job work with the database that the settings name, if they name one.

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -153,6 +154,37 @@ func TestDatabaseSettings(t *testing.T) {
 
 // goWords are words that no message has: of Go, of libraries, and of how they chain errors.
 var goWords = regexp.MustCompile(`(?i)context deadline|dial tcp|dial error|pgx|pgconn|\*[a-z]+\.[A-Z]|strconv|nil pointer|failed to |SQLSTATE|EOF|hostname resolving|lookup `)
+
+// A run that begins while the database restarts waits for it, says so, and goes on by itself.
+func TestRunWaitsForADatabaseThatRestarts(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t)
+	r := newRig(t, sandbox.Config{})
+	r.env["BULKREVOKE_DATABASE"] = server.NewDatabase(t)
+	off := r.sheet(lead("revoke", 1))
+	server.Stop(t, "fast")
+	path, err := program()
+	must(t, err)
+	log, err := os.Create(r.path("log"))
+	must(t, err)
+	defer log.Close()
+	cmd := exec.Command(path, "run", off)
+	cmd.Stderr = log
+	p := r.startCommand(cmd)
+	said := func() string { text, _ := os.ReadFile(r.path("log")); return string(text) }
+	until(t, "it does not say that it waits", func() bool { return strings.Contains(said(), "the database does not answer; it is asked again") })
+	if n := r.changes(); n != 0 {
+		t.Errorf("%d changes without the database", n)
+	}
+	server.Continue(t)
+	if code := p.wait(); code != exitDone {
+		t.Errorf("it ended with %d, want %d:\n%s", code, exitDone, said())
+	}
+	if goWords.MatchString(said()) {
+		t.Errorf("it speaks of the program's inside:\n%s", said())
+	}
+	r.wantWords("result", "done")
+}
 
 // A database that a later version has changed is left alone.
 func TestNewerDatabaseIsRefused(t *testing.T) {

@@ -132,15 +132,19 @@ func TestFleetCutOff(t *testing.T) {
 }
 
 // TestFleetDatabaseGone stops the database hard and ends all its connections over and over,
-// under load. All goes on by itself, and nobody is taken for dead.
+// under load, while runs work and one begins. All goes on by itself, and nobody is taken for dead.
 func TestFleetDatabaseGone(t *testing.T) {
 	t.Parallel()
-	w := newFleetWorld(t, testSeed(t), 4, fleetSize{single: 8, triple: 2, runs: 1, rows: 60})
+	w := newFleetWorld(t, testSeed(t), 4, fleetSize{single: 8, triple: 2, runs: 2, rows: 60})
 	w.submit()
 	hosts := w.spread(3)
-	run := w.start("d", "run", "--quiet", "--yes", w.sheets[len(w.sheets)-1].path)
+	begin := func(place string, n int) *fleetProcess {
+		return w.start(place, "run", "--quiet", "--yes", w.sheets[len(w.sheets)-n].path)
+	}
+	run := begin("d", 1)
 	w.progress(150)
 	w.pg.Stop(t, "immediate")
+	late := begin("e", 2) // it finds no database
 	time.Sleep(20 * time.Second)
 	w.pg.Continue(t)
 	w.progress(50)
@@ -148,8 +152,10 @@ func TestFleetDatabaseGone(t *testing.T) {
 		w.pg.Terminate(t, w.url)
 		time.Sleep(time.Second)
 	}
-	if code := run.await(3 * time.Minute); code > 1 {
-		t.Errorf("the run ended with %d\n%s", code, run.said())
+	for _, p := range []*fleetProcess{run, late} {
+		if code := p.await(3 * time.Minute); code > 1 {
+			t.Errorf("%s, a run, ended with %d\n%s", p.name, code, p.said())
+		}
 	}
 	w.finish(3 * time.Minute)
 	for _, p := range hosts {

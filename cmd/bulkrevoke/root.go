@@ -35,6 +35,9 @@ type app struct {
 	terminal func(stream any) bool
 	crms     kinds
 	now      func() time.Time // says which dates have come
+	// restart is how long a database that does not answer is asked again before anything is
+	// done: at night nobody is there to start the command a second time.
+	restart time.Duration
 
 	sheet string // as given, "" before that is known
 	job   *job   // what the command works at, nil before its options are known
@@ -50,7 +53,7 @@ func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 	shown.Missed = screen.Missed
 	return &app{
 		args: args, stdin: stdin, stdout: &dataOut{w: stdout}, stderr: stderr, shown: shown, screen: screen,
-		lookup: os.LookupEnv, environ: os.Environ, terminal: isTerminal, crms: knownCRMs(), now: time.Now,
+		lookup: os.LookupEnv, environ: os.Environ, terminal: isTerminal, crms: knownCRMs(), now: time.Now, restart: time.Minute,
 	}
 }
 

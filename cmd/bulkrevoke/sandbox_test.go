@@ -23,6 +23,7 @@ type outside struct {
 	env            map[string]string
 	terminal       bool
 	now            func() time.Time // nil for time.Now
+	restart        time.Duration    // how long a database that is away is waited for
 }
 
 // execute runs a command line there and returns the exit code.
@@ -36,6 +37,7 @@ func (o *outside) execute(ctx context.Context, args ...string) int {
 		return all
 	}
 	a.terminal = func(any) bool { return o.terminal }
+	a.restart = o.restart
 	if o.now != nil {
 		a.now = o.now
 	}

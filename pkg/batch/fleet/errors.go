@@ -2,8 +2,10 @@ package fleet
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -84,6 +86,14 @@ func (e *StateError) Error() string {
 // isACopy is the code of a server that takes no changes, since another one has taken over
 // from it.
 const isACopy = "25006" // read_only_sql_transaction
+
+// Passing reports whether the database may answer when it is asked again in a moment: its
+// server restarts, say. A name that nobody knows or a certificate that does not fit stays wrong.
+func Passing(err error) bool {
+	name, _ := errors.AsType[*net.DNSError](err)
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	return passing(err) && !certificate && (name == nil || !name.IsNotFound)
+}
 
 // passing reports whether an error comes from the connection, from a server that stops or
 // starts, has no room or has become another's copy, or from two transactions in each
