@@ -9,10 +9,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/pgtest"
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 )
 
@@ -184,6 +186,34 @@ func TestRunWaitsForADatabaseThatRestarts(t *testing.T) {
 		t.Errorf("it speaks of the program's inside:\n%s", said())
 	}
 	r.wantWords("result", "done")
+}
+
+// What was imported is gone with its connection to the database. As nothing was sent, the
+// command begins again by itself.
+func TestImportThatLosesItsConnectionBeginsAgain(t *testing.T) {
+	t.Parallel()
+	for _, command := range [][]string{{"run"}, {"submit"}} {
+		t.Run(command[0], func(t *testing.T) {
+			t.Parallel()
+			r := newDatabaseRig(t, sandbox.Config{})
+			r.server.AddUser(crm.User{ID: guidOf('a', 7), Email: "ann@example.com", Active: true}, "")
+			r.server.Fault(sandbox.Fault{Op: "Users.Get", Kind: sandbox.FaultSlow, Delay: time.Second})
+			off := r.write("off.csv", "action,object,record_id,user_email,context_id\nrevoke,lead,7001,ann@example.com,"+guidOf('c', 1)+"\n")
+			ended := make(chan ran)
+			go func() { ended <- r.run(append(command, off)...) }()
+			until(t, "nothing is looked up", func() bool { return len(r.server.Arrivals()) > 0 })
+			pgtest.Shared(t).Terminate(t, r.env["BULKREVOKE_DATABASE"])
+			got := <-ended
+			if got.code != exitDone {
+				t.Errorf("it ended with %d:\n%s", got.code, got.stderr)
+			}
+			got.says(t, "lost before anything was sent; beginning again")
+			want := map[string]int{"run": 1}[command[0]]
+			if n := r.changes(); n != want {
+				t.Errorf("%d changes, want %d", n, want)
+			}
+		})
+	}
 }
 
 // A database that a later version has changed is left alone.

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
@@ -138,13 +139,39 @@ func (a *app) sheetCommand(o *options, cmd *cobra.Command, do func(context.Conte
 		if a.job, err = a.readOptions(cmd, o); err != nil {
 			return err
 		}
-		if err := a.job.useDatabase(cmd.Context()); err != nil {
-			return err
-		}
-		err = do(cmd.Context(), a.job)
-		return errors.Join(err, a.job.started(a.job.close()))
+		read := *a.job
+		_, err = undisturbed(cmd.Context(), a.sheet, func() (*job, error) {
+			j := read
+			a.job = &j
+			return a.job, a.job.useDatabase(cmd.Context())
+		}, do)
+		return err
 	}
 	return cmd
+}
+
+// mostBeginnings is how often a job is begun.
+const mostBeginnings = 20
+
+// undisturbed makes a job, does it and closes it. One that loses its connection to the database
+// before anything is sent is begun again: at night nobody is there to do that.
+func undisturbed(ctx context.Context, sheetName string, begin func() (*job, error), do func(context.Context, *job) error) (*job, error) {
+	for tries := 1; ; tries++ {
+		j, err := begin()
+		if err == nil {
+			err = do(ctx, j)
+		}
+		err = errors.Join(err, j.started(j.close()))
+		if !errors.Is(err, ledger.ErrInterrupted) || j.committed || sheetName == standardInput || tries == mostBeginnings || ctx.Err() != nil {
+			return j, err
+		}
+		j.log.Warn("the connection to the database was lost before anything was sent; beginning again", "sheet", sheetName)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return j, err
+		}
+	}
 }
 
 // noSuchCommand refuses words of a command line that begins with no command, and says

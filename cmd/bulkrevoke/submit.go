@@ -72,7 +72,7 @@ so.`,
 func (a *app) forSheet(sheetName string) *app {
 	return &app{
 		args: a.args, stdin: a.stdin, stdout: a.stdout, stderr: a.stderr, shown: a.shown, screen: a.screen, lookup: a.lookup, environ: a.environ,
-		terminal: a.terminal, crms: a.crms, now: a.now, sheet: sheetName,
+		terminal: a.terminal, crms: a.crms, now: a.now, restart: a.restart, sheet: sheetName,
 	}
 }
 
@@ -108,10 +108,10 @@ func (a *app) submit(cmd *cobra.Command, o *options, sub *submission, sheets []s
 	flags := flagsThatTravel(cmd.Flags())
 	var queued []*job
 	for _, name := range sheets {
-		one := *o
-		j := &job{app: a.forSheet(name), opts: &one, cfg: a.job.cfg, log: a.job.log, db: a.job.db}
-		err := j.queueSheet(ctx, sub, flags)
-		err = errors.Join(err, j.close())
+		j, err := undisturbed(ctx, name, func() (*job, error) {
+			one := *o
+			return &job{app: a.forSheet(name), opts: &one, cfg: a.job.cfg, log: a.job.log, db: a.job.db}, nil
+		}, func(ctx context.Context, j *job) error { return j.queueSheet(ctx, sub, flags) })
 		if ctx.Err() != nil {
 			return cmp.Or(err, context.Cause(ctx)) // also where this one is queued
 		}

@@ -322,6 +322,8 @@ func (j *job) next(ctx context.Context, err error, r *fleet.Result) fleet.Next {
 		return fleet.Next{Kind: fleet.Busy}
 	case quiet != nil:
 		return fleet.Next{Kind: fleet.Busy, After: quiet.left}
+	case errors.Is(err, ledger.ErrInterrupted):
+		return fleet.Next{Kind: fleet.Busy} // it is as good as before
 	case errors.Is(err, fleet.ErrAway), errors.Is(err, ledger.ErrStorage), errors.Is(err, ledger.ErrBusy):
 		return fleet.Next{Kind: fleet.Unreachable}
 	}

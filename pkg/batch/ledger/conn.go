@@ -30,8 +30,12 @@ type conn struct {
 	again func() bool
 	// running says that the rows of a query are being handed out: nothing else may run.
 	running bool
-	open    bool  // a transaction is under way
-	failed  error // of the first statement of the transaction that has failed
+	// keeps says that what its temporary tables hold is needed: once lost, it stays lost, as
+	// ErrInterrupted, which is in gone.
+	keeps  bool
+	gone   error
+	open   bool  // a transaction is under way
+	failed error // of the first statement of the transaction that has failed
 }
 
 // stmt is a prepared statement, with room for one row of its answer.
@@ -119,10 +123,13 @@ func (c *conn) hangUp() error {
 
 // run does something with the connection, for a statement. Outside of a transaction it is
 // done again, on a new connection, where the old one was lost: what is done there can be
-// repeated, and what temporary tables held is gone and missed.
+// repeated, unless the connection keeps what temporary tables hold.
 func (c *conn) run(query string, do func() error) error {
 	if c.running {
 		return c.fail(fmt.Errorf("a statement runs inside a query: %s", query))
+	}
+	if c.gone != nil {
+		return c.fail(c.gone)
 	}
 	dialed := func() error {
 		if err := c.dial(context.Background()); err != nil {
@@ -131,7 +138,7 @@ func (c *conn) run(query string, do func() error) error {
 		return do()
 	}
 	err := dialed()
-	for tries := 0; err != nil && !c.open && c.lost(err); tries++ {
+	for tries := 0; err != nil && !c.open && !c.keeps && c.lost(err); tries++ {
 		_ = c.hangUp() // it is lost
 		if c.again == nil && tries == 1 || c.again != nil && !(c.away(err) && c.again()) {
 			break
@@ -141,9 +148,22 @@ func (c *conn) run(query string, do func() error) error {
 	return c.fail(err)
 }
 
+// renew has a lost connection opened again that keeps what temporary tables hold: they are made
+// anew.
+func (c *conn) renew() {
+	if c.gone != nil {
+		_ = c.hangUp() // it is lost
+		c.gone = nil
+	}
+}
+
 // fail tells what kind of error it is, and keeps it from being overlooked: what it ends
 // is not committed.
 func (c *conn) fail(err error) error {
+	if c.keeps && c.gone == nil && err != nil && c.lost(err) {
+		c.gone = fmt.Errorf("%w: %w", ErrInterrupted, err)
+		err = c.gone
+	}
 	if err = c.storageError(err); c.failed == nil {
 		c.failed = err
 	}

@@ -20,6 +20,9 @@ var (
 	// ErrBusy: another program, a database browser or a backup for one, holds the file, or
 	// the ledger in its database.
 	ErrBusy = errors.New("the ledger is in use by another program")
+	// ErrInterrupted: the connection to the database was lost while a sheet was being read in,
+	// matched or reviewed. What had come of that is gone; the same can be begun again at once.
+	ErrInterrupted = errors.New("the connection to the database was lost")
 	// ErrReadOnly: the ledger was opened to be read only.
 	ErrReadOnly = errors.New("the ledger is open for reading only")
 	// ErrCopy: the ledger is a copy that was taken out of another place, to be read.

@@ -86,7 +86,10 @@ func (l *Ledger) Import(ctx context.Context) (*Import, error) {
 	if older != nil {
 		older.release()
 	}
-	if err := l.alone(ctx, func(c *conn) error { return c.once(importTables) }); err != nil {
+	if err := l.alone(ctx, func(c *conn) error {
+		c.renew()
+		return c.once(importTables)
+	}); err != nil {
 		im.release()
 		return nil, fmt.Errorf("import the sheet: %w", err)
 	}
@@ -102,7 +105,11 @@ func (im *Import) Close() error {
 		return nil // a newer import has its tables already
 	}
 	im.step = stepEnded
-	return im.l.alone(context.Background(), func(c *conn) error { return c.once(dropImport) })
+	err := im.l.alone(context.Background(), func(c *conn) error { return c.once(dropImport) })
+	if errors.Is(err, ErrInterrupted) {
+		return nil // they are gone
+	}
+	return err
 }
 
 // at refuses a method out of its order.

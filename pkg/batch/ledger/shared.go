@@ -173,6 +173,7 @@ func (s *shared) alone(ctx context.Context, do func(c *conn) error) error {
 		if err := s.c.show(s.number); err != nil {
 			return err
 		}
+		s.c.keeps = true
 	}
 	if err := s.c.ended(); err != nil {
 		return err
@@ -191,6 +192,8 @@ func (s *shared) changeAlone(ctx context.Context, j *job) error {
 				return p.fenced
 			}
 			if lostCommit(c, err) {
+				c.keeps = false // what is asked now needs no temporary tables
+				c.renew()
 				happened, unknown := findOut(c, []*part{p}, err)
 				if happened {
 					return nil

@@ -735,6 +735,36 @@ func testTemporaryTablesAreBounded(t *testing.T, d database) {
 	}
 }
 
+// What an import holds is gone with its connection, which is said whenever something of it is
+// wanted, until it is closed; another one can begin at once.
+func testImportLosesItsConnection(t *testing.T, d database) {
+	var away atomic.Bool
+	fail := func(string, []any) error {
+		if away.CompareAndSwap(true, false) {
+			return io.ErrUnexpectedEOF
+		}
+		return nil
+	}
+	db := d.mustDatabase(t, tap{before: fail}.onDatabase())
+	l, err := db.Open(t.Context(), d.name, Options())
+	Must(t, err)
+	im := Matched(t, l, Rows("r1a r2b"))
+	away.Store(true)
+	for range 2 {
+		WantIs(t, im.Match(t.Context(), EachTarget(Overlap)), ledger.ErrInterrupted)
+	}
+	WantIs(t, im.Commit(t.Context(), ledger.Source{Name: "off.csv"}), ledger.ErrInterrupted)
+	Must(t, im.Close())
+	if n := db.Temporary(); n != 0 {
+		t.Errorf("%d connections with temporary tables are left", n)
+	}
+	Commit(t, l, Rows("r1a r2b"))
+	if got, want := States(t, l), "r1a:not_attempted r2b:not_attempted"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	Agrees(t, l)
+}
+
 // While the database does not answer, a change waits until somebody gives it up.
 func testGivenUpWhileAway(t *testing.T, d database) {
 	var away atomic.Bool

@@ -58,6 +58,7 @@ func TestPostgres(t *testing.T) {
 		{"HangUpsUnderLoad", testHangUpsUnderLoad},
 		{"TemporaryTablesAreBounded", testTemporaryTablesAreBounded},
 		{"GivenUpWhileAway", testGivenUpWhileAway},
+		{"ImportLosesItsConnection", testImportLosesItsConnection},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
