@@ -28,6 +28,10 @@ const (
 	// maxLooks bounds the looks that are held in memory; the others wait in the
 	// ledger.
 	maxLooks = 10000
+
+	// maxRemembered is how many are held for an account from the moment of their acceptance,
+	// which spares reading them from the ledger again.
+	maxRemembered = 1000
 )
 
 // look is a question to the CRM: what became of the operations with one ticket.
@@ -69,8 +73,8 @@ type acceptance struct {
 }
 
 // confirmQueue holds the looks that an account is to take. Those that order needs and
-// the early ones come before changes, the others after them; these are read from
-// the ledger when no change waits.
+// the early ones come before changes, the others after them; what is too much of these to be
+// held is read from the ledger when no change waits.
 type confirmQueue struct {
 	keyOf         func(ledger.Op) crm.Target
 	before, after lookHeap
@@ -82,6 +86,7 @@ type confirmQueue struct {
 	tickets       int                    // about how many looks at these are
 	cursor        int64                  // how far the ledger's acceptances have been read
 	accepted      int64
+	remembers     int // how many looks are held from the moment of their acceptance
 
 	// What the CRM needs from taking a change to having done it, as looks have shown so
 	// far, spares looks that come too early. Until something is known, one look is
@@ -110,7 +115,7 @@ func (q *confirmQueue) last() time.Time {
 }
 
 func newConfirmQueue(keyOf func(ledger.Op) crm.Target) confirmQueue {
-	return confirmQueue{keyOf: keyOf, held: make(map[crm.Target][]*look), queued: make(map[int64]struct{})}
+	return confirmQueue{keyOf: keyOf, held: make(map[crm.Target][]*look), queued: make(map[int64]struct{}), remembers: maxRemembered}
 }
 
 // accept notes what was accepted now, and queues the look if it may not wait for
@@ -126,7 +131,7 @@ func (q *confirmQueue) accept(a acceptance, now time.Time, off bool) {
 	switch {
 	case off && len(a.waits) == 0:
 		return
-	case !a.earlier && !soon:
+	case !a.earlier && !soon && len(q.after)+len(q.waiting)+q.holding >= q.remembers:
 		q.unread += int64(len(a.ops))
 		q.tickets++
 		q.newest = latest(q.newest, now)

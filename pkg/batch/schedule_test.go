@@ -233,12 +233,27 @@ func TestScheduleReadsWhatMayHaveChanged(t *testing.T) {
 	next("changes:") // the last row's key is busy, and whoever has it does all of it
 }
 
-// After the first ones, what is accepted waits in the ledger until no change is left; what
-// was accepted first is confirmed first.
-func TestScheduleConfirmsLastWhatCanWait(t *testing.T) {
+// After the first ones, what is accepted is looked at when no change is left, without reading it
+// from the ledger.
+func TestScheduleRemembersWhatWasAccepted(t *testing.T) {
 	t.Parallel()
 	d := &scheduled{t: t, s: newSchedule(byRecord{}), now: time.Unix(1e9, 0), open: map[string]step{}}
 	d.s.confirms.known, d.s.confirms.accepted = true, earlyLooks
+	d.do("read:r1,r2,r3")
+	for _, word := range strings.Fields("next next end:1+accept end:2+accept next next next end:3 end:1? end:2? next") {
+		d.do(word)
+	}
+	if got, want := fmt.Sprint(d.said), "[1 2 3 1? 2? -]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// What is more than is to be held waits in the ledger until no change is left; what was accepted
+// first is confirmed first.
+func TestScheduleConfirmsLastWhatCanWait(t *testing.T) {
+	t.Parallel()
+	d := &scheduled{t: t, s: newSchedule(byRecord{}), now: time.Unix(1e9, 0), open: map[string]step{}}
+	d.s.confirms.known, d.s.confirms.accepted, d.s.confirms.remembers = true, earlyLooks, 0
 	d.do("read:r1,r2,r3")
 	for _, word := range strings.Fields("next next end:1+accept end:2+accept next next") {
 		d.do(word)
