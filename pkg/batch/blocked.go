@@ -12,6 +12,9 @@ import (
 // has come to its end by itself, all that is left is held up by an earlier row of
 // its target that is in doubt, or that the CRM has accepted and not confirmed.
 func (l *loop) explainBlocked() error {
+	if !l.crowded {
+		return nil
+	}
 	var after ledger.Cursor
 	var key crm.Target
 	var firsts map[crm.Target]ledger.Op // of the key's targets

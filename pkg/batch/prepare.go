@@ -170,6 +170,7 @@ func (b *Batch) protect(ctx context.Context, dirs *directories) error {
 			return err
 		}
 	}
+	var all []ledger.AccountUser
 	for _, acc := range b.order {
 		if acc.rows == 0 {
 			continue
@@ -179,15 +180,16 @@ func (b *Batch) protect(ctx context.Context, dirs *directories) error {
 			return err
 		}
 		for _, id := range ids {
-			line, touched, err := b.importing.Touching(ctx, acc.Name, id)
-			if err != nil {
-				return err
-			}
-			if touched {
-				return &ProtectedError{Line: line, Account: acc.Name, User: id, Owner: id == acc.identity.User}
-			}
+			all = append(all, ledger.AccountUser{Account: acc.Name, User: id})
 		}
 		acc.protected = ids
+	}
+	u, line, touched, err := b.importing.Touching(ctx, all)
+	if err != nil {
+		return err
+	}
+	if touched {
+		return &ProtectedError{Line: line, Account: u.Account, User: u.User, Owner: u.User == b.accounts[u.Account].identity.User}
 	}
 	dirs.warnOfStrangers()
 	return nil

@@ -44,6 +44,10 @@ func (b *Batch) Run(ctx context.Context) (Summary, error) {
 	b.started = time.Now()
 	quietly := context.WithoutCancel(ctx)
 	b.counters.start(b.counted)
+	lost, err := b.reader.CountLost(quietly)
+	if err != nil {
+		return b.summary(), err
+	}
 	run, err := b.queue.BeginRun(quietly, ledger.RunInfo{Version: b.opts.Record.Version, Operator: b.opts.Record.Operator, Args: b.opts.Record.Args})
 	if err != nil {
 		return b.summary(), err
@@ -59,7 +63,10 @@ func (b *Batch) Run(ctx context.Context) (Summary, error) {
 	for _, acc := range b.atWork() {
 		group.Go(func() error {
 			defer b.working.Add(-1)
-			err := b.lookForBystanders(ctx, acc)
+			var err error
+			if lost > 0 {
+				err = b.lookForBystanders(ctx, acc)
+			}
 			if err == nil && acc.end() == nil {
 				err = newLoop(ctx, b, acc).run()
 			}

@@ -21,6 +21,8 @@ type schedule struct {
 	page   []ledger.Op // changes read ahead
 	cursor ledger.Cursor
 	read   bool // all changes have been read
+	// crowded says that one of them is not the only one of its record that is open.
+	crowded bool
 	// worked are the keys that somebody has worked on since the page was read: what it says
 	// of them may be out of date.
 	worked map[crm.Target]bool
@@ -129,6 +131,7 @@ func (s *schedule) changes(page []ledger.Op) {
 		s.cursor = page[len(page)-1].Cursor()
 	}
 	s.page = page
+	s.crowded = s.crowded || slices.ContainsFunc(page, func(op ledger.Op) bool { return !op.Alone })
 	clear(s.worked)
 }
 

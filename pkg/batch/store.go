@@ -21,7 +21,7 @@ type importer interface {
 	Marks(ctx context.Context) iter.Seq2[string, error]
 	Addresses(ctx context.Context, unsent bool) iter.Seq2[ledger.Address, error]
 	Resolve(ctx context.Context, account, email, user string) error
-	Touching(ctx context.Context, account, user string) (line int, ok bool, err error)
+	Touching(ctx context.Context, users []ledger.AccountUser) (touched ledger.AccountUser, line int, ok bool, err error)
 	Reject(ctx context.Context, where ledger.Where, why ledger.Rejection) (map[string]int64, error)
 	Match(ctx context.Context, decide ledger.Decide) error
 	Counts(ctx context.Context) ([]ledger.Count, error)

@@ -41,6 +41,7 @@ type Database struct {
 	writers   []*databaseWriter
 	readers   *pool
 	temporary chan struct{} // one for each connection with temporary tables
+	resting   chan *conn    // those that had some and that nobody needs
 	quit      chan struct{} // closed by Close
 	closing   sync.Once
 	closed    error // what Close reported
@@ -74,7 +75,7 @@ func OpenDatabaseConfig(ctx context.Context, config *pgx.ConnConfig, o DatabaseO
 func openDatabase(ctx context.Context, config *pgx.ConnConfig, o DatabaseOptions, t tables) (*Database, error) {
 	d := &Database{
 		now: Options{Now: o.Now}.clock(), quit: make(chan struct{}), ledgers: make(map[*Ledger]bool),
-		temporary: make(chan struct{}, orDefault(o.Temporary, 4)),
+		temporary: make(chan struct{}, orDefault(o.Temporary, 4)), resting: make(chan *conn, orDefault(o.Temporary, 4)),
 	}
 	d.connector = func(params map[string]string, answers time.Duration) driver.Connector {
 		config := connConfig(config, answers)
@@ -479,6 +480,31 @@ func (d *Database) apart(ctx context.Context, do func(c *conn) error) error {
 	return errors.Join(do(c), c.close())
 }
 
+// lend returns a connection for temporary tables, for one that holds a place in temporary.
+func (d *Database) lend() *conn {
+	select {
+	case c := <-d.resting:
+		return c
+	default:
+		return newConn(postgres{}, d.connector(map[string]string{"idle_in_transaction_session_timeout": longestIdle}, 0))
+	}
+}
+
+// takeBack takes a connection that was lent. It rests until it is lent again: to connect, and to
+// prepare all statements of an import, takes longer than the import of a small sheet.
+func (d *Database) takeBack(c *conn) error {
+	if isClosed(d.quit) || c.gone != nil || errors.Join(c.ended(), c.once("DISCARD TEMP")) != nil {
+		return c.close()
+	}
+	c.keeps, c.shown = false, 0
+	select {
+	case d.resting <- c:
+		return nil
+	default:
+		return c.close()
+	}
+}
+
 // Close closes the ledgers that are open and the connections. What is being written is
 // finished; what waits gets ErrClosed. Closing again is safe and says the same.
 func (d *Database) Close() error {
@@ -494,6 +520,9 @@ func (d *Database) Close() error {
 		}
 		for _, w := range d.writers {
 			errs = append(errs, w.close())
+		}
+		for len(d.resting) > 0 {
+			errs = append(errs, (<-d.resting).close())
 		}
 		d.closed = errors.Join(append(errs, d.readers.close())...)
 	})

@@ -99,10 +99,10 @@ func (w *databaseWriter) wait() bool {
 
 // Where many ledgers are worked on, each has little to write at one time, and all are held
 // back by the limits of their CRMs anyway: so much is let come together that the database has
-// 20 commits a second of each writer, instead of one for every few rows.
+// ten commits a second of each writer, instead of one for every few rows.
 const (
 	manyLedgers = 4
-	manyPause   = 50 * time.Millisecond
+	manyPause   = 100 * time.Millisecond
 )
 
 // rest lets more come together where many ledgers are open.

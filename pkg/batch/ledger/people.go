@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -107,22 +108,42 @@ func (im *Import) Resolve(ctx context.Context, account, email, user string) erro
 	return nil
 }
 
-// Touching returns the line of the first valid row of the account that is to change what
-// the user has, named by id or by an address that has been resolved to it.
-func (im *Import) Touching(ctx context.Context, account, user string) (line int, ok bool, err error) {
-	if user == "" {
-		return 0, false, nil
-	}
-	err = im.read(ctx, func(c *conn) error {
-		named, err := c.count("SELECT count(*) AS n FROM import_person WHERE account = ? AND user_id = ?", account, user)
-		if err != nil || named == 0 {
-			return err
-		}
-		return c.query(`SELECT line FROM import_row WHERE rejected = 0 AND action <> 'keep' AND person IN
-			(SELECT id FROM import_person WHERE account = ? AND user_id = ?) ORDER BY ord LIMIT 1`, func(r row) error {
-			line, ok = r.int("line"), true
+// AccountUser is a user of an account, by id.
+type AccountUser struct{ Account, User string }
+
+// manyUsers is how many users are looked for with one question.
+const manyUsers = 64
+
+// Touching returns the first of the users whom a valid row of their account is to change, named
+// by id or by an address that has been resolved to it, and the line of the first such row. An
+// empty id is nobody's.
+func (im *Import) Touching(ctx context.Context, users []AccountUser) (touched AccountUser, line int, ok bool, err error) {
+	users = slices.DeleteFunc(slices.Clone(users), func(u AccountUser) bool { return u.User == "" })
+	for some := range slices.Chunk(users, manyUsers) {
+		err = im.read(ctx, func(c *conn) error {
+			args := make([]any, 0, 2*manyUsers)
+			for i := range manyUsers {
+				u := some[min(i, len(some)-1)] // the statement is one, however many there are
+				args = append(args, u.Account, u.User)
+			}
+			named, err := c.count("SELECT count(*) AS n FROM import_person WHERE (account, user_id) IN (VALUES (?, ?)"+strings.Repeat(", (?, ?)", manyUsers-1)+")", args...)
+			if err != nil || named == 0 {
+				return err
+			}
+			for _, u := range some {
+				if err := c.query(`SELECT line FROM import_row WHERE rejected = 0 AND action <> 'keep' AND person IN
+					(SELECT id FROM import_person WHERE account = ? AND user_id = ?) ORDER BY ord LIMIT 1`, func(r row) error {
+					touched, line, ok = u, r.int("line"), true
+					return nil
+				}, u.Account, u.User); err != nil || ok {
+					return err
+				}
+			}
 			return nil
-		}, account, user)
-	})
-	return line, ok, err
+		})
+		if err != nil || ok {
+			return touched, line, ok, err
+		}
+	}
+	return AccountUser{}, 0, false, nil
 }

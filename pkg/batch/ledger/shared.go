@@ -123,14 +123,14 @@ func (s *shared) hold() (release func()) {
 	})
 }
 
-// drop closes the connection with the temporary tables where nobody needs it, or anyway. It is
-// called in turn.
+// drop gives the connection with the temporary tables back where nobody needs it, or anyway. It
+// is called in turn.
 func (s *shared) drop(anyway bool) (err error) {
 	s.mu.Lock()
 	unused := s.holds == 0
 	s.mu.Unlock()
 	if s.c != nil && (unused || anyway) {
-		err = s.c.close()
+		err = s.d.takeBack(s.c)
 		s.c = nil
 		<-s.d.temporary
 	}
@@ -169,7 +169,7 @@ func (s *shared) alone(ctx context.Context, do func(c *conn) error) error {
 		case <-s.l.quit:
 			return ErrClosed
 		}
-		s.c = newConn(postgres{}, s.d.connector(map[string]string{"idle_in_transaction_session_timeout": longestIdle}, 0))
+		s.c = s.d.lend()
 		if err := s.c.show(s.number); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,13 +143,19 @@ func testResolveAndReject(t *testing.T, newStore NewStore) {
 	if diff := cmp.Diff(wantRows, got); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
+	all := []ledger.AccountUser{{"main", "8"}, {"main", "9"}, {"main", "10"}, {"eu", "7"}, {"main", ""}}
+	many := make([]ledger.AccountUser, 200)
+	for i := range many {
+		many[i] = ledger.AccountUser{Account: "main", User: fmt.Sprint("none", i)}
+	}
+	seven := ledger.AccountUser{Account: "main", User: "7"}
 	for _, tt := range []struct {
-		account, user string
-		line          int
-	}{{"main", "7", 2}, {"main", "8", 0}, {"main", "9", 0}, {"main", "10", 0}, {"eu", "7", 0}, {"main", "", 0}} {
-		line, ok, err := s.Touching(t.Context(), tt.account, tt.user)
-		if err != nil || line != tt.line || ok != (tt.line > 0) {
-			t.Errorf("Touching(%s, %s): got line %d, %v, %v; want %d", tt.account, tt.user, line, ok, err, tt.line)
+		users []ledger.AccountUser
+		line  int
+	}{{nil, 0}, {all, 0}, {many, 0}, {[]ledger.AccountUser{seven}, 2}, {append(slices.Clone(all), seven), 2}, {append(slices.Clone(many), seven, all[0]), 2}} {
+		touched, line, ok, err := s.Touching(t.Context(), tt.users)
+		if err != nil || line != tt.line || ok != (tt.line > 0) || ok && touched != seven {
+			t.Errorf("Touching(%d users): got %v, line %d, %v, %v; want line %d of %v", len(tt.users), touched, line, ok, err, tt.line, seven)
 		}
 	}
 
