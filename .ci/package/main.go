@@ -34,8 +34,9 @@ import (
 	_ "github.com/goreleaser/nfpm/v2/rpm"
 )
 
-const description = `Take away and give access to CRM records as a spreadsheet asks for
-bulkrevoke turns a spreadsheet of who must lose, or gain, access to which CRM
+const summary = "Take away and give access to CRM records as a spreadsheet asks for"
+
+const description = `bulkrevoke turns a spreadsheet of who must lose, or gain, access to which CRM
 record into calls to the CRM (LeadSquared, Zoho CRM), and gives the same
 spreadsheet back with what happened to each row. Stopping it at any instant
 loses nothing: the same command goes on where it ended. A sandbox is built in,
@@ -104,9 +105,12 @@ func write(binary, folder, seconds, version string) error {
 				Contents: contents,
 				// The binary is static and knows the time zones.
 				Recommends: []string{"ca-certificates"},
-				RPM:        nfpm.RPM{BuildHost: "localhost"},
+				RPM:        nfpm.RPM{BuildHost: "localhost", Summary: summary},
 			},
 		})
+		if format == "deb" {
+			info.Description = summary + "\n" + description
+		}
 		packager, err := nfpm.Get(format)
 		if err != nil {
 			return err
@@ -143,6 +147,9 @@ func (l *layout) contents(binary, format, home string) (files.Contents, error) {
 		"bulkrevoke.fish": "/usr/share/fish/vendor_completions.d/bulkrevoke.fish",
 	} {
 		l.add(filepath.Join(l.folder, "completions", completion), to, 0o644)
+		// Who has no such shell has no such folders either.
+		l.dir(path.Dir(to))
+		l.dir(path.Dir(path.Dir(to)))
 	}
 	l.each("man/man1", func(name, file string) {
 		text, err := os.ReadFile(file)
@@ -179,7 +186,8 @@ func (l *layout) make(to string, text []byte) {
 	l.add(file, to, 0o644)
 }
 
-// dir makes a folder the package's own, so that it goes with the package.
+// dir makes a folder the package's own, which others may share, so that an empty one goes
+// with the package.
 func (l *layout) dir(to string) {
 	l.list = append(l.list, &files.Content{
 		Destination: to, Type: files.TypeDir,
