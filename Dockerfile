@@ -20,6 +20,8 @@
 #     bulkrevoke run /data/offboarding.csv -o /done/offboarding.results.csv
 #
 # Stopping loses nothing, but open calls may take 25 s to end: docker stop -t 40.
+#
+# Without an engine, .ci/container carries out these instructions and tries the image.
 
 FROM golang:1.26 AS build
 WORKDIR /src

@@ -467,10 +467,14 @@ func (j *job) operator() string {
 	return operator()
 }
 
-// operator returns who runs the program, for the ledger's record.
+// operator returns who runs the program, for the ledger's record. In a container the system
+// often has no name for the user, and USER is who the engine was told.
 func operator() string {
 	if u, err := user.Current(); err == nil {
 		return u.Username
+	}
+	if name := os.Getenv("USER"); name != "" {
+		return name
 	}
 	return fmt.Sprintf("user %d", os.Getuid())
 }

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"archive/tar"
+	"archive/zip"
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"debug/buildinfo"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,7 +147,9 @@ func TestDockerignore(t *testing.T) {
 
 // TestRelease runs the release script on a repository whose program is small, from
 // two places under two environments: the bytes must be the same, the checksums
-// theirs, and the program must know its version.
+// theirs, the archives whole, and the program must know its version. A stand-in makes the
+// packages for Linux: nfpm needs modules that the program does not, and .ci/run builds,
+// compares and installs the real ones.
 func TestRelease(t *testing.T) {
 	t.Parallel()
 	work := t.TempDir()
@@ -150,7 +158,7 @@ func TestRelease(t *testing.T) {
 	inShell(t, work, nil, "git", "clone", "--quiet", first, second)
 	must(t, os.WriteFile(filepath.Join(second, "cmd", "bulkrevoke", "stray.go"), []byte("not Go"), 0o600))
 
-	platforms := []string{runtime.GOOS + "/" + runtime.GOARCH, "windows/amd64"}
+	platforms := slices.Compact([]string{runtime.GOOS + "/" + runtime.GOARCH, "windows/amd64"})
 	inShell(t, first, nil, "bash", append([]string{".ci/release", filepath.Join(work, "out1")}, platforms...)...)
 	inShell(t, work, []string{"GOFLAGS=-buildvcs=false", "GOOS=plan9", "CGO_ENABLED=1", "LC_ALL=C.UTF-8"},
 		"bash", append([]string{filepath.Join(second, ".ci", "release"), "out2"}, platforms...)...)
@@ -171,8 +179,16 @@ func TestRelease(t *testing.T) {
 			t.Errorf("SHA256SUMS has %s for %q, which is %x", sum, file, got)
 		}
 	}
-	if listed != len(files)-1 || listed < 2*len(slices.Compact(platforms)) {
+	if listed != len(files)-1 || listed < 3*len(platforms) {
 		t.Errorf("SHA256SUMS lists %d of %d files", listed, len(files)-1)
+	}
+	for _, platform := range platforms {
+		checkArchive(t, files, strings.ReplaceAll("bulkrevoke-"+platform, "/", "-"))
+	}
+	if runtime.GOOS == "linux" {
+		if want := "README.md completions man samples at 1"; !strings.HasPrefix(files[name+".deb"], want) || !strings.HasSuffix(files[name+".deb"], " v1.2.3") {
+			t.Errorf("the package is made of %q, want %q and the version", files[name+".deb"], want)
+		}
 	}
 	listing := inShell(t, work, nil, "tar", "-xOzf", filepath.Join(work, "out1", "bulkrevoke-man.tar.gz"), "man1/small.1")
 	if !strings.HasPrefix(listing, "small v1.2.3 of 1") {
@@ -197,6 +213,66 @@ func TestRelease(t *testing.T) {
 	must(t, json.Unmarshal([]byte(files[name+".cdx.json"]), &b))
 	if b.Metadata.Component.Version != "v1.2.3" || b.Metadata.Timestamp != settings["vcs.time"] {
 		t.Errorf("the SBOM is of version %q of %q", b.Metadata.Component.Version, b.Metadata.Timestamp)
+	}
+}
+
+// checkArchive holds a platform's archive to what belongs into it.
+func checkArchive(t *testing.T, released map[string]string, name string) {
+	t.Helper()
+	type entry struct {
+		mode fs.FileMode
+		text string
+	}
+	got := map[string]entry{}
+	program, binary := "bulkrevoke", name
+	if packed := released[name+".zip"]; packed != "" {
+		program, binary = "bulkrevoke.exe", name+".exe"
+		archive, err := zip.NewReader(strings.NewReader(packed), int64(len(packed)))
+		must(t, err)
+		for _, f := range archive.File {
+			in, err := f.Open()
+			must(t, err)
+			text, err := io.ReadAll(in)
+			must(t, err)
+			got[f.Name] = entry{f.Mode(), string(text)}
+		}
+	} else {
+		unpacked, err := gzip.NewReader(strings.NewReader(released[name+".tar.gz"]))
+		must(t, err)
+		archive := tar.NewReader(unpacked)
+		for {
+			header, err := archive.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			must(t, err)
+			text, err := io.ReadAll(archive)
+			must(t, err)
+			got[header.Name] = entry{header.FileInfo().Mode(), string(text)}
+		}
+	}
+	if released[binary] == "" {
+		t.Fatalf("%s was not released", binary)
+	}
+	want := map[string]entry{
+		name + "/" + program:                  {0o755, released[binary]},
+		name + "/README.md":                   {0o644, "small"},
+		name + "/samples/one.csv":             {0o644, "a,b\r\n"},
+		name + "/man/man1/small.1":            {0o644, got[name+"/man/man1/small.1"].text},
+		name + "/completions/bulkrevoke.bash": {0o644, "for bash"},
+		name + "/completions/_bulkrevoke":     {0o644, "for zsh"},
+		name + "/completions/bulkrevoke.fish": {0o644, "for fish"},
+		name + "/completions/bulkrevoke.ps1":  {0o644, "for powershell"},
+	}
+	for file := range got {
+		if _, ok := want[file]; !ok {
+			t.Errorf("the archive %s has a file %s", name, file)
+		}
+	}
+	for file, w := range want {
+		if g, ok := got[file]; !ok || g != w {
+			t.Errorf("in the archive %s, %s has mode %v and %d bytes, want %v and %d", name, file, g.mode, len(g.text), w.mode, len(w.text))
+		}
 	}
 }
 
@@ -225,7 +301,8 @@ func TestReleaseRefuses(t *testing.T) {
 	}
 }
 
-// smallProgram says its version, and writes a man page into the folder that it is given.
+// smallProgram says its version, writes a man page into the folder that it is given, and
+// completions to standard output.
 const smallProgram = `package main
 
 import "os"
@@ -240,7 +317,35 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) == 3 && os.Args[1] == "completion" {
+		os.Stdout.WriteString("for " + os.Args[2])
+		return
+	}
 	print(version)
+}
+`
+
+// smallPackage writes what it was given in place of the packages.
+const smallPackage = `package main
+
+import "os"
+
+func main() {
+	binary, folder, seconds, version := os.Args[1], os.Args[2], os.Args[3], os.Args[4]
+	text := ""
+	entries, err := os.ReadDir(folder)
+	for _, e := range entries {
+		text += e.Name() + " "
+	}
+	text += "at " + seconds + " " + version
+	for _, format := range []string{"deb", "rpm"} {
+		if err == nil {
+			err = os.WriteFile(binary+"."+format, []byte(text), 0o600)
+		}
+	}
+	if err != nil {
+		panic(err)
+	}
 }
 `
 
@@ -251,12 +356,16 @@ func smallRepository(t *testing.T, dir string) {
 	for name, text := range map[string]string{
 		"go.mod":                 "module example.com/small\n\ngo " + goLine(t) + ".0\n",
 		"cmd/bulkrevoke/main.go": smallProgram,
+		".ci/package/go.mod":     "module example.com/small/package\n\ngo " + goLine(t) + ".0\n",
+		".ci/package/main.go":    smallPackage,
+		"README.md":              "small",
+		"samples/.gitattributes": "* -text\n",
+		"samples/one.csv":        "a,b\r\n",
 	} {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		must(t, os.MkdirAll(filepath.Dir(path), 0o700))
 		must(t, os.WriteFile(path, []byte(text), 0o600))
 	}
-	must(t, os.Mkdir(filepath.Join(dir, ".ci"), 0o700))
 	for _, name := range []string{"release", "sbom.go", "archive.go"} {
 		text, err := os.ReadFile(repository(filepath.Join(".ci", name)))
 		must(t, err)
