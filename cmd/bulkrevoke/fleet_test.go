@@ -5,6 +5,7 @@ package main
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -98,6 +99,52 @@ func TestFleetFrozen(t *testing.T) {
 	}
 	w.finish(3 * time.Minute)
 	t.Log(w.judge())
+}
+
+// TestFleetWrongClocks has hosts whose wall clock is an hour fast and an hour slow. One of each
+// kind is killed, and both are right about who lives and who does not.
+func TestFleetWrongClocks(t *testing.T) {
+	t.Parallel()
+	w := newFleetWorld(t, testSeed(t), 8, fleetSize{single: 9, triple: 1, rows: 70})
+	w.clocks = map[string]string{"a": w.withClock(time.Hour), "b": w.withClock(-time.Hour)}
+	w.submit()
+	hosts := w.spread(3)
+	began := time.Now()
+	w.progress(100)
+	time.Sleep(time.Until(began.Add(fleetSteady)))
+	for i, p := range hosts {
+		if p.saidSo("taken for dead") {
+			t.Errorf("%s was taken for dead:\n%s", p.name, p.said())
+		}
+		if i < 2 {
+			p.kill()
+			w.start(p.place, "worker")
+			w.pause(time.Second, 4*time.Second)
+		}
+	}
+	w.finish(3 * time.Minute)
+	off := map[string]time.Duration{}
+	for _, p := range w.processes {
+		if at, ok := firstTime(p.said()); ok {
+			off[p.place] = at.Sub(began).Round(time.Hour)
+		}
+	}
+	if off["a"] != time.Hour || off["b"] != -time.Hour {
+		t.Errorf("the clocks of the hosts are off by %v, want an hour, and an hour back", off)
+	}
+	t.Log(w.judge())
+}
+
+// firstTime returns the first time that a process has logged.
+func firstTime(said string) (at time.Time, ok bool) {
+	for line := range strings.Lines(said) {
+		if text, found := strings.CutPrefix(line, "time="); found {
+			text, _, _ = strings.Cut(text, " ")
+			at, err := time.Parse(time.RFC3339, text)
+			return at, err == nil
+		}
+	}
+	return time.Time{}, false
 }
 
 // TestFleetCutOff cuts hosts off from the database that go on to reach the CRM: with their

@@ -4,8 +4,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -52,6 +54,7 @@ type fleetWorld struct {
 	vault  *vault
 	sheets []*fleetSheet
 	lose   func() lostCommit // what becomes of the COMMITs of new processes
+	clocks map[string]string // the program of places whose wall clock is wrong
 
 	mu        sync.Mutex // guards everything below
 	processes []*fleetProcess
@@ -222,6 +225,7 @@ func (w *fleetWorld) start(place string, args ...string) *fleetProcess {
 	p.db.mu.Unlock()
 	path, err := program()
 	must(w.t, err)
+	path = cmp.Or(w.clocks[place], path)
 	p.log = w.file(p.name + ".log")
 	log, err := os.Create(p.log)
 	must(w.t, err)
@@ -243,6 +247,33 @@ func (w *fleetWorld) start(place string, args ...string) *fleetProcess {
 		close(p.ended)
 	}()
 	return p
+}
+
+// withClock builds the program for a host whose wall clock is wrong by so much. All that only
+// measures how long something takes is as it was.
+func (w *fleetWorld) withClock(wrong time.Duration) (path string) {
+	w.t.Helper()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	must(w.t, err)
+	clock := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
+	text, err := os.ReadFile(clock)
+	must(w.t, err)
+	const reads = "\tsec, nsec, mono := runtimeNow()\n"
+	if strings.Count(string(text), reads) != 1 {
+		w.t.Fatalf("%s does not read the clock in one place by %q", clock, reads)
+	}
+	name := "clock" + strconv.Itoa(int(wrong.Seconds()))
+	other, overlay := w.file(name+".go"), w.file(name+".json")
+	must(w.t, os.WriteFile(other, []byte(strings.Replace(string(text), reads, reads+fmt.Sprintf("\tsec += %d\n", int(wrong.Seconds())), 1)), 0o600))
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {clock: other}})
+	must(w.t, err)
+	must(w.t, os.WriteFile(overlay, replace, 0o600))
+	path = w.file(name)
+	out, err := exec.Command("go", "build", "-overlay", overlay, "-o", path, ".").CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("build the program with another clock: %v\n%s", err, out)
+	}
+	return path
 }
 
 // worker starts a worker.
