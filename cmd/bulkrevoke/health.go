@@ -115,9 +115,10 @@ func (h *health) metrics(w http.ResponseWriter, r *http.Request) {
 	}
 	gauge("bulkrevoke_database_up", "1 if the database has answered just now.", reachable)
 	if err == nil {
-		states, rows := map[fleet.State]int{}, map[string]int64{}
+		states, rows, alarms := map[fleet.State]int{}, map[string]int64{}, int64(0)
 		for _, s := range sheets {
 			states[s.State]++
+			alarms += s.Counts[fleet.KeptCount]
 			for result, n := range s.Counts {
 				rows[result] += n
 			}
@@ -128,6 +129,7 @@ func (h *health) metrics(w http.ResponseWriter, r *http.Request) {
 		for _, result := range []string{"done", "unchanged", "accepted", "failed", "in_doubt", "invalid", "not_attempted", "not_due"} {
 			gauge("bulkrevoke_sheet_rows", "Rows of the submitted sheets by result, as their last runs have left them.", float64(rows[result]), "result", result)
 		}
+		gauge("bulkrevoke_sheet_alarms", "Rows of the submitted sheets by which a bystander, whom no row is about, lost a record and was not given it back.", float64(alarms))
 		gauge("bulkrevoke_hosts", "Hosts that live.", float64(len(hosts)))
 		if i := slices.IndexFunc(hosts, func(one fleet.HostInfo) bool { host := h.host.Load(); return host != nil && one.ID == host.ID() }); i >= 0 {
 			gauge("bulkrevoke_worker_sheets", "Sheets that this host works on.", float64(len(hosts[i].Sheets)))
