@@ -30,7 +30,7 @@ func TestFleet(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T){
 		"killed run is equal": testKilledRunIsEqual, "worker is watched": testWorkerIsWatched, "worker is ended at once": testWorkerIsEndedAtOnce,
 		"a bystander's loss is told": testBystandersLossIsTold,
-		"submitted sheets travel": testSubmittedSheetsTravelAsTheyAre, "workers take over": testWorkersTakeOver,
+		"submitted sheets travel":    testSubmittedSheetsTravelAsTheyAre, "workers take over": testWorkersTakeOver,
 		"the account is at work": testSubmitWhileTheAccountIsAtWork, "the ledger is at work": testLedgerAtWorkIsNotMoved,
 	} {
 		c.run(name, test)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -40,82 +39,6 @@ func runLine(t *testing.T, words []string) (sheet string, flags *pflag.FlagSet) 
 		t.Fatalf("%q names %d sheets", words, flags.NArg())
 	}
 	return flags.Arg(0), flags
-}
-
-// crontab returns the sample crontab: its variables and its only job.
-func crontab(t *testing.T) (vars map[string]string, schedule []string, command string) {
-	t.Helper()
-	vars = map[string]string{}
-	for line := range strings.Lines(string(readSample(t, "crontab"))) {
-		line = strings.TrimSuffix(line, "\n")
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		if name, value, ok := strings.Cut(line, "="); ok && !strings.ContainsAny(name, " *") {
-			vars[name] = value
-			continue
-		}
-		if command != "" {
-			t.Fatalf("a second job: %s", line)
-		}
-		words := strings.SplitN(strings.Join(strings.Fields(line), " "), " ", 6)
-		if len(words) != 6 {
-			t.Fatalf("no job: %s", line)
-		}
-		schedule, command = words[:5], words[5]
-	}
-	return vars, schedule, command
-}
-
-// TestCrontab runs the job as cron does, against a sandbox: a good night writes
-// nothing that would be mailed, a bad one says where to look.
-func TestCrontab(t *testing.T) {
-	t.Parallel()
-	path, err := program()
-	must(t, err)
-	vars, schedule, command := crontab(t)
-	if diff := cmp.Diff([]string{"30", "1", "*", "*", "*"}, schedule); diff != "" {
-		t.Errorf("the job does not run nightly (-want +got):\n%s", diff)
-	}
-	if strings.Contains(command, "%") {
-		t.Error("a % in the job, which cron takes for a line end")
-	}
-	if vars["MAILTO"] == "" || vars["BULKREVOKE_CONFIG"] == "" {
-		t.Errorf("the variables are %v; somebody must get the mail, and no secret come from the crontab", vars)
-	}
-	home := t.TempDir()
-	for _, dir := range []string{"bin", "offboarding", "metrics"} {
-		must(t, os.Mkdir(filepath.Join(home, dir), 0o700))
-	}
-	must(t, os.Symlink(path, filepath.Join(home, "bin", "bulkrevoke")))
-	sheetPath := filepath.Join(home, "offboarding", "offboarding.csv")
-	must(t, os.WriteFile(sheetPath, readSample(t, "offboarding.csv"), 0o600))
-	night := func() string {
-		cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
-		cmd.Dir = home
-		cmd.Env = []string{
-			"HOME=" + home, "PATH=" + filepath.Join(home, "bin") + ":" + vars["PATH"], "METRICS=" + filepath.Join(home, "metrics"),
-			"BULKREVOKE_SANDBOX=true", "BULKREVOKE_SHARE=1",
-		}
-		out, err := cmd.CombinedOutput()
-		must(t, err)
-		return string(out)
-	}
-	if mail := night(); mail != "" {
-		log, err := os.ReadFile(filepath.Join(home, "offboarding", "bulkrevoke.log"))
-		t.Fatalf("a good night mails %q; the log (%v):\n%s", mail, err, log)
-	}
-	for _, file := range []string{"offboarding/offboarding.sandbox.results.csv", "offboarding/bulkrevoke.log", "metrics/bulkrevoke.prom"} {
-		if info, err := os.Stat(filepath.Join(home, filepath.FromSlash(file))); err != nil || info.Size() == 0 {
-			t.Errorf("the night left no %s: %v", file, err)
-		}
-	}
-	must(t, os.Remove(sheetPath))
-	if mail := night(); !strings.Contains(mail, "ended with 2") || !strings.Contains(mail, filepath.Join(home, "offboarding", "bulkrevoke.log")) {
-		t.Errorf("a night without a sheet mails %q, want the exit code and the log", mail)
-	} else if !strings.Contains(mail, "there is no file offboarding.csv") || strings.Contains(mail, "sheet read") {
-		t.Errorf("a night without a sheet mails %q, want the reason and nothing of the night before", mail)
-	}
 }
 
 // documents returns the documents of a YAML sample.
