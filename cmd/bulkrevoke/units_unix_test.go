@@ -48,7 +48,7 @@ func serviceUnit(t *testing.T, r *rig) *unit {
 	if len(keys) != len(u.settings["Service.LoadCredential"]) {
 		t.Errorf("the comment speaks of the keys %q, the unit has the credentials %q", keys, u.settings["Service.LoadCredential"])
 	}
-	text := "limit: 1000/1s\naccounts:\n  main:\n    crm: leadsquared\n    host: " + r.base + "\n"
+	text := "limit: 1000/1s\naccounts:\n  lsq:\n    crm: leadsquared\n    host: " + r.base + "\n"
 	for _, key := range keys {
 		text += "    " + u.places.Replace(key[1]) + "\n"
 	}
