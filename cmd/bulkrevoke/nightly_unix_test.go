@@ -103,10 +103,13 @@ func TestNightlyIsSilentWhenAllIsWell(t *testing.T) {
 func TestNightlyTellsOfRowsThatFailed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, sandbox.Config{})
-	r.server.Fault(sandbox.Fault{Op: "EntityAccess.Revoke", Match: "7001", Kind: sandbox.FaultException, Type: "MXRecordNotFoundException", Text: "gone, and away"})
+	r.server.Fault(sandbox.Fault{
+		Op: "EntityAccess.Revoke", Match: "7001", Kind: sandbox.FaultException, Type: "MXRecordNotFoundException", Text: "gone, and away",
+	})
 	r.sheet(leads(3)...)
 	mail := r.night(exitOpen, "off.csv")
-	rest := says(t, mail, "off.csv: exit code 1: some rows are not as the sheet asks", "done          2\n", "failed        1\n", "next: 1 row failed: see off.results.csv", "again: bulkrevoke run",
+	rest := says(t, mail, "off.csv: exit code 1: some rows are not as the sheet asks", "done          2\n", "failed        1\n",
+		"next: 1 row failed: see off.results.csv", "again: bulkrevoke run",
 		"rows that need somebody:\n", ",line,result,", "7001,", ",3,failed,", `"gone, and away"`, "\nlog: "+r.path("nightly.log"))
 	if !strings.HasPrefix(mail, "off.csv: exit code 1") || strings.TrimSpace(rest) != "" || strings.Contains(mail, "7000") || strings.Contains(mail, "level=") {
 		t.Errorf("the mail begins with something else, ends with %q, has rows that are done or lines of the log:\n%s", rest, mail)
@@ -130,7 +133,8 @@ func TestNightlyTellsOfTheFirstRowsAlone(t *testing.T) {
 		t.Errorf("more than 20 rows are mailed:\n%s", mail)
 	}
 	r.sheet(append(leads(1), slices.Repeat([]string{"burn,lead,7000,,,,"}, 3)...)...)
-	says(t, r.night(exitRefused, "off.csv"), "off.csv: exit code 2: refused, nothing was sent\n\noff.csv:", "bulkrevoke: error: 3 rows are invalid", "bulkrevoke: hint: ", "\nlog: ")
+	says(t, r.night(exitRefused, "off.csv"), "off.csv: exit code 2: refused, nothing was sent\n\noff.csv:",
+		"bulkrevoke: error: 3 rows are invalid", "bulkrevoke: hint: ", "\nlog: ")
 }
 
 // A sheet that is not there, or a program that is not, is no good night.
@@ -139,7 +143,8 @@ func TestNightlyTellsOfWhatIsMissing(t *testing.T) {
 	r := newRig(t, sandbox.Config{})
 	r.sheet(leads(1)...)
 	mail := r.night(exitRefused, "no such sheet.csv", "off.csv")
-	says(t, mail, "no such sheet.csv: exit code 2: refused, nothing was sent\n\n", "bulkrevoke: error: ", "there is no file no such sheet.csv", "bulkrevoke: hint: The folder has off.csv.")
+	says(t, mail, "no such sheet.csv: exit code 2: refused, nothing was sent\n\n",
+		"bulkrevoke: error: ", "there is no file no such sheet.csv", "bulkrevoke: hint: The folder has off.csv.")
 	if strings.Contains(mail, "off.csv: exit code") || r.changes() != 1 {
 		t.Errorf("the other sheet was not done well:\n%s", mail)
 	}
@@ -164,7 +169,8 @@ func TestNightlyTellsOfARunThatIsAtWork(t *testing.T) {
 	p := r.start("run", off)
 	until(t, "nothing is sent", func() bool { return r.changes() == 1 })
 	mail := r.night(exitHeld, "off.csv")
-	says(t, mail, "off.csv: exit code 4: another run or program was at it, so nothing was done\n\n", "is held by another run (process ", "hint: Wait until it is through", "\nlog: ")
+	says(t, mail, "off.csv: exit code 4: another run or program was at it, so nothing was done\n\n",
+		"is held by another run (process ", "hint: Wait until it is through", "\nlog: ")
 	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	if code := p.wait(); code != exitTerminated {
 		t.Errorf("the first run ended with %d", code)
@@ -190,7 +196,8 @@ func TestNightlyIsInterrupted(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != exitTerminated || r.changes() != 1 {
 		t.Errorf("it ended with %d after %d changes", code, r.changes())
 	}
-	says(t, mail.String(), "a.csv: exit code 143: interrupted by a signal", "accepted      1\n", "next: 1 row is accepted", "rows that need somebody:\n", "7000,", ",accepted,")
+	says(t, mail.String(), "a.csv: exit code 143: interrupted by a signal",
+		"accepted      1\n", "next: 1 row is accepted", "rows that need somebody:\n", "7000,", ",accepted,")
 	if strings.Contains(mail.String(), "off.csv: exit code") {
 		t.Errorf("another sheet was begun:\n%s", mail.String())
 	}

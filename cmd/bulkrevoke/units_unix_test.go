@@ -42,9 +42,11 @@ func serviceUnit(t *testing.T, r *rig) *unit {
 		if !ok {
 			t.Fatalf("no credential: %s", credential)
 		}
-		must(t, os.WriteFile(filepath.Join(u.credentials, name), []byte(name+"-0123456789\n"), 0o440)) // the unit's user is in an access list, which shows as the group's right
+		// The unit's user is in an access list, which shows as the group's right.
+		must(t, os.WriteFile(filepath.Join(u.credentials, name), []byte(name+"-0123456789\n"), 0o440))
 	}
-	keys := regexp.MustCompile(`(?m)^#   ([a-z_]+: file:/run/credentials/bulkrevoke\.service/[a-z-]+)$`).FindAllStringSubmatch(string(readSample(t, "bulkrevoke.service")), -1)
+	keys := regexp.MustCompile(`(?m)^#   ([a-z_]+: file:/run/credentials/bulkrevoke\.service/[a-z-]+)$`).
+		FindAllStringSubmatch(string(readSample(t, "bulkrevoke.service")), -1)
 	if len(keys) != len(u.settings["Service.LoadCredential"]) {
 		t.Errorf("the comment speaks of the keys %q, the unit has the credentials %q", keys, u.settings["Service.LoadCredential"])
 	}
@@ -116,7 +118,9 @@ func TestServiceUnit(t *testing.T) {
 	if code, out := u.run("Service.ExecStopPost", path); code != 0 {
 		t.Errorf("what comes last ended with %d: %s", code, out)
 	}
-	for name, mode := range map[string]os.FileMode{results: 0o640, r.path("srv/offboarding.ledger.db"): 0o600, r.path("metrics/bulkrevoke-offboarding.csv.prom"): 0o644} {
+	for name, mode := range map[string]os.FileMode{
+		results: 0o640, r.path("srv/offboarding.ledger.db"): 0o600, r.path("metrics/bulkrevoke-offboarding.csv.prom"): 0o644,
+	} {
 		info, err := os.Stat(name)
 		must(t, err)
 		if info.Mode().Perm() != mode {
@@ -158,7 +162,8 @@ func TestMailUnit(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(bin, "journalctl"), []byte("#!/bin/sh\nprintf '<%s>' \"$@\"\n"), 0o755))
 	must(t, os.WriteFile(filepath.Join(bin, "mail"), []byte("#!/bin/sh\nprintf '[%s]' \"$@\"\ncat\n"), 0o755))
 	u := &unit{t: t, settings: unitFile(t, "bulkrevoke-mail@.service"), places: strings.NewReplacer("%i", "bulkrevoke.service", "%H", "crm-1")}
-	code, out := u.run("Service.ExecStart", "PATH="+bin+":/usr/bin:/bin", "MONITOR_INVOCATION_ID=4ae1", "MONITOR_SERVICE_RESULT=exit-code", "MONITOR_EXIT_STATUS=2")
+	code, out := u.run("Service.ExecStart", "PATH="+bin+":/usr/bin:/bin",
+		"MONITOR_INVOCATION_ID=4ae1", "MONITOR_SERVICE_RESULT=exit-code", "MONITOR_EXIT_STATUS=2")
 	want := "[-s][bulkrevoke.service on crm-1 has failed: exit-code 2][crm-admins@example.com]" +
 		"<--quiet><--output=cat><_SYSTEMD_INVOCATION_ID=4ae1><+><INVOCATION_ID=4ae1>"
 	if code != 0 || out != want {
