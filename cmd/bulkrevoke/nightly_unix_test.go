@@ -171,6 +171,9 @@ func TestNightlyTellsOfARunThatIsAtWork(t *testing.T) {
 	mail := r.night(exitHeld, "off.csv")
 	says(t, mail, "off.csv: exit code 4: another run or program was at it, so nothing was done\n\n",
 		"is held by another run (process ", "hint: Wait until it is through", "\nlog: ")
+	if strings.Contains(mail, "rows that need somebody") { // how they stand is the other run's to tell
+		t.Errorf("rows of a run that is at work are mailed:\n%s", mail)
+	}
 	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	if code := p.wait(); code != exitTerminated {
 		t.Errorf("the first run ended with %d", code)
