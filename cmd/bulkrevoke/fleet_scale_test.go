@@ -34,18 +34,30 @@ func fleetAccounts(t *testing.T) int {
 }
 
 // TestFleetScaleFewSheets has three hosts do many accounts, in one sheet for each host.
-func TestFleetScaleFewSheets(t *testing.T) { fleetScale(t, fleetAccounts(t), 3, 60, 25) }
+func TestFleetScaleFewSheets(t *testing.T) { fleetScale(t, fleetAccounts(t), 3, 60, 25, 5*time.Second) }
 
 // TestFleetScaleManySheets has three hosts do many accounts, in sheets of ten.
-func TestFleetScaleManySheets(t *testing.T) { n := fleetAccounts(t); fleetScale(t, n, n/10, 60, 25) }
+func TestFleetScaleManySheets(t *testing.T) {
+	n := fleetAccounts(t)
+	fleetScale(t, n, n/10, 60, 25, 5*time.Second)
+}
+
+// TestFleetScaleManyAccounts has three hosts do 2,000 accounts no slower than the gate allows. The
+// limit is one with which the calls of all of them need a third of a machine with two cores, on which
+// the database and the CRM are as well.
+func TestFleetScaleManyAccounts(t *testing.T) {
+	if took, least := fleetScale(t, 2000, 3, 60, 25, 30*time.Second); took > least*13/10 {
+		t.Errorf("it took %v, want at most 1.3 times the gate's least of %v", took, least)
+	}
+}
 
 // TestFleetScaleOneAccount has one account alone, whose changes can share no transaction with
 // those of others. It has rows enough that what three hosts need to begin does not count for much.
-func TestFleetScaleOneAccount(t *testing.T) { fleetScale(t, 1, 1, 240, 100) }
+func TestFleetScaleOneAccount(t *testing.T) { fleetScale(t, 1, 1, 240, 100, 5*time.Second) }
 
-// fleetScale has three hosts do accounts of so many rows each, with a limit of so many calls.
-func fleetScale(t *testing.T, accounts, sheets, each, limit int) {
-	const window = 5 * time.Second
+// fleetScale has three hosts do accounts of so many rows each, with a limit of so many calls in a
+// window, and returns how long that took, and how long the gate makes it take.
+func fleetScale(t *testing.T, accounts, sheets, each, limit int, window time.Duration) (took, least time.Duration) {
 	m := newManyAccounts(t, accounts, limit, window, fleetLatency)
 	url := pgtest.Start(t).NewDatabase(t)
 	submit := []string{"submit", "--quiet", "--yes"}
@@ -82,7 +94,7 @@ func fleetScale(t *testing.T, accounts, sheets, each, limit int) {
 			t.Fatalf("after 15 min %d sheets are not done", open)
 		}
 	}
-	took := time.Since(began)
+	took = time.Since(began)
 	after := transactions(t, db)
 	spent := after - before - own
 	idle := float64(transactions(t, db)-after) / statisticsDelay.Seconds() // in a second, by hosts that have nothing to do
@@ -96,7 +108,7 @@ func fleetScale(t *testing.T, accounts, sheets, each, limit int) {
 	}
 	c := m.counts()
 	calls := (c.Calls - asked.Calls + int64(accounts) - 1) / int64(accounts)
-	least := time.Duration((calls-1)/int64(limit))*window + fleetLatency
+	least = time.Duration((calls-1)/int64(limit))*window + fleetLatency
 	rows := accounts * each
 	work := (float64(spent) - idle*(took+statisticsDelay).Seconds()) / float64(rows)
 	most := 0
@@ -123,6 +135,7 @@ func fleetScale(t *testing.T, accounts, sheets, each, limit int) {
 	if most > mostOfConnections {
 		t.Errorf("%d connections of one host, want at most %d", most, mostOfConnections)
 	}
+	return took, least
 }
 
 // statisticsDelay is how long a connection that rests may keep its part of the statistics to

@@ -29,7 +29,8 @@ func TestFleet(t *testing.T) {
 	defer c.wait()
 	for name, test := range map[string]func(t *testing.T){
 		"killed run is equal": testKilledRunIsEqual, "worker is watched": testWorkerIsWatched, "worker is ended at once": testWorkerIsEndedAtOnce,
-		"submitted sheets travel": testSubmittedSheetsTravelAsTheyAre, "workers take over": testWorkersTakeOver,
+		"a bystander's loss is told": testBystandersLossIsTold,
+		"submitted sheets travel":    testSubmittedSheetsTravelAsTheyAre, "workers take over": testWorkersTakeOver,
 		"the account is at work": testSubmitWhileTheAccountIsAtWork, "the ledger is at work": testLedgerAtWorkIsNotMoved,
 	} {
 		c.run(name, test)
@@ -145,6 +146,45 @@ func testWorkerIsWatched(t *testing.T) {
 	if got := w.end(sigterm); got.code != exitDone {
 		t.Errorf("the worker ended with %d:\n%s", got.code, got.stderr)
 	}
+}
+
+// A bystander who lost access counts for whoever watches a worker and in status, also when the
+// sheet was submitted again, until a run has seen that they have it.
+func testBystandersLossIsTold(t *testing.T) {
+	r := newDatabaseRig(t, sandbox.Config{})
+	r.seedQuote(1, 1, 2, 3)
+	r.server.Fault(sandbox.Fault{Op: "Zoho.Share.Put", Kind: sandbox.FaultDropEntry, Match: zohoUser(2), Times: 1})
+	off := r.sheet(quote("revoke", 1, 1))
+	alarms := func(when string, want int64) {
+		t.Helper()
+		var s statusJSON
+		must(t, json.Unmarshal([]byte(r.runs(exitDone, "status", "--json").stdout), &s))
+		if _, among := s.Sheets[0].Counts["alarms"]; s.Sheets[0].Alarms != want || among {
+			t.Errorf("%s: status tells of %d alarms, want %d, and they are no count of rows: %v", when, s.Sheets[0].Alarms, want, s.Sheets[0].Counts)
+		}
+	}
+	watched := func(when, want string) (end func()) {
+		t.Helper()
+		w, get := r.watched()
+		r.becomes("off", "done")
+		if _, text := get("/metrics"); metricsOf(t, text)["bulkrevoke_sheet_alarms"] != want {
+			t.Errorf("%s: /metrics say, want %s alarms:\n%s", when, want, text)
+		}
+		return func() {
+			if got := w.end(sigterm); got.code != exitDone {
+				t.Errorf("the worker ended with %d:\n%s", got.code, got.stderr)
+			}
+		}
+	}
+	r.runs(exitDone, "submit", off)
+	alarms("before the run", 0)
+	watched("after it", "1")()
+	alarms("after it", 1)
+	r.runs(exitDone, "submit", off)
+	alarms("submitted again", 1)
+	r.server.SeedZoho("Quotes", zohoRecord(1), readers(2, 3)...)
+	watched("given back", "0")()
+	alarms("given back", 0)
 }
 
 // A second signal ends a worker at once; its sheet goes on elsewhere when it is known to be dead.

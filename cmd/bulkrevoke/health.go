@@ -87,6 +87,31 @@ func (h *health) ready(w http.ResponseWriter, _ *http.Request) {
 func (h *health) metrics(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), answerTime)
 	defer cancel()
+	host := h.host.Load()
+	var q queueMetrics
+	if host != nil {
+		q.host, q.maySend = host.ID(), host.May() == nil
+	}
+	var err error
+	if q.sheets, err = h.db.fleet.Sheets(ctx); err == nil {
+		q.hosts, err = h.db.fleet.Hosts(ctx)
+	}
+	q.up = err == nil
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	fmt.Fprint(w, q.text())
+}
+
+// queueMetrics is what is told of a worker and of the queue that it works on.
+type queueMetrics struct {
+	host    string // this host's id; "" while the worker is none
+	maySend bool
+	up      bool // the database has answered; without it nothing below is known
+	sheets  []fleet.Sheet
+	hosts   []fleet.HostInfo
+}
+
+// text returns the metrics in Prometheus' text format.
+func (q queueMetrics) text() string {
 	var b strings.Builder
 	gauge := func(name, help string, value float64, labels ...string) {
 		if !strings.Contains(b.String(), "# HELP "+name+" ") {
@@ -98,42 +123,33 @@ func (h *health) metrics(w http.ResponseWriter, r *http.Request) {
 		}
 		fmt.Fprintf(&b, " %g\n", value)
 	}
-	may := 0.0
-	if host := h.host.Load(); host != nil && host.May() == nil {
-		may = 1
-	}
-	gauge("bulkrevoke_worker_may_send", "1 while this host may send: the database answers, and nobody has taken it for dead.", may)
+	one := map[bool]float64{true: 1}
+	gauge("bulkrevoke_worker_may_send", "1 while this host may send: the database answers, and nobody has taken it for dead.", one[q.maySend])
 	gauge("bulkrevoke_build_info", "Always 1; the version is in the label.", 1, "version", programVersion())
-	sheets, err := h.db.fleet.Sheets(ctx)
-	var hosts []fleet.HostInfo
-	if err == nil {
-		hosts, err = h.db.fleet.Hosts(ctx)
+	gauge("bulkrevoke_database_up", "1 if the database has answered just now.", one[q.up])
+	if !q.up {
+		return b.String()
 	}
-	reachable := 1.0
-	if err != nil {
-		reachable = 0
-	}
-	gauge("bulkrevoke_database_up", "1 if the database has answered just now.", reachable)
-	if err == nil {
-		states, rows := map[fleet.State]int{}, map[string]int64{}
-		for _, s := range sheets {
-			states[s.State]++
-			for result, n := range s.Counts {
-				rows[result] += n
-			}
-		}
-		for _, state := range []fleet.State{fleet.Queued, fleet.Running, fleet.Waiting, fleet.Stopped, fleet.Refused, fleet.Done, fleet.Cancelled} {
-			gauge("bulkrevoke_sheets", "Submitted sheets by state; stopped and refused ones need somebody.", float64(states[state]), "state", string(state))
-		}
-		for _, result := range []string{"done", "unchanged", "accepted", "failed", "in_doubt", "invalid", "not_attempted", "not_due"} {
-			gauge("bulkrevoke_sheet_rows", "Rows of the submitted sheets by result, as their last runs have left them.", float64(rows[result]), "result", result)
-		}
-		gauge("bulkrevoke_hosts", "Hosts that live.", float64(len(hosts)))
-		if i := slices.IndexFunc(hosts, func(one fleet.HostInfo) bool { host := h.host.Load(); return host != nil && one.ID == host.ID() }); i >= 0 {
-			gauge("bulkrevoke_worker_sheets", "Sheets that this host works on.", float64(len(hosts[i].Sheets)))
-			gauge("bulkrevoke_worker_silent_seconds", "How long ago the database has seen this host's last heartbeat.", hosts[i].Silent.Seconds())
+	states, rows, alarms := map[fleet.State]int{}, map[string]int64{}, int64(0)
+	for _, s := range q.sheets {
+		states[s.State]++
+		alarms += s.Counts[fleet.KeptCount]
+		for result, n := range s.Counts {
+			rows[result] += n
 		}
 	}
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	fmt.Fprint(w, b.String())
+	for _, state := range []fleet.State{fleet.Queued, fleet.Running, fleet.Waiting, fleet.Stopped, fleet.Refused, fleet.Done, fleet.Cancelled} {
+		gauge("bulkrevoke_sheets", "Submitted sheets by state; stopped and refused ones need somebody.", float64(states[state]), "state", string(state))
+	}
+	for _, result := range []string{"done", "unchanged", "accepted", "failed", "in_doubt", "invalid", "not_attempted", "not_due"} {
+		gauge("bulkrevoke_sheet_rows", "Rows of the submitted sheets by result, as their last runs have left them.", float64(rows[result]), "result", result)
+	}
+	gauge("bulkrevoke_sheet_alarms",
+		"Rows of the submitted sheets by which a bystander, whom no row is about, lost a record and was not given it back.", float64(alarms))
+	gauge("bulkrevoke_hosts", "Hosts that live.", float64(len(q.hosts)))
+	if i := slices.IndexFunc(q.hosts, func(one fleet.HostInfo) bool { return q.host != "" && one.ID == q.host }); i >= 0 {
+		gauge("bulkrevoke_worker_sheets", "Sheets that this host works on.", float64(len(q.hosts[i].Sheets)))
+		gauge("bulkrevoke_worker_silent_seconds", "How long ago the database has seen this host's last heartbeat.", q.hosts[i].Silent.Seconds())
+	}
+	return b.String()
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
+	"github.com/bulkrevoke/bulkrevoke/pkg/batch/fleet"
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/crm"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
@@ -40,82 +40,6 @@ func runLine(t *testing.T, words []string) (sheet string, flags *pflag.FlagSet) 
 		t.Fatalf("%q names %d sheets", words, flags.NArg())
 	}
 	return flags.Arg(0), flags
-}
-
-// crontab returns the sample crontab: its variables and its only job.
-func crontab(t *testing.T) (vars map[string]string, schedule []string, command string) {
-	t.Helper()
-	vars = map[string]string{}
-	for line := range strings.Lines(string(readSample(t, "crontab"))) {
-		line = strings.TrimSuffix(line, "\n")
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		if name, value, ok := strings.Cut(line, "="); ok && !strings.ContainsAny(name, " *") {
-			vars[name] = value
-			continue
-		}
-		if command != "" {
-			t.Fatalf("a second job: %s", line)
-		}
-		words := strings.SplitN(strings.Join(strings.Fields(line), " "), " ", 6)
-		if len(words) != 6 {
-			t.Fatalf("no job: %s", line)
-		}
-		schedule, command = words[:5], words[5]
-	}
-	return vars, schedule, command
-}
-
-// TestCrontab runs the job as cron does, against a sandbox: a good night writes
-// nothing that would be mailed, a bad one says where to look.
-func TestCrontab(t *testing.T) {
-	t.Parallel()
-	path, err := program()
-	must(t, err)
-	vars, schedule, command := crontab(t)
-	if diff := cmp.Diff([]string{"30", "1", "*", "*", "*"}, schedule); diff != "" {
-		t.Errorf("the job does not run nightly (-want +got):\n%s", diff)
-	}
-	if strings.Contains(command, "%") {
-		t.Error("a % in the job, which cron takes for a line end")
-	}
-	if vars["MAILTO"] == "" || vars["BULKREVOKE_CONFIG"] == "" {
-		t.Errorf("the variables are %v; somebody must get the mail, and no secret come from the crontab", vars)
-	}
-	home := t.TempDir()
-	for _, dir := range []string{"bin", "offboarding", "metrics"} {
-		must(t, os.Mkdir(filepath.Join(home, dir), 0o700))
-	}
-	must(t, os.Symlink(path, filepath.Join(home, "bin", "bulkrevoke")))
-	sheetPath := filepath.Join(home, "offboarding", "offboarding.csv")
-	must(t, os.WriteFile(sheetPath, readSample(t, "offboarding.csv"), 0o600))
-	night := func() string {
-		cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
-		cmd.Dir = home
-		cmd.Env = []string{
-			"HOME=" + home, "PATH=" + filepath.Join(home, "bin") + ":" + vars["PATH"], "METRICS=" + filepath.Join(home, "metrics"),
-			"BULKREVOKE_SANDBOX=true", "BULKREVOKE_SHARE=1",
-		}
-		out, err := cmd.CombinedOutput()
-		must(t, err)
-		return string(out)
-	}
-	if mail := night(); mail != "" {
-		log, err := os.ReadFile(filepath.Join(home, "offboarding", "bulkrevoke.log"))
-		t.Fatalf("a good night mails %q; the log (%v):\n%s", mail, err, log)
-	}
-	for _, file := range []string{"offboarding/offboarding.sandbox.results.csv", "offboarding/bulkrevoke.log", "metrics/bulkrevoke.prom"} {
-		if info, err := os.Stat(filepath.Join(home, filepath.FromSlash(file))); err != nil || info.Size() == 0 {
-			t.Errorf("the night left no %s: %v", file, err)
-		}
-	}
-	must(t, os.Remove(sheetPath))
-	if mail := night(); !strings.Contains(mail, "ended with 2") || !strings.Contains(mail, filepath.Join(home, "offboarding", "bulkrevoke.log")) {
-		t.Errorf("a night without a sheet mails %q, want the exit code and the log", mail)
-	} else if !strings.Contains(mail, "there is no file offboarding.csv") || strings.Contains(mail, "sheet read") {
-		t.Errorf("a night without a sheet mails %q, want the reason and nothing of the night before", mail)
-	}
 }
 
 // documents returns the documents of a YAML sample.
@@ -235,56 +159,117 @@ func checkVolumes(t *testing.T, container, claim, volumes any) {
 	}
 }
 
-// TestAlertRules holds the rules to metrics and labels that a run writes, and to
-// the words of the result column.
+// TestAlertRules holds the rules to metrics and labels that a run or a worker writes, to the
+// words of results and states, and to being tested: each fires, and each does not.
 func TestAlertRules(t *testing.T) {
 	t.Parallel()
-	written := metricsOfARun(t)
+	written := map[string]string{"bulkrevoke": metricsOfARun(t), "bulkrevoke-workers": metricsOfAWorker()}
 	metric := regexp.MustCompile(`bulkrevoke_[a-z_]+`)
 	label := regexp.MustCompile(`\$labels\.([a-z]+)`)
-	words := regexp.MustCompile(`result=~"([a-z_|]+)"`)
-	docs := documents(t, "alert-rule.yaml")
-	rules, _ := at(docs[0], "groups.0.rules").([]any)
-	used := map[string]bool{}
-	for _, rule := range rules {
-		name, _ := at(rule, "alert").(string)
-		expr, _ := at(rule, "expr").(string)
-		summary, _ := at(rule, "annotations.summary").(string)
-		description, _ := at(rule, "annotations.description").(string)
-		if name == "" || summary == "" || description == "" || at(rule, "labels.severity") == nil {
-			t.Errorf("rule %v lacks its name, severity, summary or description", rule)
-		}
-		metrics := metric.FindAllString(expr, -1)
-		if len(metrics) == 0 {
-			t.Errorf("%s asks for no metric: %s", name, expr)
-		}
-		for _, m := range metrics {
-			used[m] = true
-			samples := regexp.MustCompile(`(?m)^`+m+`\{.*$`).FindAllString(written, -1)
-			if len(samples) == 0 {
-				t.Errorf("%s asks for %s, which no run writes", name, m)
+	words := regexp.MustCompile(`(result|state)=~?"([a-z_|]+)"`)
+	groups, _ := at(documents(t, "alert-rule.yaml")[0], "groups").([]any)
+	if len(groups) != len(written) {
+		t.Errorf("there are %d groups of rules, want one of nights and one of workers", len(groups))
+	}
+	used, alerts := map[string]bool{}, map[string]bool{}
+	for _, group := range groups {
+		written := written[at(group, "name").(string)]
+		for _, rule := range at(group, "rules").([]any) {
+			name, _ := at(rule, "alert").(string)
+			expr, _ := at(rule, "expr").(string)
+			summary, _ := at(rule, "annotations.summary").(string)
+			description, _ := at(rule, "annotations.description").(string)
+			if name == "" || summary == "" || description == "" || at(rule, "labels.severity") == nil || alerts[name] {
+				t.Errorf("rule %v lacks a name of its own, severity, summary or description", rule)
 			}
-			for _, l := range label.FindAllStringSubmatch(summary+description, -1) {
-				for _, sample := range samples {
-					if !strings.Contains(sample, l[1]+`="`) {
-						t.Errorf("%s speaks of the label %s, which %s lacks", name, l[1], sample)
+			alerts[name] = true
+			metrics := metric.FindAllString(expr, -1)
+			if len(metrics) == 0 {
+				t.Errorf("%s asks for no metric: %s", name, expr)
+			}
+			for _, m := range metrics {
+				used[m] = true
+				samples := regexp.MustCompile(`(?m)^`+m+`[{ ].*$`).FindAllString(written, -1)
+				if len(samples) == 0 {
+					t.Errorf("%s asks for %s, which nobody writes", name, m)
+				}
+				for _, l := range label.FindAllStringSubmatch(summary+description, -1) {
+					for _, sample := range samples {
+						if l[1] != "instance" && !strings.Contains(sample, l[1]+`="`) { // which Prometheus adds
+							t.Errorf("%s speaks of the label %s, which %s lacks", name, l[1], sample)
+						}
+					}
+				}
+			}
+			if found := words.FindStringSubmatch(expr); found != nil {
+				for _, word := range strings.Split(found[2], "|") {
+					if !strings.Contains(written, found[1]+`="`+word+`"`) {
+						t.Errorf("%s asks for the %s %q, which there is not", name, found[1], word)
 					}
 				}
 			}
 		}
-		if found := words.FindStringSubmatch(expr); found != nil {
-			for _, word := range strings.Split(found[1], "|") {
-				if !strings.Contains(written, `result="`+word+`"`) {
-					t.Errorf("%s asks for the result %q, which there is not", name, word)
-				}
-			}
-		}
 	}
-	for _, m := range []string{"bulkrevoke_last_run_alarms", "bulkrevoke_last_success_timestamp_seconds", "bulkrevoke_last_run_timestamp_seconds", "bulkrevoke_last_run_rows"} {
+	for _, m := range []string{
+		"bulkrevoke_last_run_alarms", "bulkrevoke_last_success_timestamp_seconds", "bulkrevoke_last_run_timestamp_seconds", "bulkrevoke_last_run_rows",
+		"bulkrevoke_database_up", "bulkrevoke_sheets", "bulkrevoke_sheet_alarms", "bulkrevoke_hosts", "bulkrevoke_worker_may_send",
+	} {
 		if !used[m] {
 			t.Errorf("no rule asks for %s", m)
 		}
 	}
+	fires, rests := map[string]bool{}, map[string]bool{}
+	cases, _ := at(documents(t, "alert-rule.test.yaml")[0], "tests").([]any)
+	for _, test := range cases {
+		for _, check := range at(test, "alert_rule_test").([]any) {
+			name := at(check, "alertname").(string)
+			if !alerts[name] {
+				t.Errorf("%s is tested, and there is no such alert", name)
+			}
+			if at(check, "exp_alerts") != nil {
+				fires[name] = true
+			} else {
+				rests[name] = true
+			}
+		}
+	}
+	for name := range alerts {
+		if !fires[name] || !rests[name] {
+			t.Errorf("that %s fires is tested: %v, and that it does not: %v", name, fires[name], rests[name])
+		}
+	}
+}
+
+// TestWorkerMetrics compares what a worker tells of itself and of the queue with a file, which
+// promtool reads too.
+func TestWorkerMetrics(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join("testdata", "worker.prom")
+	got := regexp.MustCompile(`version="[^"]*"`).ReplaceAllString(metricsOfAWorker(), `version="1.4.0"`)
+	if *update {
+		must(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	must(t, err)
+	if diff := cmp.Diff(strings.ReplaceAll(string(want), "\r", ""), got); diff != "" {
+		t.Errorf("the metrics (-want +got):\n%s", diff)
+	}
+	if away := (queueMetrics{host: "h1"}).text(); !strings.Contains(away, "\nbulkrevoke_database_up 0\n") || strings.Contains(away, "bulkrevoke_hosts") {
+		t.Errorf("without the database nothing is known of it:\n%s", away)
+	}
+}
+
+// metricsOfAWorker returns what one of two workers tells.
+func metricsOfAWorker() string {
+	return queueMetrics{
+		host: "h1", maySend: true, up: true,
+		sheets: []fleet.Sheet{
+			{State: fleet.Done, Counts: map[string]int64{"rows": 9, "done": 7, "failed": 2, fleet.KeptCount: 1}},
+			{State: fleet.Stopped, Counts: map[string]int64{"rows": 3, "done": 1, "not_attempted": 2}},
+			{State: fleet.Queued},
+		},
+		hosts: []fleet.HostInfo{{ID: "h0"}, {ID: "h1", Sheets: []string{"off"}, Silent: 1500 * time.Millisecond}},
+	}.text()
 }
 
 // metricsOfARun returns the metrics file of a run that had an account end.

@@ -197,11 +197,12 @@ func TestKubernetesSubmit(t *testing.T) {
 	isCommandLine(t, words)
 }
 
-// TestWorkerUnit holds the systemd unit to its promises.
-func TestWorkerUnit(t *testing.T) {
-	t.Parallel()
+// unitFile returns the settings of a systemd unit among the samples, by section and name.
+func unitFile(t *testing.T, name string) map[string][]string {
+	t.Helper()
 	section, settings := "", map[string][]string{}
-	for line := range strings.Lines(string(readSample(t, "bulkrevoke-worker.service"))) {
+	text := strings.ReplaceAll(string(readSample(t, name)), "\\\n", " ") // lines that go on
+	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -216,7 +217,24 @@ func TestWorkerUnit(t *testing.T) {
 		}
 		settings[section+"."+name] = append(settings[section+"."+name], value)
 	}
-	for name, want := range map[string]string{
+	return settings
+}
+
+// isSet compares settings of a unit, each of which stands there once, with what is wanted.
+func isSet(t *testing.T, settings map[string][]string, want map[string]string) {
+	t.Helper()
+	for name, want := range want {
+		if got := settings[name]; len(got) != 1 || got[0] != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestWorkerUnit holds the systemd unit to its promises.
+func TestWorkerUnit(t *testing.T) {
+	t.Parallel()
+	settings := unitFile(t, "bulkrevoke-worker.service")
+	isSet(t, settings, map[string]string{
 		"Service.KillSignal":               "SIGTERM",
 		"Service.TimeoutStopSec":           "90",
 		"Service.Restart":                  "on-failure",
@@ -228,11 +246,7 @@ func TestWorkerUnit(t *testing.T) {
 		"Service.ProtectSystem":            "strict",
 		"Service.CapabilityBoundingSet":    "",
 		"Install.WantedBy":                 "multi-user.target",
-	} {
-		if got := settings[name]; len(got) != 1 || got[0] != want {
-			t.Errorf("%s is %q, want %q", name, got, want)
-		}
-	}
+	})
 	if env := strings.Join(settings["Service.Environment"], " "); !strings.Contains(env, "BULKREVOKE_STATE=%S/"+settings["Service.StateDirectory"][0]) || strings.Contains(env, "KEY=") {
 		t.Errorf("the environment is %q; state lies in the state folder, and no secret stands there", env)
 	}

@@ -40,7 +40,9 @@ func samplePath(name string) string { return filepath.Join("..", "..", "samples"
 
 // otherSamples are the files among the samples that are no sheets.
 var otherSamples = []string{
-	".gitattributes", "alert-rule.yaml", "bulkrevoke-worker.service", "bulkrevoke.yaml", "cronjob.yaml", "crontab", "kubernetes-submit.yaml", "kubernetes-workers.yaml", "people.csv",
+	".gitattributes", "alert-rule.test.yaml", "alert-rule.yaml", "bulkrevoke-mail@.service", "bulkrevoke-worker.service", "bulkrevoke.service",
+	"bulkrevoke.timer", "bulkrevoke.yaml", "cronjob.yaml", "crontab", "kubernetes-submit.yaml", "kubernetes-workers.yaml", "logrotate", "nightly.sh",
+	"people.csv",
 }
 
 // shippedSamples are the samples that belong to the repository. Beside them may lie

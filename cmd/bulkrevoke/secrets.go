@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -23,7 +24,8 @@ type secretSource struct {
 // read returns the secret that ref names: env:NAME or file:/path. A secret that
 // stands in the configuration itself is refused: configurations get copied,
 // committed and mailed. So is a file that others may change; one that others may read is
-// warned about. Errors never repeat ref beyond a name or a path.
+// warned about, unless systemd has made it for this process. Errors never repeat ref beyond a
+// name or a path.
 func (s secretSource) read(key, ref string) (none transport.Secret, err error) {
 	if name, ok := strings.CutPrefix(ref, "env:"); ok {
 		value, _ := s.lookup(name)
@@ -53,7 +55,7 @@ func (s secretSource) read(key, ref string) (none transport.Secret, err error) {
 		return none, refusef("", "%s: %s is too large for a secret", key, path)
 	case mode&0o022 != 0:
 		return none, refusef("Take that right away: chmod go-w "+path, "%s: others may write %s (mode %04o)", key, path, mode)
-	case mode&0o044 != 0:
+	case mode&0o044 != 0 && !s.isCredential(path):
 		s.warn(fmt.Sprintf("others may read the secret file %s (mode %04o)", path, mode))
 	}
 	data, err := os.ReadFile(path)
@@ -65,6 +67,13 @@ func (s secretSource) read(key, ref string) (none transport.Secret, err error) {
 		return none, refusef("", "%s: %s is empty", key, path)
 	}
 	return transport.NewSecret(value), nil
+}
+
+// isCredential says that systemd has made the file for this process (LoadCredential=). Its mode
+// shows the right of the one user who may read it as that of the group.
+func (s secretSource) isCredential(path string) bool {
+	dir, _ := s.lookup("CREDENTIALS_DIRECTORY")
+	return dir != "" && filepath.Dir(filepath.Clean(path)) == filepath.Clean(dir)
 }
 
 // trimNewline takes off the line end that editors and `echo` leave.

@@ -12,7 +12,8 @@ func TestSecrets(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := func(name, text string, mode os.FileMode) string {
-		path := filepath.Join(dir, name)
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		must(t, os.MkdirAll(filepath.Dir(path), 0o700))
 		must(t, os.WriteFile(path, []byte(text), 0o600))
 		must(t, os.Chmod(path, mode))
 		return path
@@ -33,6 +34,9 @@ func TestSecrets(t *testing.T) {
 		{name: "file from Windows", ref: "file:" + file("crlf", hidden+"\r\n", 0o600), want: hidden},
 		{name: "file that is one line less", ref: "file:" + file("two", hidden+"\n\n", 0o600), want: hidden + "\n"},
 		{name: "file that others may read", ref: "file:" + file("read", hidden, 0o644), want: hidden, warned: "others may read", unix: true},
+		{name: "credential of systemd's", ref: "file:" + file("credentials/key", hidden, 0o440), want: hidden},
+		{name: "file beneath the credentials", ref: "file:" + file("credentials/other/key", hidden, 0o440), want: hidden, warned: "others may read", unix: true},
+		{name: "credential that the group may write", ref: "file:" + file("credentials/group", hidden, 0o460), refused: "others may write", unix: true},
 		{name: "file that the group may write", ref: "file:" + file("group", hidden, 0o660), refused: "others may write", unix: true},
 		{name: "file that all may write", ref: "file:" + file("all", hidden, 0o602), refused: "others may write", unix: true},
 		{name: "empty file", ref: "file:" + file("empty", "\n", 0o600), refused: "is empty"},
@@ -48,7 +52,7 @@ func TestSecrets(t *testing.T) {
 			}
 			var warned string
 			src := secretSource{
-				lookup: environment(map[string]string{"KEY": hidden, "LINE": hidden + "\n", "EMPTY": ""}),
+				lookup: environment(map[string]string{"KEY": hidden, "LINE": hidden + "\n", "EMPTY": "", "CREDENTIALS_DIRECTORY": filepath.Join(dir, "credentials") + "/"}),
 				warn:   func(m string) { warned += m },
 			}
 			got, err := src.read("access_key", tc.ref)

@@ -169,6 +169,7 @@ type statusSheet struct {
 	Sheet     string           `json:"sheet"`
 	State     string           `json:"state"`
 	Counts    map[string]int64 `json:"counts"`
+	Alarms    int64            `json:"alarms"`         // rows by which a bystander lost access, as in the summary
 	Host      string           `json:"host,omitempty"` // of the run that is under way
 	NextTry   *time.Time       `json:"next_try,omitempty"`
 	Why       string           `json:"why,omitempty"`
@@ -222,6 +223,8 @@ func (j *job) statusJSON(sheets []fleet.Sheet, hosts []fleet.HostInfo) error {
 		if r.Counts == nil {
 			r.Counts = map[string]int64{}
 		}
+		r.Alarms = r.Counts[fleet.KeptCount]
+		delete(r.Counts, fleet.KeptCount)
 		if one.State == fleet.Running {
 			r.Host = one.Host
 		}

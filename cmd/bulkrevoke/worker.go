@@ -228,7 +228,7 @@ func (j *job) runTask(ctx context.Context, t *fleet.Task) error {
 		for {
 			select {
 			case <-tick.C:
-				t.Report(countsOf(j.batch.Progress().Counts))
+				t.Report(countsOf(j.batch.Progress().Counts, t.Sheet.Counts[fleet.KeptCount])) // as the run before left them
 			case <-stop:
 				return
 			}
@@ -275,11 +275,13 @@ func (j *job) accountsInUse(ctx context.Context) error {
 	return claimError(ctx, held)
 }
 
-// countsOf returns counts by the words of results.
-func countsOf(c batch.Counts) map[string]int64 {
+// countsOf returns counts by the words of results, and beside them by how many rows bystanders
+// have lost access.
+func countsOf(c batch.Counts, alarms int64) map[string]int64 {
 	text, _ := json.Marshal(c) // numbers alone: it can not fail
 	var counts map[string]int64
 	_ = json.Unmarshal(text, &counts)
+	counts[fleet.KeptCount] = alarms
 	return counts
 }
 
@@ -287,7 +289,7 @@ func countsOf(c batch.Counts) map[string]int64 {
 func (j *job) resultOf(ctx context.Context, err error) fleet.Result {
 	r := fleet.Result{ExitCode: j.code}
 	if !j.ended.Started.IsZero() {
-		r.Counts = countsOf(j.ended.Counts)
+		r.Counts = countsOf(j.ended.Counts, j.ended.Alarms)
 	}
 	if err != nil {
 		r.ExitCode, r.Why, _ = exit(err)

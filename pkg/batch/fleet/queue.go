@@ -39,6 +39,10 @@ type Submission struct {
 	Flags       map[string]string // flags of run that travel with it
 }
 
+// KeptCount is the name of the count that outlives a new submission: by how many rows
+// bystanders have lost access, which they do not have again by it.
+const KeptCount = "alarms"
+
 // A Sheet is one of the queue. Its times are PostgreSQL's, zero where there is none.
 type Sheet struct {
 	Ledger, Sheet, SubmittedBy string
@@ -48,8 +52,10 @@ type Sheet struct {
 	Submitted, Started, Ended  time.Time // Started is when the last try began
 	ExitCode                   int       // of the last try that ended
 	Why                        string    // why it ended in that way
-	Counts                     map[string]int64
-	Tries                      int
+	// Counts are what runs reported last, by names that are the reporter's. A new submission
+	// forgets them all but KeptCount.
+	Counts map[string]int64
+	Tries  int
 }
 
 // A HostInfo is a host as the database knows it.
@@ -113,9 +119,10 @@ func (d *Database) submitOnce(ctx context.Context, s Submission, upload *int64) 
 		done, err := tx.Exec(ctx, `INSERT INTO bulkrevoke.fleet_sheet AS s (ledger, sheet, submitted_by, flags, upload, state, turn, job)
 			VALUES ($1, $2, $3, coalesce($4::jsonb, '{}'), nextval('bulkrevoke.fleet_upload'), 'queued', 0, 0)
 			ON CONFLICT (ledger) DO UPDATE SET sheet = excluded.sheet, submitted_by = excluded.submitted_by, flags = excluded.flags, state = 'queued',
-				submitted = clock_timestamp(), started = NULL, ended = NULL, exit_code = 0, why = '', counts = '{}', tries = 0, next_try = NULL,
+				submitted = clock_timestamp(), started = NULL, ended = NULL, exit_code = 0, why = '', tries = 0, next_try = NULL,
+				counts = jsonb_strip_nulls(jsonb_build_object($5::text, s.counts->$5)),
 				cancel = false, host = NULL, host_name = '', unreachable_since = NULL, unreachable_times = 0, unconfirmed_since = NULL
-			WHERE s.state NOT IN ('queued', 'running', 'waiting')`, s.Ledger, text(s.Sheet), text(s.SubmittedBy), asJSON(s.Flags))
+			WHERE s.state NOT IN ('queued', 'running', 'waiting')`, s.Ledger, text(s.Sheet), text(s.SubmittedBy), asJSON(s.Flags), KeptCount)
 		if err != nil {
 			return err
 		}
