@@ -8,7 +8,7 @@ import (
 
 // plainText writes the README's Markdown for a terminal of that width: paragraphs are
 // wrapped, and a table that is too wide becomes a list. It reads what the README has:
-// headings, paragraphs, lists of one level, tables and code.
+// headings, paragraphs, lists of one level, tables, code, and folded parts.
 func plainText(markdown string, width int) string {
 	var blocks []string
 	lines := strings.Split(strings.TrimSpace(markdown), "\n")
@@ -22,6 +22,11 @@ func plainText(markdown string, width int) string {
 				n++
 			}
 			n = min(n+1, len(lines)) // the fence
+		case strings.HasPrefix(line, "<details>"):
+			if m := summary.FindStringSubmatch(line); m != nil {
+				block = wrap(inline(m[1])+":", "", "", width)
+			}
+		case line == "</details>":
 		case strings.HasPrefix(line, "#"):
 			block = strings.ToUpper(inline(strings.TrimLeft(line, "# "))) + "\n"
 		case strings.HasPrefix(line, "|"):
@@ -29,16 +34,16 @@ func plainText(markdown string, width int) string {
 				n++
 			}
 			block = plainTable(lines[:n], width)
-		case strings.HasPrefix(line, "* "):
+		case item.MatchString(line):
 			for n < len(lines) && strings.HasPrefix(lines[n], "  ") {
 				n++
 			}
-			block = wrap(inline(strings.Join(lines[:n], " ")), "", "  ", width)
-			if next := lines[min(n, len(lines)-1):]; strings.HasPrefix(next[0], "* ") && n < len(lines) {
+			block = wrap(inline(strings.Join(lines[:n], " ")), "", strings.Repeat(" ", len(item.FindString(line))), width)
+			if next := lines[min(n, len(lines)-1):]; item.MatchString(next[0]) && n < len(lines) {
 				block += "\x00" // the next item follows without a blank line
 			}
 		default:
-			for n < len(lines) && lines[n] != "" && !strings.HasPrefix(lines[n], "* ") && !strings.HasPrefix(lines[n], "|") && !strings.HasPrefix(lines[n], "```") {
+			for n < len(lines) && lines[n] != "" && !item.MatchString(lines[n]) && !strings.HasPrefix(lines[n], "|") && !strings.HasPrefix(lines[n], "```") {
 				n++
 			}
 			block = wrap(inline(strings.Join(lines[:n], " ")), "", "", width)
@@ -50,6 +55,12 @@ func plainText(markdown string, width int) string {
 	}
 	return strings.ReplaceAll(strings.Join(blocks, "\n"), "\x00\n", "")
 }
+
+// item is how an item of a list begins.
+var item = regexp.MustCompile(`^(\*|\d+\.) `)
+
+// summary is what stands over a folded part.
+var summary = regexp.MustCompile(`<summary>(.*)</summary>`)
 
 // link is a link in Markdown.
 var link = regexp.MustCompile(`\[([^]]*)\]\(([^)]*)\)`)

@@ -2,9 +2,15 @@ package main
 
 import (
 	"bytes"
+	"encoding/csv"
+	"fmt"
+	"image"
+	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,12 +97,106 @@ func TestReadmeFirstScreen(t *testing.T) {
 	}
 }
 
+// TestReadmeShowsARun holds the rows, lines and results that the README begins with to those
+// of a run. Ids that a CRM makes, times and how long it took differ.
+func TestReadmeShowsARun(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	must(t, err)
+	_, shown, _ := strings.Cut(string(text), "\nThree rows go in, `leavers.csv`:\n\n")
+	rows, shown, _ := strings.Cut(shown, "\n\nThe run says:\n\n```text\n")
+	said, shown, _ := strings.Cut(shown, "```\n\nAnd the same three rows come back")
+	_, shown, _ = strings.Cut(shown, "\n\n")
+	want, _, found := strings.Cut(shown, "\n\n")
+	if !found {
+		t.Fatal("the README does not show rows, what a run says, and results")
+	}
+	r := newRig(t, sandbox.Config{})
+	o := &outside{stdin: strings.NewReader(""), env: map[string]string{"BULKREVOKE_STATE": r.path("state")}}
+	off := r.write("leavers.csv", tableAsCSV(rows))
+	if code := o.execute(t.Context(), "run", "--sandbox", off); code != exitDone {
+		t.Fatalf("the run ended with %d:\n%s", code, o.stderr.String())
+	}
+	_, got, _ := strings.Cut(strings.ReplaceAll(o.stderr.String(), r.dir+string(filepath.Separator), ""), "leavers.csv: ")
+	alike := regexp.MustCompile(`sent in \S+`)
+	if got, want := alike.ReplaceAllString("leavers.csv: "+got, "sent in a while"), alike.ReplaceAllString(said, "sent in a while"); got != want {
+		t.Errorf("a run says:\n%s\nand the README shows:\n%s", got, want)
+	}
+	file, err := os.Open(r.path("leavers.sandbox.results.csv"))
+	must(t, err)
+	defer file.Close()
+	results, err := csv.NewReader(file).ReadAll()
+	must(t, err)
+	shownRows, err := csv.NewReader(strings.NewReader(tableAsCSV(want))).ReadAll()
+	must(t, err)
+	if len(results) != len(shownRows) {
+		t.Fatalf("the run has %d lines of results, and the README shows %d", len(results), len(shownRows))
+	}
+	masks := []*regexp.Regexp{regexp.MustCompile(`^[0-9a-f]{32}$`), regexp.MustCompile(`^\d{4}-\d\d-\d\dT[0-9:.]+Z$`)}
+	masked := func(cell string) string {
+		for i, m := range masks {
+			if m.MatchString(cell) {
+				return fmt.Sprint("one of kind ", i)
+			}
+		}
+		return cell
+	}
+	for i, row := range shownRows {
+		for col, cell := range row {
+			at := slices.Index(results[0], shownRows[0][col])
+			if at < 0 {
+				t.Fatalf("a result has no column %s", shownRows[0][col])
+			}
+			if got := results[i][at]; masked(got) != masked(cell) {
+				t.Errorf("line %d, %s: a run gives %q, and the README shows %q", i+1, shownRows[0][col], got, cell)
+			}
+		}
+	}
+}
+
+// TestReadmePictures holds the pictures that the README shows to being there, in either colours.
+func TestReadmePictures(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	must(t, err)
+	shown := regexp.MustCompile(`"samples/([^"]+\.png)"`).FindAllStringSubmatch(string(text), -1)
+	if len(shown) != 2 {
+		t.Errorf("the README shows %d pictures, want one in light and one in dark colours", len(shown))
+	}
+	for _, m := range shown {
+		file, err := os.Open(samplePath(m[1]))
+		must(t, err)
+		defer file.Close()
+		picture, err := png.Decode(file)
+		must(t, err)
+		if size := picture.Bounds().Size(); size != (image.Point{X: 1100, Y: 900}) {
+			t.Errorf("%s is of %v", m[1], size)
+		}
+	}
+}
+
+// tableAsCSV returns a table in Markdown as a sheet.
+func tableAsCSV(table string) string {
+	var b strings.Builder
+	for i, line := range strings.Split(table, "\n") {
+		if i == 1 {
+			continue // the rule
+		}
+		cells := strings.Split(strings.TrimSuffix(strings.TrimPrefix(line, "|"), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		b.WriteString(strings.Join(cells, ",") + "\n")
+	}
+	return b.String()
+}
+
 // TestReadmeShowsCheck holds what the README shows of a check to what it says.
 func TestReadmeShowsCheck(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
 	must(t, err)
-	_, shown, _ := strings.Cut(string(text), "```text\n")
+	_, shown, _ := strings.Cut(string(text), "\nbulkrevoke check\n```\n\n```text\n")
 	shown, _, _ = strings.Cut(shown, "```")
 	var stdout, stderr bytes.Buffer
 	j := &job{app: newApp(nil, nil, &stdout, &stderr), opts: newOptions()}

@@ -42,7 +42,7 @@ func samplePath(name string) string { return filepath.Join("..", "..", "samples"
 var otherSamples = []string{
 	".gitattributes", "alert-rule.test.yaml", "alert-rule.yaml", "bulkrevoke-mail@.service", "bulkrevoke-worker.service", "bulkrevoke.service",
 	"bulkrevoke.timer", "bulkrevoke.yaml", "cronjob.yaml", "crontab", "kubernetes-submit.yaml", "kubernetes-workers.yaml", "logrotate", "nightly.sh",
-	"people.csv",
+	"people.csv", "report-dark.png", "report-light.png",
 }
 
 // shippedSamples are the samples that belong to the repository. Beside them may lie

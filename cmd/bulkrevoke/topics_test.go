@@ -87,10 +87,12 @@ func TestPlainText(t *testing.T) {
 	for name, tt := range map[string]struct{ markdown, want string }{
 		"paragraphs": {"One `code` and **bold**\nthat go on for long.\n\nTwo [link](a.md).", "One code and bold that go on\nfor long.\n\nTwo link (a.md).\n"},
 		"list":       {"Before:\n* one that is longer than the\n  line\n* two", "Before:\n\n* one that is longer than\n  the line\n* two\n"},
+		"numbers":    {"1. one that is longer than the\n   line\n2. two", "1. one that is longer than\n   the line\n2. two\n"},
 		"code":       {"```sh run\nls  -l\n```\nAfter", "    ls  -l\n\nAfter\n"},
 		"narrow":     {"| A | B |\n|---|---|\n| `a` | one that is longer than it |\n| bcd | `x\\|y` |", "  a    one that is longer\n       than it\n  bcd  x|y\n"},
 		"wide": {"| Key | Default | |\n|---|---|---|\n| `a` | 1 | one |\n| b | | two that is longer |",
 			"Key:\n\n  a\n      Default: 1\n      one\n\n  b\n      two that is longer\n"},
+		"folded":  {"<details><summary>The `a`</summary>\n\n| A | B |\n|---|---|\n| a | b |\n\n</details>\n\nAfter", "The a:\n\n  a  b\n\nAfter\n"},
 		"heading": {"## The *sheet*\n\ntext", "THE *SHEET*\n\ntext\n"},
 		"nothing": {"", ""},
 	} {
