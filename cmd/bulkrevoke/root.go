@@ -114,6 +114,10 @@ lists what it tells about sheets, results, exit codes, the configuration and fau
 		},
 	}
 	root.SetFlagErrorFunc(a.flagError)
+	root.SetUsageFunc(func(c *cobra.Command) error {
+		_, err := io.WriteString(a.stdout, usage(c, a.usageWidth()))
+		return err
+	})
 	root.SetVersionTemplate("bulkrevoke {{.Version}}\n")
 	root.SetHelpCommand(a.helpCommand())
 	root.AddCommand(a.runCommand(), a.planCommand(), a.resultsCommand(), a.verifyCommand(), a.undoCommand(), a.findCommand(), a.initCommand(), a.loginCommand(), a.checkCommand(), a.sandboxCommand())
