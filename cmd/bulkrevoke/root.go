@@ -63,6 +63,9 @@ func (a *app) execute(ctx context.Context) int {
 	if o, _ := a.looseOptions(); o.logFormat.value == "json" {
 		a.screen.UseJSON() // a refusal of the command line or of a setting comes in this form too
 	}
+	if a.terminal(a.stderr) {
+		a.screen.UseTerminal(a.hasColours())
+	}
 	ctx, stop := a.telling(ctx)
 	defer a.shown.Flush()
 	defer stop()
@@ -241,6 +244,13 @@ func (a *app) commandWith(root *cobra.Command, flag string) (name string) {
 func isTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// hasColours says whether the terminal shows colours, and nobody wants none.
+func (a *app) hasColours() bool {
+	kind, _ := a.lookup("TERM")
+	never, _ := a.lookup("NO_COLOR")
+	return kind != "" && kind != "dumb" && never == ""
 }
 
 // terminalWidth returns the width of the terminal on standard error.

@@ -11,7 +11,7 @@ import (
 
 // Screen is where a command talks to its user: everything that goes to standard error
 // goes through it, in one of two forms. For people it is whole lines, and on a terminal
-// one status line below them; for machines, after UseJSON, it is one JSON object a line,
+// one status line below them, where logs too are told in words; for machines, after UseJSON, it is one JSON object a line,
 // each with time, level and msg. It is safe for concurrent use.
 type Screen struct {
 	mu      sync.Mutex // guards everything below
@@ -19,6 +19,9 @@ type Screen struct {
 	status  string
 	asking  bool // a question stands at the end of the last line
 	machine bool // JSON
+
+	terminal bool // for somebody before a terminal
+	colour   bool // the words of results have one there
 }
 
 // NewScreen returns a screen on w, for people.
@@ -51,6 +54,12 @@ type Event struct {
 // Tell tells of an event.
 func (s *Screen) Tell(e Event) {
 	if !s.JSON() {
+		s.mu.Lock()
+		colour := s.colour
+		s.mu.Unlock()
+		if colour {
+			e.Text = coloured(e.Text)
+		}
 		_, _ = s.line([]byte(e.Text))
 		return
 	}
@@ -64,8 +73,14 @@ func (s *Screen) Tell(e Event) {
 // form that it has now.
 func (s *Screen) Log(level slog.Level) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: safeAttr}
-	if s.JSON() {
+	s.mu.Lock()
+	machine, terminal := s.machine, s.terminal
+	s.mu.Unlock()
+	switch {
+	case machine:
 		return slog.New(slog.NewJSONHandler(lines{s}, opts))
+	case terminal:
+		return slog.New(spoken{s: s, level: level})
 	}
 	return slog.New(slog.NewTextHandler(lines{s}, opts))
 }

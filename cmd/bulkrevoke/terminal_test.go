@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/bulkrevoke/bulkrevoke/pkg/crm/sandbox"
 )
 
 // Every flag that several commands have stands under one heading, and every heading has flags.
@@ -83,4 +86,41 @@ func TestUsageFitsTheTerminal(t *testing.T) {
 // isOfCommand says whether a line of help is about a command, which is not wrapped.
 func isOfCommand(c *cobra.Command, line string) bool {
 	return slices.ContainsFunc(c.Commands(), func(sub *cobra.Command) bool { return strings.HasPrefix(line, "  "+sub.Name()+" ") })
+}
+
+// On a terminal a run tells in words what is logged elsewhere, and the words of results have
+// colours unless somebody wants none.
+func TestRunOnATerminal(t *testing.T) {
+	t.Parallel()
+	const words, log, green = "sheet read: rows 1\n", "msg=", "\x1b[32mdone\x1b[0m"
+	for name, tt := range map[string]struct {
+		terminal bool
+		env      map[string]string
+		says     string
+		never    []string
+	}{
+		"terminal":   {true, map[string]string{"TERM": "xterm-256color"}, green, []string{log}},
+		"no colours": {true, map[string]string{"TERM": "xterm-256color", "NO_COLOR": "1"}, words, []string{log, green}},
+		"dumb":       {true, map[string]string{"TERM": "dumb"}, words, []string{log, "\x1b"}},
+		"file":       {false, map[string]string{"TERM": "xterm-256color"}, `msg="sheet read" rows=1`, []string{words, "\x1b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, sandbox.Config{})
+			maps.Copy(r.env, tt.env)
+			o := &outside{stdin: strings.NewReader(""), env: r.env, terminal: tt.terminal}
+			if code := o.execute(t.Context(), "run", "--yes", r.sheet(lead("revoke", 1))); code != exitDone {
+				t.Fatalf("it ended with %d:\n%s", code, o.stderr.String())
+			}
+			said := o.stderr.String()
+			if !strings.Contains(said, tt.says) {
+				t.Errorf("it does not say %q:\n%s", tt.says, said)
+			}
+			for _, never := range tt.never {
+				if strings.Contains(said, never) {
+					t.Errorf("it says %q:\n%s", never, said)
+				}
+			}
+		})
+	}
 }
