@@ -142,6 +142,12 @@ func databaseError(ctx context.Context, err error) error {
 	return refusef(hint, "%w", said)
 }
 
+// databaseLost says that a job has ended because the database went away, or its connection to
+// it, and that the same may succeed when it is there again.
+func databaseLost(err error) bool {
+	return errors.Is(err, ledger.ErrInterrupted) || errors.Is(err, fleet.ErrAway) || errors.Is(err, ledger.ErrStorage) && fleet.Passing(err)
+}
+
 // awayError is what is said of a database that does not answer: a worker tries again.
 type awayError struct{ error }
 

@@ -17,7 +17,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/bulkrevoke/bulkrevoke/pkg/batch"
-	"github.com/bulkrevoke/bulkrevoke/pkg/batch/ledger"
 	"github.com/bulkrevoke/bulkrevoke/pkg/report"
 )
 
@@ -161,15 +160,17 @@ func (a *app) sheetCommand(o *options, cmd *cobra.Command, do func(context.Conte
 const mostBeginnings = 20
 
 // undisturbed makes a job, does it and closes it. One that loses its connection to the database
-// before anything is sent is begun again: at night nobody is there to do that.
+// before anything is sent is begun again: at night nobody is there to do that. How long it is
+// waited for until it answers, begin says.
 func undisturbed(ctx context.Context, sheetName string, begin func() (*job, error), do func(context.Context, *job) error) (*job, error) {
 	for tries := 1; ; tries++ {
 		j, err := begin()
-		if err == nil {
-			err = do(ctx, j)
+		if err != nil {
+			return j, errors.Join(err, j.close())
 		}
+		err = do(ctx, j)
 		err = errors.Join(err, j.started(j.close()))
-		if !errors.Is(err, ledger.ErrInterrupted) || j.committed || sheetName == standardInput || tries == mostBeginnings || ctx.Err() != nil {
+		if !databaseLost(err) || j.committed || sheetName == standardInput || tries == mostBeginnings || ctx.Err() != nil {
 			return j, err
 		}
 		j.log.Warn("the connection to the database was lost before anything was sent; beginning again", "sheet", sheetName)
