@@ -139,7 +139,7 @@ func (cs *connections) openClaimed(ctx context.Context, org *organisation, o con
 	for _, c := range org.members {
 		cs.claims.keys[c.account.name] = org.name
 		if c.first != nil {
-			if err := org.gate.Adopt(c.first); err != nil {
+			if err := org.gate.Merge(c.first); err != nil {
 				return err
 			}
 			c.first = nil

@@ -28,13 +28,13 @@ func TestReleaseOfWhatWasNeverUsed(t *testing.T) {
 	host, err := d.Join(t.Context(), "a")
 	must(t, err)
 	defer host.Leave(context.Background())
-	keys := []string{"adopted", "unused", "quiet"}
+	keys := []string{"merged", "unused", "quiet"}
 	unclean, err := host.Claim(t.Context(), keys, fleet.ClaimOptions{})
 	must(t, err)
 	must(t, unclean.Release(t.Context(), nil))
 
-	c := &claims{host: host, of: map[string]*fleet.Claims{}, gates: map[string]*transport.Gate{"adopted": nil}}
-	must(t, c.take(t.Context(), connectOptions{}, map[string]string{"adopted": "", "unused": "", "quiet": ""}))
+	c := &claims{host: host, of: map[string]*fleet.Claims{}, gates: map[string]*transport.Gate{"merged": nil}}
+	must(t, c.take(t.Context(), connectOptions{}, map[string]string{"merged": "", "unused": "", "quiet": ""}))
 	// It has taken over a call that was made before its organisation was known.
 	c.gates["quiet"], err = transport.NewGate(transport.GateConfig{Limit: 5, Window: time.Second})
 	must(t, err)
@@ -52,7 +52,7 @@ func TestReleaseOfWhatWasNeverUsed(t *testing.T) {
 			t.Errorf("%s: a goodbye was said for somebody else", key)
 		}
 	}
-	if again.Get("adopted").Unclean {
+	if again.Get("merged").Unclean {
 		t.Error("no goodbye was said for calls that count elsewhere")
 	}
 }

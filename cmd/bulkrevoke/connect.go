@@ -367,7 +367,7 @@ func (org *organisation) openGate(o connectOptions) (err error) {
 		if c.first == org.gate {
 			err = org.gate.MoveTo(org.store)
 		} else {
-			err = org.gate.Adopt(c.first)
+			err = org.gate.Merge(c.first)
 		}
 		if err == nil { // else they stand where they stood
 			err = errors.Join(c.keys.ForgetCalls(), c.lock.release())

@@ -21,8 +21,8 @@ type Counts struct {
 	NotDue       int64 `json:"not_due"`
 }
 
-// Settled is how many rows need nothing more, whatever the result.
-func (c Counts) Settled() int64 { return c.Done + c.Unchanged + c.Failed + c.InDoubt + c.Invalid }
+// Ended is how many rows need nothing more, whatever the result.
+func (c Counts) Ended() int64 { return c.Done + c.Unchanged + c.Failed + c.InDoubt + c.Invalid }
 
 // Plan is what a run would do: everything that can be known before the first
 // change is sent.

@@ -144,9 +144,9 @@ func timeLeft(state batch.Progress) time.Duration {
 // finished returns how many rows need nothing more.
 func (p *Progress) finished(c batch.Counts) int64 {
 	if p.opts.AcceptedIsDone {
-		return c.Settled() + c.Accepted
+		return c.Ended() + c.Accepted
 	}
-	return c.Settled()
+	return c.Ended()
 }
 
 // draw shows how the run stands in one line of the terminal, with the bar where there is

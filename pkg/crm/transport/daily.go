@@ -100,8 +100,8 @@ func (d *daily) add(number, calls int64) {
 	}
 }
 
-// adopt counts the calls of another count too.
-func (d *daily) adopt(other *daily) {
+// merge counts the calls of another count too.
+func (d *daily) merge(other *daily) {
 	for _, b := range other.buckets {
 		if b.calls > 0 {
 			d.add(b.number, b.calls)

@@ -227,10 +227,10 @@ func (g *Gate) MoveTo(store *Store) (err error) {
 	return err
 }
 
-// Adopt takes over the calls that other has made, which turned out to be an account of the
+// Merge takes over the calls that other has made, which turned out to be an account of the
 // same organisation: they hold slots here, until they come back, and count here. other is
 // closed, and no call of it may be under way.
-func (g *Gate) Adopt(other *Gate) error {
+func (g *Gate) Merge(other *Gate) error {
 	err := other.Close()
 	other.mu.Lock()
 	defer other.mu.Unlock()
@@ -260,7 +260,7 @@ func (g *Gate) Adopt(other *Gate) error {
 		g.timeline.pause(p.From, p.Until)
 	}
 	if g.daily != nil && other.daily != nil {
-		g.daily.adopt(other.daily)
+		g.daily.merge(other.daily)
 	}
 	return err
 }

@@ -66,7 +66,7 @@ func (p *pace) grow(now time.Time, window time.Duration) bool {
 	return true
 }
 
-// lower adopts a lower N or a longer W.
+// lower takes a lower N or a longer W.
 func (p *pace) lower(now time.Time, n int, window time.Duration) {
 	p.top = float64(n) / window.Seconds()
 	p.lim.SetBurstAt(now, min(p.lim.Burst(), n))

@@ -110,7 +110,7 @@ func (g *Gate) yield(now time.Time, t Throttle) {
 	g.pace.stepAt = now
 }
 
-// lower adopts the limit that a refusal names, where that is less than ours: the
+// lower takes the limit that a refusal names, where that is less than ours: the
 // smaller number in the longer window keeps both. A window longer than the longest
 // pause is a quota, which silence finds out. g.mu is held.
 func (g *Gate) lower(now time.Time, t Throttle) {
